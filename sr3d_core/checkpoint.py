@@ -1,0 +1,211 @@
+"""Weights on disk: one safetensors file with its manifest in the header; it cannot execute code.
+
+The manifest says what the weights are for: architecture, classes, up axis, format version and a
+sha256 over the tensors. Nothing is downloaded; "default" is the file that ships with the package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sr3d_core.model.network import SR3D, Architecture
+
+FORMAT_VERSION = 1
+DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
+_HEADER_KEY = "sr3d_manifest"
+
+
+class CheckpointError(ValueError):
+    """A weights file that cannot be used; the text says which, why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a weights file holds and what it was made for."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    architecture: Architecture
+    classes: tuple[str, ...]
+    """Class names in the order of the network's logits."""
+    up_axis: str = "z"
+    """The axis that points up in the clouds the network was trained on."""
+    description: str = ""
+    """What the weights were trained on, for people."""
+    sha256: str = ""
+    """Digest of the tensors; filled in by `save_checkpoint`."""
+    format_version: int = FORMAT_VERSION
+    results: dict[str, float] = field(default_factory=dict)
+    """Measured figures that travel with the weights, such as mean AP."""
+
+
+def save_checkpoint(
+    path: str | Path, network: SR3D, manifest: Manifest, half: bool = False
+) -> Manifest:
+    """Write the network's state with its manifest; `half` stores 16-bit floats.
+
+    Returns the manifest as written. The file appears whole or not at all.
+    """
+    path = Path(path)
+    state = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
+    written = replace(manifest, sha256=_digest(state))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    save_file(state, partial, metadata={_HEADER_KEY: json.dumps(asdict(written))})
+    partial.replace(path)
+    return written
+
+
+def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
+    """The network, in evaluation mode on the CPU, and its manifest.
+
+    Raises CheckpointError for a missing, damaged, foreign or newer file.
+    """
+    path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
+    state, manifest = _read(path)
+    network = SR3D(manifest.architecture)
+    try:
+        network.load_state_dict({name: _loaded(tensor) for name, tensor in state.items()})
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"{path}: its tensors do not fit its manifest ({str(error).splitlines()[0]}); "
+            "expected the network that the manifest describes: get the file again"
+        ) from error
+    return network.eval(), manifest
+
+
+def read_manifest(path: str | Path = "default") -> Manifest:
+    """What a weights file says about itself, after checking its digest."""
+    return _read(DEFAULT_WEIGHTS if str(path) == "default" else Path(path))[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such weights file; expected a .safetensors file written by `sr3d train`, "
+            'or "default" for the weights that ship'
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_HEADER_KEY)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a readable safetensors file ({error}); expected weights written by "
+            "`sr3d train`: the file may be damaged or cut short, get it again"
+        ) from error
+    manifest = _parse(path, header)
+    if _digest(state) != manifest.sha256:
+        raise CheckpointError(
+            f"{path}: its tensors have sha256 {_digest(state)[:12]}..., expected "
+            f"{manifest.sha256[:12]}...: the file was changed or damaged, get it again"
+        )
+    return state, manifest
+
+
+def _parse(path: Path, header: str | None) -> Manifest:
+    if header is None:
+        raise CheckpointError(
+            f"{path}: safetensors without an SR3D manifest; expected weights written by "
+            "`sr3d train`: convert weights of other programs first"
+        )
+    try:
+        fields = json.loads(header)
+        version = fields["format_version"]
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: format version {version}, expected at most {FORMAT_VERSION}: "
+                "the file was written by a newer SR3D, update this one"
+            )
+        manifest = TypeAdapter(Manifest).validate_python(fields)
+    except (json.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: its manifest cannot be understood ({_first_line(error)}); expected one "
+            f"of format version {FORMAT_VERSION}: get the file again"
+        ) from error
+    if len(manifest.classes) != manifest.architecture.num_classes:
+        raise CheckpointError(
+            f"{path}: {len(manifest.classes)} class names for "
+            f"{manifest.architecture.num_classes} classes; expected one each: get the file again"
+        )
+    return manifest
+
+
+def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A TR3D state dict (262 entries, method.md A.3) as one that SR3D loads strictly.
+
+    Accepts the names of both public code bases: an optional `module.` prefix, `head.` or
+    `bbox_head.`, `bbox_conv` or `conv_reg`, `cls_conv` or `conv_cls`, and a wrapping
+    `{"state_dict": ...}`. Raises CheckpointError for entries it does not know.
+    """
+    wrapped = state.get("state_dict")
+    entries: dict[str, Tensor] = wrapped if isinstance(wrapped, dict) else state
+    return dict(_translated(name, tensor) for name, tensor in entries.items())
+
+
+_NECK = {
+    "up_block_2": "up_coarse",
+    "lateral_block_1": "lateral_coarse",
+    "out_block_1": "out_coarse",
+    "up_block_1": "up_fine",
+    "lateral_block_0": "lateral_fine",
+    "out_block_0": "out_fine",
+}
+_HEAD = {
+    "cls_conv": "classify",
+    "conv_cls": "classify",
+    "bbox_conv": "regress",
+    "conv_reg": "regress",
+}
+
+
+def _translated(name: str, tensor: Tensor) -> tuple[str, Tensor]:
+    part, _, rest = name.removeprefix("module.").partition(".")
+    block, _, leaf = rest.partition(".")
+    if part == "backbone":
+        return f"backbone.{rest}", tensor
+    if part == "neck" and block in _NECK:
+        index, _, leaf = leaf.partition(".")
+        return f"neck.{_NECK[block]}.{'conv' if index == '0' else 'norm'}.{leaf}", tensor
+    if part in ("head", "bbox_head") and block in _HEAD:
+        if leaf == "kernel":
+            return f"head.{_HEAD[block]}.weight", tensor.reshape(tensor.shape[-2:]).T.contiguous()
+        return f"head.{_HEAD[block]}.bias", tensor.reshape(-1)
+    raise CheckpointError(
+        f"entry {name!r} is not TR3D's; expected backbone.*, neck.* and head.* of method.md A.3: "
+        "is this the checkpoint of another network?"
+    )
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.half() if half and tensor.is_floating_point() else tensor
+
+
+def _loaded(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {tuple(state[name].shape)} {state[name].dtype}".encode())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"{type(error).__name__}: {error}".splitlines()[0]

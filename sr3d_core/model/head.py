@@ -1,0 +1,70 @@
+"""The head: class logits and a box at every anchor point (method.md A.4).
+
+Anchor points are voxel corners in metres: the only place where indices become metres.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sr3d_core.structures import Boxes3D
+
+PRIOR = 0.01
+"""The confidence an untrained network gives everything (focal loss's prior)."""
+
+
+class Head(nn.Module):
+    """Two linear maps shared by both anchor levels."""
+
+    def __init__(self, channels: int, num_classes: int, rotated: bool) -> None:
+        super().__init__()
+        self.classify = nn.Linear(channels, num_classes)
+        self.regress = nn.Linear(channels, 8 if rotated else 6)
+        nn.init.normal_(self.classify.weight, std=0.01)
+        nn.init.constant_(self.classify.bias, -math.log((1 - PRIOR) / PRIOR))
+        nn.init.normal_(self.regress.weight, std=0.01)
+        bound = 1 / math.sqrt(channels)
+        nn.init.uniform_(self.regress.bias, -bound, bound)
+
+    def forward(
+        self, features: Float[Tensor, "V C"]
+    ) -> tuple[Float[Tensor, "V K"], Float[Tensor, "V R"]]:
+        """Logits and raw regression, in full precision."""
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.float()
+            return self.classify(features), self.regress(features)
+
+
+def decode(anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P R"]) -> Boxes3D:
+    """Boxes of raw regressions: six numbers axis aligned, eight numbers rotated."""
+    if regression.shape[1] == 6:
+        return decode_axis_aligned(anchors, regression)
+    return decode_rotated(anchors, regression)
+
+
+def decode_axis_aligned(
+    anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P 6"]
+) -> Boxes3D:
+    """Centre = anchor + r0..r2 in metres, size = exp r3..r5."""
+    size = regression[:, 3:6].exp()
+    return Boxes3D(anchors + regression[:, 0:3], size, torch.zeros_like(size[:, 0]))
+
+
+def decode_rotated(anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P 8"]) -> Boxes3D:
+    """TR3D's rotated coding: footprint by scale and ratio, so always dx <= dy; yaw modulo pi.
+
+    The height is e1 + e2: a leftover of FCAF3D's face distances that trained weights rely on.
+    """
+    e0, e1, e2 = regression[:, 3:6].exp().unbind(1)
+    sine, cosine = regression[:, 6], regression[:, 7]
+    is_round = (sine == 0) & (cosine == 0)  # the norm has no gradient there
+    norm = torch.where(is_round, 0, torch.hypot(sine, torch.where(is_round, 1, cosine)))
+    ratio = norm.exp()
+    dx = (e0 + e1) / (1 + ratio)
+    size = torch.stack([dx, dx * ratio, e1 + e2], dim=1)
+    yaw = 0.5 * torch.atan2(sine, torch.where(is_round, 1, cosine))
+    return Boxes3D(anchors + regression[:, 0:3], size, yaw)

@@ -1,0 +1,59 @@
+"""Feature pyramid: coarse features flow up into the two levels that carry anchors (A.3)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from sr3d_core.sparse.layers import BatchNorm, Conv3d, GenerativeUpConv3d, relu
+from sr3d_core.sparse.tensor import SparseTensor, union_add
+
+
+class ConvNormRelu(nn.Module):
+    """A 3^3 convolution that keeps the voxels, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = Conv3d(in_channels, out_channels, kernel=3)
+        self.norm = BatchNorm(out_channels)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Same voxels, new features."""
+        return relu(self.norm(self.conv(x)))
+
+
+class Up(nn.Module):
+    """Up by two, then added to the features that the backbone has there."""
+
+    def __init__(self, in_channels: int, out_channels: int, generative: bool) -> None:
+        super().__init__()
+        self.generative = generative
+        self.conv = GenerativeUpConv3d(in_channels, out_channels)
+        self.norm = BatchNorm(out_channels)
+
+    def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
+        """The union of the created and the skipped voxels, or the skipped ones alone."""
+        up = relu(self.norm(self.conv(x, onto=None if self.generative else skip)))
+        return union_add(skip, up)
+
+
+class Neck(nn.Module):
+    """Three backbone levels in, the two anchor levels out."""
+
+    def __init__(self, widths: tuple[int, int, int], out_channels: int, grow_fine: bool) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.up_coarse = Up(coarse, middle, generative=True)
+        self.lateral_coarse = ConvNormRelu(middle, middle)
+        self.out_coarse = ConvNormRelu(middle, out_channels)
+        self.up_fine = Up(middle, fine, generative=grow_fine)
+        self.lateral_fine = ConvNormRelu(fine, fine)
+        self.out_fine = ConvNormRelu(fine, out_channels)
+
+    def forward(
+        self, levels: tuple[SparseTensor, SparseTensor, SparseTensor]
+    ) -> tuple[SparseTensor, SparseTensor]:
+        """Features of the fine and the coarse anchor level."""
+        fine, middle, coarse = levels
+        middle = self.lateral_coarse(self.up_coarse(coarse, middle))
+        fine = self.lateral_fine(self.up_fine(middle, fine))
+        return self.out_fine(fine), self.out_coarse(middle)

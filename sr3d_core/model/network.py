@@ -1,0 +1,156 @@
+"""SR3D's network: TR3D's layout (method.md A.3), exactly or made lighter.
+
+The exact presets have 14,661,464 / 14,660,690 / 14,659,787 parameters for ScanNet, SUN RGB-D and
+S3DIS. `lite` is for a robot's CPU: 2 cm voxels, narrow, colour optional, rotated boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import ConfigDict
+from torch import Tensor, nn
+
+from sr3d_core.model.backbone import Backbone
+from sr3d_core.model.head import Head, decode
+from sr3d_core.model.neck import Neck
+from sr3d_core.sparse.tensor import SparseTensor, voxelize
+from sr3d_core.structures import PointCloud, Predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What the network is built of; the defaults are TR3D's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    num_classes: int
+    """How many classes it tells apart; at least 1."""
+    rotated: bool = False
+    """Boxes with a yaw (8 numbers) or axis aligned (6 numbers)."""
+    voxel_size_m: float = 0.01
+    """Edge of the finest voxel."""
+    colour: bool = True
+    """True: the three colours are the input, unknown ones are grey. False: colour is optional; the
+    input is "occupied" and the colours' distance from grey, 0 where unknown."""
+    stem_channels: int = 64
+    stem_kernel: int = 3
+    """Kernel of the first convolution: 3, or 2 which is quicker."""
+    stem_pool: bool = True
+    """Halve the resolution a second time before the first stage."""
+    widths: tuple[int, int, int, int] = (64, 128, 128, 128)
+    """Channels of the four stages."""
+    depths: tuple[int, int, int, int] = (3, 4, 6, 3)
+    """Residual blocks of the four stages."""
+    neck_channels: int = 128
+    """Channels of the two levels that carry anchors."""
+    grow_fine: bool = True
+    """Create voxels on the fine anchor level; without, anchors sit only where points are seen,
+    which saves half of the network's work."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that build no network."""
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes is {self.num_classes}, expected at least 1")
+        if not 0.001 <= self.voxel_size_m <= 1.0:
+            raise ValueError(f"voxel_size_m is {self.voxel_size_m}, expected 0.001 to 1 metre")
+        sizes = (self.stem_channels, self.neck_channels, *self.widths, *self.depths)
+        if min(sizes) < 1:
+            raise ValueError(f"channels and depths are {sizes}, expected at least 1 each")
+        if self.stem_kernel not in (2, 3):
+            raise ValueError(f"stem_kernel is {self.stem_kernel}, expected 2 or 3")
+
+
+LITE = Architecture(
+    num_classes=12,
+    rotated=True,
+    voxel_size_m=0.02,
+    colour=False,
+    stem_channels=32,
+    stem_kernel=2,
+    stem_pool=False,
+    widths=(32, 64, 96, 128),
+    depths=(1, 2, 2, 2),
+    neck_channels=64,
+    grow_fine=False,
+)
+
+PRESETS = {
+    "scannet": Architecture(num_classes=18),
+    "sunrgbd": Architecture(num_classes=10, rotated=True),
+    "s3dis": Architecture(num_classes=5),
+    "lite": LITE,
+}
+"""Architectures by name; `num_classes` is the data set's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LevelOutput:
+    """What the head says on one anchor level, before decoding."""
+
+    coords: Int[Tensor, "V 4"]  # scene, x, y, z in finest voxels
+    logits: Float[Tensor, "V K"]
+    regression: Float[Tensor, "V R"]  # R = 6 axis aligned, 8 rotated
+
+
+class SR3D(nn.Module):
+    """A cloud of one or several scenes in, predictions at all their anchor points out."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = a = architecture
+        self.backbone = Backbone(
+            in_channels=3 if a.colour else 4,
+            stem_channels=a.stem_channels,
+            stem_kernel=a.stem_kernel,
+            stem_pool=a.stem_pool,
+            widths=a.widths,
+            depths=a.depths,
+        )
+        self.neck = Neck(a.widths[1:], a.neck_channels, a.grow_fine)
+        self.head = Head(a.neck_channels, a.num_classes, a.rotated)
+
+    @classmethod
+    def from_preset(cls, name: str, num_classes: int | None = None) -> SR3D:
+        """A freshly initialised network of a named preset, for other classes if wanted."""
+        if name not in PRESETS:
+            raise ValueError(f"preset {name!r} is unknown, expected one of {sorted(PRESETS)}")
+        architecture = PRESETS[name]
+        if num_classes is not None:
+            architecture = replace(architecture, num_classes=num_classes)
+        return cls(architecture)
+
+    def forward(self, cloud: PointCloud) -> Predictions:
+        """Boxes in metres and logits at every anchor point, fine level first."""
+        return self.predictions(self.raw(cloud))
+
+    def raw(self, cloud: PointCloud) -> tuple[LevelOutput, LevelOutput]:
+        """The head's output per level, fine level first, before decoding."""
+        levels = self.neck(self.backbone(self.voxels(cloud)))
+        fine, coarse = (LevelOutput(x.coords, *self.head(x.features)) for x in levels)
+        return fine, coarse
+
+    def voxels(self, cloud: PointCloud) -> SparseTensor:
+        """The network's input: one point's features per occupied voxel."""
+        x = voxelize(cloud, self.architecture.voxel_size_m)
+        grey = (x.features - 0.5).nan_to_num(0.0)
+        if self.architecture.colour:
+            return x.replaced(grey + 0.5)
+        return x.replaced(torch.cat([torch.ones_like(grey[:, :1]), grey], dim=1))
+
+    def predictions(self, levels: tuple[LevelOutput, ...]) -> Predictions:
+        """Decode raw outputs into boxes."""
+        coords = torch.cat([level.coords for level in levels])
+        regression = torch.cat([level.regression for level in levels])
+        anchors = coords[:, 1:].to(regression.dtype) * self.architecture.voxel_size_m
+        sizes = torch.tensor([len(level.coords) for level in levels], device=coords.device)
+        return Predictions(
+            anchors=anchors,
+            boxes=decode(anchors, regression),
+            logits=torch.cat([level.logits for level in levels]),
+            level=torch.repeat_interleave(torch.arange(len(levels), device=coords.device), sizes),
+            scene=coords[:, 0],
+        )

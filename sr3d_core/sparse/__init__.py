@@ -1,0 +1,1 @@
+"""Sparse convolution on voxels: tensors, kernel maps, layers, engines."""

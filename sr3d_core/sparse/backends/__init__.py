@@ -1,0 +1,1 @@
+"""Engines that multiply and sum along a kernel map."""

@@ -1,0 +1,72 @@
+"""Numbering the voxels of a region, so that a neighbour is always the same distance away.
+
+A voxel is a row `scene, x, y, z` in finest voxels; all its coordinates are multiples of `stride`.
+Numbers grow with scene, then x, then y, then z.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+MARGIN = 3
+"""Empty cells kept around the occupied region, in voxels of the level: room for a 3^3 kernel."""
+MAX_CELLS = 2**62
+"""So many cells still have distinct int64 numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lattice:
+    """A block of cells around a set of voxels."""
+
+    origin: Int[Tensor, " 4"]
+    shape: tuple[int, int, int, int]  # cells along scene, x, y, z
+    stride: int
+
+    @classmethod
+    def around(cls, coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
+        """The smallest block with `MARGIN` cells around the voxels.
+
+        Raises ValueError if the voxels lie so far apart that they cannot be numbered.
+        """
+        low, high = coords.amin(0), coords.amax(0)
+        low[1:] -= MARGIN * stride
+        spans = (high - low).tolist()
+        cells = [spans[0] + 1] + [span // stride + 1 + MARGIN for span in spans[1:]]
+        if math.prod(cells) > MAX_CELLS:
+            raise ValueError(
+                f"voxels span {cells[1:]} cells in {cells[0]} scenes, too many to number; "
+                "expected metres: is the cloud in millimetres, or does it hold stray points?"
+            )
+        return cls(low, (cells[0], cells[1], cells[2], cells[3]), stride)
+
+    @property
+    def num_cells(self) -> int:
+        """How many cells the block has, occupied or not."""
+        return math.prod(self.shape)
+
+    def number(self, coords: Int[Tensor, "V 4"]) -> Int[Tensor, " V"]:
+        """The number of each voxel's cell."""
+        _, nx, ny, nz = self.shape
+        scene, x, y, z = (coords - self.origin).unbind(1)
+        if self.stride > 1:
+            x, y, z = x // self.stride, y // self.stride, z // self.stride
+        return ((scene * nx + x) * ny + y) * nz + z
+
+    def coords(self, numbers: Int[Tensor, " V"]) -> Int[Tensor, "V 4"]:
+        """The voxels of these numbers."""
+        _, nx, ny, nz = self.shape
+        column, z = numbers // nz, numbers % nz
+        plane, y = column // ny, column % ny
+        cells = torch.stack([plane // nx, plane % nx, y, z], dim=1)
+        cells[:, 1:] *= self.stride
+        return cells + self.origin
+
+    def step(self, offsets: Int[Tensor, "K 3"]) -> Int[Tensor, " K"]:
+        """How far the number of a neighbour lies from a voxel's own; offsets in cells."""
+        _, _, ny, nz = self.shape
+        return (offsets[:, 0] * ny + offsets[:, 1]) * nz + offsets[:, 2]

@@ -1,0 +1,154 @@
+"""Layers on sparse tensors: they own weights and say which voxels come out; an engine multiplies.
+
+Weights are `(kernel volume, in, out)`, rows times matrix, kernel index x fastest (method.md A.2).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sr3d_core.sparse.backends import native
+from sr3d_core.sparse.kernel_map import KernelMap
+from sr3d_core.sparse.tensor import SparseTensor
+
+
+class Conv3d(nn.Module):
+    """Sparse convolution with a cubic kernel, without bias.
+
+    Stride 1 keeps the voxels of its input. A larger stride puts an output into every coarser cell
+    that holds an input; kernel 1 with stride 2 sees only the input exactly at the cell's corner.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1
+    ) -> None:
+        super().__init__()
+        if stride not in (1, 2):
+            raise ValueError(f"Conv3d stride is {stride}, expected 1 or 2")
+        self.kernel_size = kernel
+        self.stride = stride
+        self.kernel = nn.Parameter(torch.empty(kernel**3, in_channels, out_channels))
+        std = math.sqrt(2 / (out_channels * kernel**3))  # fan out, relu (method.md A.6)
+        nn.init.normal_(self.kernel, std=std)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Convolve; a tensor without voxels gives one without voxels."""
+        if not len(x):
+            coords, stride = x.coords, x.stride * self.stride
+            return SparseTensor(coords, x.features.new_zeros(0, self.kernel.shape[2]), stride)
+        if self.stride == 1:
+            return x.replaced(_convolve(x.features, self.kernel, x.same_map(self.kernel_size)))
+        coords, cache = x.coarser(self.stride)
+        kernel_map = x.down_map(self.kernel_size, self.stride)
+        features = _convolve(x.features, self.kernel, kernel_map)
+        return SparseTensor(coords, features, x.stride * self.stride, cache)
+
+
+class GenerativeUpConv3d(nn.Module):
+    """Transposed convolution with stride 2 that creates the voxels it reaches.
+
+    Every input makes `kernel^3` candidates at half its stride; candidates that meet are summed.
+    With `onto`, only candidates on the voxels of that tensor are kept, and all of its voxels
+    come out, so that the result costs no more than the finer level itself.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3) -> None:
+        super().__init__()
+        self.kernel_size = kernel
+        self.kernel = nn.Parameter(torch.empty(kernel**3, in_channels, out_channels))
+        bound = 1 / math.sqrt(out_channels * kernel**3)  # Minkowski's default (method.md A.6)
+        nn.init.uniform_(self.kernel, -bound, bound)
+
+    def forward(self, x: SparseTensor, onto: SparseTensor | None = None) -> SparseTensor:
+        """Convolve up by two; an odd stride raises ValueError."""
+        if x.stride % 2:
+            raise ValueError(f"stride {x.stride} cannot be halved; expected an even stride")
+        stride = x.stride // 2
+        if onto is None and len(x):
+            coords, cache = x.grown(self.kernel_size)
+            onto = SparseTensor(coords, x.features.new_zeros(len(coords), 0), stride, cache)
+        if onto is None or not len(onto) or not len(x):
+            coords = x.coords if onto is None else onto.coords
+            features = x.features.new_zeros(len(coords), self.kernel.shape[2])
+            return SparseTensor(coords, features, stride)
+        features = _convolve(x.features, self.kernel, x.up_map(onto, self.kernel_size))
+        return SparseTensor(onto.coords, features, stride, onto.cache)
+
+
+class MaxPool3d(nn.Module):
+    """Maximum over cells of 2^3 voxels."""
+
+    stride = 2
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Pool; a tensor without voxels gives one without voxels."""
+        if not len(x):
+            return SparseTensor(x.coords, x.features, x.stride * self.stride)
+        coords, cache = x.coarser(self.stride)
+        features = native.max_pool(x.features, x.down_map(self.stride, self.stride))
+        return SparseTensor(coords, features, x.stride * self.stride, cache)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm over all voxels of the batch (eps 1e-5, momentum 0.1)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bn = nn.BatchNorm1d(channels)
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Normalise; fewer than two voxels use the running statistics, as they have no variance."""
+        if self.training and len(x) < 2:
+            bn = self.bn
+            features = nn.functional.batch_norm(
+                x.features, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
+            )
+            return x.replaced(features)
+        return x.replaced(self.bn(x.features))
+
+
+def relu(x: SparseTensor) -> SparseTensor:
+    """Negative features become zero."""
+    return x.replaced(torch.relu(x.features))
+
+
+class ResidualBlock(nn.Module):
+    """ResNet's basic block: two 3^3 convolutions beside a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = Conv3d(in_channels, out_channels, kernel=3, stride=stride)
+        self.norm1 = BatchNorm(out_channels)
+        self.conv2 = Conv3d(out_channels, out_channels, kernel=3)
+        self.norm2 = BatchNorm(out_channels)
+        self.downsample: nn.Sequential | None = None
+        if stride > 1 or in_channels != out_channels:
+            shortcut = Conv3d(in_channels, out_channels, kernel=1, stride=stride)
+            self.downsample = nn.Sequential(shortcut, BatchNorm(out_channels))
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Same voxels at stride 1, the coarser cells at stride 2."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return y.replaced(torch.relu(y.features + shortcut.features))
+
+
+def _convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+    """One engine call, in the autocast precision where autocast is on."""
+    dtype = _autocast_dtype(features.device.type)
+    if dtype is not None:
+        features, weight = features.to(dtype), weight.to(dtype)
+    return native.convolve(features, weight, kernel_map)
+
+
+def _autocast_dtype(device: str) -> torch.dtype | None:
+    """The precision autocast asks for on this kind of device, None where it is off."""
+    if hasattr(torch, "get_autocast_dtype"):
+        return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if device == "cpu":  # torch before 2.4
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None

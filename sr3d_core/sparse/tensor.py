@@ -1,0 +1,145 @@
+"""Sparse tensors: features on occupied voxels.
+
+Coordinates are rows `scene, x, y, z` in finest voxels whatever the stride (method.md A.2).
+`voxelize` is the only place where metres become indices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sr3d_core.sparse.kernel_map import (
+    KernelMap,
+    VoxelIndex,
+    down_coords,
+    down_map,
+    grown_coords,
+    same_map,
+    up_map,
+)
+from sr3d_core.sparse.lattice import Lattice
+from sr3d_core.structures import PointCloud
+
+MAX_INDEX = 2**30
+"""Voxel indices lie in +-MAX_INDEX; a point further out is an error, not a wrapped index."""
+
+
+@dataclass(slots=True, eq=False)
+class MapCache:
+    """What has been worked out about one set of voxels; shared by all tensors on it."""
+
+    index: VoxelIndex | None = None
+    same: dict[int, KernelMap] = field(default_factory=dict)
+    down: dict[tuple[int, int], KernelMap] = field(default_factory=dict)
+    coarser: dict[int, tuple[Tensor, MapCache]] = field(default_factory=dict)
+    finer: dict[int, tuple[Tensor, MapCache]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseTensor:
+    """Features of distinct voxels, in any order of rows."""
+
+    coords: Int[Tensor, "V 4"]  # int64: scene, x, y, z; multiples of the stride
+    features: Float[Tensor, "V C"]
+    stride: int = 1  # finest voxels between neighbours
+    cache: MapCache = field(default_factory=MapCache)
+
+    def __len__(self) -> int:
+        return len(self.coords)
+
+    def replaced(self, features: Float[Tensor, "V D"]) -> SparseTensor:
+        """Other features on the same voxels."""
+        return SparseTensor(self.coords, features, self.stride, self.cache)
+
+    @property
+    def index(self) -> VoxelIndex:
+        """Where each voxel's row is; the tensor has at least one voxel."""
+        if self.cache.index is None:
+            self.cache.index = VoxelIndex(self.coords, self.stride)
+        return self.cache.index
+
+    def same_map(self, kernel: int) -> KernelMap:
+        """The map of a stride-1 convolution on these voxels."""
+        if kernel not in self.cache.same:
+            self.cache.same[kernel] = same_map(self.index, kernel)
+        return self.cache.same[kernel]
+
+    def down_map(self, kernel: int, factor: int) -> KernelMap:
+        """The map of a convolution or pooling that multiplies the stride by `factor`."""
+        key = (kernel, factor)
+        if key not in self.cache.down:
+            coarse, _ = self.coarser(factor)
+            self.cache.down[key] = down_map(self.index, coarse, kernel)
+        return self.cache.down[key]
+
+    def coarser(self, factor: int) -> tuple[Int[Tensor, "O 4"], MapCache]:
+        """The voxels at `factor` times the stride, and what is known about them."""
+        if factor not in self.cache.coarser:
+            coarse = down_coords(self.coords, self.stride * factor)
+            self.cache.coarser[factor] = (coarse, MapCache())
+        return self.cache.coarser[factor]
+
+    def grown(self, kernel: int) -> tuple[Int[Tensor, "O 4"], MapCache]:
+        """The voxels a generative up-convolution by two creates from these."""
+        if kernel not in self.cache.finer:
+            fine = grown_coords(self.coords, self.stride // 2, kernel)
+            self.cache.finer[kernel] = (fine, MapCache())
+        return self.cache.finer[kernel]
+
+    def up_map(self, fine: SparseTensor, kernel: int) -> KernelMap:
+        """The map of a transposed convolution from these voxels onto those of `fine`."""
+        return up_map(self.coords, fine.index, kernel)
+
+
+def voxelize(cloud: PointCloud, voxel_size_m: float) -> SparseTensor:
+    """Keep the first point of every occupied voxel.
+
+    Voxels are `floor(xyz / voxel_size_m)`, also below zero, so the origin is a voxel corner.
+    Rows follow the order of the points: the same cloud always gives the same tensor.
+    Points must be finite. Raises ValueError for points too far out to be indexed.
+    """
+    cells = torch.floor(cloud.xyz.double() / voxel_size_m)
+    if len(cells) and not bool(cells.abs().max() < MAX_INDEX):
+        raise ValueError(
+            f"points reach {float(cloud.xyz.abs().max()):g} m from the origin at "
+            f"{voxel_size_m:g} m voxels; expected finite metres within "
+            f"{MAX_INDEX * voxel_size_m:g} m: drop stray points or move the cloud"
+        )
+    coords = torch.cat([cloud.scene[:, None], cells.long()], dim=1)
+    if not len(coords):
+        return SparseTensor(coords, cloud.features)
+    first = _first_rows(coords)
+    return SparseTensor(coords[first], cloud.features[first])
+
+
+def _first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+    """The first row of every distinct coordinate, in row order."""
+    ordered, row = Lattice.around(coords, stride=1).number(coords).sort(stable=True)
+    is_first = torch.ones_like(ordered, dtype=torch.bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return row[is_first].sort().values
+
+
+def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:
+    """Add two tensors of one stride; a voxel that only one of them has keeps its features.
+
+    Rows of the result are sorted by scene, x, y, z.
+    """
+    if first.stride != second.stride:
+        raise ValueError(
+            f"union_add of strides {first.stride} and {second.stride}; expected equal strides"
+        )
+    if first.coords is second.coords:
+        return first.replaced(first.features + second.features)
+    coords = torch.cat([first.coords, second.coords])
+    if not len(coords):
+        return first
+    lattice = Lattice.around(coords, first.stride)
+    numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
+    features = torch.cat([first.features, second.features])
+    summed = features.new_zeros(len(numbers), features.shape[1]).index_add(0, row, features)
+    return SparseTensor(lattice.coords(numbers), summed, first.stride)

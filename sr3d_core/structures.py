@@ -1,0 +1,248 @@
+"""The nouns: records that travel between the parts of SR3D.
+
+Flat batches: points, voxels and predictions of all scenes are one tensor each, and `scene` says
+which scene a row belongs to. Metres and radians, z up; colours 0..1.
+N points, P predictions, M boxes, D detections, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+UNKNOWN_COLOUR = float("nan")
+"""What a colour channel holds where the sensor gave none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointCloud:
+    """Points of one or several scenes, z up."""
+
+    xyz: Float[Tensor, "N 3"]  # metres
+    features: Float[Tensor, "N 3"]  # red, green, blue in 0..1; NaN where unknown
+    scene: Int[Tensor, " N"]  # int64, which scene of the batch a point belongs to
+
+    @classmethod
+    def single(cls, xyz: Float[Tensor, "N 3"], rgb: Float[Tensor, "N 3"] | None) -> PointCloud:
+        """A cloud of one scene; colours unknown where `rgb` is None."""
+        colour = torch.full_like(xyz, UNKNOWN_COLOUR) if rgb is None else rgb
+        scene = torch.zeros(len(xyz), dtype=torch.int64, device=xyz.device)
+        return cls(xyz=xyz, features=colour, scene=scene)
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    def __getitem__(self, index: Tensor | slice) -> PointCloud:
+        """The points that a mask, an index tensor or a slice selects."""
+        return PointCloud(self.xyz[index], self.features[index], self.scene[index])
+
+    def to(self, device: torch.device | str) -> PointCloud:
+        """The same cloud on another device."""
+        return PointCloud(
+            self.xyz.to(device), self.features.to(device), self.scene.to(device)
+        )
+
+    def transformed(self, target_from_source: Float[Tensor, "4 4"]) -> PointCloud:
+        """The cloud in another frame: `p' = R p + t`, computed in the matrix's precision."""
+        matrix = target_from_source.to(self.xyz.device)
+        xyz = self.xyz.to(matrix.dtype) @ matrix[:3, :3].T + matrix[:3, 3]
+        return PointCloud(xyz.to(self.xyz.dtype), self.features, self.scene)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes3D:
+    """Upright boxes: geometric centre, full extents, counter-clockwise yaw about +z.
+
+    `size` is (dx, dy, dz) with dx along the heading; yaw 0 points along +x.
+    """
+
+    center: Float[Tensor, "M 3"]  # metres
+    size: Float[Tensor, "M 3"]  # metres, full extents
+    yaw: Float[Tensor, " M"]  # radians
+
+    @classmethod
+    def from_array(cls, rows: Float[Tensor, "M C"]) -> Boxes3D:
+        """Boxes of rows `x y z dx dy dz [yaw]`; six columns mean yaw 0."""
+        if rows.ndim != 2 or rows.shape[1] not in (6, 7):
+            raise ValueError(
+                f"box rows have shape {tuple(rows.shape)}, expected (M, 6) or (M, 7): "
+                "x y z dx dy dz [yaw]"
+            )
+        yaw = rows[:, 6] if rows.shape[1] == 7 else rows.new_zeros(len(rows))
+        return cls(center=rows[:, 0:3], size=rows[:, 3:6], yaw=yaw)
+
+    @classmethod
+    def empty(cls, device: torch.device | str = "cpu") -> Boxes3D:
+        """No boxes."""
+        return cls.from_array(torch.zeros(0, 7, device=device))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Boxes3D]) -> Boxes3D:
+        """All boxes of `parts`, in order; `parts` has at least one entry."""
+        return cls(
+            torch.cat([part.center for part in parts]),
+            torch.cat([part.size for part in parts]),
+            torch.cat([part.yaw for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.center)
+
+    def __getitem__(self, index: Tensor | slice) -> Boxes3D:
+        """The boxes that a mask, an index tensor or a slice selects."""
+        return Boxes3D(self.center[index], self.size[index], self.yaw[index])
+
+    @property
+    def array(self) -> Float[Tensor, "M 7"]:
+        """Rows `x y z dx dy dz yaw`."""
+        return torch.cat([self.center, self.size, self.yaw[:, None]], dim=1)
+
+    def to(self, device: torch.device | str) -> Boxes3D:
+        """The same boxes on another device."""
+        return Boxes3D(self.center.to(device), self.size.to(device), self.yaw.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """Ground truth of one scene."""
+
+    boxes: Boxes3D
+    labels: Int[Tensor, " M"]  # int64, index into the class names
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> Targets:
+        """The boxes that a mask, an index tensor or a slice selects."""
+        return Targets(self.boxes[index], self.labels[index])
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        return Targets(self.boxes.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One labelled scene."""
+
+    cloud: PointCloud  # one scene, `scene` all 0
+    targets: Targets
+    name: str  # where it comes from, for reports and errors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Several scenes; `targets[i]` belongs to the points with `scene == i`."""
+
+    cloud: PointCloud
+    targets: tuple[Targets, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def collate(cls, samples: Sequence[Sample]) -> Batch:
+        """One batch of several samples, in order."""
+        scene = [torch.full((len(s.cloud),), i) for i, s in enumerate(samples)]
+        cloud = PointCloud(
+            torch.cat([sample.cloud.xyz for sample in samples]),
+            torch.cat([sample.cloud.features for sample in samples]),
+            torch.cat(scene),
+        )
+        return cls(cloud, tuple(s.targets for s in samples), tuple(s.name for s in samples))
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        targets = tuple(target.to(device) for target in self.targets)
+        return Batch(self.cloud.to(device), targets, self.names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """What the network says at every anchor point of every scene."""
+
+    anchors: Float[Tensor, "P 3"]  # metres
+    boxes: Boxes3D
+    logits: Float[Tensor, "P K"]
+    level: Int[Tensor, " P"]  # 0 is the finest level
+    scene: Int[Tensor, " P"]
+
+    def __len__(self) -> int:
+        return len(self.anchors)
+
+    def __getitem__(self, index: Tensor | slice) -> Predictions:
+        """The predictions that a mask, an index tensor or a slice selects."""
+        return Predictions(
+            self.anchors[index],
+            self.boxes[index],
+            self.logits[index],
+            self.level[index],
+            self.scene[index],
+        )
+
+    def of_scene(self, scene: int) -> Predictions:
+        """The predictions of one scene."""
+        return self[self.scene == scene]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Assignment:
+    """Which ground-truth box each prediction of one scene is trained towards."""
+
+    target: Int[Tensor, " P"]  # index into the scene's targets, -1 = background
+    weight: Float[Tensor, " P"]  # 1 unless an assigner says otherwise
+
+    @property
+    def is_positive(self) -> Bool[Tensor, " P"]:
+        """Which predictions are trained towards a box."""
+        return self.target >= 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Losses:
+    """The terms of the training loss, each already normalised."""
+
+    classification: Float[Tensor, ""]
+    box: Float[Tensor, ""]
+    num_positives: int
+
+    @property
+    def total(self) -> Float[Tensor, ""]:
+        """What is minimised."""
+        return self.classification + self.box
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Detections:
+    """Boxes found in one scene, sorted by falling score."""
+
+    boxes: Boxes3D
+    scores: Float[Tensor, " D"]  # 0..1
+    labels: Int[Tensor, " D"]  # int64, index into the class names
+    time_ms: dict[str, float] = field(default_factory=dict)  # wall time per stage, may be empty
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: Tensor | slice) -> Detections:
+        """The detections that a mask, an index tensor or a slice selects."""
+        return Detections(
+            self.boxes[index], self.scores[index], self.labels[index], self.time_ms
+        )
+
+    @classmethod
+    def empty(cls, device: torch.device | str = "cpu") -> Detections:
+        """Nothing found."""
+        return cls(
+            Boxes3D.empty(device),
+            torch.zeros(0, device=device),
+            torch.zeros(0, dtype=torch.int64, device=device),
+        )
+
+    def to(self, device: torch.device | str) -> Detections:
+        """The same detections on another device."""
+        return Detections(
+            self.boxes.to(device), self.scores.to(device), self.labels.to(device), self.time_ms
+        )

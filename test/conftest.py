@@ -1,0 +1,29 @@
+"""What all tests share: the worked examples, the real data folder, small clouds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+torch.set_num_threads(1)  # small tensors; several test processes may run beside each other
+
+
+@pytest.fixture(scope="session")
+def worked() -> dict[str, Any]:
+    """The worked examples of the method, by name."""
+    path = Path(__file__).parent / "worked_examples.json"
+    return json.loads(path.read_text())["examples"]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real clouds and bags; skips where SR3D_REAL_DATA is unset."""
+    folder = os.environ.get("SR3D_REAL_DATA")
+    if not folder:
+        pytest.skip("SR3D_REAL_DATA is not set")
+    return Path(folder).resolve()

@@ -1,0 +1,149 @@
+"""The network: sizes, semantics, decoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from sr3d_core.model.head import decode_axis_aligned, decode_rotated
+from sr3d_core.model.network import PRESETS, SR3D, Architecture
+from sr3d_core.structures import PointCloud
+
+TINY = Architecture(
+    num_classes=3,
+    rotated=True,
+    voxel_size_m=0.05,
+    colour=False,
+    stem_channels=8,
+    stem_pool=False,
+    widths=(8, 8, 8, 8),
+    depths=(1, 1, 1, 1),
+    neck_channels=8,
+)
+
+
+def points(num: int = 400, scenes: int = 1, seed: int = 0) -> PointCloud:
+    generator = torch.Generator().manual_seed(seed)
+    xyz = torch.rand(num, 3, generator=generator) * 2 - 1
+    rgb = torch.rand(num, 3, generator=generator)
+    return PointCloud(xyz, rgb, torch.arange(num) % scenes)
+
+
+@pytest.mark.parametrize(
+    ("preset", "key"),
+    [("scannet", "learnable_params"), ("sunrgbd", "params_sunrgbd"), ("s3dis", "params_s3dis")],
+)
+def test_exact_presets_have_the_published_number_of_parameters(
+    worked: dict[str, Any], preset: str, key: str
+) -> None:
+    network = SR3D.from_preset(preset)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    assert count == worked["tr3d_state_dict"]["expected"][key]
+
+
+def test_exact_network_puts_anchors_on_16_and_32_voxels() -> None:
+    fine, coarse = SR3D.from_preset("s3dis").eval().raw(points(60))
+    assert (fine.coords[:, 1:] % 16 == 0).all()
+    assert (coarse.coords[:, 1:] % 32 == 0).all()
+    assert fine.logits.shape[1] == 5
+    assert fine.regression.shape[1] == 6
+    assert (fine.coords[:, 1:] % 32 != 0).any()
+
+
+def test_axis_aligned_decoder_worked_example(worked: dict[str, Any]) -> None:
+    example = worked["decode_axis_aligned"]
+    coords = torch.tensor(example["inputs"]["anchor_voxel_coords"]).double()
+    anchors = coords * example["inputs"]["voxel_size"]
+    boxes = decode_axis_aligned(anchors, torch.tensor(example["inputs"]["raw_reg"]).double())
+    expected = torch.tensor(example["expected"]["boxes_cxcyczdxdydz"]).double()
+    torch.testing.assert_close(boxes.array[:, :6], expected, atol=1e-7, rtol=0)
+
+
+def test_rotated_decoder_worked_example(worked: dict[str, Any]) -> None:
+    example = worked["decode_rotated"]
+    anchors = torch.tensor(example["inputs"]["points"]).double()
+    boxes = decode_rotated(anchors, torch.tensor(example["inputs"]["raw_reg8"]).double())
+    expected = torch.tensor(example["expected"]["boxes_cxcyczdxdydz_yaw"]).double()
+    torch.testing.assert_close(boxes.array, expected, atol=1e-7, rtol=0)
+
+
+def test_rotated_decoder_has_finite_gradients_at_a_square_box() -> None:
+    regression = torch.zeros(2, 8, requires_grad=True)
+    decode_rotated(torch.zeros(2, 3), regression).array.sum().backward()
+    assert regression.grad is not None
+    assert torch.isfinite(regression.grad).all()
+
+
+@pytest.mark.parametrize("grow_fine", [True, False])
+def test_a_scene_alone_is_predicted_as_in_a_batch(grow_fine: bool) -> None:
+    torch.manual_seed(0)
+    from dataclasses import replace
+
+    network = SR3D(replace(TINY, grow_fine=grow_fine)).eval()
+    cloud = points(scenes=2)
+    in_batch = network(cloud).of_scene(1)
+    mine = cloud.scene == 1
+    alone = network(PointCloud.single(cloud.xyz[mine], cloud.features[mine]))
+    torch.testing.assert_close(in_batch.anchors, alone.anchors)
+    torch.testing.assert_close(in_batch.logits, alone.logits)
+    torch.testing.assert_close(in_batch.boxes.array, alone.boxes.array)
+
+
+def test_order_of_points_does_not_matter() -> None:
+    torch.manual_seed(0)
+    network = SR3D(TINY).eval()
+    xyz = torch.unique(torch.randint(-20, 20, (300, 3)), dim=0) * 0.05 + 0.02  # one per voxel
+    cloud = PointCloud.single(xyz, torch.rand_like(xyz))
+    a, b = network(cloud), network(cloud[torch.randperm(len(cloud))])
+    torch.testing.assert_close(a.anchors, b.anchors)
+    torch.testing.assert_close(a.logits, b.logits)
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("is_training", [False, True])
+def test_no_points_give_no_predictions(preset: str, is_training: bool) -> None:
+    network = SR3D.from_preset(preset).train(is_training)
+    assert len(network(points(0))) == 0
+
+
+@pytest.mark.parametrize("is_training", [False, True])
+def test_one_point_gives_finite_predictions(is_training: bool) -> None:
+    predictions = SR3D(TINY).train(is_training)(points(1))
+    assert len(predictions) > 0
+    assert torch.isfinite(predictions.boxes.array).all()
+    assert torch.isfinite(predictions.logits).all()
+
+
+def test_unknown_colours_are_grey_to_the_exact_network_and_nothing_to_the_lite_one() -> None:
+    cloud = points(50)
+    unknown = PointCloud.single(cloud.xyz, None)
+    exact = SR3D.from_preset("s3dis").voxels(unknown)
+    lite = SR3D(TINY).voxels(unknown)
+    assert exact.features.unique().tolist() == [0.5]
+    assert lite.features.unique(dim=0).tolist() == [[1.0, 0.0, 0.0, 0.0]]
+
+
+def test_untrained_confidence_is_the_focal_prior() -> None:
+    predictions = SR3D(TINY)(points())
+    assert predictions.logits.sigmoid().mean().item() == pytest.approx(0.01, abs=0.005)
+
+
+def test_unknown_preset_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'huge' is unknown, expected one of \['lite'"):
+        SR3D.from_preset("huge")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"num_classes": 0}, "num_classes is 0"),
+        ({"voxel_size_m": 0.0}, "voxel_size_m is 0.0"),
+        ({"widths": (0, 1, 1, 1)}, "expected at least 1 each"),
+        ({"stem_kernel": 5}, "expected 2 or 3"),
+    ],
+)
+def test_sizes_that_build_no_network_are_refused(changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Architecture(**{"num_classes": 3, **changes})

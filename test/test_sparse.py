@@ -1,0 +1,295 @@
+"""Sparse convolution against dense convolution, worked examples and hand-made cases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sr3d_core.sparse import kernel_map
+from sr3d_core.sparse.kernel_map import kernel_offsets
+from sr3d_core.sparse.layers import BatchNorm, Conv3d, GenerativeUpConv3d, MaxPool3d, ResidualBlock
+from sr3d_core.sparse.tensor import SparseTensor, union_add
+
+SIZE = 12  # cells along each axis of the dense volume
+LOW = -5  # its first cell, so that coordinates are negative too
+
+
+@pytest.fixture(params=["table", "search"])
+def lookup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Runs a test with both ways of finding a voxel's row."""
+    if request.param == "search":
+        monkeypatch.setattr(kernel_map, "MAX_TABLE_CELLS", 0)
+    return request.param
+
+
+def random_voxels(
+    stride: int = 1, channels: int = 4, scenes: int = 2, share: float = 0.2, seed: int = 0
+) -> SparseTensor:
+    generator = torch.Generator().manual_seed(seed)
+    filled = torch.rand(scenes, SIZE, SIZE, SIZE, generator=generator) < share
+    coords = filled.nonzero()
+    coords = coords[torch.randperm(len(coords), generator=generator)]
+    coords[:, 1:] += LOW
+    coords[:, 1:] *= stride
+    features = torch.randn(len(coords), channels, generator=generator, dtype=torch.float64)
+    return SparseTensor(coords, features, stride)
+
+
+def dense(x: SparseTensor, low: int = LOW, size: int = SIZE) -> Tensor:
+    """(scenes, C, z, y, x) with zeros where no voxel is."""
+    cells = x.coords[:, 1:] // x.stride - low
+    scenes = int(x.coords[:, 0].max()) + 1
+    volume = x.features.new_zeros(scenes, size, size, size, x.features.shape[1])
+    volume[x.coords[:, 0], cells[:, 2], cells[:, 1], cells[:, 0]] = x.features
+    return volume.permute(0, 4, 1, 2, 3)
+
+
+def at(volume: Tensor, x: SparseTensor, low: int) -> Tensor:
+    cells = x.coords[:, 1:] // x.stride - low
+    return volume[x.coords[:, 0], :, cells[:, 2], cells[:, 1], cells[:, 0]]
+
+
+def dense_weight(layer: Conv3d | GenerativeUpConv3d) -> Tensor:
+    """(out, in, z, y, x) of a sparse weight: x fastest in the kernel index."""
+    k = layer.kernel_size
+    _, c_in, c_out = layer.kernel.shape
+    return layer.kernel.reshape(k, k, k, c_in, c_out).permute(4, 3, 0, 1, 2)
+
+
+def test_k3_stride_1_equals_dense_convolution_on_the_occupied_voxels(lookup: str) -> None:
+    x, layer = random_voxels(), Conv3d(4, 5, kernel=3).double()
+    y = layer(x)
+    expected = F.conv3d(dense(x), dense_weight(layer), padding=1)
+    torch.testing.assert_close(y.features, at(expected, y, LOW))
+    assert y.coords is x.coords
+
+
+def test_k3_stride_2_equals_dense_convolution_on_the_coarse_cells(lookup: str) -> None:
+    x, layer = random_voxels(), Conv3d(4, 5, kernel=3, stride=2).double()
+    y = layer(x)
+    # the dense volume gets one more low cell, so that it starts at an even cell, -6
+    padded = F.pad(dense(x), (2, 1, 2, 1, 2, 1))  # now cells -7 .. 7
+    expected = F.conv3d(padded, dense_weight(layer), stride=2)  # centres -6, -4, ...
+    torch.testing.assert_close(y.features, at(expected, y, -3))
+    assert y.stride == 2
+
+
+def test_k2_stride_2_equals_dense_convolution(lookup: str) -> None:
+    x, layer = random_voxels(), Conv3d(4, 5, kernel=2, stride=2).double()
+    y = layer(x)
+    expected = F.conv3d(F.pad(dense(x), (1, 1, 1, 1, 1, 1)), dense_weight(layer), stride=2)
+    torch.testing.assert_close(y.features, at(expected, y, -3))
+
+
+def test_strides_count_in_finest_voxels(lookup: str) -> None:
+    fine, coarse = random_voxels(stride=1), random_voxels(stride=4)
+    layer = Conv3d(4, 5, kernel=3, stride=2).double()
+    a, b = layer(fine), layer(coarse)
+    torch.testing.assert_close(a.features, b.features)
+    assert torch.equal(a.coords[:, 1:] * 4, b.coords[:, 1:])
+    assert b.stride == 8
+
+
+def test_output_cells_are_the_floored_inputs() -> None:
+    x = random_voxels()
+    y = Conv3d(4, 5, kernel=3, stride=2).double()(x)
+    cells = torch.cat([x.coords[:, :1], x.coords[:, 1:].div(2, rounding_mode="floor") * 2], 1)
+    assert torch.equal(y.coords, torch.unique(cells, dim=0))
+
+
+def test_generative_up_convolution_equals_dense_transposed_convolution(lookup: str) -> None:
+    x, layer = random_voxels(stride=2, share=0.05), GenerativeUpConv3d(4, 5).double()
+    y = layer(x)
+    weight = dense_weight(layer).transpose(0, 1)
+    expected = F.conv_transpose3d(dense(x), weight, stride=2)  # first cell is 2 LOW - 1
+    torch.testing.assert_close(y.features, at(expected, y, 2 * LOW - 1))
+    offsets = kernel_offsets(3)
+    reached = x.coords[:, None, 1:] + offsets
+    scene = x.coords[:, None, :1].expand(-1, 27, -1)
+    every = torch.unique(torch.cat([scene, reached], 2).flatten(0, 1), dim=0)
+    assert torch.equal(y.coords, every)
+    assert y.stride == 1
+
+
+def test_up_convolution_onto_voxels_keeps_what_falls_on_them(lookup: str) -> None:
+    x, skip = random_voxels(stride=2, share=0.05), random_voxels(stride=1, share=0.3, seed=1)
+    layer = GenerativeUpConv3d(4, 5).double()
+    y, everywhere = layer(x, onto=skip), layer(x)
+    grown = {tuple(c): f for c, f in zip(everywhere.coords.tolist(), everywhere.features)}
+    zero = torch.zeros(5, dtype=torch.float64)
+    expected = torch.stack([grown.get(tuple(c), zero) for c in skip.coords.tolist()])
+    torch.testing.assert_close(y.features, expected)
+    assert y.coords is skip.coords
+
+
+def test_max_pool_is_the_maximum_of_each_cell() -> None:
+    x = random_voxels()
+    y = MaxPool3d()(x)
+    for row, feature in zip(y.coords[:50], y.features[:50]):
+        low = row[1:]
+        inside = ((x.coords[:, 1:] >= low) & (x.coords[:, 1:] < low + 2)).all(1)
+        inside &= x.coords[:, 0] == row[0]
+        torch.testing.assert_close(feature, x.features[inside].amax(0))
+
+
+def _tensor(rows: list[Any], stride: int = 1) -> SparseTensor:
+    coords = torch.tensor([[0, *cell] for cell, _ in rows])
+    return SparseTensor(coords, torch.tensor([[value] for _, value in rows]), stride)
+
+
+def _values(x: SparseTensor) -> dict[tuple[int, ...], float]:
+    return {tuple(c[1:]): v for c, (v,) in zip(x.coords.tolist(), x.features.tolist())}
+
+
+def _expected(rows: list[Any]) -> dict[tuple[int, ...], float]:
+    return {tuple(cell): value for cell, value in rows}
+
+
+def _counting(layer: Any) -> Any:
+    volume = layer.kernel.shape[0]
+    layer.kernel.data = torch.arange(1.0, volume + 1).reshape(volume, 1, 1)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("key", "layer"),
+    [
+        ("conv_k3_s1", _counting(Conv3d(1, 1, kernel=3))),
+        ("conv_k3_s2", _counting(Conv3d(1, 1, kernel=3, stride=2))),
+        ("maxpool_k2_s2", MaxPool3d()),
+    ],
+)
+def test_worked_examples_of_the_reference_engine(
+    worked: dict[str, Any], key: str, layer: Any
+) -> None:
+    example = worked["me_sparse_ops"]
+    y = layer(_tensor(example["inputs"]["X_stride1"]))
+    assert _values(y) == _expected(example["expected"][key])
+
+
+def test_k1_stride_2_sees_only_the_corner_of_its_cell(worked: dict[str, Any]) -> None:
+    example = worked["me_sparse_ops"]
+    layer = Conv3d(1, 1, kernel=1, stride=2)
+    layer.kernel.data.fill_(10)
+    y = layer(_tensor(example["inputs"]["X_stride1"]))
+    assert _values(y) == _expected(example["expected"]["conv_k1_s2_weight10"])
+
+
+def test_generative_worked_examples(worked: dict[str, Any]) -> None:
+    example = worked["me_sparse_ops"]
+    z = _tensor(example["inputs"]["Z_stride2"], stride=2)
+    k3 = _values(_counting(GenerativeUpConv3d(1, 1, kernel=3))(z))
+    expected = _expected(example["expected"]["generative_transpose_k3_s2_selected"])
+    assert len(k3) == example["expected"]["generative_transpose_k3_s2_num_out"]
+    assert {cell: k3[cell] for cell in expected} == expected
+    k2 = _values(_counting(GenerativeUpConv3d(1, 1, kernel=2))(z))
+    assert k2 == _expected(example["expected"]["generative_transpose_k2_s2"])
+
+
+def test_union_add_worked_example(worked: dict[str, Any]) -> None:
+    example = worked["me_sparse_ops"]
+    lone, x = (_tensor(example["inputs"][name]) for name in ("L_stride1", "X_stride1"))
+    assert _values(union_add(lone, x)) == _expected(example["expected"]["union_add_L_plus_X"])
+
+
+def test_kernel_offsets_have_x_fastest(worked: dict[str, Any]) -> None:
+    expected = worked["me_kernel_offsets"]["expected"]
+    assert kernel_offsets(3).tolist() == expected["k3"]
+    assert kernel_offsets(2).tolist() == expected["k2"]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv3d(2, 3, kernel=3),
+        Conv3d(2, 3, kernel=3, stride=2),
+        Conv3d(2, 3, kernel=2, stride=2),
+        Conv3d(2, 3, kernel=1, stride=2),
+        GenerativeUpConv3d(2, 3),
+    ],
+    ids=["k3s1", "k3s2", "k2s2", "k1s2", "up"],
+)
+def test_gradients_of_convolutions(layer: torch.nn.Module) -> None:
+    layer = layer.double()
+    x = random_voxels(stride=2, channels=2, share=0.01)
+
+    def run(features: Tensor, kernel: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, {"kernel": kernel}, (x.replaced(features),)).features
+
+    features = x.features.clone().requires_grad_()
+    kernel = layer.kernel.detach().clone().requires_grad_()
+    assert torch.autograd.gradcheck(run, (features, kernel))
+
+
+def test_gradients_of_pooling_and_union() -> None:
+    x, other = random_voxels(channels=2, share=0.02), random_voxels(channels=2, share=0.02, seed=3)
+
+    def run(features: Tensor) -> Tensor:
+        return MaxPool3d()(union_add(x.replaced(features), other)).features
+
+    assert torch.autograd.gradcheck(run, x.features.clone().requires_grad_())
+
+
+def test_a_scene_alone_equals_the_scene_in_a_batch() -> None:
+    x, layer = random_voxels(scenes=3), ResidualBlock(4, 6, stride=2).double().eval()
+    both = layer(x)
+    mine = x.coords[:, 0] == 1
+    alone = layer(SparseTensor(x.coords[mine], x.features[mine]))
+    in_batch = both.coords[:, 0] == 1
+    assert torch.equal(both.coords[in_batch], alone.coords)
+    torch.testing.assert_close(both.features[in_batch], alone.features)
+
+
+def test_order_of_voxels_does_not_matter() -> None:
+    x, layer = random_voxels(), ResidualBlock(4, 6, stride=2).double().eval()
+    order = torch.randperm(len(x))
+    shuffled = SparseTensor(x.coords[order], x.features[order])
+    a, b = layer(x), layer(shuffled)
+    assert torch.equal(a.coords, b.coords)
+    torch.testing.assert_close(a.features, b.features)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv3d(4, 5, kernel=3),
+        Conv3d(4, 5, kernel=3, stride=2),
+        GenerativeUpConv3d(4, 5),
+        MaxPool3d(),
+        BatchNorm(4),
+        ResidualBlock(4, 4, stride=2),
+    ],
+)
+def test_no_voxels_in_no_voxels_out(layer: torch.nn.Module) -> None:
+    empty = SparseTensor(torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0, 4), stride=2)
+    assert len(layer(empty)) == 0
+    assert len(layer.eval()(empty)) == 0
+
+
+def test_one_voxel_goes_through_everything() -> None:
+    x = SparseTensor(torch.tensor([[0, -4, 0, 8]]), torch.ones(1, 4), stride=4)
+    y = GenerativeUpConv3d(4, 4)(ResidualBlock(4, 4, stride=2)(x))
+    assert y.stride == 4
+    assert len(y) == 27
+
+
+def test_voxels_too_far_apart_are_refused() -> None:
+    coords = torch.tensor([[0, 0, 0, 0], [0, 2**29, 2**29, 2**29]])
+    with pytest.raises(ValueError, match="millimetres"):
+        Conv3d(1, 1, kernel=3)(SparseTensor(coords, torch.ones(2, 1)))
+
+
+def test_an_odd_stride_cannot_be_halved() -> None:
+    x = SparseTensor(torch.zeros(1, 4, dtype=torch.int64), torch.ones(1, 1), stride=1)
+    with pytest.raises(ValueError, match="expected an even stride"):
+        GenerativeUpConv3d(1, 1)(x)
+
+
+def test_union_of_different_strides_is_refused() -> None:
+    a, b = random_voxels(stride=1), random_voxels(stride=2)
+    with pytest.raises(ValueError, match="strides 1 and 2"):
+        union_add(a, b)
