@@ -1,0 +1,1 @@
+"""What the network is told: assigners, classification and box terms, and their sum."""

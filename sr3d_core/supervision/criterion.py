@@ -1,0 +1,104 @@
+"""The training objective: assign, then classify all predictions and fit the positives' boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import ConfigDict, Field
+from torch import Tensor
+
+from sr3d_core.structures import Boxes3D, Losses, Predictions, Targets
+from sr3d_core.supervision.center_topk import CenterTopK
+from sr3d_core.supervision.losses import BoxDiou, Focal, Matches
+from sr3d_core.supervision.ras import Ras
+from sr3d_core.supervision.spota import Spota
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """What the network is told; the defaults are SR3D's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    assigner: Annotated[Spota | CenterTopK, Field(discriminator="name")] = field(
+        default_factory=Spota
+    )
+    """Which predictions are trained towards which box; works on one scene, without gradient."""
+    classification: Annotated[Ras | Focal, Field(discriminator="name")] = field(
+        default_factory=Ras
+    )
+    """The term over all predictions and classes."""
+    box: BoxDiou = field(default_factory=BoxDiou)
+    """The term over the positives' boxes."""
+
+    def __call__(self, predictions: Predictions, targets: Sequence[Targets]) -> Losses:
+        """The losses of a batch; `targets[i]` belongs to the predictions with `scene == i`.
+
+        Both terms are divided by the positives of the whole batch, so a scene without boxes adds
+        its background only. Raises ValueError for a scene without targets or an unknown label.
+        """
+        matches = self._match(predictions, targets)
+        return Losses(
+            classification=self.classification(predictions.logits, matches),
+            box=self.box(matches),
+            num_positives=len(matches.row),
+        )
+
+    def _match(self, predictions: Predictions, targets: Sequence[Targets]) -> Matches:
+        """Assign scene by scene, and gather the positives of the batch."""
+        truth = _all_targets(predictions, targets)
+        weight = predictions.anchors.new_ones(len(predictions))
+        box, num_seen = self._boxes_of(predictions, targets, weight)
+        if num_seen != len(predictions):
+            raise ValueError(
+                f"{len(predictions) - num_seen} of {len(predictions)} predictions have a scene "
+                f"outside 0..{len(targets) - 1}; give one Targets per scene, empty if need be"
+            )
+        row = (box >= 0).nonzero()[:, 0]
+        box = box[row]
+        return Matches(
+            weight=weight,
+            row=row,
+            label=truth.labels[box],
+            box=box,
+            predicted=predictions.boxes[row],
+            truth=truth.boxes[box],
+        )
+
+    @torch.no_grad()
+    def _boxes_of(
+        self, predictions: Predictions, targets: Sequence[Targets], weight: Float[Tensor, " P"]
+    ) -> tuple[Int[Tensor, " P"], int]:
+        """Each prediction's box counted through the batch, and how many have targets at all.
+
+        Fills in `weight` on the way.
+        """
+        box = torch.full_like(predictions.scene, -1, dtype=torch.int64)
+        num_seen, first_box = 0, 0
+        for scene, of_scene in enumerate(targets):
+            row = (predictions.scene == scene).nonzero()[:, 0]
+            assignment = self.assigner(predictions[row], of_scene)
+            is_positive = assignment.is_positive
+            box[row] = torch.where(is_positive, assignment.target + first_box, -1)
+            weight[row] = assignment.weight
+            num_seen += len(row)
+            first_box += len(of_scene)
+        return box, num_seen
+
+
+def _all_targets(predictions: Predictions, targets: Sequence[Targets]) -> Targets:
+    """The boxes of all scenes in one; raises ValueError for a label that has no logit."""
+    empty = Targets(Boxes3D.empty(predictions.anchors.device), predictions.level.new_zeros(0))
+    parts = [*targets, empty]
+    labels = torch.cat([part.labels for part in parts])
+    num_classes = predictions.logits.shape[1]
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(
+            f"targets have labels {int(labels.min())}..{int(labels.max())}, but the network has "
+            f"{num_classes} classes (0..{num_classes - 1}); check the dataset's class names"
+        )
+    return Targets(Boxes3D.cat([part.boxes for part in parts]), labels)
