@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from sr3d_core.sparse.lattice import Lattice
@@ -36,23 +36,21 @@ class KernelMap:
     num_inputs: int
     inputs: Int[Tensor, " P"] = field(init=False)
     outputs: Int[Tensor, " P"] = field(init=False)
-    starts: list[int] = field(init=False)  # pairs of offset k are starts[k]:starts[k + 1]
+    sizes: list[int] = field(init=False)  # pairs of each offset
     by_output: Int[Tensor, " P"] = field(init=False)  # pair indices, sorted by output row
     output_starts: Int[Tensor, " O1"] = field(init=False)
-    _transposed: KernelMap | None = field(init=False, default=None)
+    _by_input: tuple[Tensor, Tensor] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """List the pairs, by offset and by output row."""
+        """List the pairs, by offset and by output row; int32 halves the memory traffic."""
         is_pair = self.neighbours >= 0
-        num_kernel, num_outputs = self.neighbours.shape
-        flat = is_pair.view(-1).nonzero().squeeze(1)
-        self.inputs = self.neighbours.view(-1)[flat]
-        self.outputs = flat % max(num_outputs, 1)
-        self.starts = [0, *is_pair.sum(1).cumsum(0).tolist()]
-        pair_index = (is_pair.view(-1).cumsum(0) - 1).view(num_kernel, num_outputs)
-        self.by_output = pair_index.T[is_pair.T]
-        self.output_starts = self.inputs.new_zeros(num_outputs + 1)
-        torch.cumsum(is_pair.sum(0), 0, out=self.output_starts[1:])
+        self.sizes = is_pair.sum(1).tolist()
+        row = torch.arange(self.num_outputs, dtype=torch.int32, device=is_pair.device)
+        self.inputs = self.neighbours[is_pair]
+        self.outputs = row.expand_as(is_pair)[is_pair]
+        number = is_pair.view(-1).cumsum(0, dtype=torch.int32).view_as(is_pair) - 1
+        self.by_output = number.T[is_pair.T]
+        self.output_starts = _starts(is_pair)
 
     @property
     def num_outputs(self) -> int:
@@ -60,17 +58,26 @@ class KernelMap:
         return self.neighbours.shape[1]
 
     @property
-    def transposed(self) -> KernelMap:
-        """The same pairs with inputs and outputs exchanged: the map of the input's gradient."""
-        if self._transposed is None:
-            seen = self.neighbours.new_full((len(self.starts) - 1, self.num_inputs), -1)
-            offset = torch.repeat_interleave(
-                torch.arange(len(seen), device=seen.device), (self.neighbours >= 0).sum(1)
-            )
-            seen[offset, self.inputs] = self.outputs
-            self._transposed = KernelMap(seen, self.num_outputs)
-            self._transposed._transposed = self
-        return self._transposed
+    def by_input(self) -> tuple[Int[Tensor, " P"], Int[Tensor, " I1"]]:
+        """Pair indices sorted by input row, and where each row's begin: for gradients."""
+        if self._by_input is None:
+            num_pairs, num_kernel = len(self.inputs), len(self.sizes)
+            pair = torch.arange(num_pairs, dtype=torch.int32, device=self.inputs.device)
+            offset = torch.arange(num_kernel, device=pair.device)
+            sizes = torch.tensor(self.sizes, device=pair.device)
+            offset = torch.repeat_interleave(offset, sizes, output_size=num_pairs)
+            number = pair.new_full((num_kernel, self.num_inputs), -1)
+            number.view(-1)[offset * self.num_inputs + self.inputs] = pair
+            is_pair = number >= 0
+            self._by_input = number.T[is_pair.T], _starts(is_pair)
+        return self._by_input
+
+
+def _starts(is_pair: Bool[Tensor, "K O"]) -> Int[Tensor, " O1"]:
+    """Where the pairs of each row begin in a list that is sorted by row; the end comes last."""
+    starts = torch.zeros(is_pair.shape[1] + 1, dtype=torch.int32, device=is_pair.device)
+    torch.cumsum(is_pair.sum(0), 0, dtype=torch.int32, out=starts[1:])
+    return starts
 
 
 class VoxelIndex:
@@ -87,12 +94,13 @@ class VoxelIndex:
             rows = torch.arange(len(coords), dtype=torch.int32, device=coords.device)
             self._table[self.numbers] = rows
         else:
-            self._sorted, self._rows = self.numbers.sort()
+            self._sorted, rows = self.numbers.sort()
+            self._rows = rows.int()
 
     def rows(self, numbers: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-        """The row of each numbered cell, -1 where it is empty; numbers lie in the lattice."""
+        """The row of each numbered cell, int32, -1 where empty; numbers lie in the lattice."""
         if self._table is not None:
-            return self._table[numbers].long()
+            return self._table.index_select(0, numbers.reshape(-1)).view_as(numbers)
         place = torch.searchsorted(self._sorted, numbers).clamp_(max=len(self._sorted) - 1)
         return torch.where(self._sorted[place] == numbers, self._rows[place], -1)
 
@@ -103,17 +111,44 @@ def same_map(index: VoxelIndex, kernel: int) -> KernelMap:
     return KernelMap(index.rows(index.numbers + step[:, None]), len(index.numbers))
 
 
-def down_coords(coords: Int[Tensor, "V 4"], stride: int) -> Int[Tensor, "O 4"]:
-    """The cells of a coarser stride that hold a voxel, sorted: `floor(c / stride) * stride`."""
-    lattice = Lattice.around(_floor(coords, stride), stride)
-    return lattice.coords(torch.unique(lattice.number(_floor(coords, stride))))
+def down_coords(
+    coords: Int[Tensor, "V 4"], stride: int
+) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
+    """The cells of a coarser stride that hold a voxel, sorted: `floor(c / stride) * stride`.
+
+    Also the row of each voxel's cell.
+    """
+    cells = coords.clone()
+    cells[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
+    lattice = Lattice.around(cells, stride)
+    numbers, row = torch.unique(lattice.number(cells), return_inverse=True)
+    return lattice.coords(numbers), row
 
 
 def down_map(index: VoxelIndex, coarse: Int[Tensor, "O 4"], kernel: int) -> KernelMap:
-    """The map of a strided convolution or pooling; `coarse` are its output voxels."""
+    """The map of a strided convolution; `coarse` are its output voxels."""
     step = index.lattice.step(kernel_offsets(kernel).to(coarse.device))
     numbers = index.lattice.number(coarse)
     return KernelMap(index.rows(numbers + step[:, None]), len(index.numbers))
+
+
+def cell_map(
+    coords: Int[Tensor, "V 4"],
+    coarse: Int[Tensor, "O 4"],
+    row: Int[Tensor, " V"],
+    stride: int,
+    kernel: int,
+) -> KernelMap:
+    """The map where kernel and factor are equal: every voxel is seen once, by its own cell.
+
+    `row` is the row of each voxel's cell in `coarse`, `stride` that of `coords`.
+    """
+    x, y, z = ((coords[:, 1:] - coarse[row, 1:]) // stride).unbind(1)
+    offset = x + kernel * (y + kernel * z)
+    seen = torch.full((kernel**3, len(coarse)), -1, dtype=torch.int32, device=coords.device)
+    voxel = torch.arange(len(coords), dtype=torch.int32, device=coords.device)
+    seen[offset, row] = voxel
+    return KernelMap(seen, len(coords))
 
 
 def grown_coords(coords: Int[Tensor, "V 4"], stride: int, kernel: int) -> Int[Tensor, "O 4"]:
@@ -131,11 +166,14 @@ def up_map(coords: Int[Tensor, "V 4"], fine: VoxelIndex, kernel: int) -> KernelM
     lattice = fine.lattice
     is_inside = _inside(coords, lattice)
     step = lattice.step(kernel_offsets(kernel).to(coords.device))
-    numbers = lattice.number(coords)
-    numbers = torch.where(is_inside, numbers, 0) + step[:, None]
-    seen = fine.rows(numbers.clamp_(0, lattice.num_cells - 1))
-    seen = torch.where(is_inside, seen, -1)
-    return KernelMap(seen, len(fine.numbers)).transposed
+    numbers = torch.where(is_inside, lattice.number(coords), 0) + step[:, None]
+    reached = fine.rows(numbers.clamp_(0, lattice.num_cells - 1))
+    is_pair = is_inside & (reached >= 0)
+    seen = reached.new_full((len(step), len(fine.numbers)), -1)
+    row = torch.arange(len(coords), dtype=torch.int32, device=coords.device)
+    offset = torch.arange(len(step), device=coords.device)[:, None].expand_as(reached)[is_pair]
+    seen[offset, reached[is_pair].long()] = row.expand_as(reached)[is_pair]
+    return KernelMap(seen, len(coords))
 
 
 def _inside(coords: Int[Tensor, "V 4"], lattice: Lattice) -> Tensor:
@@ -146,10 +184,3 @@ def _inside(coords: Int[Tensor, "V 4"], lattice: Lattice) -> Tensor:
     for axis, end in enumerate(last, start=1):
         is_in &= (cells[:, axis] >= lattice.stride) & (cells[:, axis] <= end - lattice.stride)
     return is_in
-
-
-def _floor(coords: Int[Tensor, "V 4"], stride: int) -> Int[Tensor, "V 4"]:
-    """Each voxel's cell at a coarser stride, in finest voxels."""
-    cells = coords.clone()
-    cells[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
-    return cells

@@ -15,6 +15,7 @@ from torch import Tensor
 from sr3d_core.sparse.kernel_map import (
     KernelMap,
     VoxelIndex,
+    cell_map,
     down_coords,
     down_map,
     grown_coords,
@@ -35,7 +36,7 @@ class MapCache:
     index: VoxelIndex | None = None
     same: dict[int, KernelMap] = field(default_factory=dict)
     down: dict[tuple[int, int], KernelMap] = field(default_factory=dict)
-    coarser: dict[int, tuple[Tensor, MapCache]] = field(default_factory=dict)
+    coarser: dict[int, tuple[Tensor, Tensor, MapCache]] = field(default_factory=dict)
     finer: dict[int, tuple[Tensor, MapCache]] = field(default_factory=dict)
 
 
@@ -72,15 +73,22 @@ class SparseTensor:
         """The map of a convolution or pooling that multiplies the stride by `factor`."""
         key = (kernel, factor)
         if key not in self.cache.down:
-            coarse, _ = self.coarser(factor)
-            self.cache.down[key] = down_map(self.index, coarse, kernel)
+            coarse, row, _ = self._coarser(factor)
+            if kernel == factor:
+                self.cache.down[key] = cell_map(self.coords, coarse, row, self.stride, kernel)
+            else:
+                self.cache.down[key] = down_map(self.index, coarse, kernel)
         return self.cache.down[key]
 
     def coarser(self, factor: int) -> tuple[Int[Tensor, "O 4"], MapCache]:
         """The voxels at `factor` times the stride, and what is known about them."""
+        coarse, _, cache = self._coarser(factor)
+        return coarse, cache
+
+    def _coarser(self, factor: int) -> tuple[Tensor, Tensor, MapCache]:
         if factor not in self.cache.coarser:
-            coarse = down_coords(self.coords, self.stride * factor)
-            self.cache.coarser[factor] = (coarse, MapCache())
+            coarse, row = down_coords(self.coords, self.stride * factor)
+            self.cache.coarser[factor] = (coarse, row, MapCache())
         return self.cache.coarser[factor]
 
     def grown(self, kernel: int) -> tuple[Int[Tensor, "O 4"], MapCache]:

@@ -27,57 +27,56 @@ def max_pool(features: Float[Tensor, "I C"], kernel_map: KernelMap) -> Float[Ten
     """The channel-wise maximum over each output's inputs; every output has at least one."""
     lowest = features.new_full((1, features.shape[1]), -torch.inf)
     padded = torch.cat([features, lowest])  # index -1 is the last row
-    return padded[kernel_map.neighbours].amax(0)
+    return padded[kernel_map.neighbours.long()].amax(0)
 
 
 class _Convolution(torch.autograd.Function):
-    """Backward is a convolution along the transposed map, and one product per kernel offset."""
+    """Backward gathers each pair's two rows once and uses them for both gradients."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        return _gather_multiply_sum(features, weight, kernel_map)
+        products = features.new_empty(len(kernel_map.inputs), weight.shape[2])
+        rows = kernel_map.inputs.split(kernel_map.sizes)
+        parts = products.split(kernel_map.sizes)
+        for row, part, matrix in zip(rows, parts, weight.unbind(), strict=True):
+            if len(row):
+                torch.mm(features.index_select(0, row), matrix, out=part)
+        return _sum_rows(products, kernel_map.by_output, kernel_map.output_starts)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
+        kernel_map: KernelMap = ctx.kernel_map
         grad = grads[0].contiguous()
-        grad_features = grad_weight = None
-        if ctx.needs_input_grad[0]:
-            back = weight.transpose(1, 2)
-            grad_features = _gather_multiply_sum(grad, back, ctx.kernel_map.transposed)
-        if ctx.needs_input_grad[1]:
-            grad_weight = _weight_gradient(features, grad, weight, ctx.kernel_map)
-        return grad_features, grad_weight, None
+        needs_features, needs_weight = ctx.needs_input_grad[:2]
+        products = grad.new_empty(len(kernel_map.inputs), weight.shape[1])
+        grad_weight = torch.zeros_like(weight)
+        by_offset = zip(
+            kernel_map.inputs.split(kernel_map.sizes),
+            kernel_map.outputs.split(kernel_map.sizes),
+            products.split(kernel_map.sizes),
+            weight.unbind(),
+            grad_weight.unbind(),
+            strict=True,
+        )
+        for seen, written, part, matrix, grad_matrix in by_offset:
+            if not len(seen):
+                continue
+            above = grad.index_select(0, written)
+            if needs_features:
+                torch.mm(above, matrix.T, out=part)
+            if needs_weight:
+                torch.mm(features.index_select(0, seen).T, above, out=grad_matrix)
+        grad_features = _sum_rows(products, *kernel_map.by_input) if needs_features else None
+        return grad_features, grad_weight if needs_weight else None, None
 
 
-def _gather_multiply_sum(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-    starts = kernel_map.starts
-    products = features.new_empty(starts[-1], weight.shape[2])
-    for k, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
-        if end > start:
-            rows = features.index_select(0, kernel_map.inputs[start:end])
-            torch.mm(rows, weight[k], out=products[start:end])
+def _sum_rows(
+    products: Float[Tensor, "P C"], order: Tensor, starts: Tensor
+) -> Float[Tensor, "O C"]:
+    """Sum the products of each row; `order` lists them by row, `starts` where a row begins."""
     if not len(products):
-        return features.new_zeros(kernel_map.num_outputs, weight.shape[2])
-    return F.embedding_bag(
-        kernel_map.by_output,
-        products,
-        kernel_map.output_starts,
-        mode="sum",
-        include_last_offset=True,
-    )
-
-
-def _weight_gradient(
-    features: Tensor, grad: Tensor, weight: Tensor, kernel_map: KernelMap
-) -> Tensor:
-    result = torch.zeros_like(weight)
-    starts = kernel_map.starts
-    for k, (start, end) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
-        if end > start:
-            rows = features.index_select(0, kernel_map.inputs[start:end])
-            seen = grad.index_select(0, kernel_map.outputs[start:end])
-            torch.mm(rows.T, seen, out=result[k])
-    return result
+        return products.new_zeros(len(starts) - 1, products.shape[1])
+    return F.embedding_bag(order, products, starts, mode="sum", include_last_offset=True)

@@ -1,0 +1,142 @@
+"""The whole configuration of a training: YAML in, frozen dataclasses out.
+
+Every part of the program is its own configuration (a dataclass that validates itself); this file
+puts them into one tree. Unknown keys and values out of range are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from sr3d_core.data.augment import Augment
+from sr3d_core.data.sources import FolderSource, RoomsSource
+from sr3d_core.model.network import PRESETS, Architecture
+from sr3d_core.supervision.criterion import Criterion
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the text names the key."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A named architecture and what is changed about it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    preset: Literal["scannet", "sunrgbd", "s3dis", "lite"] = "lite"
+    """Architecture to start from."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of `Architecture` that differ from the preset."""
+    weights: str | None = None
+    """Weights file to start from ("default": those that ship), to fine-tune on other scenes; parts
+    whose shapes differ, such as the classifier of other classes, start afresh."""
+
+    def architecture(self, num_classes: int) -> Architecture:
+        """The architecture for so many classes."""
+        known = {entry.name for entry in fields(Architecture)} - {"num_classes"}
+        unknown = sorted(set(self.changes) - known)
+        if unknown:
+            raise ConfigError(f"network.changes: unknown {unknown}, expected of {sorted(known)}")
+        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in self.changes.items()}
+        return replace(PRESETS[self.preset], num_classes=num_classes, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast the network learns (method.md D)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    num_steps: int = 20_000
+    """Optimiser steps."""
+    batch_size: int = 4
+    """Scenes per step."""
+    learning_rate: float = 1e-3
+    """Peak rate of AdamW."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay of AdamW."""
+    warmup_steps: int = 300
+    """Steps over which the rate grows linearly to its peak."""
+    decay: Literal["cosine", "step"] = "cosine"
+    """How the rate falls: along a cosine to zero, or to a tenth at each of `decay_at`."""
+    decay_at: tuple[float, ...] = (8 / 12, 11 / 12)
+    """Shares of the training after which `step` divides the rate by ten."""
+    clip_norm: float = 10.0
+    """Largest L2 norm of the gradient."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the convolutions; bfloat16 pays where the processor has AMX or a GPU."""
+    seed: int = 0
+    """Seed of the initial weights, the order of scenes and the augmentation."""
+    num_workers: int = 0
+    """Processes that read and augment scenes; 0 reads in the training process."""
+    checkpoint_minutes: float = 5.0
+    """Wall time between checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        for name in ("num_steps", "batch_size", "learning_rate", "clip_norm"):
+            self._expect(name, getattr(self, name) > 0, "above 0")
+        for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes"):
+            self._expect(name, getattr(self, name) >= 0, "at least 0")
+        self._expect("decay_at", all(0 < share < 1 for share in self.decay_at), "shares in 0..1")
+
+    def _expect(self, name: str, is_right: bool, expected: str) -> None:
+        if not is_right:
+            raise ValueError(f"schedule.{name}: {getattr(self, name)}, expected {expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a training needs."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    network: Network = field(default_factory=Network)
+    data: Annotated[RoomsSource | FolderSource, Field(discriminator="name")] = field(
+        default_factory=RoomsSource
+    )
+    augment: Augment = field(default_factory=Augment)
+    criterion: Criterion = field(default_factory=Criterion)
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+_ADAPTER = TypeAdapter(Config)
+
+
+def load_config(path: str | Path) -> Config:
+    """The configuration of a YAML file; raises ConfigError naming the file and the key."""
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); expected a YAML file"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{path}: not YAML ({str(error).splitlines()[0]}); expected keys and values"
+        ) from error
+    return parse_config({} if tree is None else tree, where=str(path))
+
+
+def parse_config(tree: Any, where: str = "config") -> Config:
+    """The configuration of a tree of plain values, such as YAML gives."""
+    try:
+        return _ADAPTER.validate_python(tree)
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(map(str, each['loc'])) or 'top level'}: {each['msg']}"
+            for each in error.errors()
+        ]
+        raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+
+
+def dump_config(config: Config) -> str:
+    """The configuration as YAML that `load_config` reads back."""
+    return yaml.safe_dump(_ADAPTER.dump_python(config, mode="json"), sort_keys=False)

@@ -1,0 +1,1 @@
+"""Where labelled scenes come from: readers, procedural rooms, augmentation."""

@@ -1,0 +1,188 @@
+"""Random changes of a labelled scene that keep it a plausible room.
+
+Order (as the published recipes do it): choose points, flip, rotate about z, tilt, scale, move,
+then colours. All geometry of one draw is one 3x3 matrix and one offset for the points; boxes
+follow by the functions below. Axes: `flip_x` mirrors x, so a box's yaw becomes pi - yaw.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from sr3d_core.structures import UNKNOWN_COLOUR, Boxes3D, PointCloud, Sample, Targets
+
+
+def flip_x(boxes: Boxes3D) -> Boxes3D:
+    """Boxes mirrored in the plane x = 0."""
+    sign = boxes.center.new_tensor([-1.0, 1.0, 1.0])
+    return Boxes3D(boxes.center * sign, boxes.size, math.pi - boxes.yaw)
+
+
+def flip_y(boxes: Boxes3D) -> Boxes3D:
+    """Boxes mirrored in the plane y = 0."""
+    sign = boxes.center.new_tensor([1.0, -1.0, 1.0])
+    return Boxes3D(boxes.center * sign, boxes.size, -boxes.yaw)
+
+
+def rotate_z(boxes: Boxes3D, angle_rad: float) -> Boxes3D:
+    """Boxes turned counter-clockwise about the z axis through the origin."""
+    return Boxes3D(
+        boxes.center @ _about_z(angle_rad).to(boxes.center).T, boxes.size, boxes.yaw + angle_rad
+    )
+
+
+def enclose_rotated(boxes: Boxes3D, angle_rad: float) -> Boxes3D:
+    """As `rotate_z`, for boxes without yaw: the smallest axis-aligned boxes around the result."""
+    cos, sin = abs(math.cos(angle_rad)), abs(math.sin(angle_rad))
+    dx, dy, dz = boxes.size.unbind(dim=1)
+    size = torch.stack([dx * cos + dy * sin, dx * sin + dy * cos, dz], dim=1)
+    return Boxes3D(rotate_z(boxes, angle_rad).center, size, torch.zeros_like(boxes.yaw))
+
+
+def scale(boxes: Boxes3D, factor: float) -> Boxes3D:
+    """Boxes grown about the origin."""
+    return Boxes3D(boxes.center * factor, boxes.size * factor, boxes.yaw)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """One draw of the geometric changes."""
+
+    flip_x: bool
+    flip_y: bool
+    rotate_rad: float
+    tilt_rad: tuple[float, float]  # about x and about y
+    scale: float
+    translate_m: Float[Tensor, " 3"]
+
+    def points(self, xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Where the points go."""
+        signs = torch.tensor([-1.0 if self.flip_x else 1.0, -1.0 if self.flip_y else 1.0, 1.0])
+        matrix = self._tilt() @ _about_z(self.rotate_rad) @ torch.diag(signs)
+        return xyz @ (self.scale * matrix).to(xyz).T + self.translate_m.to(xyz)
+
+    def boxes(self, boxes: Boxes3D, axis_aligned: bool) -> Boxes3D:
+        """Where the boxes go; they stay upright, a tilt moves their centres only."""
+        if self.flip_x:
+            boxes = flip_x(boxes)
+        if self.flip_y:
+            boxes = flip_y(boxes)
+        turn = enclose_rotated if axis_aligned else rotate_z
+        boxes = turn(boxes, self.rotate_rad)
+        tilted = boxes.center @ self._tilt().to(boxes.center).T
+        boxes = scale(Boxes3D(tilted, boxes.size, boxes.yaw), self.scale)
+        return Boxes3D(boxes.center + self.translate_m.to(boxes.center), boxes.size, boxes.yaw)
+
+    def _tilt(self) -> Float[Tensor, "3 3"]:
+        (a, b) = self.tilt_rad
+        about_x = [[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]]
+        about_y = [[math.cos(b), 0, math.sin(b)], [0, 1, 0], [-math.sin(b), 0, math.cos(b)]]
+        return torch.tensor(about_y, dtype=torch.float32) @ torch.tensor(
+            about_x, dtype=torch.float32
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Change a sample at random; the defaults change nothing."""
+
+    flip_x: float = 0.0
+    """Probability 0..1 of mirroring x."""
+    flip_y: float = 0.0
+    """Probability 0..1 of mirroring y."""
+    rotate_rad: tuple[float, float] = (0.0, 0.0)
+    """Range of the turn about z."""
+    tilt_rad: float = 0.0
+    """Largest gravity error: turns about x and about y are drawn from -tilt_rad..tilt_rad."""
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of the growth about the origin; above 0."""
+    translate_m: float = 0.0
+    """Standard deviation of the shift along each axis; at least 0."""
+    axis_aligned: bool = False
+    """Whether boxes have no yaw: then turned boxes are enclosed by axis-aligned ones again."""
+    keep_fraction: tuple[float, float] = (1.0, 1.0)
+    """Range of the share of points that stay; above 0, at most 1."""
+    max_points: int | None = None
+    """How many points may stay at most; None for no limit."""
+    drop_colour: float = 0.0
+    """Probability 0..1 that all colours become unknown."""
+    jitter_colour: float = 0.0
+    """Gain and offset of each channel are drawn from 1 and 0 plus -jitter..jitter; 0..1."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip_x", "flip_y", "drop_colour", "jitter_colour"):
+            self._expect(name, 0.0 <= getattr(self, name) <= 1.0, "0..1")
+        for name in ("tilt_rad", "translate_m"):
+            self._expect(name, 0.0 <= getattr(self, name) < math.inf, "at least 0")
+        self._expect("rotate_rad", _is_range(self.rotate_rad), "a range low..high")
+        is_positive = _is_range(self.scale) and self.scale[0] > 0
+        self._expect("scale", is_positive, "a range low..high above 0")
+        low, high = self.keep_fraction
+        is_share = _is_range(self.keep_fraction) and low > 0 and high <= 1
+        self._expect("keep_fraction", is_share, "a range low..high above 0 and at most 1")
+        is_count = self.max_points is None or self.max_points >= 1
+        self._expect("max_points", is_count, "at least 1, or none")
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """A changed copy; the same generator state gives the same copy. Works on the CPU."""
+        cloud = self._choose(sample.cloud, generator)
+        motion = self.draw(generator)
+        boxes = motion.boxes(sample.targets.boxes, self.axis_aligned)
+        features = self._recolour(cloud.features, generator)
+        cloud = PointCloud(motion.points(cloud.xyz), features, cloud.scene)
+        return Sample(cloud, Targets(boxes, sample.targets.labels), sample.name)
+
+    def draw(self, generator: Generator) -> Motion:
+        """Draw the geometric changes of one sample."""
+        u = torch.rand(6, generator=generator).tolist()
+        return Motion(
+            flip_x=u[0] < self.flip_x,
+            flip_y=u[1] < self.flip_y,
+            rotate_rad=_between(self.rotate_rad, u[2]),
+            scale=_between(self.scale, u[3]),
+            tilt_rad=((2 * u[4] - 1) * self.tilt_rad, (2 * u[5] - 1) * self.tilt_rad),
+            translate_m=torch.randn(3, generator=generator) * self.translate_m,
+        )
+
+    def _choose(self, cloud: PointCloud, generator: Generator) -> PointCloud:
+        """Keep a random share of the points, in random order; at least one stays."""
+        share = _between(self.keep_fraction, torch.rand((), generator=generator).item())
+        num_kept = max(1, int(share * len(cloud)))
+        if self.max_points is not None:
+            num_kept = min(num_kept, self.max_points)
+        if num_kept >= len(cloud):
+            return cloud
+        return cloud[torch.randperm(len(cloud), generator=generator)[:num_kept]]
+
+    def _recolour(
+        self, colour: Float[Tensor, "N 3"], generator: Generator
+    ) -> Float[Tensor, "N 3"]:
+        u = torch.rand(7, generator=generator)
+        if u[6] < self.drop_colour:
+            return torch.full_like(colour, UNKNOWN_COLOUR)
+        if self.jitter_colour == 0.0:
+            return colour
+        change = (2 * u[:6] - 1).to(colour) * self.jitter_colour
+        return (colour * (1 + change[:3]) + change[3:]).clamp(0.0, 1.0)
+
+    def _expect(self, name: str, is_right: bool, expected: str) -> None:
+        if not is_right:
+            raise ValueError(f"augment.{name}: {getattr(self, name)}, expected {expected}")
+
+
+def _is_range(pair: tuple[float, float]) -> bool:
+    return len(pair) == 2 and -math.inf < pair[0] <= pair[1] < math.inf
+
+
+def _between(pair: tuple[float, float], share: float) -> float:
+    return pair[0] + (pair[1] - pair[0]) * share
+
+
+def _about_z(angle_rad: float) -> Float[Tensor, "3 3"]:
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])

@@ -1,0 +1,107 @@
+"""Clouds as plain tables: TXT, XYZ, CSV, NPY, NPZ.
+
+Columns are x y z, then red green blue where there are six; other numbers of columns are refused,
+because guessing which are colours goes wrong silently.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud, unit_colour
+
+_POINT_KEYS = ("xyz", "points", "pc")
+_COLOUR_KEYS = ("rgb", "colors", "colours")
+_SEPARATORS = re.compile(rb"[,;\t]")
+
+
+def read_text(path: Path, data: bytes) -> RawCloud:
+    """Numbers separated by blanks, tabs, commas or semicolons, one point a line.
+
+    Lines that start with # or // are comments; the first other line may be a heading.
+    """
+    lines = [_SEPARATORS.sub(b" ", line).strip() for line in data.splitlines()]
+    lines = [line for line in lines if line and not line.startswith((b"#", b"//"))]
+    if lines and not _is_numbers(lines[0]) and len(lines) > 1 and _is_numbers(lines[1]):
+        lines = lines[1:]
+    if not lines:
+        return RawCloud(np.zeros((0, 3)), None)
+    if not _is_numbers(lines[0]):
+        raise CloudFileError(
+            f"{path}: the text {lines[0][:40].decode('latin-1')!r} is no point; expected "
+            "lines of x y z or x y z r g b"
+        )
+    try:
+        table = np.loadtxt(io.BytesIO(b"\n".join(lines)), dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        raise CloudFileError(f"{path}: {error}; expected x y z or x y z r g b a line") from error
+    return _from_table(path, table)
+
+
+def read_npy(path: Path, data: bytes) -> RawCloud:
+    """An array (N,3) or (N,6)."""
+    loaded = _load(path, data)
+    if not isinstance(loaded, np.ndarray):
+        raise CloudFileError(f"{path}: an archive of arrays, expected one; rename it to .npz")
+    return _from_table(path, loaded)
+
+
+def read_npz(path: Path, data: bytes) -> RawCloud:
+    """An archive with `xyz` (or `points`), (N,3) or (N,6), and perhaps `rgb` (or `colors`)."""
+    archive = _load(path, data)
+    if isinstance(archive, np.ndarray):
+        raise CloudFileError(f"{path}: a single array, expected an archive; rename it to .npy")
+    keys = list(archive)
+    points = next((key for key in _POINT_KEYS if key in keys), None)
+    if points is None:
+        raise CloudFileError(f"{path}: holds {keys}, expected one of {list(_POINT_KEYS)}")
+    cloud = _from_table(path, _member(path, archive, points))
+    colours = next((key for key in _COLOUR_KEYS if key in keys), None)
+    if colours is None:
+        return cloud
+    rgb = _member(path, archive, colours)
+    if rgb.shape != (len(cloud.xyz), 3):
+        raise CloudFileError(
+            f"{path}: {colours!r} has shape {rgb.shape}, expected ({len(cloud.xyz)}, 3)"
+        )
+    return RawCloud(cloud.xyz, unit_colour(path, rgb))
+
+
+def _load(path: Path, data: bytes) -> NDArray | np.lib.npyio.NpzFile:
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise CloudFileError(
+            f"{path}: NumPy cannot read it ({error}); expected a plain array or archive, whole "
+            "and without Python objects"
+        ) from error
+
+
+def _member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> NDArray:
+    try:
+        return archive[key]
+    except (ValueError, OSError, EOFError, BadZipFile) as error:
+        raise CloudFileError(f"{path}: {key!r} cannot be read ({error}); save it again") from error
+
+
+def _from_table(path: Path, table: NDArray) -> RawCloud:
+    if table.ndim != 2 or table.shape[1] not in (3, 6) or table.dtype.kind not in "fiu":
+        raise CloudFileError(
+            f"{path}: points of shape {table.shape} and type {table.dtype}, expected 3 columns "
+            "(x y z) or 6 (x y z r g b) of numbers"
+        )
+    xyz = table[:, :3].astype(np.float64)
+    return RawCloud(xyz, unit_colour(path, table[:, 3:]) if table.shape[1] == 6 else None)
+
+
+def _is_numbers(line: bytes) -> bool:
+    try:
+        return len([float(word) for word in line.split()]) > 0
+    except ValueError:
+        return False

@@ -1,0 +1,135 @@
+"""A user's own labelled scenes, in a folder of plain files.
+
+    classes.txt          one class name a line; its order is the order of the labels
+    train.txt, val.txt   one scene name a line
+    clouds/NAME.ply      or .pcd .npz .npy .txt .xyz .csv: points in metres, z up
+    labels/NAME.json     {"boxes": [{"class": "chair", "center": [x, y, z],
+                                     "size": [dx, dy, dz], "yaw": 0.3}]}
+
+Centre is the geometric centre, size the full extents, yaw counter-clockwise about z (0 if left
+out). A scene without objects has an empty list of boxes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr3d_core.data.cloud_file import SUFFIXES, CloudFileError, read_cloud
+from sr3d_core.structures import Boxes3D, Sample, Targets
+
+
+class DatasetError(ValueError):
+    """A data set cannot be read; the text says which file, what is wrong, and what to do."""
+
+
+class FolderDataset:
+    """The scenes of one split, read when asked for. Raises DatasetError.
+
+    `split` names the text file that lists them. With `classes`, labels index that list and boxes
+    of other classes are left out; without, labels index the folder's own classes.txt.
+    """
+
+    def __init__(self, root: str | Path, split: str, classes: Sequence[str] | None = None) -> None:
+        self.root = Path(root)
+        if not self.root.is_dir():
+            raise DatasetError(f"{self.root}: no such folder; check the path")
+        self.own_classes = tuple(_lines(self.root / "classes.txt", "one class name a line"))
+        self.classes = self.own_classes if classes is None else tuple(classes)
+        self.names = _lines(self.root / f"{split}.txt", "one scene name a line")
+        self._clouds = {name: _find_cloud(self.root, name) for name in self.names}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        name = self.names[index]
+        try:
+            cloud = read_cloud(self._clouds[name], up="z")
+        except CloudFileError as error:
+            raise DatasetError(str(error)) from error
+        return Sample(cloud, self._targets(self.root / "labels" / f"{name}.json"), name)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The folder's classes whose boxes are left out."""
+        return tuple(name for name in self.own_classes if name not in self.classes)
+
+    def _targets(self, path: Path) -> Targets:
+        rows, labels = [], []
+        for index, entry in enumerate(_read_boxes(path)):
+            where = f"{path}: box {index}"
+            name, row = _parse_box(where, entry)
+            if name not in self.own_classes:
+                raise DatasetError(
+                    f"{where}: class {name!r} is not in classes.txt, expected one of "
+                    f"{', '.join(self.own_classes)}; correct the name or add it there"
+                )
+            if name in self.classes:
+                rows.append(row)
+                labels.append(self.classes.index(name))
+        boxes = Boxes3D.from_array(torch.tensor(rows).reshape(-1, 7))
+        return Targets(boxes, torch.tensor(labels, dtype=torch.int64))
+
+
+def _lines(path: Path, expected: str) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read, expected {expected}; write it") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(set(lines)) < len(lines):
+        twice = next(line for line in lines if lines.count(line) > 1)
+        raise DatasetError(f"{path}: {twice!r} comes twice, expected {expected}; remove one")
+    if not lines:
+        raise DatasetError(f"{path}: empty, expected {expected}")
+    return lines
+
+
+def _find_cloud(root: Path, name: str) -> Path:
+    for suffix in SUFFIXES:
+        path = root / "clouds" / f"{name}{suffix}"
+        if path.is_file():
+            return path
+    raise DatasetError(
+        f"{root / 'clouds'}: no cloud of scene {name!r}, expected {name} with one of the endings "
+        f"{' '.join(SUFFIXES)}; add it or take the scene off the list"
+    )
+
+
+def _read_boxes(path: Path) -> list[Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(
+            f'{path}: no such file; a scene without objects needs {{"boxes": []}}'
+        ) from error
+    except ValueError as error:
+        raise DatasetError(f"{path}: not JSON ({error}); write it again") from error
+    boxes = tree.get("boxes") if isinstance(tree, dict) else None
+    if not isinstance(boxes, list):
+        raise DatasetError(f'{path}: expected {{"boxes": [...]}} at the top; see the manual')
+    return boxes
+
+
+def _parse_box(where: str, entry: Any) -> tuple[str, list[float]]:
+    """Class and row x y z dx dy dz yaw of one entry."""
+    expected = '{"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
+    try:
+        row = [*map(float, entry["center"]), *map(float, entry["size"])]
+        row.append(float(entry.get("yaw", 0.0)))
+        name = str(entry["class"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DatasetError(f"{where}: {error!r} in {entry!r}, expected {expected}") from error
+    if len(entry["center"]) != 3 or len(entry["size"]) != 3:
+        raise DatasetError(f"{where}: center or size has not 3 numbers, expected {expected}")
+    if not all(map(math.isfinite, row)) or min(row[3:6]) <= 0:
+        raise DatasetError(
+            f"{where}: numbers {row}, expected finite ones and a size above 0 on every axis"
+        )
+    return name, row

@@ -1,0 +1,148 @@
+"""Rooms as torch datasets: made on the fly, or read back from pre-rendered files.
+
+The splits use disjoint ranges of seeds, so a room of one split never appears in another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sr3d_core.data.rooms.furniture import LABELS
+from sr3d_core.data.rooms.sample import Sensor, room_sample
+from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
+
+Split = Literal["train", "val", "sample"]
+
+SEEDS_PER_SPLIT = 10_000_000
+"""Length of each split's range of seeds."""
+
+FIRST_SEED: dict[str, int] = {"train": 0, "val": SEEDS_PER_SPLIT, "sample": 2 * SEEDS_PER_SPLIT}
+"""Where each split's seeds begin."""
+
+MANIFEST = "rooms.json"
+"""File in a pre-rendered folder that says what the folder holds."""
+
+XYZ_STEP_M = 0.0005
+"""Pre-rendered coordinates are whole numbers of this step."""
+
+
+class RoomsError(ValueError):
+    """A request for rooms that cannot be served, or a folder that holds none."""
+
+
+def seed_of(split: Split, index: int) -> int:
+    """The seed of a split's room number `index`."""
+    if not 0 <= index < SEEDS_PER_SPLIT:
+        raise RoomsError(f"room {index} of {split}: expected 0 <= index < {SEEDS_PER_SPLIT}")
+    return FIRST_SEED[split] + index
+
+
+def relabelled(sample: Sample, label_space: Sequence[str]) -> Sample:
+    """The sample with labels as indices into `label_space`; other classes lose their boxes."""
+    if tuple(label_space) == LABELS:
+        return sample
+    index = [label_space.index(name) if name in label_space else -1 for name in LABELS]
+    labels = torch.tensor(index)[sample.targets.labels]
+    kept = labels >= 0
+    return Sample(sample.cloud, Targets(sample.targets.boxes[kept], labels[kept]), sample.name)
+
+
+def _checked(label_space: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(label_space)
+    if not set(names) & set(LABELS):
+        raise RoomsError(
+            f"label space {names} has no class that rooms contain; expected some of {LABELS}"
+        )
+    return names
+
+
+class Rooms(Dataset[Sample]):
+    """`num` samples made when asked for: sample i is room i // len(sensors), seen by a sensor."""
+
+    def __init__(
+        self,
+        split: Split,
+        num: int,
+        sensors: Sequence[Sensor] = ("frame", "scan"),
+        label_space: Sequence[str] = LABELS,
+    ) -> None:
+        if split not in FIRST_SEED:
+            raise RoomsError(f"split is {split!r}, expected one of {tuple(FIRST_SEED)}")
+        if not sensors:
+            raise RoomsError("no sensors given, expected 'frame', 'scan' or both")
+        self._split: Split = split
+        self._num = num
+        self._sensors = tuple(sensors)
+        self.classes = _checked(label_space)
+
+    def __len__(self) -> int:
+        return self._num
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < self._num:
+            raise IndexError(f"sample {index} of {self._num}")
+        room, sensor = divmod(index, len(self._sensors))
+        sample = room_sample(seed_of(self._split, room), self._sensors[sensor])
+        return relabelled(sample, self.classes)
+
+
+def packed(sample: Sample, key: int) -> dict[str, np.ndarray]:
+    """A sample as small arrays under names that begin with `key`."""
+    xyz = sample.cloud.xyz.numpy().astype(np.float64)
+    middle = xyz.mean(axis=0) if len(xyz) else np.zeros(3)
+    steps = np.clip(np.rint((xyz - middle) / XYZ_STEP_M), -32768, 32767)
+    return {
+        f"{key}_xyz": steps.astype(np.int16),
+        f"{key}_middle": middle,
+        f"{key}_rgb": np.rint(sample.cloud.features.numpy() * 255).astype(np.uint8),
+        f"{key}_boxes": sample.targets.boxes.array.numpy().astype(np.float32),
+        f"{key}_labels": sample.targets.labels.numpy().astype(np.uint8),
+    }
+
+
+def unpacked(arrays: np.lib.npyio.NpzFile, key: int, name: str) -> Sample:
+    """What `packed` stored under `key`."""
+    xyz = arrays[f"{key}_xyz"].astype(np.float64) * XYZ_STEP_M + arrays[f"{key}_middle"]
+    rgb = arrays[f"{key}_rgb"].astype(np.float32) / 255
+    cloud = PointCloud.single(torch.from_numpy(xyz.astype(np.float32)), torch.from_numpy(rgb))
+    boxes = Boxes3D.from_array(torch.from_numpy(arrays[f"{key}_boxes"]))
+    labels = torch.from_numpy(arrays[f"{key}_labels"].astype(np.int64))
+    return Sample(cloud, Targets(boxes, labels), name)
+
+
+class PrerenderedRooms(Dataset[Sample]):
+    """All samples in a folder that `prerender` filled, also while it is still filling it."""
+
+    def __init__(self, folder: str | Path, label_space: Sequence[str] = LABELS) -> None:
+        self._folder = Path(folder)
+        path = self._folder / MANIFEST
+        if not path.is_file():
+            raise RoomsError(f"{path} does not exist; fill the folder with `prerender` first")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if tuple(manifest["labels"]) != LABELS:
+            raise RoomsError(
+                f"{path}: rendered for the classes {manifest['labels']}, expected {LABELS}; "
+                "render again into an empty folder"
+            )
+        self._per_room = int(manifest["num_frames"]) + int(manifest["scan"])
+        self._files = sorted(self._folder.glob("room_*.npz"))
+        self.classes = _checked(label_space)
+
+    def __len__(self) -> int:
+        return len(self._files) * self._per_room
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        room, key = divmod(index, self._per_room)
+        path = self._files[room]
+        with np.load(path, allow_pickle=False) as arrays:
+            sample = unpacked(arrays, key, f"{path.stem} sample {key}")
+        return relabelled(sample, self.classes)

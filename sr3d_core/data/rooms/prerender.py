@@ -1,0 +1,92 @@
+"""Fill a folder with rendered rooms: one compressed npz per room, without pickles.
+
+Rendering can be stopped and started again at any time: a file appears only when it is whole, and
+rooms that have one are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sr3d_core.data.rooms.dataset import MANIFEST, RoomsError, Split, packed, seed_of
+from sr3d_core.data.rooms.furniture import LABELS
+from sr3d_core.data.rooms.sample import room_samples
+
+Progress = Callable[[int, int], None]
+"""Called with the number of finished rooms and the number of all rooms."""
+
+
+def prerender(
+    out_dir: str | Path,
+    split: Split,
+    num_rooms: int,
+    workers: int = 0,
+    *,
+    num_frames: int = 4,
+    scan: bool = True,
+    first_room: int = 0,
+    progress: Progress | None = None,
+) -> int:
+    """Render rooms `first_room` ... of a split into `out_dir`; returns how many were new.
+
+    `workers` is the number of extra processes; 0 renders in this one. Raises `RoomsError` if the
+    folder holds rooms that were rendered with other settings.
+    """
+    folder = Path(out_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, split, num_frames, scan)
+    rooms = range(first_room, first_room + num_rooms)
+    waiting = [room for room in rooms if not _path(folder, room).exists()]
+    task = partial(_render, str(folder), split, num_frames, scan)
+    done = num_rooms - len(waiting)
+    for _ in _run(task, waiting, workers):
+        done += 1
+        if progress is not None:
+            progress(done, num_rooms)
+    return len(waiting)
+
+
+def _run(task: Callable[[int], int], rooms: list[int], workers: int) -> Iterator[int]:
+    if workers == 0 or not rooms:
+        yield from map(task, rooms)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(task, rooms, chunksize=4)
+
+
+def _claim(folder: Path, split: str, num_frames: int, scan: bool) -> None:
+    """Write the manifest, or check that the one that is there agrees."""
+    wanted = {"split": split, "num_frames": num_frames, "scan": scan, "labels": list(LABELS)}
+    path = folder / MANIFEST
+    if not path.exists():
+        path.write_text(json.dumps(wanted), encoding="utf-8")
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found != wanted:
+        raise RoomsError(
+            f"{path}: holds {found}, expected {wanted}; choose another folder or remove this one"
+        )
+
+
+def _path(folder: Path, room: int) -> Path:
+    return folder / f"room_{room:07d}.npz"
+
+
+def _render(folder: str, split: Split, num_frames: int, scan: bool, room: int) -> int:
+    """Render one room; its file is moved into place when it is complete."""
+    samples = room_samples(seed_of(split, room), num_frames=num_frames, scan=scan)
+    arrays: dict[str, np.ndarray] = {}
+    for key, sample in enumerate(samples):
+        arrays.update(packed(sample, key))
+    path = _path(Path(folder), room)
+    partial_path = path.with_suffix(".part")
+    with partial_path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    partial_path.replace(path)
+    return room

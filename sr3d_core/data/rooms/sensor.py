@@ -1,0 +1,181 @@
+"""Depth cameras in a room: pose, what a pixel sees, shading, and the points that come out.
+
+The optical frame is x right, y down, z forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from sr3d_core.data.rooms.noise import FLIGHT, KINECT, STEREO, DepthNoise, measure
+from sr3d_core.data.rooms.rasterise import Pinhole, inside_image, rasterise, visible_share
+from sr3d_core.data.rooms.room import Room
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A kind of depth camera."""
+
+    focal: float  # focal length in image widths
+    aspect: float  # height over width
+    noise: DepthNoise
+
+
+MODELS: tuple[Model, ...] = (
+    Model(0.906, 0.75, KINECT),  # Kinect v1, Xtion: 58 degrees wide
+    Model(0.906, 0.75, KINECT),
+    Model(0.72, 0.75, STEREO),  # RealSense D435 aligned to colour: 70 degrees
+    Model(0.53, 0.5625, STEREO),  # RealSense D435 depth: 87 degrees
+    Model(0.71, 0.75, FLIGHT),  # L515: 70 degrees
+    Model(0.65, 0.87, FLIGHT),  # Azure Kinect narrow: 75 degrees
+)
+"""Cameras that robots carry; the first is listed twice because it is twice as common."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A camera somewhere in a room."""
+
+    pinhole: Pinhole
+    room_from_optical: Float[ndarray, "3 3"]
+    position: Float[ndarray, " 3"]  # metres, room coordinates
+    range_m: float
+    noise: DepthNoise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Capture:
+    """Measured points of one view, and what the view saw of each labelled thing."""
+
+    xyz: Float[ndarray, "N 3"]  # room coordinates, metres
+    rgb: Float[ndarray, "N 3"]
+    thing: Int[ndarray, " N"]  # index into the room's things, -1 = none of them
+    visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
+    in_view: Bool[ndarray, "O S"]  # which surface points fall into the image and range
+
+
+def orientation(heading: float, pitch: float, roll: float) -> Float[ndarray, "3 3"]:
+    """room_from_optical; pitch is positive upwards, radians."""
+    forward = np.array(
+        [np.cos(pitch) * np.cos(heading), np.cos(pitch) * np.sin(heading), np.sin(pitch)]
+    )
+    right = np.array([np.sin(heading), -np.cos(heading), 0.0])
+    down = np.cross(forward, right)
+    c, s = np.cos(roll), np.sin(roll)
+    return np.stack([c * right + s * down, c * down - s * right, forward], axis=1)
+
+
+def random_model(rng: Rng, width: int) -> tuple[Pinhole, DepthNoise]:
+    """A camera of any kind, its image `width` pixels wide."""
+    model = MODELS[rng.integers(len(MODELS))]
+    height = round(width * model.aspect)
+    focal = width * model.focal * rng.uniform(0.95, 1.05)
+    center = ((width - 1) / 2 + rng.normal(0, 1.5), (height - 1) / 2 + rng.normal(0, 1.5))
+    return Pinhole(width, height, focal, (float(center[0]), float(center[1]))), model.noise
+
+
+def capture(room: Room, view: View, light: Light, rng: Rng) -> Capture:
+    """Render a view and measure it."""
+    turned = (room.corners - view.position) @ view.room_from_optical
+    hits = rasterise(turned, room.owner, len(room.things), view.pinhole)
+    share, thing = visible_share(hits, room.owner)
+    face = np.maximum(hits.face, 0)
+    normal = _normals(turned)
+    rays = _rays(view.pinhole)
+    cosine = np.abs(np.einsum("hwc,hwc->hw", normal[face], rays))
+    cosine = cosine / np.linalg.norm(rays, axis=2)
+    absorbs = room.absorbs[face] + _darkness(room.colour[face], hits.depth)
+    measured = measure(hits.depth, cosine, absorbs, view.noise, view.range_m, rng)
+    kept = measured > 0
+    xyz = (rays[kept] * measured[kept, None]) @ view.room_from_optical.T + view.position
+    rgb = light.colours(room, view, hits.face, hits.depth, normal, rays, rng)[kept]
+    seen = inside_image(
+        ((room.surface.reshape(-1, 3) - view.position) @ view.room_from_optical),
+        view.pinhole,
+        view.range_m,
+    ).reshape(room.surface.shape[:2])
+    return Capture(xyz, rgb, thing[kept], share, seen)
+
+
+def _normals(corners: Float[ndarray, "F 3 3"]) -> Float[ndarray, "F 3"]:
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+
+
+def _rays(pinhole: Pinhole) -> Float[ndarray, "H W 3"]:
+    """Direction of every pixel in the optical frame, scaled to z = 1."""
+    u, v = np.meshgrid(np.arange(pinhole.width), np.arange(pinhole.height))
+    x = (u - pinhole.center[0]) / pinhole.focal
+    y = (v - pinhole.center[1]) / pinhole.focal
+    return np.stack([x, y, np.ones_like(x)], axis=-1)
+
+
+def _darkness(
+    colour: Float[ndarray, "H W 3"], depth: Float[ndarray, "H W"]
+) -> Float[ndarray, "H W"]:
+    """Chance that a dark surface swallows the infrared light; it grows with the distance."""
+    return 0.35 * np.clip((0.12 - colour.mean(axis=2)) / 0.12, 0, 1) * np.clip(depth / 3, 0, 1.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """Illumination and colour response, the same for all views of a scene."""
+
+    directions: Float[ndarray, "2 3"]  # towards two lights, room coordinates
+    strength: Float[ndarray, " 2"]
+    ambient: float
+    balance: Float[ndarray, " 3"]  # gain of red, green, blue
+    gamma: float
+    grain: float  # standard deviation of colour noise
+    stripe: tuple[float, float]  # wave numbers of floor and wall patterns, 1/m
+
+    @classmethod
+    def random(cls, rng: Rng) -> Light:
+        """Daylight to dim lamp."""
+        directions = rng.normal(0, 1, (2, 3)) + np.array([0, 0, 1.0])
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        gain = rng.uniform(0.6, 1.15)
+        return cls(
+            directions=directions,
+            strength=rng.uniform(0.1, 0.5, 2),
+            ambient=rng.uniform(0.35, 0.7),
+            balance=gain * (1 + rng.normal(0, 0.07, 3)),
+            gamma=rng.uniform(0.75, 1.3),
+            grain=rng.uniform(0.005, 0.04),
+            stripe=(rng.uniform(2, 40), rng.uniform(2, 40)),
+        )
+
+    def colours(
+        self,
+        room: Room,
+        view: View,
+        face: Int[ndarray, "H W"],
+        depth: Float[ndarray, "H W"],
+        normal: Float[ndarray, "F 3"],
+        rays: Float[ndarray, "H W 3"],
+        rng: Rng,
+    ) -> Float[ndarray, "H W 3"]:
+        """The colour image, a little out of register with the depth image."""
+        index = np.maximum(face, 0)
+        toward = np.where((normal * _center_of(room, view)).sum(axis=1, keepdims=True) > 0, -1, 1)
+        outward = (normal * toward) @ view.room_from_optical.T
+        shade = self.ambient + np.clip(outward @ self.directions.T, 0, 1) @ self.strength
+        image = (room.colour * shade[:, None])[index]
+        place = (rays * depth[..., None]) @ view.room_from_optical.T
+        wave = np.sin(self.stripe[0] * place[..., 0]) * np.sin(self.stripe[1] * place[..., 1])
+        image = image * (1 + 0.06 * wave[..., None])
+        image = np.clip(image * self.balance, 0, 1) ** self.gamma
+        grain = rng.standard_normal(image.shape, dtype=np.float32) * self.grain
+        image = np.roll(image, tuple(rng.integers(-1, 2, 2)), axis=(0, 1)) + grain
+        return np.clip(image, 0.0, 1.0)
+
+
+def _center_of(room: Room, view: View) -> Float[ndarray, "F 3"]:
+    """Where each triangle is, seen from the camera, in the optical frame."""
+    return (room.corners[:, 0] - view.position) @ view.room_from_optical

@@ -1,0 +1,345 @@
+"""The training loop: one process or many (Accelerate), checkpoints, exact resume.
+
+A run lives in one folder: config.yaml, log.csv, state.pt (to resume) and weights.safetensors.
+What step n sees depends on the seed and n alone, so a resumed run is the run that was not
+interrupted. Ctrl-C finishes the step, saves and stops.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.optim import AdamW
+from torch.utils.data import DataLoader, Dataset
+
+from sr3d_core.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from sr3d_core.config import Config, Schedule, dump_config
+from sr3d_core.data.augment import Augment
+from sr3d_core.data.sources import Scenes
+from sr3d_core.model.network import SR3D
+from sr3d_core.structures import Batch, Losses, Sample
+
+WEIGHTS = "weights.safetensors"
+STATE = "state.pt"
+_LOG_COLUMNS = ("step", "rate", "loss", "classification", "box", "positives", "scenes_per_s")
+
+
+class TrainingError(RuntimeError):
+    """A training that cannot start or go on; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a training stands."""
+
+    step: int  # steps done
+    num_steps: int
+    learning_rate: float
+    losses: Losses
+    scenes_per_s: float  # over the last steps
+
+
+def train(
+    config: Config,
+    out_dir: Path,
+    *,
+    resume: bool = False,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Train a network and return the path of its weights.
+
+    With `resume` the run in `out_dir` goes on where it stopped; without, `out_dir` must not hold
+    a run. Raises TrainingError where neither can be, or where the loss is no longer finite.
+    """
+    accelerator = Accelerator(
+        mixed_precision="bf16" if config.schedule.precision == "bfloat16" else "no",
+        cpu=not torch.cuda.is_available(),
+    )
+    run = _Run(config, out_dir, accelerator)
+    run.start(resume)
+    with _stop_on_interrupt() as is_stopped:
+        run.loop(on_step, is_stopped)
+    return out_dir / WEIGHTS
+
+
+class _Run:
+    """The objects of one training and how they are saved."""
+
+    def __init__(self, config: Config, out_dir: Path, accelerator: Accelerator) -> None:
+        self.config, self.out_dir, self.accelerator = config, out_dir, accelerator
+        self.classes = tuple(config.data.classes)
+        torch.manual_seed(config.schedule.seed)
+        network = SR3D(config.network.architecture(len(self.classes)))
+        if config.network.weights is not None:
+            take_weights(network, config.network.weights)
+        optimizer = AdamW(
+            network.parameters(),
+            lr=config.schedule.learning_rate,
+            weight_decay=config.schedule.weight_decay,
+        )
+        self.network: nn.Module
+        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        self.step = 0
+
+    def start(self, resume: bool) -> None:
+        """Make the run's folder, or take up the run that is in it."""
+        state = self.out_dir / STATE
+        if resume:
+            self._load(state)
+            return
+        if state.exists():
+            raise TrainingError(
+                f"{self.out_dir}: holds a training already; expected an empty folder: "
+                "continue it with --resume, or choose another one"
+            )
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        if self.accelerator.is_main_process:
+            (self.out_dir / "config.yaml").write_text(dump_config(self.config), encoding="utf-8")
+
+    def loop(self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
+        """Step until the schedule is done or the user stops it; save either way."""
+        schedule = self.config.schedule
+        log = _Log(self.out_dir / "log.csv", self.step)
+        saved = started = time.monotonic()
+        for batch in self._batches():
+            losses = self._learn(batch, learning_rate(schedule, self.step))
+            self.step += 1
+            now = time.monotonic()
+            rate = schedule.batch_size * self.accelerator.num_processes / (now - started)
+            started = now
+            progress = Progress(
+                self.step, schedule.num_steps, learning_rate(schedule, self.step), losses, rate
+            )
+            on_step(progress)
+            if self.accelerator.is_main_process:
+                log.add(progress)
+            if now - saved > schedule.checkpoint_minutes * 60:
+                self.save()
+                saved = now
+            if is_stopped():
+                break
+        self.save()
+
+    def _batches(self) -> Iterator[Batch]:
+        schedule = self.config.schedule
+        order = TrainingOrder(
+            self.config.data.open("train"),
+            self.config.augment,
+            schedule,
+            first_step=self.step,
+            rank=self.accelerator.process_index,
+            num_processes=self.accelerator.num_processes,
+        )
+        return iter(
+            DataLoader(
+                order,
+                batch_size=schedule.batch_size,
+                num_workers=schedule.num_workers,
+                collate_fn=Batch.collate,
+            )
+        )
+
+    def _learn(self, batch: Batch, rate: float) -> Losses:
+        """One optimiser step; saves and raises where the loss is not finite."""
+        batch = batch.to(self.accelerator.device)
+        self.network.train()
+        losses = self.config.criterion(self.network(batch.cloud), batch.targets)
+        total = float(losses.total.detach())
+        if not math.isfinite(total):
+            self.save()
+            raise TrainingError(
+                f"step {self.step}: the loss is {total} on scenes {', '.join(batch.names)}; "
+                "expected a finite number: look at these scenes' boxes, or lower "
+                "schedule.learning_rate; the last sound state is saved"
+            )
+        self.optimizer.zero_grad()
+        self.accelerator.backward(losses.total)
+        self.accelerator.clip_grad_norm_(
+            self.network.parameters(), self.config.schedule.clip_norm
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        return losses
+
+    def save(self) -> None:
+        """Write the weights and everything a resumed run needs; each file whole or not at all.
+
+        A state that is no longer finite is not written over a sound one.
+        """
+        network = self.accelerator.unwrap_model(self.network)
+        is_sound = all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())
+        if not (self.accelerator.is_main_process and is_sound):
+            return
+        manifest = Manifest(
+            architecture=network.architecture,
+            classes=self.classes,
+            description=f"trained on {self.config.data.name} for {self.step} steps",
+        )
+        save_checkpoint(self.out_dir / WEIGHTS, network, manifest)
+        partial = self.out_dir / f"{STATE}.part"
+        state = {
+            "step": self.step,
+            "network": network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "config": dump_config(self.config),
+        }
+        torch.save(state, partial)
+        partial.replace(self.out_dir / STATE)
+
+    def _load(self, path: Path) -> None:
+        if not path.is_file():
+            raise TrainingError(
+                f"{path}: no such file; expected the state of an earlier run: "
+                "start without --resume"
+            )
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            if state["config"] != dump_config(self.config):
+                raise TrainingError(
+                    f"{path}: was made with another configuration; expected the one in "
+                    f"{path.parent / 'config.yaml'}: resume with that file"
+                )
+            self.accelerator.unwrap_model(self.network).load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step = int(state["step"])
+        except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
+            if isinstance(error, TrainingError):
+                raise
+            raise TrainingError(
+                f"{path}: cannot be read ({str(error).splitlines()[0]}); expected the state of an "
+                "earlier run: start again in another folder"
+            ) from error
+
+
+def take_weights(network: SR3D, path: str) -> list[str]:
+    """Start from the tensors of a weights file that have the network's shapes.
+
+    Returns the names of those that were left as they are. Raises CheckpointError for a file that
+    cannot be read, TrainingError where nothing fits.
+    """
+    given = load_checkpoint(path)[0].state_dict()
+    own = network.state_dict()
+    fitting = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+    if not any(name.startswith("backbone.") for name in fitting):
+        raise TrainingError(
+            f"{path}: none of its backbone fits this architecture; expected weights of the same "
+            "preset: change network.preset, or train from scratch"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))
+
+
+class TrainingOrder(Dataset):
+    """The scenes of one process in the order of its steps, augmented; a function of the seed.
+
+    Every epoch is a new permutation; position p of the whole run has its own random generator.
+    """
+
+    def __init__(
+        self,
+        scenes: Scenes,
+        augment: Augment,
+        schedule: Schedule,
+        *,
+        first_step: int = 0,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        if len(scenes) == 0:
+            raise TrainingError("the training split has no scenes; expected at least one")
+        self._scenes, self._augment, self._schedule = scenes, augment, schedule
+        self._first_step, self._rank, self._num_processes = first_step, rank, num_processes
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        steps_left = max(0, self._schedule.num_steps - self._first_step)
+        return steps_left * self._schedule.batch_size
+
+    def __getitem__(self, index: int) -> Sample:
+        step, place = divmod(index, self._schedule.batch_size)
+        step = (self._first_step + step) * self._num_processes + self._rank
+        position = step * self._schedule.batch_size + place
+        epoch, place = divmod(position, len(self._scenes))
+        if epoch != self._epoch:
+            generator = np.random.default_rng((self._schedule.seed, epoch))
+            self._permutation = generator.permutation(len(self._scenes))
+            self._epoch = epoch
+        random = torch.Generator().manual_seed(self._schedule.seed * 1_000_000_007 + position)
+        return self._augment(self._scenes[int(self._permutation[place])], random)
+
+
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """The rate of a step (0 is the first): linear warm-up, then cosine or steps."""
+    warmup = min(1.0, (step + 1) / (schedule.warmup_steps + 1))
+    done = min(1.0, step / schedule.num_steps)
+    if schedule.decay == "cosine":
+        return schedule.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * done))
+    passed = sum(done >= share for share in schedule.decay_at)
+    return float(schedule.learning_rate * warmup * 0.1**passed)
+
+
+class _Log:
+    """One line per step in log.csv; a resumed run drops the lines it will write again."""
+
+    def __init__(self, path: Path, first_step: int) -> None:
+        self._path = path
+        rows: list[list[str]] = []
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.reader(file) if row and row[0].isdigit()]
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(_LOG_COLUMNS)
+            writer.writerows(row for row in rows if int(row[0]) <= first_step)
+
+    def add(self, progress: Progress) -> None:
+        """Append one step."""
+        losses = progress.losses
+        values = [losses.total, losses.classification, losses.box]
+        row = [
+            str(progress.step),
+            f"{progress.learning_rate:.3g}",
+            *(f"{float(value.detach()):.5f}" for value in values),
+            str(losses.num_positives),
+            f"{progress.scenes_per_s:.2f}",
+        ]
+        with self._path.open("a", newline="") as file:
+            csv.writer(file).writerow(row)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """Within, Ctrl-C and SIGTERM only ask to stop; a second one stops at once."""
+    is_asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal is_asked
+        if is_asked:
+            raise KeyboardInterrupt
+        is_asked = True
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: nobody sends it signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: is_asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

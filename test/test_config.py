@@ -1,0 +1,82 @@
+"""The configuration tree: YAML in, dataclasses out, mistakes named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sr3d_core.config import Config, ConfigError, dump_config, load_config, parse_config
+from sr3d_core.data.sources import FolderSource
+from sr3d_core.supervision.center_topk import CenterTopK
+
+PRESETS = sorted((Path(__file__).parent.parent / "config").glob("*.yaml"))
+TRAININGS = [path for path in PRESETS if "schedule:" in path.read_text(encoding="utf-8")]
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("")
+    assert load_config(path) == Config()
+
+
+def test_what_is_dumped_is_loaded_again(tmp_path: Path) -> None:
+    config = parse_config({"schedule": {"num_steps": 7, "decay_at": [0.5]}})
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+
+
+def test_names_choose_the_parts() -> None:
+    config = parse_config(
+        {
+            "data": {"name": "folder", "path": "mine"},
+            "criterion": {"assigner": {"name": "center_topk"}, "classification": {"name": "focal"}},
+        }
+    )
+    assert isinstance(config.data, FolderSource)
+    assert isinstance(config.criterion.assigner, CenterTopK)
+
+
+@pytest.mark.parametrize(
+    ("tree", "text"),
+    [
+        ({"shedule": {}}, "shedule: Unexpected keyword argument"),
+        ({"schedule": {"steps": 1}}, "schedule.steps: Unexpected keyword argument"),
+        ({"schedule": {"num_steps": 0}}, "schedule.num_steps: 0, expected above 0"),
+        ({"schedule": {"num_steps": "many"}}, "valid integer"),
+        ({"schedule": {"decay": "linear"}}, "'cosine' or 'step'"),
+        ({"network": {"preset": "huge"}}, "network.preset"),
+        ({"criterion": {"assigner": {"name": "sptoa"}}}, "sptoa"),
+        ({"augment": {"flip_x": 2.0}}, "augment.flip_x: 2.0, expected 0..1"),
+        ([1, 2], "top level"),
+    ],
+)
+def test_mistakes_are_named(tree: Any, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(tree)
+    assert text in str(caught.value)
+
+
+def test_changes_of_the_architecture_are_checked() -> None:
+    config = parse_config({"network": {"preset": "lite", "changes": {"widht": 3}}})
+    with pytest.raises(ConfigError, match=r"unknown \['widht'\], expected of \["):
+        config.network.architecture(num_classes=2)
+    config = parse_config({"network": {"changes": {"widths": [8, 8, 8, 8]}}})
+    assert config.network.architecture(num_classes=2).widths == (8, 8, 8, 8)
+
+
+def test_a_missing_file_and_a_broken_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: cannot be read"):
+        load_config(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,")
+    with pytest.raises(ConfigError, match=r"broken\.yaml: not YAML"):
+        load_config(broken)
+
+
+@pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.name)
+def test_shipped_trainings_load(path: Path) -> None:
+    config = load_config(path)
+    assert config.network.architecture(num_classes=3).num_classes == 3

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sr3d_core.data.rooms import clutter
+from sr3d_core.data.rooms.furniture import LABELS, MAKERS, NO_LABEL, Piece, make
+from sr3d_core.data.rooms.layout import Floor, Layout, overlaps, rectangle
+from sr3d_core.data.rooms.mesh import Mesh, box, cylinder, turn_z
+from sr3d_core.data.rooms.room import build_room
+
+GREY = (0.5, 0.5, 0.5)
+
+SIZES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
+    "chair": ((0.38, 0.35, 0.55), (1.25, 1.2, 1.45)),
+    "table": ((0.35, 0.35, 0.29), (1.7, 2.7, 0.8)),
+    "desk": ((0.5, 0.85, 0.69), (1.8, 2.0, 1.6)),
+    "bed": ((1.85, 0.75, 0.35), (2.4, 2.4, 1.5)),
+    "sofa": ((0.65, 1.0, 0.6), (2.1, 3.6, 1.15)),
+    "bookshelf": ((0.2, 0.45, 0.6), (0.45, 2.7, 2.4)),
+    "cabinet": ((0.3, 0.3, 0.4), (0.85, 2.6, 2.4)),
+    "night_stand": ((0.3, 0.35, 0.4), (0.6, 0.7, 0.75)),
+    "dresser": ((0.4, 0.6, 0.65), (0.7, 1.8, 1.4)),
+    "toilet": ((0.48, 0.3, 0.3), (0.95, 0.55, 1.1)),
+    "bathtub": ((0.6, 1.0, 0.4), (1.4, 1.95, 0.8)),
+    "refrigerator": ((0.42, 0.42, 0.48), (0.9, 1.0, 2.0)),
+}
+"""Smallest and largest depth, width and height (metres) that such furniture has in shops."""
+
+
+def cube(edge: float = 1.0) -> Piece:
+    return Piece(box((edge, edge, edge), (0, 0, 0), GREY), NO_LABEL)
+
+
+def room(seed: int = 0, floor: Floor | None = None) -> Layout:
+    return Layout(floor or Floor(6.0, 5.0), np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_furniture_has_the_size_of_its_class(name: str) -> None:
+    rng = np.random.default_rng(1)
+    for maker in MAKERS[name]:
+        for _ in range(12):
+            size = make(name, rng, maker).size
+            low, high = SIZES[name]
+            assert (np.asarray(low) <= size).all(), (maker, size)
+            assert (np.asarray(high) >= size).all(), (maker, size)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_furniture_stands_on_the_floor_in_the_middle_of_its_box(name: str) -> None:
+    low, high = make(name, np.random.default_rng(2)).mesh.bounds
+    np.testing.assert_allclose(low[:2], -high[:2], atol=1e-9)
+    assert low[2] == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_every_class_has_two_archetypes_at_least(name: str) -> None:
+    assert len(set(MAKERS[name])) >= 2
+
+
+def test_chairs_have_their_back_at_minus_x() -> None:
+    for seed in range(5):
+        mesh = make("chair", np.random.default_rng(seed), MAKERS["chair"][0]).mesh
+        top = mesh.vertices[mesh.vertices[:, 2] > 0.9 * mesh.vertices[:, 2].max()]
+        assert top[:, 0].mean() < 0
+
+
+def test_colours_and_absorption_stay_between_0_and_1() -> None:
+    rng = np.random.default_rng(0)
+    makers = [*clutter.FLOOR, *clutter.ON_WALL, *clutter.ON_TABLE]
+    mesh = Mesh.cat([maker(rng) for maker in makers])
+    assert 0 <= mesh.colour.min() <= mesh.colour.max() <= 1
+    assert 0 <= mesh.absorbs.min() <= mesh.absorbs.max() <= 1
+
+
+def test_clutter_has_no_label() -> None:
+    assert clutter.clutter(clutter.FLOOR, np.random.default_rng(0)).label == NO_LABEL
+
+
+def test_no_parts_make_an_empty_mesh() -> None:
+    assert len(Mesh.cat([]).faces) == 0
+
+
+def test_a_cylinder_has_the_volume_bounds_of_its_radius() -> None:
+    low, high = cylinder(0.5, 2.0, (1, 0, 3), GREY, n=12).bounds
+    np.testing.assert_allclose(low, (0.5, -0.5, 3.0))
+    np.testing.assert_allclose(high, (1.5, 0.5, 5.0))
+
+
+def test_squaring_finds_the_smallest_footprint() -> None:
+    mesh = box((2.0, 0.5, 1.0), (0, 0, 0), GREY).turned(turn_z(np.deg2rad(30))).squared()
+    low, high = mesh.bounds
+    np.testing.assert_allclose(sorted((high - low)[:2]), (0.5, 2.0), atol=1e-9)
+
+
+def test_diamond_and_square_that_only_their_bounds_share_do_not_overlap() -> None:
+    diamond = rectangle(np.zeros(2), np.ones(2), np.pi / 4)
+    near_corner = rectangle(np.array([0.6, 0.6]), np.array([0.4, 0.4]), 0.0)
+    at_tip = rectangle(np.array([0.8, 0.0]), np.array([0.4, 0.4]), 0.0)
+    assert overlaps(diamond, np.stack([near_corner, at_tip])).tolist() == [False, True]
+
+
+def test_two_things_do_not_stand_in_the_same_place() -> None:
+    layout = room()
+    assert layout.put(cube(), (2.0, 2.0), 0.0) is not None
+    assert layout.put(cube(), (2.5, 2.0), 0.0) is None
+    assert layout.put(cube(), (3.0, 2.0), 0.0) is not None
+
+
+def test_a_shelf_may_hang_over_a_table() -> None:
+    layout = room()
+    layout.put(cube(), (2.0, 2.0), 0.0)
+    assert layout.put(cube(), (2.0, 2.0), 0.0, z=1.2) is not None
+
+
+def test_nothing_stands_outside_the_floor() -> None:
+    assert room().put(cube(), (0.2, 2.0), 0.0) is None
+    notched = Floor(6.0, 5.0, (2.0, 2.0))
+    assert room(floor=notched).put(cube(), (5.0, 4.0), 0.0) is None
+
+
+def test_a_piece_at_a_wall_turns_its_back_to_it() -> None:
+    for seed in range(8):
+        placed = room(seed).put_at_wall(cube(), gap=0.1)
+        assert placed is not None
+        back = placed.center[:2] - 0.6 * np.array([np.cos(placed.yaw), np.sin(placed.yaw)])
+        distance = min(*back, *(np.array([6.0, 5.0]) - back))
+        assert distance == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_piece_too_long_for_any_wall_is_not_placed() -> None:
+    assert room().put_at_wall(cube(7.0)) is None
+
+
+def test_a_thing_on_a_table_stands_on_its_top() -> None:
+    layout = room()
+    table = layout.put(cube(), (2.0, 2.0), 0.3)
+    assert table is not None
+    layout.put_on(cube(0.2), table)
+    top = layout.placed[-1]
+    assert top.center[2] == pytest.approx(1.1)
+    assert top.mesh.bounds[0][2] == pytest.approx(1.0)
+
+
+def test_a_blocked_area_stays_free() -> None:
+    layout = room()
+    layout.block((2.0, 2.0), (1.0, 1.0), 0.0)
+    assert layout.put(cube(), (2.0, 2.0), 0.0) is None
+
+
+def test_a_free_spot_is_away_from_things() -> None:
+    layout = room()
+    layout.put(cube(), (2.0, 2.0), 0.0)
+    for _ in range(20):
+        spot = layout.free_spot(0.3, height=0.8)
+        assert spot is not None
+        assert np.abs(spot - 2.0).max() >= 0.8
+
+
+def test_a_full_floor_has_no_free_spot() -> None:
+    layout = room(floor=Floor(2.0, 2.0))
+    layout.put(cube(1.98), (1.0, 1.0), 0.0)
+    assert layout.free_spot(0.3, height=1.0) is None
+
+
+def test_boxes_of_placed_things_are_tight() -> None:
+    built = build_room(np.random.default_rng(5))
+    for thing in built.things:
+        local = (thing.mesh.vertices - thing.center) @ turn_z(thing.yaw)
+        np.testing.assert_allclose(local.max(axis=0), thing.size / 2, atol=1e-9)
+        np.testing.assert_allclose(local.min(axis=0), -thing.size / 2, atol=1e-9)
+
+
+def test_all_classes_occur_in_some_rooms() -> None:
+    built = [build_room(np.random.default_rng(seed)) for seed in range(40)]
+    found = {LABELS[thing.label] for each in built for thing in each.things}
+    assert found == set(LABELS)
