@@ -1,0 +1,202 @@
+"""A recording through the same path as the node, without ROS.
+
+Reads ROS 2 bags (sqlite3, mcap) and ROS 1 bags through `rosbags`. Transforms of the whole bag are
+read ahead into one buffer that forgets nothing, so no frame is lost to a transform that was
+recorded late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from sr3d_ros.cloud import MessageError
+from sr3d_ros.frame import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.transforms import TransformBuffer, TransformError, frame_name, stamp_to_ns
+
+CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+_TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
+_TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+_FOREVER_S = float("inf")
+
+
+class ReplayError(ValueError):
+    """A bag or a ground-truth file that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSummary:
+    """One topic of a bag."""
+
+    topic: str
+    type_name: str
+    num_messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFrame:
+    """A cloud that could not be used, and why."""
+
+    stamp_ns: int
+    reason: str  # slug, as `MessageError.reason` and `TransformError.reason`
+    text: str
+
+
+class Bag:
+    """An open recording; use it in a `with` statement. Raises `ReplayError`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise ReplayError(f"{self.path}: no such file or folder, expected a bag")
+        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
+            raise ReplayError(
+                f"{self.path}: no metadata.yaml, expected a ROS 2 bag folder; give the .mcap or "
+                ".db3 file itself, or rebuild the file with `ros2 bag reindex`"
+            )
+        # Imported here: only who reads bags needs rosbags.
+        any_reader = import_module("rosbags.highlevel").AnyReader
+        with self._explained("cannot be opened"):
+            self._reader = any_reader([self.path], default_typestore=_types_for_old_bags())
+            self._reader.open()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> tuple[TopicSummary, ...]:
+        """All topics, sorted by name."""
+        counts: dict[tuple[str, str], int] = {}
+        for connection in self._reader.connections:
+            key = (connection.topic, connection.msgtype)
+            counts[key] = counts.get(key, 0) + connection.msgcount
+        return tuple(TopicSummary(*key, count) for key, count in sorted(counts.items()))
+
+    @property
+    def duration_s(self) -> float:
+        """Time between the first and the last message."""
+        return max(0, self._reader.duration) / 1e9
+
+    def cloud_topic(self, wanted: str | None = None) -> str:
+        """The point cloud topic `wanted`, or the only one that has messages."""
+        clouds = [t for t in self.topics if t.type_name == CLOUD_TYPE and t.num_messages > 0]
+        names = [topic.topic for topic in clouds]
+        if wanted is not None and wanted in names:
+            return wanted
+        listing = ", ".join(f"{t.topic} ({t.num_messages} clouds)" for t in clouds) or "none"
+        if wanted is not None:
+            kind = next((t.type_name for t in self.topics if t.topic == wanted), None)
+            found = f"holds {kind}" if kind else "is not in this bag"
+            raise ReplayError(
+                f"{self.path}: topic '{wanted}' {found}, expected a PointCloud2 topic with "
+                f"messages; point cloud topics: {listing}"
+            )
+        if len(names) != 1:
+            advice = "choose one with --topic" if names else "record a PointCloud2 topic"
+            raise ReplayError(
+                f"{self.path}: {len(names)} point cloud topics, expected one: {listing}; {advice}"
+            )
+        return names[0]
+
+    def num_messages(self, topic: str) -> int:
+        """How many messages a topic has."""
+        return sum(t.num_messages for t in self.topics if t.topic == topic)
+
+    def transforms(self) -> tuple[TransformBuffer, list[TransformError]]:
+        """Every transform of the bag, and what was wrong with unusable ones."""
+        buffer, errors = TransformBuffer(history_s=_FOREVER_S), []
+        for topic, _, message in self._messages(*_TF_TOPICS):
+            if isinstance(message, MessageError):
+                continue
+            try:
+                buffer.add_tf_message(message, static=_TF_TOPICS[topic])
+            except TransformError as error:
+                errors.append(error)
+        return buffer, errors
+
+    def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
+        """Receive time in nanoseconds and message, in recorded order.
+
+        A message that cannot be decoded comes as the `MessageError` that says why.
+        """
+        for _, time_ns, message in self._messages(topic):
+            yield time_ns, message
+
+    def _messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+        usable = (CLOUD_TYPE, *_TF_TYPES)
+        chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
+        if not chosen:
+            return
+        with self._explained("is damaged"):
+            for connection, time_ns, raw in self._reader.messages(connections=chosen):
+                yield connection.topic, time_ns, self._decoded(raw, connection.msgtype)
+
+    def _decoded(self, raw: bytes, type_name: str) -> Any:
+        try:
+            return self._reader.deserialize(raw, type_name)
+        except Exception as error:
+            return MessageError("undecodable", f"{type_name} of {len(raw)} bytes: {error}")
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn what the readers of other people's files raise into one error of ours.
+
+        They raise errors of SQLite, YAML, zstd, struct and their own; any of them means the same.
+        """
+        try:
+            yield
+        except ReplayError:
+            raise
+        except Exception as error:
+            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ReplayError(
+                f"{self.path}: bag {what} ({type(error).__name__}: {detail}); expected a rosbag2 "
+                "folder, .mcap, .db3 or ROS 1 .bag file; try `ros2 bag reindex`, or record again"
+            ) from error
+
+
+def replay(bag: Bag, topic: str, pipeline: FramePipeline) -> Iterator[FrameResult | DroppedFrame]:
+    """Every cloud of a topic through the pipeline, in recorded order."""
+    for time_ns, message in bag.messages(topic):
+        if isinstance(message, MessageError):
+            yield DroppedFrame(time_ns, message.reason, str(message))
+            continue
+        try:
+            yield pipeline.process(message)
+        except (MessageError, TransformError) as error:
+            yield DroppedFrame(stamp_to_ns(message.header.stamp), error.reason, str(error))
+
+
+def with_up(
+    settings: FrameSettings, up: Literal["auto", "tf", "none"], transforms: TransformBuffer
+) -> FrameSettings:
+    """Settings for how to find up: `tf` through a gravity-aligned frame, `none` = already z up.
+
+    `auto` is `tf` where the bag knows the frame that was asked for or one of the usual
+    candidates, and `none` otherwise.
+    """
+    wanted = frame_name(settings.detection_frame)
+    candidates = (wanted,) if wanted else settings.gravity_candidates
+    has_frame = bool(set(candidates) & set(transforms.frames))
+    if up == "none" or (up == "auto" and not has_frame and not wanted):
+        return replace(settings, detection_frame=CLOUD_IS_Z_UP)
+    return settings
+
+
+def _types_for_old_bags() -> Any:
+    """What bags that carry no message definitions hold (sqlite3 of Humble and before)."""
+    typesys = import_module("rosbags.typesys")
+    return typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)

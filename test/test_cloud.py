@@ -1,0 +1,456 @@
+"""PointCloud2 -> PointCloud: every driver's layout, and messages that cannot be read."""
+
+from __future__ import annotations
+
+import array
+import math
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sr3d_core.structures import PointCloud
+from sr3d_ros.cloud import MessageError, cloud_from_message
+
+UINT8, UINT16, UINT32, FLOAT32, FLOAT64 = 2, 4, 6, 7, 8
+STRUCT_LETTERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 8: "d"}
+
+
+@dataclass
+class Field:
+    """A PointField."""
+
+    name: str
+    offset: int
+    datatype: int = FLOAT32
+    count: int = 1
+
+
+@dataclass
+class Message:
+    """A PointCloud2, as far as a cloud goes."""
+
+    fields: list[Field]
+    data: Any = b""
+    height: int = 1
+    width: int = 0
+    point_step: int = 0
+    row_step: int = 0
+    is_bigendian: bool = False
+    is_dense: bool = False
+    header: Any = field(default=None)
+
+
+XYZ = [Field("x", 0), Field("y", 4), Field("z", 8)]
+POINTS = [(1.0, 2.0, 3.0), (-1.5, 0.25, 0.0), (0.5, 0.5, 7.0), (4.0, -4.0, 1.0)]
+COLOURS = [(255, 128, 0), (0, 0, 0), (200, 255, 7), (255, 255, 255)]
+
+
+def message(
+    fields: Sequence[Field],
+    rows: Sequence[dict[str, Any]],
+    *,
+    point_step: int,
+    width: int | None = None,
+    row_padding: int = 0,
+    big: bool = False,
+) -> Message:
+    """Pack each point with struct; bytes between fields are 0xAB, which no reader may look at."""
+    width = len(rows) if width is None else width
+    height = len(rows) // width if width else 1
+    order = ">" if big else "<"
+    data = bytearray()
+    for index, row in enumerate(rows):
+        point = bytearray(b"\xab" * point_step)
+        for part in fields:
+            if part.name in row:
+                value = row[part.name]
+                packed = (
+                    value
+                    if isinstance(value, bytes)
+                    else struct.pack(order + STRUCT_LETTERS[part.datatype], value)
+                )
+                point[part.offset : part.offset + len(packed)] = packed
+        data += point
+        if (index + 1) % width == 0:
+            data += b"\xab" * row_padding
+    step = width * point_step + row_padding
+    return Message(list(fields), bytes(data), height, width, point_step, step, big)
+
+
+def xyz_rows(points: Sequence[Sequence[float]] = POINTS) -> list[dict[str, Any]]:
+    return [dict(zip("xyz", point, strict=True)) for point in points]
+
+
+def coloured_rows(pack: Callable[[int, int, int], bytes], name: str) -> list[dict[str, Any]]:
+    return [{**row, name: pack(*colour)} for row, colour in zip(xyz_rows(), COLOURS, strict=True)]
+
+
+def check(cloud: PointCloud, points: Sequence[Sequence[float]] = POINTS) -> None:
+    torch.testing.assert_close(cloud.xyz, torch.tensor(points, dtype=torch.float32))
+    assert cloud.scene.tolist() == [0] * len(points)
+
+
+def check_colours(cloud: PointCloud) -> None:
+    assert torch.equal((cloud.features * 255).round(), torch.tensor(COLOURS, dtype=torch.float32))
+    assert cloud.features[0, 0] == 1.0
+
+
+def test_realsense_unordered_cloud_has_colour_after_a_gap() -> None:
+    fields = [*XYZ, Field("rgb", 16)]
+    rows = coloured_rows(lambda r, g, b: bytes((b, g, r, 0xCD)), "rgb")
+    cloud = cloud_from_message(message(fields, rows, point_step=20))
+    check(cloud)
+    check_colours(cloud)
+
+
+def test_realsense_ordered_cloud_marks_no_return_with_zeros() -> None:
+    points = [POINTS[0], (0.0, 0.0, 0.0), POINTS[2], (0.0, -0.0, 0.0)]
+    cloud = cloud_from_message(message(XYZ, xyz_rows(points), point_step=12, width=2))
+    check(cloud, [POINTS[0], POINTS[2]])
+
+
+def test_zeros_are_points_where_they_are_not_to_be_dropped() -> None:
+    points = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0)]
+    sent = message(XYZ, xyz_rows(points), point_step=12)
+    check(cloud_from_message(sent, drop_zeros=False), points)
+
+
+def test_a_point_with_one_zero_coordinate_is_a_return() -> None:
+    points = [(0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0)]
+    check(cloud_from_message(message(XYZ, xyz_rows(points), point_step=12)), points)
+
+
+def test_realsense_grey_texture_called_intensity_is_no_colour() -> None:
+    rows = [{**row, "intensity": 77.0} for row in xyz_rows()]
+    cloud = cloud_from_message(message([*XYZ, Field("intensity", 16)], rows, point_step=20))
+    check(cloud)
+    assert cloud.features.isnan().all()
+
+
+def test_depth_image_proc_cloud_is_organised_with_nan_and_32_byte_points() -> None:
+    points = [(math.nan,) * 3, POINTS[1], (math.nan,) * 3, POINTS[3]]
+    rows = [
+        {**row, "rgb": bytes((b, g, r, 255))}
+        for row, (r, g, b) in zip(xyz_rows(points), COLOURS, strict=True)
+    ]
+    cloud = cloud_from_message(message([*XYZ, Field("rgb", 16)], rows, point_step=32, width=2))
+    check(cloud, [POINTS[1], POINTS[3]])
+    assert (cloud.features * 255).round().tolist() == [[0, 0, 0], [255, 255, 255]]
+
+
+def test_zed_cloud_has_bgra_bytes_and_infinities() -> None:
+    points = [(math.inf, 0.0, 1.0), POINTS[1], POINTS[2], (1.0, -math.inf, 0.0)]
+    rows = [
+        {**row, "rgb": bytes((b, g, r, 255))}
+        for row, (r, g, b) in zip(xyz_rows(points), COLOURS, strict=True)
+    ]
+    cloud = cloud_from_message(message([*XYZ, Field("rgb", 12)], rows, point_step=16, width=2))
+    check(cloud, [POINTS[1], POINTS[2]])
+    assert (cloud.features * 255).round().tolist() == [[0, 0, 0], [200, 255, 7]]
+
+
+def test_simulator_cloud_has_fields_in_any_order_with_gaps_and_padded_rows() -> None:
+    fields = [Field("ring", 2, UINT16), Field("z", 21), Field("x", 5), Field("y", 13)]
+    rows = [{**row, "ring": 9} for row in xyz_rows()]
+    sent = message(fields, rows, point_step=30, width=2, row_padding=7)
+    check(cloud_from_message(sent))
+
+
+def test_a_last_row_without_its_padding_is_read() -> None:
+    sent = message(XYZ, xyz_rows(), point_step=12, width=2, row_padding=8)
+    check(cloud_from_message(replace(sent, data=sent.data[:-8])))
+
+
+def test_float64_coordinates_are_read() -> None:
+    fields = [Field("x", 0, FLOAT64), Field("y", 8, FLOAT64), Field("z", 16, FLOAT64)]
+    check(cloud_from_message(message(fields, xyz_rows(), point_step=24)))
+
+
+def test_coordinates_of_mixed_types_are_read() -> None:
+    fields = [Field("x", 0, FLOAT64), Field("y", 8), Field("z", 12, FLOAT64)]
+    check(cloud_from_message(message(fields, xyz_rows(), point_step=20)))
+
+
+def test_float64_too_big_for_float32_is_no_return() -> None:
+    fields = [Field("x", 0, FLOAT64), Field("y", 8, FLOAT64), Field("z", 16, FLOAT64)]
+    points = [(1e300, 0.0, 0.0), POINTS[0]]
+    check(cloud_from_message(message(fields, xyz_rows(points), point_step=24)), [POINTS[0]])
+
+
+def test_uninitialised_coordinates_are_no_return() -> None:
+    points = [(3e20, 0.0, 0.0), POINTS[0]]
+    check(cloud_from_message(message(XYZ, xyz_rows(points), point_step=12)), [POINTS[0]])
+
+
+@pytest.mark.parametrize("datatype", [FLOAT32, UINT32])
+def test_big_endian_cloud_is_read(datatype: int) -> None:
+    fields = [*XYZ, Field("rgb", 12, datatype)]
+    rows = coloured_rows(lambda r, g, b: bytes((0xEE, r, g, b)), "rgb")
+    cloud = cloud_from_message(message(fields, rows, point_step=16, big=True))
+    check(cloud)
+    check_colours(cloud)
+
+
+@pytest.mark.parametrize("datatype", [FLOAT32, UINT32, 5])
+@pytest.mark.parametrize("name", ["rgb", "rgba"])
+def test_packed_rgb_is_read_whatever_its_type(name: str, datatype: int) -> None:
+    fields = [*XYZ, Field(name, 12, datatype)]
+    rows = coloured_rows(lambda r, g, b: struct.pack("<I", r << 16 | g << 8 | b), name)
+    check_colours(cloud_from_message(message(fields, rows, point_step=16)))
+
+
+@pytest.mark.parametrize("name", ["bgr", "bgra"])
+def test_packed_bgr_has_blue_and_red_exchanged(name: str) -> None:
+    fields = [*XYZ, Field(name, 12, UINT32)]
+    rows = coloured_rows(lambda r, g, b: struct.pack("<I", b << 16 | g << 8 | r), name)
+    check_colours(cloud_from_message(message(fields, rows, point_step=16)))
+
+
+@pytest.mark.parametrize("alpha", [0x00, 0x7F, 0xFF])
+def test_colours_that_are_nan_as_float_keep_every_bit(alpha: int) -> None:
+    reds = [127, 128, 130, 194, 255]
+    rows = [{"x": 1.0, "y": 1.0, "z": 1.0, "rgb": bytes((1, 2, red, alpha))} for red in reds]
+    cloud = cloud_from_message(message([*XYZ, Field("rgb", 12)], rows, point_step=16))
+    assert (cloud.features[:, 0] * 255).round().tolist() == reds
+
+
+def test_separate_bytes_for_red_green_blue_are_read() -> None:
+    fields = [*XYZ, Field("b", 12, UINT8), Field("g", 14, UINT8), Field("r", 13, UINT8)]
+    rows = [
+        {**row, **dict(zip("rgb", colour, strict=True))}
+        for row, colour in zip(xyz_rows(), COLOURS, strict=True)
+    ]
+    check_colours(cloud_from_message(message(fields, rows, point_step=15)))
+
+
+@pytest.mark.parametrize(("name", "order"), [("rgb", (0, 1, 2)), ("bgr", (2, 1, 0))])
+def test_colour_as_three_bytes_in_one_field_is_in_name_order(
+    name: str, order: tuple[int, int, int]
+) -> None:
+    fields = [*XYZ, Field(name, 12, UINT8, 3)]
+    rows = coloured_rows(lambda *rgb: bytes(rgb[part] for part in order), name)
+    check_colours(cloud_from_message(message(fields, rows, point_step=15)))
+
+
+def test_no_colour_field_gives_unknown_colours() -> None:
+    cloud = cloud_from_message(message(XYZ, xyz_rows(), point_step=12))
+    assert cloud.features.isnan().all()
+    assert cloud.features.shape == (4, 3)
+
+
+def test_a_field_called_r_alone_is_not_a_colour() -> None:
+    cloud = cloud_from_message(message([*XYZ, Field("r", 12)], xyz_rows(), point_step=16))
+    assert cloud.features.isnan().all()
+
+
+def test_count_zero_of_old_pcl_means_one() -> None:
+    fields = [replace(part, count=0) for part in XYZ]
+    check(cloud_from_message(message(fields, xyz_rows(), point_step=12)))
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        bytes,
+        bytearray,
+        memoryview,
+        list,
+        lambda data: array.array("B", data),
+        lambda data: np.frombuffer(data, np.uint8),
+    ],
+    ids=["bytes", "bytearray", "memoryview", "list", "array", "read_only_ndarray"],
+)
+def test_every_kind_of_buffer_is_read(convert: Callable[[bytes], Any]) -> None:
+    sent = message(XYZ, xyz_rows(), point_step=12)
+    check(cloud_from_message(replace(sent, data=convert(sent.data))))
+
+
+def test_the_cloud_does_not_share_memory_with_the_message() -> None:
+    sent = message(XYZ, xyz_rows(), point_step=12)
+    sent.data = bytearray(sent.data)
+    cloud = cloud_from_message(sent)
+    sent.data[:] = bytes(len(sent.data))
+    check(cloud)
+
+
+@pytest.mark.parametrize("data", [b"", bytearray(), array.array("B"), np.zeros(0, np.uint8), []])
+@pytest.mark.parametrize(("height", "width"), [(0, 0), (1, 0), (0, 640)])
+def test_zero_points_give_an_empty_cloud(data: Any, height: int, width: int) -> None:
+    cloud = cloud_from_message(Message([], data, height, width))
+    assert len(cloud) == 0
+    assert cloud.features.shape == (0, 3)
+
+
+def test_a_cloud_of_no_returns_only_is_empty() -> None:
+    rows = xyz_rows([(math.nan,) * 3] * 3)
+    assert len(cloud_from_message(message(XYZ, rows, point_step=12))) == 0
+
+
+def test_one_row_with_a_wrong_row_step_is_read_where_the_data_fits() -> None:
+    check(cloud_from_message(replace(message(XYZ, xyz_rows(), point_step=12), row_step=0)))
+
+
+def test_too_many_points_are_thinned_evenly_and_always_alike() -> None:
+    points = [(float(i), 1.0, 0.0) for i in range(10)]
+    sent = message(XYZ, xyz_rows([(math.nan,) * 3, *points]), point_step=12)
+    first = cloud_from_message(sent, max_points=4)
+    assert first.xyz[:, 0].tolist() == [0.0, 2.0, 5.0, 7.0]
+    assert torch.equal(first.xyz, cloud_from_message(sent, max_points=4).xyz)
+
+
+def rejected(sent: Message) -> tuple[str, str]:
+    with pytest.raises(MessageError) as caught:
+        cloud_from_message(sent)
+    return caught.value.reason, str(caught.value)
+
+
+def test_missing_coordinates_name_the_fields_that_are_there() -> None:
+    sent = message([Field("x", 0), Field("range", 4)], [{"x": 1.0}], point_step=8)
+    reason, text = rejected(sent)
+    assert reason == "no_xyz"
+    assert "no field y z among ['range', 'x']" in text
+
+
+def test_truncated_data_says_how_much_was_expected() -> None:
+    sent = message(XYZ, xyz_rows(), point_step=12, width=2)
+    reason, text = rejected(replace(sent, data=sent.data[:-1]))
+    assert reason == "truncated"
+    assert "47 bytes, expected 48" in text
+
+
+def test_too_much_data_is_refused() -> None:
+    sent = message(XYZ, xyz_rows(), point_step=12)
+    reason, text = rejected(replace(sent, data=sent.data + b"1"))
+    assert reason == "size"
+    assert "49 bytes, more than the 48" in text
+
+
+def test_data_without_points_is_refused() -> None:
+    reason, text = rejected(Message(XYZ, bytes(24), 1, 0, 12, 0))
+    assert reason == "size"
+    assert "holds 24 bytes" in text
+
+
+def test_a_field_beyond_the_point_is_refused() -> None:
+    sent = replace(message(XYZ, xyz_rows(), point_step=12), point_step=10, row_step=48)
+    reason, text = rejected(sent)
+    assert reason == "point_step"
+    assert "field 'z' ends at byte 12 of a point, but point_step is 10" in text
+
+
+def test_a_point_step_that_is_too_big_is_refused() -> None:
+    reason, text = rejected(replace(message(XYZ, xyz_rows(), point_step=12), point_step=16))
+    assert reason == "size"
+    assert "row_step is 48, expected at least width 4 x point_step 16 = 64" in text
+
+
+def test_point_step_zero_is_refused() -> None:
+    reason, text = rejected(Message(XYZ, b"", 1, 5, 0, 0))
+    assert reason == "point_step"
+    assert "point_step is 0 for 5 points" in text
+
+
+def test_integer_coordinates_are_refused_with_their_type() -> None:
+    fields = [Field("x", 0, 3), Field("y", 4), Field("z", 8)]
+    reason, text = rejected(message(fields, [{"x": 1, "y": 1.0, "z": 1.0}], point_step=12))
+    assert reason == "field_type"
+    assert "field 'x' is INT16 x 1" in text
+
+
+def test_an_unknown_datatype_is_refused() -> None:
+    fields = [Field("x", 0, 77), Field("y", 4), Field("z", 8)]
+    reason, text = rejected(message(fields, [{"y": 1.0, "z": 1.0}], point_step=12))
+    assert reason == "field_type"
+    assert "unknown datatype 77" in text
+
+
+def test_a_colour_of_unreadable_type_is_refused() -> None:
+    rows = [{**row, "rgb": 1.0} for row in xyz_rows()]
+    sent = message([*XYZ, Field("rgb", 12, FLOAT64)], rows, point_step=20)
+    reason, text = rejected(sent)
+    assert reason == "field_type"
+    assert "field 'rgb' is FLOAT64 x 1" in text
+
+
+def test_separate_colours_as_floats_are_refused() -> None:
+    fields = [*XYZ, Field("r", 12), Field("g", 16), Field("b", 20)]
+    reason, text = rejected(message(fields, xyz_rows(), point_step=24))
+    assert reason == "field_type"
+    assert "field 'r' is FLOAT32 x 1, expected one UINT8" in text
+
+
+def test_the_same_field_twice_is_refused() -> None:
+    reason, text = rejected(message([*XYZ, Field("x", 0)], xyz_rows(), point_step=12))
+    assert reason == "fields"
+    assert "field 'x' occurs twice" in text
+
+
+@pytest.mark.parametrize("foreign", [None, "cloud", 7, object()])
+def test_something_else_than_a_cloud_is_refused(foreign: Any) -> None:
+    reason, text = rejected(foreign)
+    assert reason == "size"
+    assert "height is None" in text
+
+
+def test_data_that_is_text_is_refused() -> None:
+    reason, text = rejected(Message(XYZ, "text", 1, 1, 12, 12))
+    assert reason == "data"
+    assert "data is a str" in text
+
+
+sizes = st.one_of(st.integers(0, 40), st.sampled_from([-1, 2**31 - 1, 2**32 - 1, None, 1.5, "x"]))
+names = st.sampled_from(["x", "y", "z", "rgb", "rgba", "bgr", "r", "g", "b", "intensity", ""])
+any_field = st.builds(
+    Field,
+    name=names,
+    offset=sizes,
+    datatype=st.one_of(st.integers(0, 9), sizes),
+    count=st.one_of(st.just(1), st.integers(0, 5), sizes),
+)
+any_message = st.builds(
+    Message,
+    fields=st.lists(any_field, max_size=8),
+    data=st.binary(max_size=200),
+    height=sizes,
+    width=sizes,
+    point_step=sizes,
+    row_step=sizes,
+    is_bigendian=st.sampled_from([True, False, 1, 0, None]),
+)
+
+
+def read_or_refused(sent: Message) -> None:
+    try:
+        cloud = cloud_from_message(sent, max_points=7)
+    except MessageError:
+        return
+    assert cloud.xyz.shape == cloud.features.shape
+    assert cloud.xyz.isfinite().all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(any_message)
+def test_any_message_is_read_or_refused(sent: Message) -> None:
+    read_or_refused(sent)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_good_message_with_changes_is_read_or_refused(data: st.DataObject) -> None:
+    fields = [*XYZ, Field("rgb", 12)]
+    rows = coloured_rows(lambda r, g, b: bytes((b, g, r, 255)), "rgb")
+    sent = message(fields, rows, point_step=16, width=2, row_padding=4)
+    change = st.sampled_from(["height", "width", "point_step", "row_step"])
+    for name in data.draw(st.lists(change, max_size=2)):
+        setattr(sent, name, data.draw(sizes))
+    if data.draw(st.booleans()):
+        sent.fields[data.draw(st.integers(0, 3))] = data.draw(any_field)
+    sent.data = sent.data[: data.draw(st.integers(60, 72))] + data.draw(st.binary(max_size=4))
+    read_or_refused(sent)
