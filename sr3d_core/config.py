@@ -6,7 +6,8 @@ puts them into one tree. Unknown keys and values out of range are refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -39,12 +40,11 @@ class Network:
 
     def architecture(self, num_classes: int) -> Architecture:
         """The architecture for so many classes."""
-        known = {entry.name for entry in fields(Architecture)} - {"num_classes"}
-        unknown = sorted(set(self.changes) - known)
-        if unknown:
-            raise ConfigError(f"network.changes: unknown {unknown}, expected of {sorted(known)}")
-        changes = {k: tuple(v) if isinstance(v, list) else v for k, v in self.changes.items()}
-        return replace(PRESETS[self.preset], num_classes=num_classes, **changes)
+        fields = {**asdict(PRESETS[self.preset]), **self.changes, "num_classes": num_classes}
+        try:
+            return TypeAdapter(Architecture).validate_python(fields)
+        except ValidationError as error:
+            raise ConfigError(f"network.changes: {_sentences(error)}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +85,15 @@ class Schedule:
         for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes"):
             self._expect(name, getattr(self, name) >= 0, "at least 0")
         self._expect("decay_at", all(0 < share < 1 for share in self.decay_at), "shares in 0..1")
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, 0 being the first: warm-up, then cosine or steps."""
+        warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        done = min(1.0, step / self.num_steps)
+        if self.decay == "cosine":
+            return self.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * done))
+        passed = sum(done >= share for share in self.decay_at)
+        return float(self.learning_rate * warmup * 0.1**passed)
 
     def _expect(self, name: str, is_right: bool, expected: str) -> None:
         if not is_right:
@@ -130,13 +139,17 @@ def parse_config(tree: Any, where: str = "config") -> Config:
     try:
         return _ADAPTER.validate_python(tree)
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(map(str, each['loc'])) or 'top level'}: {each['msg']}"
-            for each in error.errors()
-        ]
-        raise ConfigError(f"{where}: " + "; ".join(lines)) from error
+        raise ConfigError(f"{where}: {_sentences(error)}") from error
 
 
 def dump_config(config: Config) -> str:
     """The configuration as YAML that `load_config` reads back."""
     return yaml.safe_dump(_ADAPTER.dump_python(config, mode="json"), sort_keys=False)
+
+
+def _sentences(error: ValidationError) -> str:
+    """Every mistake with the key it was found at."""
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'])) or 'top level'}: {each['msg']}"
+        for each in error.errors()
+    )

@@ -42,9 +42,7 @@ class PointCloud:
 
     def to(self, device: torch.device | str) -> PointCloud:
         """The same cloud on another device."""
-        return PointCloud(
-            self.xyz.to(device), self.features.to(device), self.scene.to(device)
-        )
+        return PointCloud(self.xyz.to(device), self.features.to(device), self.scene.to(device))
 
     def transformed(self, target_from_source: Float[Tensor, "4 4"]) -> PointCloud:
         """The cloud in another frame: `p' = R p + t`, computed in the matrix's precision."""
@@ -228,9 +226,7 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that a mask, an index tensor or a slice selects."""
-        return Detections(
-            self.boxes[index], self.scores[index], self.labels[index], self.time_ms
-        )
+        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.time_ms)
 
     @classmethod
     def empty(cls, device: torch.device | str = "cpu") -> Detections:

@@ -18,19 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.optim import AdamW
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from sr3d_core.checkpoint import Manifest, load_checkpoint, save_checkpoint
-from sr3d_core.config import Config, Schedule, dump_config
-from sr3d_core.data.augment import Augment
-from sr3d_core.data.sources import Scenes
+from sr3d_core.config import Config, dump_config
+from sr3d_core.data.order import TrainingOrder
 from sr3d_core.model.network import SR3D
-from sr3d_core.structures import Batch, Losses, Sample
+from sr3d_core.structures import Batch, Losses
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -93,6 +91,7 @@ class _Run:
         self.network: nn.Module
         self.network, self.optimizer = accelerator.prepare(network, optimizer)
         self.step = 0
+        self._is_main = accelerator.is_main_process  # the one of several processes that writes
 
     def start(self, resume: bool) -> None:
         """Make the run's folder, or take up the run that is in it."""
@@ -106,26 +105,26 @@ class _Run:
                 "continue it with --resume, or choose another one"
             )
         self.out_dir.mkdir(parents=True, exist_ok=True)
-        if self.accelerator.is_main_process:
+        if self._is_main:
             (self.out_dir / "config.yaml").write_text(dump_config(self.config), encoding="utf-8")
 
     def loop(self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
         """Step until the schedule is done or the user stops it; save either way."""
         schedule = self.config.schedule
-        log = _Log(self.out_dir / "log.csv", self.step)
+        log = _Log(self.out_dir / "log.csv", self.step) if self._is_main else None
         saved = started = time.monotonic()
         for batch in self._batches():
-            losses = self._learn(batch, learning_rate(schedule, self.step))
+            losses = self._learn(batch, schedule.rate_at(self.step))
             self.step += 1
             now = time.monotonic()
             rate = schedule.batch_size * self.accelerator.num_processes / (now - started)
             started = now
             progress = Progress(
-                self.step, schedule.num_steps, learning_rate(schedule, self.step), losses, rate
+                self.step, schedule.num_steps, schedule.rate_at(self.step), losses, rate
             )
-            on_step(progress)
-            if self.accelerator.is_main_process:
+            if log is not None:
                 log.add(progress)
+                on_step(progress)
             if now - saved > schedule.checkpoint_minutes * 60:
                 self.save()
                 saved = now
@@ -135,11 +134,15 @@ class _Run:
 
     def _batches(self) -> Iterator[Batch]:
         schedule = self.config.schedule
+        scenes = self.config.data.open("train")
+        if len(scenes) == 0:
+            raise TrainingError("the training split has no scenes; expected at least one")
         order = TrainingOrder(
-            self.config.data.open("train"),
+            scenes,
             self.config.augment,
-            schedule,
-            first_step=self.step,
+            seed=schedule.seed,
+            batch_size=schedule.batch_size,
+            steps=range(self.step, schedule.num_steps),
             rank=self.accelerator.process_index,
             num_processes=self.accelerator.num_processes,
         )
@@ -167,9 +170,7 @@ class _Run:
             )
         self.optimizer.zero_grad()
         self.accelerator.backward(losses.total)
-        self.accelerator.clip_grad_norm_(
-            self.network.parameters(), self.config.schedule.clip_norm
-        )
+        self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -182,7 +183,7 @@ class _Run:
         """
         network = self.accelerator.unwrap_model(self.network)
         is_sound = all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values())
-        if not (self.accelerator.is_main_process and is_sound):
+        if not (self._is_main and is_sound):
             return
         manifest = Manifest(
             architecture=network.architecture,
@@ -225,72 +226,20 @@ class _Run:
             ) from error
 
 
-def take_weights(network: SR3D, path: str) -> list[str]:
+def take_weights(network: SR3D, path: str) -> None:
     """Start from the tensors of a weights file that have the network's shapes.
 
-    Returns the names of those that were left as they are. Raises CheckpointError for a file that
-    cannot be read, TrainingError where nothing fits.
+    Raises CheckpointError for a file that cannot be read, TrainingError where nothing fits.
     """
-    given = load_checkpoint(path)[0].state_dict()
     own = network.state_dict()
-    fitting = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
-    if not any(name.startswith("backbone.") for name in fitting):
+    given = load_checkpoint(path)[0].state_dict().items()
+    fitting = {name: t for name, t in given if name in own and own[name].shape == t.shape}
+    if "backbone.conv1.kernel" not in fitting:
         raise TrainingError(
-            f"{path}: none of its backbone fits this architecture; expected weights of the same "
+            f"{path}: its first layer does not fit this architecture; expected weights of the same "
             "preset: change network.preset, or train from scratch"
         )
     network.load_state_dict(fitting, strict=False)
-    return sorted(set(own) - set(fitting))
-
-
-class TrainingOrder(Dataset):
-    """The scenes of one process in the order of its steps, augmented; a function of the seed.
-
-    Every epoch is a new permutation; position p of the whole run has its own random generator.
-    """
-
-    def __init__(
-        self,
-        scenes: Scenes,
-        augment: Augment,
-        schedule: Schedule,
-        *,
-        first_step: int = 0,
-        rank: int = 0,
-        num_processes: int = 1,
-    ) -> None:
-        if len(scenes) == 0:
-            raise TrainingError("the training split has no scenes; expected at least one")
-        self._scenes, self._augment, self._schedule = scenes, augment, schedule
-        self._first_step, self._rank, self._num_processes = first_step, rank, num_processes
-        self._epoch = -1
-        self._permutation = np.empty(0, dtype=np.int64)
-
-    def __len__(self) -> int:
-        steps_left = max(0, self._schedule.num_steps - self._first_step)
-        return steps_left * self._schedule.batch_size
-
-    def __getitem__(self, index: int) -> Sample:
-        step, place = divmod(index, self._schedule.batch_size)
-        step = (self._first_step + step) * self._num_processes + self._rank
-        position = step * self._schedule.batch_size + place
-        epoch, place = divmod(position, len(self._scenes))
-        if epoch != self._epoch:
-            generator = np.random.default_rng((self._schedule.seed, epoch))
-            self._permutation = generator.permutation(len(self._scenes))
-            self._epoch = epoch
-        random = torch.Generator().manual_seed(self._schedule.seed * 1_000_000_007 + position)
-        return self._augment(self._scenes[int(self._permutation[place])], random)
-
-
-def learning_rate(schedule: Schedule, step: int) -> float:
-    """The rate of a step (0 is the first): linear warm-up, then cosine or steps."""
-    warmup = min(1.0, (step + 1) / (schedule.warmup_steps + 1))
-    done = min(1.0, step / schedule.num_steps)
-    if schedule.decay == "cosine":
-        return schedule.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * done))
-    passed = sum(done >= share for share in schedule.decay_at)
-    return float(schedule.learning_rate * warmup * 0.1**passed)
 
 
 class _Log:

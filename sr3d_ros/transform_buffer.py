@@ -19,30 +19,9 @@ from typing import Any
 import numpy as np
 
 from sr3d_ros.rigid import Matrix, Quaternion, Vector, matrix_of, rigid_inverse, slerp
+from sr3d_ros.transform_terms import TransformError, frame_name, stamp_to_ns
 
 _FOREVER_NS = 1 << 63
-
-
-class TransformError(ValueError):
-    """A transform that is not known; `reason` is a short stable slug to count it under.
-
-    Reasons: `no_transform` (a frame nobody publishes), `disconnected`, `extrapolation` (waiting
-    may help), `cycle`, `bad_transform` (what was published cannot be used).
-    """
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-def frame_name(frame_id: str) -> str:
-    """A frame id without the leading slashes of ROS 1."""
-    return str(frame_id).lstrip("/")
-
-
-def stamp_to_ns(stamp: Any) -> int:
-    """Nanoseconds of a `builtin_interfaces/Time`."""
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 @dataclass(frozen=True, slots=True)

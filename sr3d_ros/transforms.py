@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from sr3d_ros.rigid import Matrix, matrix_of
-from sr3d_ros.transform_buffer import TransformBuffer, TransformError, frame_name, stamp_to_ns
+from sr3d_ros.transform_buffer import TransformBuffer
+from sr3d_ros.transform_terms import TransformError, frame_name, stamp_to_ns
 
 __all__ = [
     "GRAVITY_FRAMES",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from test_network import TINY, points
 
 from sr3d_core.checkpoint import (
     CheckpointError,
@@ -20,7 +21,6 @@ from sr3d_core.checkpoint import (
     tr3d_weights,
 )
 from sr3d_core.model.network import SR3D
-from test_network import TINY, points
 
 MANIFEST = Manifest(architecture=TINY, classes=("chair", "table", "desk"))
 

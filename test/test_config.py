@@ -32,7 +32,10 @@ def test_names_choose_the_parts() -> None:
     config = parse_config(
         {
             "data": {"name": "folder", "path": "mine"},
-            "criterion": {"assigner": {"name": "center_topk"}, "classification": {"name": "focal"}},
+            "criterion": {
+                "assigner": {"name": "center_topk"},
+                "classification": {"name": "focal"},
+            },
         }
     )
     assert isinstance(config.data, FolderSource)
@@ -60,9 +63,10 @@ def test_mistakes_are_named(tree: Any, text: str) -> None:
 
 
 def test_changes_of_the_architecture_are_checked() -> None:
-    config = parse_config({"network": {"preset": "lite", "changes": {"widht": 3}}})
-    with pytest.raises(ConfigError, match=r"unknown \['widht'\], expected of \["):
-        config.network.architecture(num_classes=2)
+    for changes, text in (({"widht": 3}, "widht: Unexpected"), ({"widths": [8]}, "widths.1")):
+        config = parse_config({"network": {"preset": "lite", "changes": changes}})
+        with pytest.raises(ConfigError, match=text):
+            config.network.architecture(num_classes=2)
     config = parse_config({"network": {"changes": {"widths": [8, 8, 8, 8]}}})
     assert config.network.architecture(num_classes=2).widths == (8, 8, 8, 8)
 

@@ -119,7 +119,9 @@ def test_up_convolution_onto_voxels_keeps_what_falls_on_them(lookup: str) -> Non
     x, skip = random_voxels(stride=2, share=0.05), random_voxels(stride=1, share=0.3, seed=1)
     layer = GenerativeUpConv3d(4, 5).double()
     y, everywhere = layer(x, onto=skip), layer(x)
-    grown = {tuple(c): f for c, f in zip(everywhere.coords.tolist(), everywhere.features)}
+    grown = {
+        tuple(c): f for c, f in zip(everywhere.coords.tolist(), everywhere.features, strict=True)
+    }
     zero = torch.zeros(5, dtype=torch.float64)
     expected = torch.stack([grown.get(tuple(c), zero) for c in skip.coords.tolist()])
     torch.testing.assert_close(y.features, expected)
@@ -129,7 +131,7 @@ def test_up_convolution_onto_voxels_keeps_what_falls_on_them(lookup: str) -> Non
 def test_max_pool_is_the_maximum_of_each_cell() -> None:
     x = random_voxels()
     y = MaxPool3d()(x)
-    for row, feature in zip(y.coords[:50], y.features[:50]):
+    for row, feature in zip(y.coords[:50], y.features[:50], strict=True):
         low = row[1:]
         inside = ((x.coords[:, 1:] >= low) & (x.coords[:, 1:] < low + 2)).all(1)
         inside &= x.coords[:, 0] == row[0]
@@ -142,7 +144,9 @@ def _tensor(rows: list[Any], stride: int = 1) -> SparseTensor:
 
 
 def _values(x: SparseTensor) -> dict[tuple[int, ...], float]:
-    return {tuple(c[1:]): v for c, (v,) in zip(x.coords.tolist(), x.features.tolist())}
+    return {
+        tuple(c[1:]): v for c, (v,) in zip(x.coords.tolist(), x.features.tolist(), strict=True)
+    }
 
 
 def _expected(rows: list[Any]) -> dict[tuple[int, ...], float]:
@@ -218,7 +222,9 @@ def test_gradients_of_convolutions(layer: torch.nn.Module) -> None:
     x = random_voxels(stride=2, channels=2, share=0.01)
 
     def run(features: Tensor, kernel: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, {"kernel": kernel}, (x.replaced(features),)).features
+        return torch.func.functional_call(
+            layer, {"kernel": kernel}, (x.replaced(features),)
+        ).features
 
     features = x.features.clone().requires_grad_()
     kernel = layer.kernel.detach().clone().requires_grad_()

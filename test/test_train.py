@@ -14,11 +14,12 @@ import torch
 from sr3d_core.checkpoint import load_checkpoint
 from sr3d_core.config import Config, Network, Schedule
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.sources import RoomsSource
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import average_precision
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
-from sr3d_core.train import Progress, TrainingError, TrainingOrder, learning_rate, train
+from sr3d_core.train import Progress, TrainingError, train
 
 
 def room(seed: int) -> Sample:
@@ -126,36 +127,60 @@ def test_a_loss_that_is_not_finite_names_the_scenes_and_keeps_the_sound_state(
         assert all(torch.isfinite(tensor).all() for tensor in state["network"].values())
 
 
-def test_no_scenes_are_refused(tmp_path: Path) -> None:
+def test_no_scenes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RoomsSource, "open", lambda self, split: [])
     with pytest.raises(TrainingError, match="no scenes"):
-        TrainingOrder([], Augment(), Schedule())
+        train(config(), tmp_path / "run")
+
+
+def order_of(num_scenes: int, num_steps: int, **processes: int) -> list[str]:
+    scenes = [replace(room(0), name=str(index)) for index in range(num_scenes)]
+    order = TrainingOrder(
+        scenes, Augment(), seed=0, batch_size=2, steps=range(num_steps), **processes
+    )
+    return [order[index].name for index in range(len(order))]
 
 
 def test_an_epoch_shows_every_scene_once() -> None:
-    scenes = [replace(room(0), name=str(index)) for index in range(5)]
-    order = TrainingOrder(scenes, Augment(), Schedule(num_steps=5, batch_size=2))
-    names = [order[index].name for index in range(10)]
+    names = order_of(num_scenes=5, num_steps=5)
     assert sorted(names[:5]) == sorted(names[5:]) == ["0", "1", "2", "3", "4"]
     assert names[:5] != names[5:]
 
 
 def test_two_processes_share_the_scenes_of_a_step() -> None:
-    scenes = [replace(room(0), name=str(index)) for index in range(8)]
-    schedule = Schedule(num_steps=2, batch_size=2)
-    names = []
-    for rank in range(2):
-        order = TrainingOrder(scenes, Augment(), schedule, rank=rank, num_processes=2)
-        names += [order[index].name for index in range(4)]
+    names = [name for rank in range(2) for name in order_of(8, 2, rank=rank, num_processes=2)]
     assert sorted(names) == [str(index) for index in range(8)]
+
+
+def test_fine_tuning_starts_from_given_weights_and_new_classes_start_afresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(config(num_steps=1), tmp_path / "first")
+    monkeypatch.setattr(RoomsSource, "classes", ("cube", "slab", "ball"))
+    tuned = config(num_steps=1, learning_rate=1e-12)
+    network = replace(tuned.network, weights=str(first))
+    second = train(replace(tuned, network=network), tmp_path / "second")
+    a, b = tensors(first), tensors(second)
+    name = "backbone.layer1.0.conv1.kernel"
+    torch.testing.assert_close(a[name], b[name])
+    assert b["head.classify.weight"].shape[0] == 3
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path) -> None:
+    first = train(config(num_steps=1), tmp_path / "first")
+    wide = config(num_steps=1, changes={"widths": [9, 9, 9, 9], "stem_channels": 9})
+    network = replace(wide.network, weights=str(first))
+    with pytest.raises(TrainingError, match="its first layer does not fit"):
+        train(replace(wide, network=network), tmp_path / "second")
 
 
 def test_learning_rate_warms_up_then_falls() -> None:
     cosine = Schedule(num_steps=100, warmup_steps=9, learning_rate=1.0)
-    assert learning_rate(cosine, 0) == pytest.approx(0.1)
-    assert learning_rate(cosine, 50) == pytest.approx(0.5)
-    assert learning_rate(cosine, 100) == pytest.approx(0.0)
+    assert cosine.rate_at(0) == pytest.approx(0.1)
+    assert cosine.rate_at(50) == pytest.approx(0.5)
+    assert cosine.rate_at(100) == pytest.approx(0.0)
     step = replace(cosine, decay="step")
-    rates = [learning_rate(step, n) for n in (20, 66, 67, 91, 92)]
+    rates = [step.rate_at(n) for n in (20, 66, 67, 91, 92)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol, cast
+from typing import ClassVar, Literal, Protocol
 
 from pydantic import ConfigDict
 
-from sr3d_core.data.rooms.dataset import LABELS, PrerenderedRooms, Rooms
+from sr3d_core.data.folder import FolderDataset
+from sr3d_core.data.rooms import LABELS, PrerenderedRooms, Rooms
 from sr3d_core.structures import Sample
 
 Split = Literal["train", "val"]
@@ -47,9 +48,9 @@ class RoomsSource:
     def open(self, split: Split) -> Scenes:
         """The scenes of one split."""
         if split == "train" and self.prerendered is not None:
-            return cast(Scenes, PrerenderedRooms(self.prerendered))
+            return PrerenderedRooms(self.prerendered)
         num = self.num_train if split == "train" else self.num_val
-        return cast(Scenes, Rooms(split, num, sensors=self.sensors))
+        return Rooms(split, num, sensors=self.sensors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,7 @@ class FolderSource:
 
     def open(self, split: Split) -> Scenes:
         """The scenes of one split."""
-        return cast(Scenes, self._folder(split))
+        return self._folder(split)
 
-    def _folder(self, split: Split):  # noqa: ANN202
-        from sr3d_core.data.folder import FolderDataset
-
+    def _folder(self, split: Split) -> FolderDataset:
         return FolderDataset(self.path, split)

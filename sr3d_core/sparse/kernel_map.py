@@ -7,7 +7,7 @@ even ones look at 0..K-1; kernel index = ix + K iy + K^2 iz, x fastest.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import torch
 from jaxtyping import Bool, Int
@@ -19,7 +19,7 @@ MAX_TABLE_CELLS = 2**23
 """Up to so many cells a dense table (32 MiB) beats a binary search in the sorted numbers."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernel_offsets(kernel: int) -> Int[Tensor, "K 3"]:
     """Offsets of a cubic kernel in steps of the input's stride, x fastest."""
     first = -(kernel // 2) if kernel % 2 else 0
@@ -97,7 +97,7 @@ class VoxelIndex:
             self._sorted, rows = self.numbers.sort()
             self._rows = rows.int()
 
-    def rows(self, numbers: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
+    def rows(self, numbers: Int[Tensor, ...]) -> Int[Tensor, ...]:
         """The row of each numbered cell, int32, -1 where empty; numbers lie in the lattice."""
         if self._table is not None:
             return self._table.index_select(0, numbers.reshape(-1)).view_as(numbers)

@@ -22,9 +22,7 @@ class Conv3d(nn.Module):
     that holds an input; kernel 1 with stride 2 sees only the input exactly at the cell's corner.
     """
 
-    def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int = 1
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__()
         if stride not in (1, 2):
             raise ValueError(f"Conv3d stride is {stride}, expected 1 or 2")
@@ -100,7 +98,7 @@ class BatchNorm(nn.Module):
         self.bn = nn.BatchNorm1d(channels)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        """Normalise; fewer than two voxels use the running statistics, as they have no variance."""
+        """Normalise; a single voxel, which has no variance, uses the running statistics."""
         if self.training and len(x) < 2:
             bn = self.bn
             features = nn.functional.batch_norm(

@@ -1,7 +1,7 @@
 """The engine that needs nothing beyond torch: gather, multiply, sum; on any device, with autograd.
 
-For every kernel offset the input rows of its pairs are gathered and multiplied with its matrix into
-one buffer of partial products; one `embedding_bag` then sums the partial products of each output.
+For every kernel offset the input rows of its pairs are gathered and multiplied with its matrix
+into one buffer of products; one `embedding_bag` then sums the products of each output.
 """
 
 from __future__ import annotations

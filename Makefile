@@ -1,0 +1,65 @@
+# The two commands: `make demo` and `make test`. Both make what they need, once.
+#
+# Settings:  CLOUD=path         the cloud that `make demo` looks at
+#            PYTHON3=python3.12 the Python (3.10 or newer) that makes the environment
+#            TORCH_INDEX=URL    a further package index to take torch from, for example one with
+#                               CPU-only builds, which are much smaller than those with CUDA
+PYTHON3 ?= python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TORCH := torch==2.13.0
+CLOUD ?= sr3d_core/data/sample/room.npz
+TEST_JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types test-core venv clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+demo: $(VENV)/.installed ## find objects in a sample room, or in CLOUD=path; draws out/demo.png
+	@mkdir -p out
+	@$(VENV)/bin/sr3d detect "$(CLOUD)" --json out/demo.json --picture out/demo.png
+
+test: lint types test-core test-ros ## lint, types, all tests
+
+lint: $(VENV)/.installed-dev ## style
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+types: $(VENV)/.installed-dev ## static types
+	$(PYTHON) -m mypy sr3d_core sr3d_ros
+
+test-core: $(VENV)/.installed-dev ## the tests that need no ROS
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest test --ignore=test/ros -n $(TEST_JOBS) --dist loadfile
+
+venv: $(VENV)/.installed-dev ## the development environment in .venv
+
+clean: ## remove environments, caches and results
+	rm -rf .venv .venv-kilted out build install log *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "$(PYTHON3) is older than 3.10; install a newer one and set PYTHON3=python3.12"; exit 1; }
+	@echo "making $(VENV); the first time takes some minutes"
+	@$(PYTHON3) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON3) -m venv does not work; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH)
+	@$(PIP) --editable '.[viz]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) --editable '.[train,viz,bag,dev]'
+	@touch $@
+
+# Where the ROS part is not checked out, its tests are left out.
+-include make/ros.mk
+ifeq ($(wildcard make/ros.mk),)
+.PHONY: test-ros
+test-ros: ; @echo "make/ros.mk is missing: ROS tests skipped"
+endif

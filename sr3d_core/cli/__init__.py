@@ -1,0 +1,1 @@
+"""The command line `sr3d`: each command parses, calls one function and prints."""

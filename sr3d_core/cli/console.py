@@ -1,0 +1,119 @@
+"""How every command speaks: results on stdout, notes and errors on stderr, one line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from sr3d_core.structures import PointCloud
+
+_EXTRAS = {
+    "matplotlib": "viz",
+    "accelerate": "train",
+    "scipy": "train",
+    "tensorboard": "train",
+    "rosbags": "bag",
+}
+_PLAIN_LINES = 20
+"""How many progress lines a long command writes where no terminal watches."""
+
+
+class Tell(Protocol):
+    """Hears how much of a long work is done."""
+
+    def __call__(self, done: int, remark: str = "") -> None:
+        """`done` units are finished; `remark` says how it goes."""
+
+
+def result_console() -> Console:
+    """Where results go; wide enough for a table where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+def say(text: str) -> None:
+    """One line on stderr, as it is."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn_about_units(path: Path, cloud: PointCloud) -> None:
+    """A note where a cloud is too large or too small for a room in metres."""
+    extent = float((cloud.xyz.amax(dim=0) - cloud.xyz.amin(dim=0)).max())
+    if len(cloud) > 1 and not 0.1 <= extent <= 200.0:
+        say(f"{path}: {extent:,.2f} m across is no room; are its units metres?")
+
+
+@contextmanager
+def one_line_errors(*more: type[Exception]) -> Iterator[None]:
+    """Say our errors in one line and exit with 1; `more` names further types of them."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        say(f"error: this needs {error.name}, install it with: pip install 'sr3d[{extra}]'")
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as error:
+        say("stopped")
+        raise typer.Exit(130) from error
+    except Exception as error:
+        if not isinstance(error, (ValueError, OSError, *more)):
+            raise
+        say(f"error: {error}")
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def progress_of(what: str, total: int) -> Iterator[Tell]:
+    """Within, call the function with how many are done and a remark; plain lines off terminals."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain_progress(what, total)
+        return
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=total, remark="")
+
+        def tell(done: int, remark: str = "") -> None:
+            bar.update(task, completed=done, remark=remark)
+
+        yield tell
+
+
+def _plain_progress(what: str, total: int) -> Tell:
+    step = max(1, total // _PLAIN_LINES)
+
+    def tell(done: int, remark: str = "") -> None:
+        if done % step == 0 or done == total:
+            say(f"{what} {done}/{total} {remark}".rstrip())
+
+    return tell
+
+
+def write_json(path: Path | None, content: Any) -> None:
+    """Write a result where the user asked for one."""
+    if path is not None:
+        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")

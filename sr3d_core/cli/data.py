@@ -1,0 +1,212 @@
+"""`sr3d data`: make, read and look at labelled scenes."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from sr3d_core.cli.console import (
+    one_line_errors,
+    progress_of,
+    result_console,
+    say,
+    warn_about_units,
+)
+
+if TYPE_CHECKING:
+    from sr3d_core.structures import PointCloud
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make, check and look at labelled scenes.\n\n"
+    "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz .npy .txt), labels/NAME.json "
+    '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt.',
+)
+
+
+class Split(str, Enum):
+    """Seeds that never meet: for training, for validation, for the sample that ships."""
+
+    TRAIN = "train"
+    VAL = "val"
+    SAMPLE = "sample"
+
+
+class Sensor(str, Enum):
+    """One RGB-D frame, or many fused."""
+
+    FRAME = "frame"
+    SCAN = "scan"
+
+
+@app.command()
+def rooms(
+    out: Annotated[Path, typer.Argument(help="Folder to fill.")],
+    split: Annotated[Split, typer.Option(help="Which seeds.")] = Split.TRAIN,
+    num: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 1000,
+    frames: Annotated[int, typer.Option(min=0, help="RGB-D frames of each room.")] = 4,
+    scan: Annotated[bool, typer.Option(help="Also a fused scan of each room.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Extra processes.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="Number of the first room.")] = 0,
+) -> None:
+    """Render procedural rooms into a folder that trainings read; can be stopped and resumed.
+
+    Example: sr3d data rooms runs/rooms --num 2000 --workers 2
+    """
+    with one_line_errors():
+        from sr3d_core.data.rooms.prerender import prerender
+
+        with progress_of("rooms", num) as tell:
+            num_new = prerender(
+                out,
+                split.value,
+                num,
+                workers,
+                num_frames=frames,
+                scan=scan,
+                first_room=first,
+                progress=lambda done, _: tell(done),
+            )
+    say(f"{out}: {num_new} rooms rendered, {num - num_new} were there")
+
+
+@app.command()
+def room(
+    out: Annotated[Path, typer.Argument(help="File to write, .npz.")],
+    number: Annotated[int, typer.Option(min=0, help="Which room of the split.")] = 0,
+    split: Annotated[Split, typer.Option(help="Which seeds.")] = Split.SAMPLE,
+    sensor: Annotated[Sensor, typer.Option(help="How it is seen.")] = Sensor.SCAN,
+) -> None:
+    """Write one procedural room as a cloud file: xyz, rgb, and its labels as boxes and classes.
+
+    The sample that ships was made this way.
+
+    Example: sr3d data room room.npz --number 3 && sr3d detect room.npz
+    """
+    with one_line_errors():
+        import numpy as np
+
+        from sr3d_core.data.rooms import LABELS, room_sample
+        from sr3d_core.data.rooms.dataset import seed_of
+
+        if out.suffix != ".npz":
+            raise ValueError(f"{out}: expected a file that ends in .npz")
+        sample = room_sample(seed_of(split.value, number), sensor.value)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            out,
+            xyz=np.round(sample.cloud.xyz.numpy(), 3),
+            rgb=np.rint(sample.cloud.features.numpy() * 255).astype(np.uint8),
+            boxes=sample.targets.boxes.array.numpy(),
+            classes=np.array([LABELS[label] for label in sample.targets.labels.tolist()]),
+        )
+    say(f"{out}: {len(sample.cloud)} points, {len(sample.targets)} objects")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A cloud file, or a folder of labelled scenes.")],
+    split: Annotated[str, typer.Option(help="Which scenes of a folder.")] = "train",
+) -> None:
+    """Say what a cloud or a data set holds, and whether it is plausible.
+
+    Examples:
+
+      sr3d data inspect room.ply
+
+      sr3d data inspect my_rooms --split val
+    """
+    with one_line_errors():
+        if path.is_dir():
+            _inspect_folder(path, split)
+        else:
+            _inspect_cloud(path)
+
+
+def _inspect_cloud(path: Path) -> None:
+    from sr3d_core.data.cloud_file import open_cloud
+
+    opened = open_cloud(path, up="z")
+    cloud = opened.cloud
+    table = Table(title=str(path), show_header=False)
+    table.add_row("points", f"{len(cloud)}, and {opened.num_dropped} that are not finite")
+    table.add_row("colour", "no" if bool(cloud.features.isnan().all()) else "yes")
+    table.add_row("z up", _uprightness(cloud))
+    for axis, low, high in _bounds(cloud):
+        table.add_row(axis, f"{low:.2f} .. {high:.2f} m")
+    result_console().print(table)
+    warn_about_units(path, cloud)
+
+
+def _uprightness(cloud: PointCloud) -> str:
+    import torch
+
+    from sr3d_core.geometry.gravity import GravityError, up_rotation
+
+    try:
+        rotation, confidence = up_rotation(cloud.xyz)
+    except GravityError as error:
+        return f"unclear, {error}"
+    share = f"{100 * confidence:.0f} % of the surface is floor"
+    is_upright = torch.equal(rotation, torch.eye(3, dtype=rotation.dtype))
+    return f"{'yes' if is_upright else 'no, detect levels it'}; {share}"
+
+
+def _bounds(cloud: PointCloud) -> list[tuple[str, float, float]]:
+    low, high = cloud.xyz.amin(dim=0).tolist(), cloud.xyz.amax(dim=0).tolist()
+    return list(zip("xyz", low, high, strict=True))
+
+
+def _inspect_folder(path: Path, split: str) -> None:
+    from sr3d_core.data.folder import FolderDataset
+
+    folder = FolderDataset(path, split)
+    boxes = dict.fromkeys(folder.classes, 0)
+    num_points = []
+    with progress_of("scenes", len(folder)) as tell:
+        for index in range(len(folder)):
+            sample = folder[index]
+            num_points.append(len(sample.cloud))
+            for label in sample.targets.labels.tolist():
+                boxes[folder.classes[label]] += 1
+            tell(index + 1)
+    table = Table("class", "boxes")
+    for name, count in boxes.items():
+        table.add_row(name, str(count))
+    console = result_console()
+    span = f"{min(num_points)} to {max(num_points)} points each"
+    console.print(f"{path}, {split}: {len(folder)} scenes, {span}", soft_wrap=True)
+    console.print(table)
+
+
+@app.command()
+def sheet(
+    out: Annotated[Path, typer.Argument(help="Picture to write, .png.")],
+    data: Annotated[str, typer.Option(help='"rooms", or a folder of your own.')] = "rooms",
+    split: Annotated[str, typer.Option(help="Which scenes.")] = "train",
+    num: Annotated[int, typer.Option(min=1, max=64, help="How many scenes.")] = 8,
+) -> None:
+    """Draw labelled scenes on one page: look at your data before you train on it.
+
+    Example: sr3d data sheet rooms.png --num 12
+    """
+    with one_line_errors():
+        from sr3d_core.data.folder import FolderDataset
+        from sr3d_core.data.rooms.dataset import Rooms
+        from sr3d_core.data.rooms.sheet import contact_sheet
+
+        if data == "rooms":
+            if split not in Split._value2member_map_:
+                raise ValueError(f"rooms have no split {split!r}, expected train, val or sample")
+            rooms_of = Rooms(Split(split).value, num)
+            chosen, classes = [rooms_of[index] for index in range(num)], rooms_of.classes
+        else:
+            folder = FolderDataset(data, split)
+            chosen = [folder[index] for index in range(min(num, len(folder)))]
+            classes = folder.classes
+        contact_sheet(chosen, out, classes)
+    say(f"{out}: {len(chosen)} scenes")

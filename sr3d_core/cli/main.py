@@ -1,0 +1,25 @@
+"""The command `sr3d`. Nothing heavy is imported until a command runs, so help comes at once."""
+
+from __future__ import annotations
+
+import typer
+
+from sr3d_core.cli import bag, data, detect, doctor, model, training
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find objects in indoor point clouds: labelled 3D boxes, in real time.\n\n"
+    "Start with: sr3d detect room.ply --picture room.png",
+)
+app.command()(detect.detect)
+app.command()(training.train)
+app.command("eval")(training.evaluate)
+app.command()(doctor.doctor)
+app.add_typer(data.app, name="data")
+app.add_typer(bag.app, name="bag")
+app.add_typer(model.app, name="model")
+
+if __name__ == "__main__":
+    app()

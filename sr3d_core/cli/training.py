@@ -1,0 +1,117 @@
+"""`sr3d train` and `sr3d eval`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from sr3d_core.cli.console import one_line_errors, progress_of, result_console, say, write_json
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from sr3d_core.data.sources import Scenes
+    from sr3d_core.train import Progress
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="Configuration, YAML.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default: runs/ and the config's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+) -> None:
+    """Train a network; Ctrl-C saves and stops, --resume goes on exactly there.
+
+    The folder of the run gets config.yaml, log.csv and weights.safetensors, which every other
+    command takes as --weights. Several GPUs or machines: start it with `accelerate launch`.
+
+    Examples:
+
+      sr3d train config/rooms.yaml
+
+      sr3d train my.yaml --out runs/my --resume
+
+      sr3d detect room.ply --weights runs/my/weights.safetensors
+    """
+    with one_line_errors():
+        from sr3d_core.config import load_config
+        from sr3d_core.train import TrainingError
+        from sr3d_core.train import train as run
+
+        parsed = load_config(config)
+        folder = out if out is not None else Path("runs") / config.stem
+        with (
+            one_line_errors(TrainingError),
+            progress_of("steps", parsed.schedule.num_steps) as tell,
+        ):
+            weights = run(
+                parsed, folder, resume=resume, on_step=lambda at: tell(at.step, _remark(at))
+            )
+    say(f"weights: {weights}")
+
+
+def _remark(at: Progress) -> str:
+    return f"loss {float(at.losses.total.detach()):.3f}  {at.scenes_per_s:.1f} scenes/s"
+
+
+def evaluate(
+    data: Annotated[
+        str, typer.Option(help='"rooms", or a folder of your own (see `sr3d data --help`).')
+    ] = "rooms",
+    split: Annotated[str, typer.Option(help="Which scenes; NAME.txt in a folder.")] = "val",
+    num: Annotated[
+        int, typer.Option(min=1, help="How many scenes: frames and scans in turn.")
+    ] = 600,
+    weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+) -> None:
+    """Score weights on labelled scenes: AP and recall per class at overlap 0.25 and 0.5.
+
+    Examples:
+
+      sr3d eval --num 50
+
+      sr3d eval --data my_rooms --weights runs/my/weights.safetensors --json report.json
+    """
+    with one_line_errors():
+        from torch.utils.data import DataLoader
+
+        from sr3d_core.detector import Detector
+        from sr3d_core.evaluate import evaluate as score
+
+        detector = Detector.from_checkpoint(weights, device=device)
+        scenes = _scenes(data, split, num, detector.classes)
+        loader: DataLoader[Any] = DataLoader(
+            cast("Dataset[Any]", scenes), batch_size=None, num_workers=workers
+        )
+        with progress_of("scenes", len(scenes)) as tell:
+            report = score(detector, loader, progress=tell)
+        result_console().print(report.table())
+        write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
+
+
+def _scenes(data: str, split: str, num: int, classes: tuple[str, ...]) -> Scenes:
+    """The scenes to score, labelled in the detector's classes."""
+    if data != "rooms":
+        from sr3d_core.data.folder import FolderDataset
+
+        folder = FolderDataset(data, split, classes)
+        if folder.left_out:
+            say(f"not scored, the weights do not know them: {', '.join(folder.left_out)}")
+        return folder
+    from sr3d_core.data.rooms import LABELS
+    from sr3d_core.data.rooms.dataset import Rooms
+
+    if split not in ("train", "val"):
+        raise ValueError(f"rooms have no split {split!r}, expected train or val")
+    if classes != LABELS:
+        raise ValueError(
+            f"the weights know the classes {', '.join(classes)}, rooms have {', '.join(LABELS)}; "
+            "score them on a folder with their own classes (--data FOLDER)"
+        )
+    return Rooms("train" if split == "train" else "val", num)

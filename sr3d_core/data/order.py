@@ -1,0 +1,51 @@
+"""The order in which a training sees its scenes: a function of the seed and the step alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sr3d_core.data.augment import Augment
+from sr3d_core.data.sources import Scenes
+from sr3d_core.structures import Sample
+
+
+class TrainingOrder(Dataset):
+    """The augmented scenes of one process for a range of steps.
+
+    Every epoch is a new permutation; every place of the whole run has its own random generator,
+    so that a run taken up at any step goes on as if it had never stopped.
+    """
+
+    def __init__(
+        self,
+        scenes: Scenes,
+        augment: Augment,
+        *,
+        seed: int,
+        batch_size: int,
+        steps: range,
+        rank: int = 0,
+        num_processes: int = 1,
+    ) -> None:
+        self._scenes, self._augment, self._seed = scenes, augment, seed
+        self._batch_size, self._steps = batch_size, steps
+        self._rank, self._num_processes = rank, num_processes
+        self._epoch = -1
+        self._permutation = np.empty(0, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._steps) * self._batch_size
+
+    def __getitem__(self, index: int) -> Sample:
+        step, place = divmod(index, self._batch_size)
+        batch = self._steps[step] * self._num_processes + self._rank
+        position = batch * self._batch_size + place
+        epoch, place = divmod(position, len(self._scenes))
+        if epoch != self._epoch:
+            generator = np.random.default_rng((self._seed, epoch))
+            self._permutation = generator.permutation(len(self._scenes))
+            self._epoch = epoch
+        random = torch.Generator().manual_seed(self._seed * 1_000_000_007 + position)
+        return self._augment(self._scenes[int(self._permutation[place])], random)

@@ -1,0 +1,260 @@
+"""Average precision of detected boxes, by the protocol of the indoor benchmarks.
+
+Per class, over all scenes: detections sorted by falling score; each looks at the ground-truth box
+of its class and scene that it overlaps most (3D, yaw respected). It is a true positive if that
+overlap exceeds the threshold and nobody with a higher score has claimed the box; a second hit is
+a false positive, also where another box overlaps. AP is the area under the precision envelope
+(all points, as in VOC 2010 and later); recall is the share of boxes found in the end.
+Means run over the classes that occur in the ground truth: a class that is detected but never
+there has no AP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from rich.table import Table
+from torch import Tensor
+
+from sr3d_core.geometry.iou import aligned_iou
+from sr3d_core.structures import Detections, PointCloud, Sample, Targets
+
+IOU_THRESHOLDS = (0.25, 0.5)
+"""The two thresholds that the indoor benchmarks report."""
+
+
+class FindsObjects(Protocol):
+    """What can be evaluated: `Detector`, or anything that answers like it."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names that labels index."""
+        ...
+
+    def detect(self, cloud: PointCloud) -> Detections:
+        """The objects in a cloud of one scene."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AveragePrecision:
+    """Average precision and recall per class at one overlap threshold."""
+
+    iou: float
+    per_class: Float[Tensor, " K"]  # 0..1, NaN where the ground truth has no such box
+    recall: Float[Tensor, " K"]  # 0..1, NaN likewise
+    num_truth: Int[Tensor, " K"]  # ground-truth boxes of each class
+
+    @property
+    def mean(self) -> float:
+        """Mean AP over the classes that occur in the ground truth; NaN where none does."""
+        return float(self.per_class.nanmean())
+
+    @property
+    def mean_recall(self) -> float:
+        """Mean recall over the same classes."""
+        return float(self.recall.nanmean())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Matches:
+    """All detections of a data set, each with the box of its class that it overlaps most."""
+
+    scores: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    iou: NDArray[np.float64]  # 0 where the scene has no box of that class
+    truth: NDArray[np.int64]  # a number that no other ground-truth box shares
+
+
+def average_precision(
+    detections: Sequence[Detections], targets: Sequence[Targets], num_classes: int, iou: float
+) -> AveragePrecision:
+    """Average precision at one threshold; entry i of both lists belongs to scene i.
+
+    Raises ValueError where the lists differ in length or a label is outside 0..num_classes-1.
+    """
+    _check_scenes(detections, targets, num_classes)
+    return _score(_match_all(detections, targets), _count(targets, num_classes), iou)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """What an evaluation found."""
+
+    classes: tuple[str, ...]
+    num_scenes: int
+    ap25: AveragePrecision
+    ap50: AveragePrecision
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as plain JSON values; a class without ground truth has null."""
+        rows = {
+            name: {
+                "boxes": int(self.ap25.num_truth[index]),
+                "ap25": _plain(self.ap25.per_class[index]),
+                "ap50": _plain(self.ap50.per_class[index]),
+                "recall25": _plain(self.ap25.recall[index]),
+                "recall50": _plain(self.ap50.recall[index]),
+            }
+            for index, name in enumerate(self.classes)
+        }
+        return {
+            "num_scenes": self.num_scenes,
+            "map25": _plain(self.ap25.mean),
+            "map50": _plain(self.ap50.mean),
+            "mean_recall25": _plain(self.ap25.mean_recall),
+            "mean_recall50": _plain(self.ap50.mean_recall),
+            "per_class": rows,
+        }
+
+    def table(self) -> Table:
+        """The report as a table for the terminal, in percent."""
+        table = Table(title=f"Average precision over {self.num_scenes} scenes (%)")
+        table.add_column("class")
+        for heading in ("boxes", "AP25", "AP50", "recall25", "recall50"):
+            table.add_column(heading, justify="right")
+        measures = (self.ap25.per_class, self.ap50.per_class, self.ap25.recall, self.ap50.recall)
+        for index, name in enumerate(self.classes):
+            count = str(int(self.ap25.num_truth[index]))
+            table.add_row(name, count, *(_percent(m[index]) for m in measures))
+        table.add_section()
+        means = (self.ap25.mean, self.ap50.mean, self.ap25.mean_recall, self.ap50.mean_recall)
+        total = str(int(self.ap25.num_truth.sum()))
+        table.add_row("mean", total, *(_percent(mean) for mean in means))
+        return table
+
+
+def report(
+    detections: Sequence[Detections], targets: Sequence[Targets], classes: tuple[str, ...]
+) -> Report:
+    """Both thresholds at once; entry i of both lists belongs to scene i."""
+    _check_scenes(detections, targets, len(classes))
+    matches, counts = _match_all(detections, targets), _count(targets, len(classes))
+    ap25, ap50 = (_score(matches, counts, iou) for iou in IOU_THRESHOLDS)
+    return Report(classes=classes, num_scenes=len(targets), ap25=ap25, ap50=ap50)
+
+
+def evaluate(
+    detector: FindsObjects,
+    samples: Iterable[Sample],
+    progress: Callable[[int], object] | None = None,
+) -> Report:
+    """Run the detector over labelled scenes and score it; `progress` hears how many are done.
+
+    Labels of the samples index `detector.classes`.
+    """
+    detections, targets = [], []
+    for sample in samples:
+        detections.append(detector.detect(sample.cloud))
+        targets.append(sample.targets.to("cpu"))
+        if progress is not None:
+            progress(len(targets))
+    return report(detections, targets, detector.classes)
+
+
+def _check_scenes(
+    detections: Sequence[Detections], targets: Sequence[Targets], num_classes: int
+) -> None:
+    if len(detections) != len(targets):
+        raise ValueError(
+            f"{len(detections)} scenes of detections, {len(targets)} of ground truth; "
+            "expected one entry of each per scene"
+        )
+    all_labels = {
+        "detections": [found.labels for found in detections],
+        "targets": [target.labels for target in targets],
+    }
+    for what, records in all_labels.items():
+        for scene, labels in enumerate(records):
+            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+                raise ValueError(
+                    f"{what} of scene {scene}: labels {int(labels.min())}..{int(labels.max())}, "
+                    f"expected 0..{num_classes - 1}; do both sides use the same class list?"
+                )
+
+
+def _count(targets: Sequence[Targets], num_classes: int) -> Int[Tensor, " K"]:
+    labels = [target.labels.cpu() for target in targets]
+    merged = torch.cat(labels) if labels else torch.zeros(0, dtype=torch.int64)
+    return torch.bincount(merged, minlength=num_classes)
+
+
+def _match_all(detections: Sequence[Detections], targets: Sequence[Targets]) -> _Matches:
+    """Match scene by scene; ground-truth boxes are numbered through the whole data set."""
+    iou, truth, first = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], 0
+    for found, target in zip(detections, targets, strict=True):
+        best, index = _best_overlap(found.to("cpu"), target.to("cpu"))
+        iou.append(best.numpy())
+        truth.append(first + index.numpy())
+        first += len(target)
+    scores = [found.scores.double().cpu().numpy() for found in detections]
+    labels = [found.labels.cpu().numpy() for found in detections]
+    return _Matches(
+        scores=np.concatenate([np.zeros(0), *scores]),
+        labels=np.concatenate([np.zeros(0, dtype=np.int64), *labels]),
+        iou=np.concatenate(iou),
+        truth=np.concatenate(truth),
+    )
+
+
+def _best_overlap(
+    found: Detections, target: Targets
+) -> tuple[Float[Tensor, " D"], Int[Tensor, " D"]]:
+    """Overlap with, and index of, the box of the same class that each detection overlaps most."""
+    if len(found) == 0 or len(target) == 0:
+        zeros = torch.zeros(len(found), dtype=torch.float64)
+        return zeros, zeros.long()
+    overlap = torch.zeros(len(found), len(target), dtype=torch.float64)
+    rows, columns = (found.labels[:, None] == target.labels[None, :]).nonzero(as_tuple=True)
+    overlap[rows, columns] = aligned_iou(found.boxes[rows], target.boxes[columns]).double()
+    index = overlap.argmax(dim=1)
+    return overlap.gather(1, index[:, None])[:, 0], index
+
+
+def _score(matches: _Matches, num_truth: Int[Tensor, " K"], iou: float) -> AveragePrecision:
+    per_class = torch.full((len(num_truth),), math.nan, dtype=torch.float64)
+    recall = per_class.clone()
+    for label, count in enumerate(num_truth.tolist()):
+        if count == 0:
+            continue
+        is_true = _true_positives(matches, label, iou)
+        hits = np.cumsum(is_true)
+        recalls, precisions = hits / count, hits / np.arange(1, len(hits) + 1)
+        per_class[label] = _area(recalls, precisions)
+        recall[label] = float(recalls[-1]) if len(recalls) else 0.0
+    return AveragePrecision(iou, per_class, recall, num_truth)
+
+
+def _true_positives(matches: _Matches, label: int, iou: float) -> NDArray[np.bool_]:
+    """Whether each detection of one class, by falling score, is the first to hit its box."""
+    rows = np.flatnonzero(matches.labels == label)
+    rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
+    hits = np.flatnonzero(matches.iou[rows] > iou)
+    _, first = np.unique(matches.truth[rows[hits]], return_index=True)
+    is_true = np.zeros(len(rows), dtype=np.bool_)
+    is_true[hits[first]] = True
+    return is_true
+
+
+def _area(recalls: NDArray[np.float64], precisions: NDArray[np.float64]) -> float:
+    """Area under the precision envelope: at each recall the best precision from there on."""
+    steps = np.diff(np.concatenate([[0.0], recalls]))
+    envelope = np.maximum.accumulate(precisions[::-1])[::-1]
+    return float(np.sum(steps * envelope))
+
+
+def _plain(value: Tensor | float) -> float | None:
+    number = float(value)
+    return None if math.isnan(number) else round(number, 6)
+
+
+def _percent(value: Tensor | float) -> str:
+    number = float(value)
+    return "-" if math.isnan(number) else f"{100 * number:.1f}"

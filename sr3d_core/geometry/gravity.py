@@ -1,0 +1,204 @@
+"""Which way is up in a cloud that does not say so.
+
+A floor is a large plane with next to nothing beneath it. Rooms are searched for one near the
+ground planes of the frames that occur in practice: z up (maps, data sets), y up (meshes), and
+camera frames, which are recognised by their field of view: optical ones (z forward, y down) and
+OpenGL ones (z backward, y up). The floor is fitted by RANSAC on a fixed seed, so the same cloud
+always gives the same answer. Confidence is the share of the seen surface that lies in the floor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Up = Literal["z", "y", "-y", "auto"]
+"""Which axis of a file points away from the ground."""
+
+KEEP_RAD = math.radians(3.0)
+"""A z-up cloud whose floor is this level is left alone."""
+
+_CELL_M = 0.05  # surface is counted in cells of this size, near and far alike
+_MAX_CELLS = 4000
+_NUM_TRIALS = 500
+_NEIGHBOUR_M = (0.15, 1.2)  # how far apart the three points of a trial plane lie
+_THICKNESS_M = 0.04  # points this near to a plane support it
+_BELOW_M = 0.12  # points this far beneath a plane speak against a floor
+_MIN_POINTS = 50
+
+
+class GravityError(ValueError):
+    """No floor was found; the text says what was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """A frame that occurs in practice and what a floor in it must look like."""
+
+    up: Literal["z", "y", "-y"]
+    max_tilt_rad: float
+    max_below: float  # share of the surface that may lie beneath the floor
+    min_support: float  # share of the surface that must lie in it
+
+
+_UPRIGHT = _Guess("z", math.radians(35), max_below=0.1, min_support=0.05)
+_LEVEL = _Guess("z", math.radians(10), max_below=1.0, min_support=0.08)
+_MESH = _Guess("y", math.radians(20), max_below=0.05, min_support=0.2)
+_OPTICAL = _Guess("-y", math.radians(65), max_below=0.1, min_support=0.05)
+_OPENGL = _Guess("y", math.radians(65), max_below=0.1, min_support=0.05)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Floor:
+    """A plane that may be the floor."""
+
+    guess: _Guess
+    normal: Float[Tensor, " 3"]  # unit, upwards
+    support: float  # share of the surface that lies in it
+    score: float  # support, weighted by how well walls agree
+
+
+def axis_rotation(up: Literal["z", "y", "-y"]) -> Float[Tensor, "3 3"]:
+    """The rotation that turns the given axis into +z and keeps x, float64."""
+    rows = {
+        "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        "y": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+        "-y": [[1, 0, 0], [0, 0, 1], [0, -1, 0]],
+    }
+    if up not in rows:
+        raise GravityError(f"up axis {up!r}, expected z, y or -y")
+    return torch.tensor(rows[up], dtype=torch.float64)
+
+
+def up_rotation(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3 3"], float]:
+    """The rotation (float64) that makes a cloud z-up and its floor level, and the confidence 0..1.
+
+    It is the identity where the cloud is z-up already, to within `KEEP_RAD`. Raises GravityError
+    where no floor is found.
+    """
+    if len(xyz) < _MIN_POINTS:
+        raise GravityError(f"{len(xyz)} points are too few to find a floor")
+    cells = _surface(xyz.detach().to("cpu", torch.float64))
+    floor = _best_floor(cells) if len(cells) >= 3 else None
+    if floor is None:
+        raise GravityError("no floor was found: no large plane with the points above it")
+    return _level(floor), floor.support
+
+
+def _best_floor(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+    """A field of view gives a camera frame away; otherwise z is up unless y is far likelier."""
+    if _is_seen_along(cells, 1.0):
+        return _find_floor(cells, _OPTICAL)
+    if _is_seen_along(cells, -1.0):
+        return _find_floor(cells, _OPENGL)
+    upright = _find_floor(cells, _UPRIGHT) or _find_floor(cells, _LEVEL)
+    mesh = _find_floor(cells, _MESH)
+    if upright is None or mesh is None:
+        return upright or mesh
+    # Rooms are wider than high, and in a mesh of a whole room the floor is larger than a wall.
+    low, high = torch.quantile(cells, torch.tensor([0.01, 0.99], dtype=cells.dtype), dim=0)
+    is_flatter = bool((high - low)[1] < (high - low)[2])
+    return mesh if is_flatter and mesh.score > 1.5 * upright.score else upright
+
+
+def _is_seen_along(cells: Float[Tensor, "N 3"], direction: float) -> bool:
+    """Whether nearly all points lie in a wide field of view about +z or -z from the origin."""
+    x, y, depth = cells[:, 0], cells[:, 1], cells[:, 2] * direction
+    is_inside = (depth > 0) & (x.abs() <= 1.6 * depth) & (y.abs() <= 1.4 * depth)
+    return float(is_inside.double().mean()) > 0.99
+
+
+def _surface(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "S 3"]:
+    """One point per occupied cell, at most `_MAX_CELLS` of them."""
+    stride = max(1, len(xyz) // 400_000)
+    xyz = xyz[::stride]
+    cell = torch.div(xyz - xyz.amin(dim=0), _CELL_M, rounding_mode="floor").long()
+    cell = cell.clamp(max=2**20 - 1)
+    key = (cell[:, 0] << 40) + (cell[:, 1] << 20) + cell[:, 2]
+    order = key.sort(stable=True).indices
+    is_first = torch.ones(len(key), dtype=torch.bool)
+    is_first[1:] = key[order][1:] != key[order][:-1]
+    chosen = xyz[order[is_first]]
+    if len(chosen) <= _MAX_CELLS:
+        return chosen
+    return chosen[torch.randperm(len(chosen), generator=_generator())[:_MAX_CELLS]]
+
+
+def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
+    """The best floor that fits the guess."""
+    up = axis_rotation(guess.up)[2]
+    points, normals = _trial_planes(cells)
+    if len(normals) == 0:
+        return None
+    normals = normals * torch.where(normals @ up < 0, -1.0, 1.0)[:, None]
+    heights = cells @ normals.T - (points * normals).sum(dim=1)
+    is_inlier = heights.abs() <= _THICKNESS_M
+    support = is_inlier.double().mean(dim=0)
+    below = (heights < -_BELOW_M).double().mean(dim=0)
+    is_floor = (normals @ up >= math.cos(guess.max_tilt_rad)) & (below <= guess.max_below)
+    is_floor &= support >= guess.min_support
+    if not is_floor.any():
+        return None
+    score = support * _agreement(normals, support) * is_floor
+    best = int(score.argmax())
+    normal = _refine(cells, is_inlier[:, best], up)
+    return _Floor(guess, normal, float(support[best]), float(score[best]))
+
+
+def _agreement(normals: Float[Tensor, "T 3"], support: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
+    """Share of all well-supported planes that stand on a plane or lie parallel to it.
+
+    What people build is upright, so a floor has walls at right angles; a chance plane has not.
+    """
+    cosine = (normals @ normals.T).abs()
+    fits = (cosine < 0.1) | (cosine > 0.99)
+    weight = support**2
+    return fits.double() @ weight / weight.sum()
+
+
+def _trial_planes(
+    cells: Float[Tensor, "S 3"],
+) -> tuple[Float[Tensor, "T 3"], Float[Tensor, "T 3"]]:
+    """A point and the unit normal of planes through three neighbouring points each."""
+    generator = _generator()
+    seeds = cells[torch.randint(len(cells), (_NUM_TRIALS,), generator=generator)]
+    distance = torch.cdist(seeds, cells)
+    is_neighbour = (distance >= _NEIGHBOUR_M[0]) & (distance <= _NEIGHBOUR_M[1])
+    lots = torch.rand(distance.shape, generator=generator) * is_neighbour
+    two: Int[Tensor, "T 2"] = lots.topk(2, dim=1).indices
+    normals = torch.linalg.cross(cells[two[:, 0]] - seeds, cells[two[:, 1]] - seeds)
+    length = normals.norm(dim=1)
+    is_plane = (is_neighbour.sum(dim=1) >= 2) & (length > 0.01)
+    return seeds[is_plane], normals[is_plane] / length[is_plane, None]
+
+
+def _refine(
+    cells: Float[Tensor, "S 3"], is_inlier: Bool[Tensor, " S"], up: Float[Tensor, " 3"]
+) -> Float[Tensor, " 3"]:
+    """Normal of the least-squares plane through the inliers, on the side of `up`."""
+    inliers = cells[is_inlier]
+    centred = inliers - inliers.mean(dim=0)
+    normal = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, 0]
+    return -normal if float(normal @ up) < 0 else normal
+
+
+def _level(floor: _Floor) -> Float[Tensor, "3 3"]:
+    """Turn the guessed axis up, then by the smallest rotation the normal exactly."""
+    turn = axis_rotation(floor.guess.up)
+    nx, ny, nz = (turn @ floor.normal).tolist()
+    tilt = math.acos(min(1.0, nz))
+    if floor.guess.up == "z" and tilt <= KEEP_RAD:
+        return turn
+    # Rodrigues' formula for the rotation of (nx, ny, nz) into (0, 0, 1).
+    skew = torch.tensor([[0.0, 0.0, -nx], [0.0, 0.0, -ny], [nx, ny, 0.0]], dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64)
+    return (eye + skew + skew @ skew / (1.0 + nz)) @ turn
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

@@ -1,0 +1,176 @@
+"""A picture of a scene: the cloud from above and from the side, boxes with class and score.
+
+Boxes have one colour per class (`colors`); a tick points from the centre along the heading.
+Ground truth, where given, is dashed. Drawn with matplotlib, without a display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from sr3d_core.colors import class_color
+from sr3d_core.geometry.boxes import corners
+from sr3d_core.structures import Boxes3D, Detections, PointCloud, Targets
+
+_MAX_POINTS = 60_000
+_CEILING_M = 2.1
+"""From above, points higher than this over the floor are hidden: a ceiling would hide the rest."""
+
+
+def draw_detections(
+    cloud: PointCloud,
+    detections: Detections,
+    classes: Sequence[str],
+    path: str | Path,
+    title: str = "",
+    truth: Targets | None = None,
+) -> Path:
+    """Write a PNG (or what the ending of `path` says) and return its path."""
+    texts = [
+        f"{classes[label]} {score:.2f}"
+        for label, score in zip(
+            detections.labels.tolist(), detections.scores.tolist(), strict=True
+        )
+    ]
+    scene = _Scene(cloud, title or f"objects: {len(detections)}")
+    if truth is not None:
+        scene.add(truth.boxes, ["" for _ in range(len(truth))], _names(truth, classes), "--")
+    scene.add(detections.boxes, texts, _names(detections, classes), "-")
+    return scene.write(path)
+
+
+def draw_targets(
+    cloud: PointCloud, targets: Targets, classes: Sequence[str], path: str | Path, title: str = ""
+) -> Path:
+    """As `draw_detections`, for labelled boxes."""
+    names = _names(targets, classes)
+    scene = _Scene(cloud, title or f"labelled objects: {len(targets)}")
+    scene.add(targets.boxes, names, names, "-")
+    return scene.write(path)
+
+
+class _Scene:
+    """A figure with two views of one cloud."""
+
+    def __init__(self, cloud: PointCloud, title: str) -> None:
+        self.figure = Figure(figsize=(15, 8), layout="constrained", facecolor="white")
+        FigureCanvasAgg(self.figure)
+        self.figure.suptitle(title, fontsize=13)
+        self.above, self.side = self.figure.subplots(1, 2)
+        self._names: set[str] = set()
+        self._draw_points(cloud)
+
+    def add(self, boxes: Boxes3D, texts: list[str], names: list[str], line: str) -> None:
+        """Outline boxes in both views; `names` give the colours."""
+        self._names |= set(names)
+        outlines = corners(boxes.to("cpu")).numpy()
+        for row, (text, name) in enumerate(zip(texts, names, strict=True)):
+            points, colour = outlines[row], class_color(name)
+            _outline(self.above, points[:, :2], colour, line)
+            _outline(self.side, points[:, [0, 2]], colour, line)
+            center, half = boxes.center[row].tolist(), float(boxes.size[row, 0]) / 2
+            yaw = float(boxes.yaw[row])
+            tip = (center[0] + half * np.cos(yaw), center[1] + half * np.sin(yaw))
+            self.above.plot([center[0], tip[0]], [center[1], tip[1]], color=colour, linewidth=1.2)
+            _write(self.above, center[0], center[1], text, colour)
+            _write(self.side, center[0], float(points[:, 2].max()), text, colour)
+
+    def write(self, path: str | Path) -> Path:
+        """Finish the figure and save it."""
+        axes = ((self.above, "from above", "y (m)"), (self.side, "from the side", "z (m)"))
+        for axis, heading, vertical in axes:
+            axis.set_title(heading)
+            axis.set_xlabel("x (m)")
+            axis.set_ylabel(vertical)
+            axis.set_aspect("equal", adjustable="datalim")
+            axis.grid(True, linewidth=0.3, alpha=0.5)
+        handles = [Patch(color=class_color(name), label=name) for name in sorted(self._names)]
+        if handles:
+            columns = min(len(handles), 12)
+            self.figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        self.figure.savefig(path, dpi=100)
+        return Path(path)
+
+    def _draw_points(self, cloud: PointCloud) -> None:
+        chosen = cloud[:: max(1, -(-len(cloud) // _MAX_POINTS))].to("cpu")
+        xyz = chosen.xyz.numpy()
+        if len(xyz) == 0:
+            return
+        colour = _point_colours(xyz, chosen.features.numpy())
+        size = float(np.clip(60_000 / len(xyz), 0.8, 8.0))
+        floor = np.percentile(xyz[:, 2], 1)
+        is_low = xyz[:, 2] < floor + _CEILING_M
+        upwards = np.argsort(xyz[:, 2])
+        upwards = upwards[is_low[upwards]]
+        for axis, rows, columns in (
+            (self.above, upwards, (0, 1)),
+            (self.side, np.argsort(-xyz[:, 1]), (0, 2)),  # seen from -y: far points first
+        ):
+            x, y = xyz[rows, columns[0]], xyz[rows, columns[1]]
+            axis.scatter(x, y, s=size, c=colour[rows], linewidths=0, rasterized=True)
+
+
+def _names(found: Detections | Targets, classes: Sequence[str]) -> list[str]:
+    return [classes[label] for label in found.labels.tolist()]
+
+
+def _point_colours(xyz: NDArray, rgb: NDArray) -> NDArray:
+    """The sensor's colours, or greys by height where it gave none; pale, so boxes stand out."""
+    low, high = np.percentile(xyz[:, 2], [1, 99])
+    share = np.clip((xyz[:, 2] - low) / max(high - low, 1e-6), 0, 1)
+    grey = np.repeat(0.25 + 0.5 * share[:, None], 3, axis=1)
+    return np.clip(0.25 + 0.7 * np.where(np.isfinite(rgb), rgb, grey), 0, 1)
+
+
+def _outline(axis: Axes, points: NDArray, colour: tuple[float, float, float], line: str) -> None:
+    """The convex outline of projected corners."""
+    hull = _convex_hull(points)
+    closed = np.concatenate([hull, hull[:1]])
+    axis.plot(closed[:, 0], closed[:, 1], line, color=colour, linewidth=1.8)
+
+
+def _convex_hull(points: NDArray) -> NDArray:
+    """Corners of the convex hull, counter-clockwise (Andrew's monotone chain)."""
+    ordered = sorted({(float(x), float(y)) for x, y in points})
+    chains = []
+    for sequence in (ordered, ordered[::-1]):
+        chain: list[tuple[float, float]] = []
+        for point in sequence:
+            while len(chain) > 1 and _turn(chain[-2], chain[-1], point) <= 0:
+                chain.pop()
+            chain.append(point)
+        chains.append(chain[:-1] if len(chain) > 1 else chain)
+    return np.array(chains[0] + chains[1])
+
+
+def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
+    """Above 0 where a, b, c turn left."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _write(axis: Axes, x: float, y: float, text: str, colour: tuple[float, float, float]) -> None:
+    halo = [withStroke(linewidth=2.5, foreground="white")]
+    dark = tuple(0.6 * channel for channel in colour)
+    label = axis.annotate(
+        text,
+        (x, y),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="center",
+        va="bottom",
+        fontsize=8,
+        fontweight="bold",
+        color=dark,
+        path_effects=halo,
+        zorder=5,
+    )
+    label.set_in_layout(False)  # measuring every text would take longer than drawing it

@@ -1,0 +1,9 @@
+"""SR3D on ROS 2: clouds in, labelled boxes out.
+
+The messages of this package (`sr3d_ros.msg`) are generated into another folder than these
+modules when the package is built; the path is extended so that both are one package.
+"""
+
+from pkgutil import extend_path
+
+__path__ = extend_path(__path__, __name__)

@@ -1,0 +1,41 @@
+"""Publishes best-effort clouds of 3.2 MB at 10 Hz, in a process of its own, until it is ended.
+
+python cloud_publisher.py TOPIC
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from robot import cloud_message, room
+from sensor_msgs.msg import PointCloud2
+
+
+def main(topic: str) -> None:
+    """Publish for ever."""
+    rclpy.init()
+    node = Node("camera_of_the_tests")
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    publisher = node.create_publisher(PointCloud2, topic, qos)
+    message = cloud_message(room(50_000), "camera", 0)
+
+    def publish() -> None:
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+    node.create_timer(0.1, publish)
+    print("publishing", flush=True)
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+        rclpy.spin(node)
+    node.destroy_node()
+    if rclpy.ok():
+        rclpy.shutdown()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,105 @@
+"""Processes of the tests: started, listened to, ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+ROOT = Path(__file__).parent.parent.parent
+OURS = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONPATH": os.pathsep.join(
+        filter(None, [str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
+    ),
+}
+"""Added to the environment: the modules of the checkout first, those of this folder too."""
+PATIENCE_S = 120.0
+"""A loaded machine imports torch in half a minute; nothing waits so long when all is well."""
+GRACE_S = 30.0
+"""How long a process may take to end after an interrupt before it is killed."""
+
+
+class NodeProcess:
+    """A node in a process of its own; its log is kept line by line and shown when a wait fails."""
+
+    COMMAND: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "sr3d_ros.node")
+
+    def __init__(
+        self,
+        log: Path,
+        arguments: Sequence[str] = (),
+        command: Sequence[str] = COMMAND,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._log = log
+        self._lines: list[str] = []
+        self._new_line = threading.Condition()
+        self._is_over = False
+        self._process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **OURS, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def output(self) -> str:
+        """Everything it has printed so far."""
+        with self._new_line:
+            return "\n".join(self._lines)
+
+    def wait_for_line(self, pattern: str, timeout_s: float = PATIENCE_S) -> str:
+        """The first line, printed already or to come, in which the pattern is found."""
+
+        def found() -> str | None:
+            return next((line for line in self._lines if re.search(pattern, line)), None)
+
+        with self._new_line:
+            self._new_line.wait_for(lambda: found() or self._is_over, timeout_s)
+            line = found()
+            printed = "\n".join(self._lines)
+        assert line is not None, f"no line with {pattern!r} in:\n{printed}"
+        return line
+
+    def wait_for_end(self, timeout_s: float = PATIENCE_S) -> int:
+        """The exit status."""
+        status = self._process.wait(timeout_s)
+        self._reader.join(timeout_s)
+        return status
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self) -> None:
+        """End it, politely first: a killed process leaves its shared memory behind."""
+        if self._process.poll() is None:
+            self.interrupt()
+        try:
+            self.wait_for_end(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self.wait_for_end()
+        self._log.write_text(self.output)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                with self._new_line:
+                    self._lines.append(line.rstrip("\n"))
+                    self._new_line.notify_all()
+        with self._new_line:
+            self._is_over = True
+            self._new_line.notify_all()

@@ -1,0 +1,195 @@
+"""The detector around a network that answers what a test tells it to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sr3d_core.detector import Detector, Postprocess, choose_device
+from sr3d_core.structures import Boxes3D, PointCloud, Predictions
+
+CLASSES = ("chair", "table")
+
+
+def logit(score: float) -> float:
+    return float(torch.logit(torch.tensor(score)))
+
+
+def predictions(rows: list[list[float]], scores: list[list[float]]) -> Predictions:
+    boxes = Boxes3D.from_array(torch.tensor(rows, dtype=torch.float32))
+    zeros = torch.zeros(len(rows), dtype=torch.int64)
+    return Predictions(boxes.center, boxes, torch.tensor(scores).logit(), zeros, zeros)
+
+
+class OneBoxPerPoint(nn.Module):
+    """Predicts a 10 cm chair at every point and remembers the cloud that it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: PointCloud | None = None
+
+    def forward(self, cloud: PointCloud) -> Predictions:
+        self.seen = cloud
+        size = torch.full_like(cloud.xyz, 0.1)
+        boxes = Boxes3D(cloud.xyz, size, cloud.xyz.new_zeros(len(cloud)))
+        logits = cloud.xyz.new_tensor([logit(0.9), logit(0.001)]).repeat(len(cloud), 1)
+        return Predictions(cloud.xyz, boxes, logits, cloud.scene, cloud.scene)
+
+
+def detector(**knobs: int) -> tuple[Detector, OneBoxPerPoint]:
+    network = OneBoxPerPoint()
+    return Detector(network, CLASSES, device="cpu", **knobs), network
+
+
+def apart(num: int) -> Tensor:
+    """Points one metre apart."""
+    return torch.arange(num)[:, None] * torch.ones(3)
+
+
+def test_numpy_and_torch_points_give_the_same_detections() -> None:
+    detect, _ = detector()
+    from_torch = detect(apart(3))
+    from_numpy = detect(apart(3).numpy().astype(np.float64))
+    torch.testing.assert_close(from_torch.boxes.array, from_numpy.boxes.array)
+    assert from_torch.labels.tolist() == [0, 0, 0]
+
+
+def test_read_only_and_reversed_arrays_are_welcome() -> None:
+    detect, _ = detector()
+    points = apart(3).numpy()[::-1]
+    points.setflags(write=False)
+    assert len(detect(points)) == 3
+
+
+def test_points_that_are_not_finite_or_too_far_are_left_out() -> None:
+    detect, network = detector()
+    points = apart(5)
+    points[1, 0], points[2, 1], points[3, 2] = float("nan"), float("inf"), 1e20
+    assert len(detect(points)) == 2
+    assert network.seen is not None
+    torch.testing.assert_close(network.seen.xyz, apart(5)[[0, 4]])
+
+
+def test_colours_stay_with_their_points() -> None:
+    detect, network = detector()
+    points = apart(3)
+    points[0] = float("nan")
+    detect(points, rgb=np.array([[0, 0, 0], [0.1, 0.2, 0.3], [1, 1, 1]]))
+    assert network.seen is not None
+    torch.testing.assert_close(network.seen.features[0], torch.tensor([0.1, 0.2, 0.3]))
+
+
+def test_missing_colours_are_unknown() -> None:
+    detect, network = detector()
+    detect(apart(2))
+    assert network.seen is not None
+    assert network.seen.features.isnan().all()
+
+
+@pytest.mark.parametrize("points", [torch.zeros(0, 3), torch.full((4, 3), float("nan"))])
+def test_no_usable_points_give_no_detections(points: Tensor) -> None:
+    detect, network = detector()
+    assert len(detect(points)) == 0
+    assert network.seen is None
+
+
+def test_one_point_is_a_cloud() -> None:
+    assert len(detector()[0](torch.zeros(1, 3))) == 1
+
+
+def test_large_clouds_are_thinned_evenly_and_always_the_same() -> None:
+    detect, network = detector(max_points=4)
+    detect(apart(8))
+    assert network.seen is not None
+    torch.testing.assert_close(network.seen.xyz, apart(8)[[0, 2, 4, 6]])
+
+
+def test_time_of_each_stage_is_told() -> None:
+    found = detector()[0](apart(2))
+    assert set(found.time_ms) == {"network", "postprocess"}
+    assert all(time >= 0 for time in found.time_ms.values())
+
+
+@pytest.mark.parametrize(
+    ("xyz", "rgb", "text"),
+    [
+        (np.zeros((4, 2)), None, r"xyz has shape \(4, 2\), expected \(N, 3\)"),
+        (np.zeros(3), None, r"xyz has shape \(3,\), expected \(N, 3\)"),
+        (np.zeros((4, 3)), np.zeros((3, 3)), "rgb has 3 rows, xyz has 4 rows"),
+        (np.array([["a", "b", "c"]]), None, "xyz holds <U1, expected real numbers"),
+    ],
+)
+def test_wrong_shapes_are_refused(xyz: np.ndarray, rgb: np.ndarray | None, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        detector()[0](xyz, rgb)
+
+
+def test_network_is_in_evaluation_mode_and_leaves_no_graph() -> None:
+    detect, network = detector()
+    assert not network.training
+    assert not detect(apart(2)).scores.requires_grad
+
+
+def test_detections_come_by_falling_score() -> None:
+    rows = [[x, 0, 0, 1, 1, 1] for x in (0.0, 5.0, 10.0)]
+    found = Postprocess()(predictions(rows, [[0.2, 0.001], [0.9, 0.001], [0.5, 0.001]]))
+    torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.5, 0.2]))
+
+
+def test_one_anchor_point_may_yield_several_classes() -> None:
+    found = Postprocess()(predictions([[0, 0, 0, 1, 1, 1]], [[0.6, 0.4]]))
+    assert found.labels.tolist() == [0, 1]
+
+
+def test_scores_must_exceed_the_threshold() -> None:
+    rows = [[x, 0, 0, 1, 1, 1] for x in (0.0, 5.0)]
+    given = predictions(rows, [[0.6, 0.1], [0.2, 0.1]])
+    assert len(Postprocess(score_threshold=0.5)(given)) == 1
+
+
+def test_stacked_boxes_survive_in_3d_and_merge_from_above() -> None:
+    rows = [[0, 0, 0, 1, 1, 1], [0, 0, 2, 1, 1, 1]]
+    stacked = predictions(rows, [[0.9, 0.001], [0.8, 0.001]])
+    assert len(Postprocess(nms="3d")(stacked)) == 2
+    assert len(Postprocess(nms="bev")(stacked)) == 1
+
+
+def test_candidates_are_the_best_anchor_points() -> None:
+    rows = [[5.0 * i, 0, 0, 1, 1, 1] for i in range(4)]
+    given = predictions(rows, [[0.1, 0.1], [0.2, 0.9], [0.8, 0.1], [0.3, 0.1]])
+    found = Postprocess(max_candidates=2, score_threshold=0.5)(given)
+    assert found.boxes.center[:, 0].tolist() == [5.0, 10.0]
+
+
+def test_max_detections_keeps_the_best() -> None:
+    rows = [[5.0 * i, 0, 0, 1, 1, 1] for i in range(3)]
+    given = predictions(rows, [[0.5, 0.001], [0.9, 0.001], [0.7, 0.001]])
+    found = Postprocess(max_detections=1)(given)
+    assert found.boxes.center[:, 0].tolist() == [5.0]
+
+
+@pytest.mark.parametrize(
+    ("knobs", "text"),
+    [
+        ({"score_threshold": -0.1}, r"postprocess.score_threshold: -0.1, expected 0\.\.1"),
+        ({"iou": 2.0}, r"postprocess.iou: 2.0, expected 0\.\.1"),
+        ({"max_candidates": 0}, "postprocess.max_candidates: 0, expected at least 1"),
+        ({"nms": "4d"}, "postprocess.nms: '4d', expected 'bev' or '3d'"),
+    ],
+)
+def test_knobs_out_of_range_are_refused(knobs: dict, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        Postprocess(**knobs)
+
+
+def test_unknown_device_is_refused() -> None:
+    with pytest.raises(ValueError, match="device 'abacus' is unknown, expected auto, cpu or cuda"):
+        choose_device("abacus")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu_is_told() -> None:
+    with pytest.raises(ValueError, match="sees no GPU; use --device cpu or auto"):
+        choose_device("cuda")

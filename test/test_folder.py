@@ -1,0 +1,100 @@
+"""A user's folder of labelled scenes, and every way to get one wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sr3d_core.data.folder import DatasetError, FolderDataset
+
+CHAIR = {"class": "chair", "center": [0, 0, 0.5], "size": [0.5, 0.6, 1.0], "yaw": 0.3}
+TABLE = {"class": "table", "center": [1, 2, 0.4], "size": [1.2, 0.8, 0.8]}
+
+
+def make(root: Path, boxes: Any) -> Path:
+    (root / "clouds").mkdir()
+    (root / "labels").mkdir()
+    (root / "classes.txt").write_text("table\nchair\n")
+    (root / "train.txt").write_text("kitchen\n\n")
+    (root / "clouds" / "kitchen.txt").write_text("0 0 0\n1 1 1\n")
+    (root / "labels" / "kitchen.json").write_text(json.dumps({"boxes": boxes}))
+    return root
+
+
+def test_scene_is_read_with_its_boxes(tmp_path: Path) -> None:
+    folder = FolderDataset(make(tmp_path, [CHAIR, TABLE]), "train")
+    sample = folder[0]
+    assert (len(folder), sample.name, len(sample.cloud)) == (1, "kitchen", 2)
+    assert folder.classes == ("table", "chair")
+    assert sample.targets.labels.tolist() == [1, 0]
+    expected = torch.tensor([[0, 0, 0.5, 0.5, 0.6, 1.0, 0.3], [1, 2, 0.4, 1.2, 0.8, 0.8, 0]])
+    torch.testing.assert_close(sample.targets.boxes.array, expected)
+
+
+def test_scene_without_objects_is_normal(tmp_path: Path) -> None:
+    assert len(FolderDataset(make(tmp_path, []), "train")[0].targets) == 0
+
+
+def test_labels_index_the_classes_that_are_asked_for(tmp_path: Path) -> None:
+    folder = FolderDataset(make(tmp_path, [CHAIR, TABLE]), "train", classes=("bed", "chair"))
+    assert folder[0].targets.labels.tolist() == [1]
+    assert folder.left_out == ("table",)
+
+
+@pytest.mark.parametrize(
+    ("box", "text"),
+    [
+        ({**CHAIR, "class": "throne"}, "class 'throne' is not in classes.txt.*table, chair"),
+        ({**CHAIR, "size": [1, 0, 1]}, "a size above 0 on every axis"),
+        ({**CHAIR, "center": [0, 0, float("nan")]}, "expected finite ones"),
+        ({**CHAIR, "center": [0, 0]}, "center or size has not 3 numbers"),
+        ({**CHAIR, "size": "big"}, 'expected {"class", "center"'),
+        ({"class": "chair"}, "'center'.*expected"),
+        (7, "in 7, expected"),
+    ],
+)
+def test_wrong_box_is_refused_with_its_place(tmp_path: Path, box: Any, text: str) -> None:
+    folder = FolderDataset(make(tmp_path, [CHAIR, box]), "train")
+    with pytest.raises(DatasetError, match=rf"(?s)kitchen\.json: box 1: .*{text}"):
+        folder[0]
+
+
+def test_missing_parts_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such folder"):
+        FolderDataset(tmp_path / "nowhere", "train")
+    root = make(tmp_path, [])
+    with pytest.raises(DatasetError, match=r"val\.txt: cannot be read, expected one scene name"):
+        FolderDataset(root, "val")
+    (root / "labels" / "kitchen.json").unlink()
+    with pytest.raises(DatasetError, match=r'a scene without objects needs {"boxes": \[\]}'):
+        FolderDataset(root, "train")[0]
+    (root / "clouds" / "kitchen.txt").unlink()
+    with pytest.raises(DatasetError, match="no cloud of scene 'kitchen'"):
+        FolderDataset(root, "train")
+
+
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    root = make(tmp_path, [])
+    (root / "labels" / "kitchen.json").write_text("{")
+    with pytest.raises(DatasetError, match=r"kitchen\.json: not JSON"):
+        FolderDataset(root, "train")[0]
+    (root / "labels" / "kitchen.json").write_text("[]")
+    with pytest.raises(DatasetError, match=r'expected {"boxes": \[\.\.\.\]} at the top'):
+        FolderDataset(root, "train")[0]
+    (root / "clouds" / "kitchen.txt").write_text("a b c\n")
+    with pytest.raises(DatasetError, match=r"kitchen\.txt: the text 'a b c' is no point"):
+        FolderDataset(root, "train")[0]
+
+
+def test_name_listed_twice_or_empty_list_is_refused(tmp_path: Path) -> None:
+    root = make(tmp_path, [])
+    (root / "train.txt").write_text("kitchen\nkitchen\n")
+    with pytest.raises(DatasetError, match="'kitchen' comes twice"):
+        FolderDataset(root, "train")
+    (root / "train.txt").write_text("\n")
+    with pytest.raises(DatasetError, match=r"train\.txt: empty"):
+        FolderDataset(root, "train")

@@ -1,0 +1,120 @@
+"""Finding up: rooms of known orientation, turned into the frames that files come in."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from sr3d_core.geometry.gravity import GravityError, axis_rotation, up_rotation
+
+
+def random(num: int, low: tuple[float, ...], high: tuple[float, ...], seed: int) -> Tensor:
+    uniform = torch.rand(num, 3, generator=torch.Generator().manual_seed(seed)).double()
+    return torch.tensor(low) + uniform * (torch.tensor(high) - torch.tensor(low))
+
+
+def room() -> Tensor:
+    """Floor, two walls and a cupboard; z up, 1.5 m of the floor hidden."""
+    return torch.cat(
+        [
+            random(4000, (0, 0, 0), (4, 5, 0.01), seed=1),
+            random(3000, (0, 5, 0), (4, 5.01, 2.5), seed=2),
+            random(3000, (4, 0, 0), (4.01, 5, 2.5), seed=3),
+            random(1000, (1, 3, 0.8), (2, 4, 0.81), seed=4),
+            random(1000, (1, 3, 0), (2, 3.01, 0.8), seed=5),
+        ]
+    )
+
+
+def rotation_x(angle_rad: float) -> Tensor:
+    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
+    return torch.tensor([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], dtype=torch.float64)
+
+
+def camera_view(pitch_rad: float) -> Tensor:
+    """The room as an optical frame sees it: from 1.4 m, looking forward and down."""
+    seen = room() - torch.tensor([2.0, -1.5, 1.4], dtype=torch.float64)
+    level = seen @ axis_rotation("-y")  # x right, y down, z forward
+    pitched = level @ rotation_x(pitch_rad).T
+    return pitched[(pitched[:, :2].abs() < pitched[:, 2:]).all(dim=1)]
+
+
+def angle_to_vertical(rotation: Tensor, up_in_file: Tensor) -> float:
+    cosine = float((rotation @ up_in_file)[2])
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+
+
+def test_z_up_room_is_left_alone() -> None:
+    rotation, confidence = up_rotation(room())
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
+    assert 0.1 < confidence <= 1.0
+
+
+def test_tilted_room_is_levelled() -> None:
+    tilt = rotation_x(math.radians(15))
+    rotation, _ = up_rotation(room() @ tilt.T)
+    assert angle_to_vertical(rotation, tilt[:, 2]) < 0.5
+
+
+def test_y_up_mesh_is_turned() -> None:
+    turn = axis_rotation("y")
+    rotation, _ = up_rotation(room() @ turn)
+    assert angle_to_vertical(rotation, turn.T[:, 2]) < 0.5
+
+
+@pytest.mark.parametrize("pitch_deg", [0, 20, 40])
+def test_camera_frame_is_recognised_and_levelled(pitch_deg: int) -> None:
+    pitch = math.radians(pitch_deg)
+    rotation, _ = up_rotation(camera_view(pitch))
+    up_in_camera = rotation_x(pitch) @ torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
+    assert angle_to_vertical(rotation, up_in_camera) < 1.0
+
+
+def test_opengl_camera_frame_is_recognised() -> None:
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+    rotation, _ = up_rotation(camera_view(math.radians(20)) @ flip)
+    up_in_camera = flip @ rotation_x(math.radians(20)) @ torch.tensor([0.0, -1.0, 0.0]).double()
+    assert angle_to_vertical(rotation, up_in_camera) < 1.0
+
+
+def test_result_is_a_rotation() -> None:
+    rotation, _ = up_rotation(camera_view(0.3))
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3, dtype=torch.float64))
+    assert float(torch.linalg.det(rotation)) == pytest.approx(1.0)
+
+
+def test_same_cloud_gives_the_same_answer() -> None:
+    assert torch.equal(up_rotation(camera_view(0.3))[0], up_rotation(camera_view(0.3))[0])
+
+
+def test_noise_without_a_floor_is_refused() -> None:
+    ball = torch.randn(5000, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(GravityError, match="no floor was found"):
+        up_rotation(ball)
+
+
+@pytest.mark.parametrize("num", [0, 1, 10])
+def test_too_few_points_are_refused(num: int) -> None:
+    with pytest.raises(GravityError, match=f"{num} points are too few to find a floor"):
+        up_rotation(torch.zeros(num, 3))
+
+
+def test_points_in_one_spot_are_refused() -> None:
+    with pytest.raises(GravityError, match="no floor was found"):
+        up_rotation(torch.zeros(100, 3))
+
+
+def test_axis_rotation_turns_the_axis_up() -> None:
+    up = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    axes = {"z": [0.0, 0, 1], "y": [0.0, 1, 0], "-y": [0.0, -1, 0]}
+    for name, axis in axes.items():
+        turned = axis_rotation(name) @ torch.tensor(axis, dtype=torch.float64)
+        torch.testing.assert_close(turned, up)
+
+
+def test_unknown_axis_is_refused() -> None:
+    with pytest.raises(GravityError, match="up axis 'w', expected z, y or -y"):
+        axis_rotation("w")
