@@ -62,6 +62,7 @@ def save_checkpoint(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     save_file(state, partial, metadata={_HEADER_KEY: json.dumps(asdict(written))})
+    partial.chmod(0o644)  # safetensors lets only the owner read
     partial.replace(path)
     return written
 

@@ -128,9 +128,16 @@ class _Run:
             if now - saved > schedule.checkpoint_minutes * 60:
                 self.save()
                 saved = now
-            if is_stopped():
+            if self._is_any(is_stopped()):
                 break
         self.save()
+
+    def _is_any(self, flag: bool) -> bool:
+        """Whether any process says so: all must leave the loop at the same step."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        votes = torch.tensor(float(flag), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(votes) > 0)
 
     def _batches(self) -> Iterator[Batch]:
         schedule = self.config.schedule
@@ -227,17 +234,14 @@ class _Run:
 
 
 def take_weights(network: SR3D, path: str) -> None:
-    """Start from the tensors of a weights file that have the network's shapes.
-
-    Raises CheckpointError for a file that cannot be read, TrainingError where nothing fits.
-    """
+    """Start from those tensors of a weights file that have the network's shapes."""
     own = network.state_dict()
     given = load_checkpoint(path)[0].state_dict().items()
     fitting = {name: t for name, t in given if name in own and own[name].shape == t.shape}
     if "backbone.conv1.kernel" not in fitting:
         raise TrainingError(
-            f"{path}: its first layer does not fit this architecture; expected weights of the same "
-            "preset: change network.preset, or train from scratch"
+            f"{path}: its first layer does not fit this architecture; expected weights of the "
+            "same preset: change network.preset, or train from scratch"
         )
     network.load_state_dict(fitting, strict=False)
 

@@ -57,12 +57,6 @@ def bounds(boxes: Boxes3D) -> tuple[Float[Tensor, "M 3"], Float[Tensor, "M 3"]]:
     return boxes.center - half, boxes.center + half
 
 
-def enclose_axis_aligned(boxes: Boxes3D) -> Boxes3D:
-    """The smallest boxes with yaw 0 that hold the given ones; centres stay."""
-    low, high = bounds(boxes)
-    return Boxes3D(boxes.center, high - low, torch.zeros_like(boxes.yaw))
-
-
 def volume(boxes: Boxes3D) -> Float[Tensor, " M"]:
     """Volumes in cubic metres."""
     return boxes.size[:, 0] * boxes.size[:, 1] * boxes.size[:, 2]

@@ -42,7 +42,8 @@ def pairwise_bev_iou(a: Boxes3D, b: Boxes3D) -> Float[Tensor, "N M"]:
 def aligned_iou(a: Boxes3D, b: Boxes3D) -> Float[Tensor, " N"]:
     """3D IoU of `a[i]` with `b[i]`, 0..1, differentiable; a box without volume has IoU 0."""
     _require_rows(a, b)
-    return _ratio(_bev_overlap(a, b) * _height_overlap(a, b), volume(a), volume(b))
+    height = _interval_overlap(a, b, axis=2)
+    return _ratio(_bev_overlap(a, b) * height, volume(a), volume(b))
 
 
 def aligned_bev_iou(a: Boxes3D, b: Boxes3D) -> Float[Tensor, " N"]:
@@ -59,17 +60,7 @@ def aligned_diou(
     `diag` is the diagonal of the axis-aligned box around all corners of both. "tr3d_compat"
     reproduces the published TR3D numerator, which takes (x, y, dx) for the centre (x, y, z).
     """
-    return aligned_iou(a, b) - _penalty(a, b, bounds(a), bounds(b), numerator)
-
-
-def pairwise_diou(
-    a: Boxes3D, b: Boxes3D, numerator: DiouNumerator = "center"
-) -> Float[Tensor, "N M"]:
-    """Distance IoU of every box of `a` with every box of `b`; see `aligned_diou`."""
-    spread_a = Boxes3D(a.center[:, None], a.size[:, None], a.yaw[:, None])
-    low, high = bounds(a)
-    spread_bounds = (low[:, None], high[:, None])
-    return pairwise_iou(a, b) - _penalty(spread_a, b, spread_bounds, bounds(b), numerator)
+    return aligned_iou(a, b) - _center_penalty(a, b, numerator)
 
 
 def pairs_that_touch(
@@ -90,23 +81,17 @@ def pairs_that_touch(
     return row, column
 
 
-def _penalty(
-    a: Boxes3D,
-    b: Boxes3D,
-    bounds_a: tuple[Tensor, Tensor],
-    bounds_b: tuple[Tensor, Tensor],
-    numerator: DiouNumerator,
-) -> Tensor:
+def _center_penalty(a: Boxes3D, b: Boxes3D, numerator: DiouNumerator) -> Float[Tensor, " N"]:
     """Squared distance of the centres over the squared diagonal of what encloses both boxes."""
     offset = a.center - b.center
     if numerator == "tr3d_compat":
-        offset = torch.cat([offset[..., :2], (a.size - b.size)[..., :1]], dim=-1)
+        offset = torch.cat([offset[:, :2], (a.size - b.size)[:, :1]], dim=1)
     elif numerator != "center":
         raise ValueError(f'DIoU numerator {numerator!r}, expected "center" or "tr3d_compat"')
-    low = torch.minimum(bounds_a[0], bounds_b[0])
-    high = torch.maximum(bounds_a[1], bounds_b[1])
-    diagonal_squared = (high - low).square().sum(dim=-1)
-    return offset.square().sum(dim=-1) / diagonal_squared.clamp(min=MIN_UNION)
+    low_a, high_a = bounds(a)
+    low_b, high_b = bounds(b)
+    diagonal = torch.maximum(high_a, high_b) - torch.minimum(low_a, low_b)
+    return offset.square().sum(dim=1) / diagonal.square().sum(dim=1).clamp(min=MIN_UNION)
 
 
 def _require_rows(a: Boxes3D, b: Boxes3D) -> None:
@@ -125,11 +110,6 @@ def _ratio(
     # Rounding may make the common part larger than either box: it never is.
     common = torch.minimum(common, torch.minimum(content_a, content_b))
     return common / (content_a + content_b - common).clamp(min=MIN_UNION)
-
-
-def _height_overlap(a: Boxes3D, b: Boxes3D) -> Float[Tensor, " N"]:
-    """Length of the common z interval of `a[i]` and `b[i]`, in metres."""
-    return _interval_overlap(a, b, axis=2)
 
 
 def _interval_overlap(a: Boxes3D, b: Boxes3D, axis: int) -> Float[Tensor, " N"]:
