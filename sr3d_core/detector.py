@@ -33,7 +33,8 @@ MAX_COORDINATE_M = 10_000.0
 class Postprocess:
     """Turn the predictions of one scene into detections (the benchmarks' rule).
 
-    Classes are independent: one anchor point may yield boxes of several classes.
+    Classes are independent, one anchor point may yield boxes of several classes, unless
+    `one_class` is set.
     """
 
     score_threshold: float = 0.01
@@ -42,6 +43,9 @@ class Postprocess:
     """Of two boxes of one class that overlap by more than this, the lower-scored goes; 0..1."""
     nms: Literal["bev", "3d"] = "3d"
     """Overlap seen from above (as the reference does it) or in 3D, which keeps stacked objects."""
+    one_class: bool = False
+    """Boxes of different classes suppress each other too, so that an object is reported once:
+    what a robot wants. Average precision is defined without."""
     max_candidates: int = 1000
     """How many anchor points, over all levels, may become boxes; at least 1."""
     max_detections: int | None = None
@@ -66,7 +70,8 @@ class Postprocess:
             predictions, scores = predictions[best], scores[best]
         rows, labels = (scores > self.score_threshold).nonzero(as_tuple=True)
         boxes, candidate_scores = predictions.boxes[rows], scores[rows, labels]
-        kept = nms(boxes, candidate_scores, labels, self.iou, overlap=self.nms)
+        group = torch.zeros_like(labels) if self.one_class else labels
+        kept = nms(boxes, candidate_scores, group, self.iou, overlap=self.nms)
         kept = kept[: self.max_detections]
         return Detections(boxes[kept], candidate_scores[kept], labels[kept])
 

@@ -90,7 +90,7 @@ def detect(
     """Detect objects in every cloud of a recording; boxes are in a z-up frame."""
     from sr3d_ros.bag_run import detect_run
 
-    opened = _opened(bag, topic, weights, device, score, up, detection_frame)
+    opened = _opened(bag, topic, weights, device, score, up, detection_frame, one_class=True)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         records, tally = detect_run(run, progress, _drawing(pictures, run.classes))
     result_console().print(_found_table(records))
@@ -119,7 +119,7 @@ def evaluate(
     from sr3d_ros.bag_run import score_run
     from sr3d_ros.bag_truth import BagTruth
 
-    opened = _opened(bag, topic, weights, device, score, up, detection_frame)
+    opened = _opened(bag, topic, weights, device, score, up, detection_frame, one_class=False)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
     console = result_console()
@@ -134,15 +134,24 @@ def evaluate(
 
 @contextmanager
 def _opened(
-    bag: Path, topic: str | None, weights: str, device: str, score: float, up: Up, frame: str
+    bag: Path,
+    topic: str | None,
+    weights: str,
+    device: str,
+    score: float,
+    up: Up,
+    frame: str,
+    *,
+    one_class: bool,
 ) -> Iterator[BagRun]:
     """The recording with a detector, and what there is to say about its transforms."""
-    from sr3d_core.detector import Detector
+    from sr3d_core.detector import Detector, Postprocess
     from sr3d_ros.bag_run import open_run
     from sr3d_ros.frame import CLOUD_IS_Z_UP, FrameSettings
 
     settings = FrameSettings(detection_frame=frame, score_threshold=score)
-    detector = Detector.from_checkpoint(weights, device=device)
+    postprocess = Postprocess(score_threshold=score, one_class=one_class)
+    detector = Detector.from_checkpoint(weights, device=device, postprocess=postprocess)
     with open_run(bag, detector, topic=topic, up=up.value, settings=settings) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")

@@ -143,6 +143,14 @@ def test_one_anchor_point_may_yield_several_classes() -> None:
     assert found.labels.tolist() == [0, 1]
 
 
+def test_one_class_reports_an_object_once_under_its_best_class() -> None:
+    same = [[0, 0, 0.5, 1, 1, 1, 0], [0.05, 0, 0.5, 1, 1, 1, 0], [3, 0, 0.5, 1, 1, 1, 0]]
+    given = predictions(same, [[0.9, 0.6], [0.1, 0.8], [0.2, 0.7]])
+    found = Postprocess(one_class=True)(given)
+    assert found.labels.tolist() == [0, 1]
+    assert found.boxes.center[:, 0].tolist() == [0, 3]
+
+
 def test_scores_must_exceed_the_threshold() -> None:
     rows = [[x, 0, 0, 1, 1, 1] for x in (0.0, 5.0)]
     given = predictions(rows, [[0.6, 0.1], [0.2, 0.1]])

@@ -437,7 +437,8 @@ def test_ground_truth_that_is_not_json_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def with_fake_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "sr3d_core.detector.Detector.from_checkpoint", lambda weights, device: BoundingBox()
+        "sr3d_core.detector.Detector.from_checkpoint",
+        lambda weights, device, postprocess: BoundingBox(),
     )
 
 

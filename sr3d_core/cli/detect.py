@@ -73,7 +73,7 @@ def detect(
         from sr3d_core.detector import Detector, Postprocess
 
         detector = Detector.from_checkpoint(
-            weights, device=device, postprocess=Postprocess(score_threshold=score)
+            weights, device=device, postprocess=Postprocess(score_threshold=score, one_class=True)
         )
         results: list[dict[str, Any]] = []
         num_failed = 0
