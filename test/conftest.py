@@ -7,9 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 
+CHECKED = ("structures", "sparse", "model", "supervision")
+"""Parts whose annotated shapes and types are checked at every call while the tests run."""
+
+jaxtyping.install_import_hook([f"sr3d_core.{part}" for part in CHECKED], "type_checks.check")
 torch.set_num_threads(1)  # small tensors; several test processes may run beside each other
 
 
