@@ -142,9 +142,9 @@ def test_distillation_has_no_slope_at_the_worked_confidence(reading: Reading, ta
 
 def test_the_default_reading_wants_more_confidence_for_better_boxes() -> None:
     quality = tensor([0.9, 0.7, 0.5, 0.3])
-    factor = (1 - soft_rank(quality, Ras().tau)).pow(Ras().beta)
-    wanted = (1 / (1 + factor * (1 - quality))).logit().requires_grad_()
     rank = soft_rank(quality, Ras().tau)
+    factor = rank.pow(Ras().beta)
+    wanted = (factor / (factor + 1 - quality)).logit().requires_grad_()
     rank_aware_distillation(wanted, quality, rank, Ras().beta, Ras().reading).sum().backward()
     torch.testing.assert_close(wanted.grad, torch.zeros(4, dtype=torch.float64))
     assert (wanted.diff() < 0).all()
