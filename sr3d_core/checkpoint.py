@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -38,7 +39,7 @@ class Manifest:
     architecture: Architecture
     classes: tuple[str, ...]
     """Class names in the order of the network's logits."""
-    up_axis: str = "z"
+    up_axis: Literal["z"] = "z"
     """The axis that points up in the clouds the network was trained on."""
     description: str = ""
     """What the weights were trained on, for people."""
@@ -74,15 +75,19 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
     """
     path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
     state, manifest = _read(path)
-    network = SR3D(manifest.architecture)
+    with torch.device("meta"):  # shapes alone: no memory, no random numbers that are overwritten
+        network = SR3D(manifest.architecture)
     try:
-        network.load_state_dict({name: _loaded(tensor) for name, tensor in state.items()})
+        network.load_state_dict(
+            {name: _loaded(tensor) for name, tensor in state.items()}, assign=True
+        )
     except RuntimeError as error:
+        first = " ".join(str(error).splitlines()[1:2]).strip()
         raise CheckpointError(
-            f"{path}: its tensors do not fit its manifest ({str(error).splitlines()[0]}); "
+            f"{path}: its tensors do not fit its manifest ({first}); "
             "expected the network that the manifest describes: get the file again"
         ) from error
-    return network.eval(), manifest
+    return network.requires_grad_().eval(), manifest
 
 
 def read_manifest(path: str | Path = "default") -> Manifest:
@@ -123,10 +128,10 @@ def _parse(path: Path, header: str | None) -> Manifest:
     try:
         fields = json.loads(header)
         version = fields["format_version"]
-        if isinstance(version, int) and version > FORMAT_VERSION:
+        if isinstance(version, int) and version != FORMAT_VERSION:
             raise CheckpointError(
-                f"{path}: format version {version}, expected at most {FORMAT_VERSION}: "
-                "the file was written by a newer SR3D, update this one"
+                f"{path}: format version {version}, expected {FORMAT_VERSION}: "
+                "a higher one was written by a newer SR3D, update this one"
             )
         manifest = TypeAdapter(Manifest).validate_python(fields)
     except (json.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
@@ -140,6 +145,33 @@ def _parse(path: Path, header: str | None) -> Manifest:
             f"{manifest.architecture.num_classes} classes; expected one each: get the file again"
         )
     return manifest
+
+
+def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> list[str]:
+    """Start a network from the tensors of a weights file that have its shapes, to fine-tune it.
+
+    Rows of the classifier follow the class names; a class the file does not know starts afresh.
+    Returns what starts afresh. Raises CheckpointError where less than half of the network fits.
+    """
+    source, manifest = load_checkpoint(path)
+    given, own = source.state_dict(), network.state_dict()
+    known = [name for name in classes if name in manifest.classes]
+    fresh = [f"class {name}" for name in classes if name not in known]
+    to = [list(classes).index(name) for name in known]
+    of = [manifest.classes.index(name) for name in known]
+    for part in ("head.classify.weight", "head.classify.bias"):
+        if given[part].shape[1:] == own[part].shape[1:]:
+            own[part][to] = given[part][of]
+        given[part] = own[part]
+    fitting = {name: t for name, t in given.items() if name in own and own[name].shape == t.shape}
+    num_fitting = sum(t.numel() for t in fitting.values())
+    if num_fitting < 0.5 * sum(t.numel() for t in own.values()):
+        raise CheckpointError(
+            f"{path}: {len(fitting)} of {len(own)} tensors fit this architecture, expected most "
+            "of them: use the preset and the changes of these weights, or train from scratch"
+        )
+    network.load_state_dict(fitting, strict=False)
+    return fresh + sorted(set(own) - set(fitting))
 
 
 def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -6,8 +6,9 @@ puts them into one tree. Unknown keys and values out of range are refused.
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -82,7 +83,7 @@ class Schedule:
         """Refuse values out of range, by name."""
         for name in ("num_steps", "batch_size", "learning_rate", "clip_norm"):
             self._expect(name, getattr(self, name) > 0, "above 0")
-        for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes"):
+        for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes", "seed"):
             self._expect(name, getattr(self, name) >= 0, "at least 0")
         self._expect("decay_at", all(0 < share < 1 for share in self.decay_at), "shares in 0..1")
 
@@ -118,18 +119,34 @@ class Config:
 _ADAPTER = TypeAdapter(Config)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Plain values only, and no key twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the base class does it, after looking for repeated keys."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(path: str | Path) -> Config:
     """The configuration of a YAML file; raises ConfigError naming the file and the key."""
     path = Path(path)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}); expected a YAML file"
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"{path}: not YAML ({str(error).splitlines()[0]}); expected keys and values"
+            f"{path}: not YAML ({' '.join(str(error).split())}); expected keys and values"
         ) from error
     return parse_config({} if tree is None else tree, where=str(path))
 
@@ -149,7 +166,24 @@ def dump_config(config: Config) -> str:
 
 def _sentences(error: ValidationError) -> str:
     """Every mistake with the key it was found at."""
-    return "; ".join(
-        f"{'.'.join(map(str, each['loc'])) or 'top level'}: {each['msg']}"
-        for each in error.errors()
-    )
+    return "; ".join(_sentence(each) for each in error.errors())
+
+
+def _sentence(mistake: Any) -> str:
+    if "error" in mistake.get("ctx", {}):  # raised by the part itself, which names its key
+        return str(mistake["ctx"]["error"])
+    where = ".".join(map(str, mistake["loc"])) or "top level"
+    if mistake["type"] == "unexpected_keyword_argument":
+        alike = difflib.get_close_matches(str(mistake["loc"][-1]), _known_keys(), n=2, cutoff=0.4)
+        return f"{where}: unknown key; did you mean {' or '.join(alike) or 'another file'}?"
+    return f"{where}: {mistake['msg']}, found {mistake['input']!r}"
+
+
+def _known_keys() -> list[str]:
+    """Every key that a configuration may have, at any depth."""
+    parts = TypeAdapter(Config).json_schema()["$defs"].values()
+    keys = {key for part in parts for key in part.get("properties", {})}
+    keys |= {entry.name for entry in fields(Config)} | {
+        entry.name for entry in fields(Architecture)
+    }
+    return sorted(keys)

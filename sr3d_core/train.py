@@ -8,6 +8,7 @@ interrupted. Ctrl-C finishes the step, saves and stops.
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import pickle
 import signal
@@ -24,11 +25,13 @@ from torch import nn
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
 
-from sr3d_core.checkpoint import Manifest, load_checkpoint, save_checkpoint
+from sr3d_core.checkpoint import Manifest, save_checkpoint, take_weights
 from sr3d_core.config import Config, dump_config
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
+
+_log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
@@ -81,8 +84,6 @@ class _Run:
         self.classes = tuple(config.data.classes)
         torch.manual_seed(config.schedule.seed)
         network = SR3D(config.network.architecture(len(self.classes)))
-        if config.network.weights is not None:
-            take_weights(network, config.network.weights)
         optimizer = AdamW(
             network.parameters(),
             lr=config.schedule.learning_rate,
@@ -104,6 +105,11 @@ class _Run:
                 f"{self.out_dir}: holds a training already; expected an empty folder: "
                 "continue it with --resume, or choose another one"
             )
+        if self.config.network.weights is not None:
+            network = self.accelerator.unwrap_model(self.network)
+            fresh = take_weights(network, self.classes, self.config.network.weights)
+            if self._is_main and fresh:
+                _log.warning("starting afresh: %s", ", ".join(fresh))
         self.out_dir.mkdir(parents=True, exist_ok=True)
         if self._is_main:
             (self.out_dir / "config.yaml").write_text(dump_config(self.config), encoding="utf-8")
@@ -114,14 +120,13 @@ class _Run:
         log = _Log(self.out_dir / "log.csv", self.step) if self._is_main else None
         saved = started = time.monotonic()
         for batch in self._batches():
-            losses = self._learn(batch, schedule.rate_at(self.step))
+            rate = schedule.rate_at(self.step)
+            losses = self._learn(batch, rate)
             self.step += 1
             now = time.monotonic()
-            rate = schedule.batch_size * self.accelerator.num_processes / (now - started)
+            speed = schedule.batch_size * self.accelerator.num_processes / (now - started)
             started = now
-            progress = Progress(
-                self.step, schedule.num_steps, schedule.rate_at(self.step), losses, rate
-            )
+            progress = Progress(self.step, schedule.num_steps, rate, losses, speed)
             if log is not None:
                 log.add(progress)
                 on_step(progress)
@@ -163,21 +168,25 @@ class _Run:
         )
 
     def _learn(self, batch: Batch, rate: float) -> Losses:
-        """One optimiser step; saves and raises where the loss is not finite."""
+        """One optimiser step; saves and raises where loss or gradient are not finite.
+
+        The gradient is shared by all processes, so they all raise at the same step.
+        """
         batch = batch.to(self.accelerator.device)
         self.network.train()
         losses = self.config.criterion(self.network(batch.cloud), batch.targets)
-        total = float(losses.total.detach())
-        if not math.isfinite(total):
-            self.save()
-            raise TrainingError(
-                f"step {self.step}: the loss is {total} on scenes {', '.join(batch.names)}; "
-                "expected a finite number: look at these scenes' boxes, or lower "
-                "schedule.learning_rate; the last sound state is saved"
-            )
         self.optimizer.zero_grad()
         self.accelerator.backward(losses.total)
-        self.accelerator.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip_norm)
+        norm = self.accelerator.clip_grad_norm_(
+            self.network.parameters(), self.config.schedule.clip_norm
+        )
+        if norm is None or not math.isfinite(float(norm)):
+            self.save()
+            raise TrainingError(
+                f"step {self.step}: loss {float(losses.total.detach()):.4g}, gradient {norm} on "
+                f"scenes {', '.join(batch.names)}; expected finite numbers: look at these scenes' "
+                "boxes, or lower schedule.learning_rate; the state before this step is saved"
+            )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -231,19 +240,6 @@ class _Run:
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); expected the state of an "
                 "earlier run: start again in another folder"
             ) from error
-
-
-def take_weights(network: SR3D, path: str) -> None:
-    """Start from those tensors of a weights file that have the network's shapes."""
-    own = network.state_dict()
-    given = load_checkpoint(path)[0].state_dict().items()
-    fitting = {name: t for name, t in given if name in own and own[name].shape == t.shape}
-    if "backbone.conv1.kernel" not in fitting:
-        raise TrainingError(
-            f"{path}: its first layer does not fit this architecture; expected weights of the "
-            "same preset: change network.preset, or train from scratch"
-        )
-    network.load_state_dict(fitting, strict=False)
 
 
 class _Log:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from test_network import TINY, points
 
@@ -18,6 +19,7 @@ from sr3d_core.checkpoint import (
     load_checkpoint,
     read_manifest,
     save_checkpoint,
+    take_weights,
     tr3d_weights,
 )
 from sr3d_core.model.network import SR3D
@@ -89,8 +91,6 @@ def test_weights_of_another_program_are_refused(tmp_path: Path) -> None:
 
 
 def _rewrite(path: Path, **changes: Any) -> None:
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["sr3d_manifest"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -99,8 +99,22 @@ def _rewrite(path: Path, **changes: Any) -> None:
 
 def test_a_newer_format_says_to_update(weights: Path) -> None:
     _rewrite(weights, format_version=99)
-    with pytest.raises(CheckpointError, match="written by a newer SR3D"):
+    with pytest.raises(CheckpointError, match=r"format version 99, expected 1: .* newer SR3D"):
         read_manifest(weights)
+
+
+def test_only_z_up_weights_are_taken(weights: Path) -> None:
+    _rewrite(weights, up_axis="y")
+    with pytest.raises(CheckpointError, match=r"up_axis: Input should be 'z'"):
+        read_manifest(weights)
+
+
+def test_a_manifest_of_a_giant_is_refused_without_building_it(weights: Path) -> None:
+    with safe_open(weights, framework="pt") as file:
+        architecture = json.loads(file.metadata()["sr3d_manifest"])["architecture"]
+    _rewrite(weights, architecture={**architecture, "widths": [8, 8, 8, 10_000_000]})
+    with pytest.raises(CheckpointError, match=r"do not fit its manifest \(size mismatch"):
+        load_checkpoint(weights)
 
 
 def test_a_manifest_with_unknown_keys_is_refused(weights: Path) -> None:
@@ -121,6 +135,22 @@ def test_tensors_must_fit_the_architecture(tmp_path: Path) -> None:
     save_checkpoint(path, SR3D(other), MANIFEST)
     with pytest.raises(CheckpointError, match="do not fit its manifest"):
         load_checkpoint(path)
+
+
+def test_fine_tuning_takes_classifier_rows_by_name(weights: Path) -> None:
+    given = load_checkpoint(weights)[0].head.classify
+    network = SR3D(replace(TINY, num_classes=2))
+    before = network.head.classify.weight.detach().clone()
+    assert take_weights(network, ("sofa", "table"), weights) == ["class sofa"]
+    torch.testing.assert_close(network.head.classify.weight[0], before[0])
+    torch.testing.assert_close(network.head.classify.weight[1], given.weight[1])
+    torch.testing.assert_close(network.head.classify.bias[1], given.bias[1])
+
+
+def test_fine_tuning_refuses_another_architecture(weights: Path) -> None:
+    network = SR3D(replace(TINY, widths=(12, 12, 12, 12)))
+    with pytest.raises(CheckpointError, match=r"\d+ of \d+ tensors fit this architecture"):
+        take_weights(network, MANIFEST.classes, weights)
 
 
 def tr3d_state(worked: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -45,9 +45,15 @@ def test_names_choose_the_parts() -> None:
 @pytest.mark.parametrize(
     ("tree", "text"),
     [
-        ({"shedule": {}}, "shedule: Unexpected keyword argument"),
-        ({"schedule": {"steps": 1}}, "schedule.steps: Unexpected keyword argument"),
-        ({"schedule": {"num_steps": 0}}, "schedule.num_steps: 0, expected above 0"),
+        ({"shedule": {}}, "config: shedule: unknown key; did you mean schedule"),
+        (
+            {"schedule": {"steps": 1}},
+            "config: schedule.steps: unknown key; did you mean num_steps",
+        ),
+        ({"schedule": {"num_steps": 0}}, "config: schedule.num_steps: 0, expected above 0"),
+        ({"schedule": {"seed": -1}}, "config: schedule.seed: -1, expected at least 0"),
+        ({"data": {"name": "rooms", "num_train": -3}}, "num_train -3"),
+        ({"data": {"name": "rooms", "sensors": []}}, "data.sensors: none given"),
         ({"schedule": {"num_steps": "many"}}, "valid integer"),
         ({"schedule": {"decay": "linear"}}, "'cosine' or 'step'"),
         ({"network": {"preset": "huge"}}, "network.preset"),
@@ -63,7 +69,7 @@ def test_mistakes_are_named(tree: Any, text: str) -> None:
 
 
 def test_changes_of_the_architecture_are_checked() -> None:
-    for changes, text in (({"widht": 3}, "widht: Unexpected"), ({"widths": [8]}, "widths.1")):
+    for changes, text in (({"widht": 3}, "widht: unknown key"), ({"widths": [8]}, "widths.1")):
         config = parse_config({"network": {"preset": "lite", "changes": changes}})
         with pytest.raises(ConfigError, match=text):
             config.network.architecture(num_classes=2)
@@ -78,6 +84,13 @@ def test_a_missing_file_and_a_broken_file_are_named(tmp_path: Path) -> None:
     broken.write_text("a: [1,")
     with pytest.raises(ConfigError, match=r"broken\.yaml: not YAML"):
         load_config(broken)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("schedule: {num_steps: 1}\nschedule: {seed: 2}\n")
+    with pytest.raises(ConfigError, match=r"twice\.yaml: not YAML .key 'schedule' stands twice"):
+        load_config(path)
 
 
 @pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.name)

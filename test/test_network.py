@@ -76,6 +76,18 @@ def test_rotated_decoder_has_finite_gradients_at_a_square_box() -> None:
     assert torch.isfinite(regression.grad).all()
 
 
+@pytest.mark.parametrize("decoder", [decode_axis_aligned, decode_rotated])
+def test_wild_regressions_give_finite_boxes_and_gradients(decoder: Any) -> None:
+    width = 6 if decoder is decode_axis_aligned else 8
+    regression = torch.full((4, width), 200.0).diff(dim=0, prepend=torch.zeros(1, width))
+    regression = (regression + torch.tensor([[0.0], [90.0], [-90.0], [300.0]])).requires_grad_()
+    boxes = decoder(torch.zeros(4, 3), regression)
+    boxes.array.sum().backward()
+    assert regression.grad is not None
+    assert torch.isfinite(boxes.array).all()
+    assert torch.isfinite(regression.grad).all()
+
+
 @pytest.mark.parametrize("grow_fine", [True, False])
 def test_a_scene_alone_is_predicted_as_in_a_batch(grow_fine: bool) -> None:
     torch.manual_seed(0)

@@ -259,7 +259,7 @@ def test_a_folder_with_other_settings_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_rooms_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RoomsError, match=r"rooms\.json does not exist; fill the folder"):
+    with pytest.raises(RoomsError, match=r"rooms\.json does not exist; expected rooms"):
         PrerenderedRooms(tmp_path)
 
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from sr3d_core.train import Progress
 
 
+STOPPED_BY_USER = 130
+"""Exit code of a training that Ctrl-C stopped: it is saved, but not done."""
+
+
 def train(
     config: Annotated[Path, typer.Argument(help="Configuration, YAML.")],
     out: Annotated[
@@ -47,14 +51,26 @@ def train(
             one_line_errors(TrainingError),
             progress_of("steps", parsed.schedule.num_steps) as tell,
         ):
-            weights = run(
-                parsed, folder, resume=resume, on_step=lambda at: tell(at.step, _remark(at))
-            )
+            last_step = 0
+
+            def on_step(at: Progress) -> None:
+                nonlocal last_step
+                last_step = at.step
+                tell(at.step, _remark(at))
+
+            weights = run(parsed, folder, resume=resume, on_step=on_step)
     say(f"weights: {weights}")
+    if 0 < last_step < parsed.schedule.num_steps:
+        say(
+            f"stopped at step {last_step} of {parsed.schedule.num_steps}; everything is saved: "
+            "the same command with --resume goes on"
+        )
+        raise typer.Exit(STOPPED_BY_USER)
 
 
 def _remark(at: Progress) -> str:
-    return f"loss {float(at.losses.total.detach()):.3f}  {at.scenes_per_s:.1f} scenes/s"
+    classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
+    return f"loss {classification:.3f} + box {box:.3f}  {at.scenes_per_s:.1f} scenes/s"
 
 
 def evaluate(
@@ -63,7 +79,8 @@ def evaluate(
     ] = "rooms",
     split: Annotated[str, typer.Option(help="Which scenes; NAME.txt in a folder.")] = "val",
     num: Annotated[
-        int, typer.Option(min=1, help="How many scenes: frames and scans in turn.")
+        int,
+        typer.Option(min=1, help="How many scenes, at most; of rooms: frames and scans in turn."),
     ] = 600,
     weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -86,10 +103,11 @@ def evaluate(
 
         detector = Detector.from_checkpoint(weights, device=device)
         scenes = _scenes(data, split, num, detector.classes)
+        num = min(num, len(scenes))
         loader: DataLoader[Any] = DataLoader(
-            cast("Dataset[Any]", scenes), batch_size=None, num_workers=workers
+            cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
         )
-        with progress_of("scenes", len(scenes)) as tell:
+        with progress_of("scenes", num) as tell:
             report = score(detector, loader, progress=tell)
         result_console().print(report.table())
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})

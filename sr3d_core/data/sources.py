@@ -40,6 +40,15 @@ class RoomsSource:
     prerendered: Path | None = None
     """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
 
+    def __post_init__(self) -> None:
+        """Refuse numbers of scenes below 1 and no sensors."""
+        if min(self.num_train, self.num_val) < 1:
+            raise ValueError(
+                f"data: num_train {self.num_train}, num_val {self.num_val}, expected at least 1"
+            )
+        if not self.sensors:
+            raise ValueError("data.sensors: none given, expected frame, scan or both")
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The label space of the rooms."""

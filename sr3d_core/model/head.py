@@ -16,6 +16,9 @@ from sr3d_core.structures import Boxes3D
 PRIOR = 0.01
 """The confidence an untrained network gives everything (focal loss's prior)."""
 
+MAX_LOG_EDGE = 8.0
+"""Larger logarithms of an edge are cut off, so that a diverged prediction stays finite."""
+
 
 class Head(nn.Module):
     """Two linear maps shared by both anchor levels."""
@@ -50,21 +53,27 @@ def decode_axis_aligned(
     anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P 6"]
 ) -> Boxes3D:
     """Centre = anchor + r0..r2 in metres, size = exp r3..r5."""
-    size = regression[:, 3:6].exp()
+    size = _edges(regression)
     return Boxes3D(anchors + regression[:, 0:3], size, torch.zeros_like(size[:, 0]))
 
 
 def decode_rotated(anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P 8"]) -> Boxes3D:
     """TR3D's rotated coding: footprint by scale and ratio, so always dx <= dy; yaw modulo pi.
 
-    The height is e1 + e2: a leftover of FCAF3D's face distances that trained weights rely on.
+    With e = exp r3..r5 and n = hypot(r6, r7): dx = (e0 + e1) / (1 + exp n), dy = dx exp n,
+    written as sigmoids, which do not overflow. The height is e1 + e2: a leftover of FCAF3D's
+    face distances that trained weights rely on.
     """
-    e0, e1, e2 = regression[:, 3:6].exp().unbind(1)
+    e0, e1, e2 = _edges(regression).unbind(1)
     sine, cosine = regression[:, 6], regression[:, 7]
     is_round = (sine == 0) & (cosine == 0)  # the norm has no gradient there
     norm = torch.where(is_round, 0, torch.hypot(sine, torch.where(is_round, 1, cosine)))
-    ratio = norm.exp()
-    dx = (e0 + e1) / (1 + ratio)
-    size = torch.stack([dx, dx * ratio, e1 + e2], dim=1)
+    scale = e0 + e1
+    size = torch.stack([scale * torch.sigmoid(-norm), scale * torch.sigmoid(norm), e1 + e2], dim=1)
     yaw = 0.5 * torch.atan2(sine, torch.where(is_round, 1, cosine))
     return Boxes3D(anchors + regression[:, 0:3], size, yaw)
+
+
+def _edges(regression: Float[Tensor, "P R"]) -> Float[Tensor, "P 3"]:
+    """exp r3..r5 in metres; no object needs an edge beyond exp 8, about 3 km."""
+    return regression[:, 3:6].clamp(max=MAX_LOG_EDGE).exp()

@@ -124,7 +124,9 @@ class PrerenderedRooms(Dataset[Sample]):
         self._folder = Path(folder)
         path = self._folder / MANIFEST
         if not path.is_file():
-            raise RoomsError(f"{path} does not exist; fill the folder with `prerender` first")
+            raise RoomsError(
+                f"{path} does not exist; expected rooms: make them with `sr3d data rooms`"
+            )
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if tuple(manifest["labels"]) != LABELS:
             raise RoomsError(
