@@ -6,13 +6,12 @@ Weights are `(kernel volume, in, out)`, rows times matrix, kernel index x fastes
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sr3d_core.sparse.backends import native
-from sr3d_core.sparse.kernel_map import KernelMap
-from sr3d_core.sparse.tensor import SparseTensor
+from sr3d_core.sparse.tensor import MapCache, SparseTensor
 
 
 class Conv3d(nn.Module):
@@ -36,12 +35,13 @@ class Conv3d(nn.Module):
         """Convolve; a tensor without voxels gives one without voxels."""
         if not len(x):
             coords, stride = x.coords, x.stride * self.stride
-            return SparseTensor(coords, x.features.new_zeros(0, self.kernel.shape[2]), stride)
+            features = x.features.new_zeros(0, self.kernel.shape[2])
+            return SparseTensor(coords, features, stride, MapCache(x.engine))
         if self.stride == 1:
-            return x.replaced(_convolve(x.features, self.kernel, x.same_map(self.kernel_size)))
+            return x.replaced(_convolve(x, self.kernel, x.same_map(self.kernel_size)))
         coords, cache = x.coarser(self.stride)
         kernel_map = x.down_map(self.kernel_size, self.stride)
-        features = _convolve(x.features, self.kernel, kernel_map)
+        features = _convolve(x, self.kernel, kernel_map)
         return SparseTensor(coords, features, x.stride * self.stride, cache)
 
 
@@ -71,8 +71,8 @@ class GenerativeUpConv3d(nn.Module):
         if onto is None or not len(onto) or not len(x):
             coords = x.coords if onto is None else onto.coords
             features = x.features.new_zeros(len(coords), self.kernel.shape[2])
-            return SparseTensor(coords, features, stride)
-        features = _convolve(x.features, self.kernel, x.up_map(onto, self.kernel_size))
+            return SparseTensor(coords, features, stride, MapCache(x.engine))
+        features = _convolve(x, self.kernel, x.up_map(onto, self.kernel_size))
         return SparseTensor(onto.coords, features, stride, onto.cache)
 
 
@@ -84,9 +84,10 @@ class MaxPool3d(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Pool; a tensor without voxels gives one without voxels."""
         if not len(x):
-            return SparseTensor(x.coords, x.features, x.stride * self.stride)
+            stride = x.stride * self.stride
+            return SparseTensor(x.coords, x.features, stride, MapCache(x.engine))
         coords, cache = x.coarser(self.stride)
-        features = native.max_pool(x.features, x.down_map(self.stride, self.stride))
+        features = x.engine.max_pool(x.features, x.down_map(self.stride, self.stride))
         return SparseTensor(coords, features, x.stride * self.stride, cache)
 
 
@@ -135,12 +136,13 @@ class ResidualBlock(nn.Module):
         return y.replaced(torch.relu(y.features + shortcut.features))
 
 
-def _convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+def _convolve(x: SparseTensor, weight: Tensor, kernel_map: Any) -> Tensor:
     """One engine call, in the autocast precision where autocast is on."""
+    features = x.features
     dtype = _autocast_dtype(features.device.type)
     if dtype is not None:
         features, weight = features.to(dtype), weight.to(dtype)
-    return native.convolve(features, weight, kernel_map)
+    return x.engine.convolve(features, weight, kernel_map)
 
 
 def _autocast_dtype(device: str) -> torch.dtype | None:
