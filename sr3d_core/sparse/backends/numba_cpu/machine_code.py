@@ -7,6 +7,7 @@ start at the same time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -15,15 +16,14 @@ import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 from llvmlite import binding
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
 LANES_VARIABLE = "SR3D_VECTOR_LANES"
 """Environment variable that forces the vector width: 4, 8 or 16 floats."""
+_config: Any = numba.config
 _log = logging.getLogger(__name__)
 
 
@@ -53,25 +53,25 @@ def vector_registers() -> int:
 
 def _cpu_features() -> dict[str, bool]:
     """What the CPU that numba compiles for can do."""
-    listed = numba.config.CPU_FEATURES
+    listed = _config.CPU_FEATURES
     if listed is None:
         return dict(binding.get_host_cpu_features())
     return {name[1:]: name.startswith("+") for name in listed.split(",") if name}
 
 
-def compiled(signature: str) -> Callable[[Function], Function]:
+def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for these argument types now, or load it where it was compiled before.
 
     The machine code runs without Python's lock.
     """
 
-    def decorate(function: Function) -> Function:
-        folder, before = _folder(), numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(folder)  # read when the dispatcher is made
+    def decorate(function: Callable[..., Any]) -> Any:
+        folder, before = _folder(), _config.CACHE_DIR
+        _config.CACHE_DIR = str(folder)  # read when the dispatcher is made
         try:
             return numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
         finally:
-            numba.config.CACHE_DIR = before
+            _config.CACHE_DIR = before
 
     return decorate
 
@@ -95,13 +95,11 @@ def _folder() -> Path:
 
 def _parents() -> list[Path]:
     """Folders to try: the one numba is told to use, the user's cache, a private temporary one."""
-    if numba.config.CACHE_DIR:
-        return [Path(numba.config.CACHE_DIR)]
+    if _config.CACHE_DIR:
+        return [Path(_config.CACHE_DIR)]
     parents = []
-    try:
+    with contextlib.suppress(RuntimeError):  # there is no home
         parents.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sr3d")
-    except RuntimeError:  # there is no home
-        pass
     return [*parents, Path(tempfile.gettempdir()) / f"sr3d-{_user()}"]
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
+intrinsic: Any = extending.intrinsic  # its own type describes the builder, not what is called
 _I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 
@@ -80,77 +80,59 @@ class _Tile:
 
 
 def product_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
-    """`y[outputs[r]] += sum_c x[inputs[r], c] w[c]` for `rows` pairs.
+    """`y[outputs[r]] += sum_c x[inputs[r], c] w[c]` for `rows` pairs with distinct outputs.
 
-    Arguments: x, width of x, list of inputs, w, width of w, number of c, y, width of y, list of
-    outputs. The output rows must be distinct.
+    Takes one tuple: x, its width, list of inputs, w, its width, y, its width, list of outputs.
     """
 
-    @intrinsic
-    def tile(  # type: ignore[no-untyped-def]  # noqa: ANN202
-        typing,
-        x,
-        x_width,
-        inputs,
-        w,
-        w_width,
-        num_channels,
-        y,
-        y_width,
-        outputs,  # noqa: ANN001
-    ):
-        def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
-            x, x_width, inputs, w, w_width, num_channels, y, y_width, outputs = args
-            sums = _Tile(builder, rows, vectors, lanes)
-            places = [ir.Constant(_I64, r) for r in range(rows)]
-            seen = [sums.floats(x, sums.index(inputs, place), x_width) for place in places]
-            with cgutils.for_range(builder, num_channels, intp=_I64) as loop:
-                left = [builder.gep(row, [loop.index]) for row in seen]
-                sums.step(left, sums.floats(w, loop.index, w_width))
-            sums.add_to([sums.floats(y, sums.index(outputs, place), y_width) for place in places])
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
+        x, x_width, inputs, w, w_width, y, y_width, outputs = cgutils.unpack_tuple(
+            builder, args[0]
+        )
+        sums = _Tile(builder, rows, vectors, lanes)
+        places = [ir.Constant(_I64, r) for r in range(rows)]
+        seen = [sums.floats(x, sums.index(inputs, place), x_width) for place in places]
+        with cgutils.for_range(builder, x_width, intp=_I64) as loop:
+            left = [builder.gep(row, [loop.index]) for row in seen]
+            sums.step(left, sums.floats(w, loop.index, w_width))
+        sums.add_to([sums.floats(y, sums.index(outputs, place), y_width) for place in places])
 
-        return types.void(*[types.int64] * 9), build
-
-    return tile
+    return _function(8, build)
 
 
 def outer_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
     """`w[r] += sum_p x[inputs[p], r] y[outputs[p]]` for `rows` rows of w.
 
-    Arguments: x, width of x, list of inputs, y, width of y, list of outputs, number of pairs, w,
-    width of w.
+    Takes one tuple: x, its width, list of inputs, y, its width, list of outputs, number of pairs,
+    w, its width.
     """
 
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
+        numbers = cgutils.unpack_tuple(builder, args[0])
+        x, x_width, inputs, y, y_width, outputs, num_pairs, w, w_width = numbers
+        sums = _Tile(builder, rows, vectors, lanes)
+        places = [ir.Constant(_I64, r) for r in range(rows)]
+        with cgutils.for_range(builder, num_pairs, intp=_I64) as loop:
+            seen = sums.floats(x, sums.index(inputs, loop.index), x_width)
+            left = [builder.gep(seen, [place]) for place in places]
+            sums.step(left, sums.floats(y, sums.index(outputs, loop.index), y_width))
+        sums.add_to([sums.floats(w, place, w_width) for place in places])
+
+    return _function(9, build)
+
+
+def _function(num_arguments: int, build: Callable[..., None]) -> Callable[..., None]:
+    """Vector code as a function of one tuple of integers."""
+
     @intrinsic
-    def tile(  # type: ignore[no-untyped-def]  # noqa: ANN202
-        typing,
-        x,
-        x_width,
-        inputs,
-        y,
-        y_width,
-        outputs,
-        num_pairs,
-        w,
-        w_width,  # noqa: ANN001
-    ):
-        def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
-            x, x_width, inputs, y, y_width, outputs, num_pairs, w, w_width = args
-            sums = _Tile(builder, rows, vectors, lanes)
-            places = [ir.Constant(_I64, r) for r in range(rows)]
-            with cgutils.for_range(builder, num_pairs, intp=_I64) as loop:
-                seen = sums.floats(x, sums.index(inputs, loop.index), x_width)
-                left = [builder.gep(seen, [place]) for place in places]
-                sums.step(left, sums.floats(y, sums.index(outputs, loop.index), y_width))
-            sums.add_to([sums.floats(w, place, w_width) for place in places])
+    def function(typing: Any, args: Any) -> Any:
+        return types.void(types.UniTuple(types.int64, num_arguments)), build
 
-        return types.void(*[types.int64] * 9), build
-
-    return tile
+    return function
 
 
 @intrinsic
-def take_ticket(typing, counter):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def take_ticket(typing: Any, counter: Any) -> Any:
     """The int64 at an address, which grows by one: threads share out numbered tasks."""
 
     def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> ir.Value:
@@ -161,7 +143,7 @@ def take_ticket(typing, counter):  # type: ignore[no-untyped-def]  # noqa: ANN00
 
 
 @intrinsic
-def count_bits(typing, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def count_bits(typing: Any, word: Any) -> Any:
     """How many bits of a uint64 are set."""
 
     def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> ir.Value:
@@ -171,7 +153,7 @@ def count_bits(typing, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 
 @intrinsic
-def lowest_bit(typing, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def lowest_bit(typing: Any, word: Any) -> Any:
     """The place of the lowest set bit of a uint64 that is not 0."""
 
     def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> ir.Value:

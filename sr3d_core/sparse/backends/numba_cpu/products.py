@@ -20,6 +20,7 @@ from sr3d_core.sparse.backends.numba_cpu.machine_code import (
 )
 from sr3d_core.sparse.backends.numba_cpu.micro_kernel import outer_tile, product_tile, take_ticket
 
+njit: Any = numba.njit
 LANES = vector_lanes()
 MAX_VECTORS = 4 if vector_registers() == 32 else 2
 """Vectors per tile: 6 rows of so many sums, and a few factors, fill the registers."""
@@ -30,27 +31,18 @@ def _products_of(vectors: int) -> Callable[..., None]:
     """A function that multiplies a list of pairs into `vectors` vectors of columns."""
     six, three, one = (product_tile(rows, vectors, LANES) for rows in (6, 3, 1))
 
-    @numba.njit(nogil=True)
-    def products(  # type: ignore[no-untyped-def]  # noqa: ANN202
-        x,
-        x_width,
-        inputs,
-        w,
-        w_width,
-        y,
-        y_width,
-        outputs,
-        num_pairs,  # noqa: ANN001
-    ):
+    @njit(nogil=True)
+    def products(args: Any, num_pairs: int) -> None:
+        x, x_width, inputs, w, w_width, y, y_width, outputs = args
         p = 0
         while p + 6 <= num_pairs:
-            six(x, x_width, inputs + 4 * p, w, w_width, x_width, y, y_width, outputs + 4 * p)
+            six((x, x_width, inputs + 4 * p, w, w_width, y, y_width, outputs + 4 * p))
             p += 6
         if p + 3 <= num_pairs:
-            three(x, x_width, inputs + 4 * p, w, w_width, x_width, y, y_width, outputs + 4 * p)
+            three((x, x_width, inputs + 4 * p, w, w_width, y, y_width, outputs + 4 * p))
             p += 3
         while p < num_pairs:
-            one(x, x_width, inputs + 4 * p, w, w_width, x_width, y, y_width, outputs + 4 * p)
+            one((x, x_width, inputs + 4 * p, w, w_width, y, y_width, outputs + 4 * p))
             p += 1
 
     return products
@@ -60,30 +52,19 @@ def _outer_of(vectors: int) -> Callable[..., None]:
     """A function that sums the outer products of a list of pairs, for `vectors` of columns."""
     six, three, one = (outer_tile(rows, vectors, LANES) for rows in (6, 3, 1))
 
-    @numba.njit(nogil=True)
-    def outer(  # type: ignore[no-untyped-def]  # noqa: ANN202
-        x,
-        x_width,
-        inputs,
-        y,
-        y_width,
-        outputs,
-        num_pairs,
-        w,
-        w_width,  # noqa: ANN001
-    ):
+    @njit(nogil=True)
+    def outer(args: Any) -> None:
+        x, x_width, inputs, y, y_width, outputs, num_pairs, w, w_width = args
+        pairs = (y, y_width, outputs, num_pairs)
         c = 0
         while c + 6 <= x_width:
-            row = w + 4 * c * w_width
-            six(x + 4 * c, x_width, inputs, y, y_width, outputs, num_pairs, row, w_width)
+            six((x + 4 * c, x_width, inputs, *pairs, w + 4 * c * w_width, w_width))
             c += 6
         if c + 3 <= x_width:
-            row = w + 4 * c * w_width
-            three(x + 4 * c, x_width, inputs, y, y_width, outputs, num_pairs, row, w_width)
+            three((x + 4 * c, x_width, inputs, *pairs, w + 4 * c * w_width, w_width))
             c += 3
         while c < x_width:
-            row = w + 4 * c * w_width
-            one(x + 4 * c, x_width, inputs, y, y_width, outputs, num_pairs, row, w_width)
+            one((x + 4 * c, x_width, inputs, *pairs, w + 4 * c * w_width, w_width))
             c += 1
 
     return outer
@@ -104,7 +85,7 @@ def convolve(
     """
     num_kernel, num_channels, width = w.shape
     while True:
-        t = take_ticket(counter.ctypes.data)
+        t: int = take_ticket(counter.ctypes.data)
         if t >= len(starts):
             break
         y[t * block : (t + 1) * block] = np.float32(0)
@@ -119,13 +100,13 @@ def convolve(
                 out = y.ctypes.data + 4 * first
                 args = (x.ctypes.data, num_channels, seen, matrix, width, out, width, written)
                 if vectors == 1:
-                    _products_1(*args, num_pairs)
+                    _products_1(args, num_pairs)
                 elif vectors == 2:
-                    _products_2(*args, num_pairs)
+                    _products_2(args, num_pairs)
                 elif vectors == 3:
-                    _products_3(*args, num_pairs)
+                    _products_3(args, num_pairs)
                 else:
-                    _products_4(*args, num_pairs)
+                    _products_4(args, num_pairs)
 
 
 @compiled("void(i8, i8, f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], f4[:,:,::1])")
@@ -144,15 +125,16 @@ def weight_gradient(
                 vectors = min(MAX_VECTORS, (width - first) // LANES)
                 matrix = w.ctypes.data + 4 * (k * num_channels * width + first)
                 above = y.ctypes.data + 4 * first
-                args = (x.ctypes.data, num_channels, seen, above, width, written, num_pairs)
+                pairs = (x.ctypes.data, num_channels, seen, above, width, written, num_pairs)
+                args = (*pairs, matrix, width)
                 if vectors == 1:
-                    _outer_1(*args, matrix, width)
+                    _outer_1(args)
                 elif vectors == 2:
-                    _outer_2(*args, matrix, width)
+                    _outer_2(args)
                 elif vectors == 3:
-                    _outer_3(*args, matrix, width)
+                    _outer_3(args)
                 else:
-                    _outer_4(*args, matrix, width)
+                    _outer_4(args)
 
 
 @compiled("void(f4[:,::1], i4[:,::1], f4[:,::1])")

@@ -21,7 +21,7 @@ def _workers(process: int, num_workers: int) -> ThreadPoolExecutor:
 
 
 def run(function: Callable[[int, int], None], num_tasks: int) -> None:
-    """Call `function(thread, num_threads)` in as many threads as torch may use, at most one per task.
+    """Call `function(thread, num_threads)` in the threads torch may use, at most one per task.
 
     Returns when all have returned; an exception of any of them is raised.
     """

@@ -1,0 +1,95 @@
+"""Convolution and pooling of float32 tensors, with their gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from sr3d_core.sparse.backends.numba_cpu import products, threads
+from sr3d_core.sparse.backends.numba_cpu.kernel_map import BLOCK, NumbaMap, Pairs
+
+SINGLE_THREAD_WORK = 4e6
+"""Below so many operations, waking another thread costs more than it saves."""
+
+
+class Convolution(torch.autograd.Function):
+    """The features' gradient is a convolution along the swapped pairs."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: NumbaMap) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        ctx.kernel_map = kernel_map
+        return _products(features, weight, kernel_map.pairs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        features, weight = ctx.saved_tensors
+        kernel_map: NumbaMap = ctx.kernel_map
+        needs_features, needs_weight = ctx.needs_input_grad[:2]
+        grad_features = grad_weight = None
+        if needs_features:
+            grad_features = _products(grads[0], weight.transpose(1, 2), kernel_map.transposed)
+        if needs_weight:
+            grad_weight = _weight_gradient(features, grads[0], weight, kernel_map.pairs)
+        return grad_features, grad_weight, None
+
+
+def _products(features: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
+    """Every output row is the sum of its pairs' input rows times their offset's matrix."""
+    out_channels = weight.shape[2]
+    weight = _whole_vectors(weight)
+    y = features.new_empty(pairs.num_outputs, weight.shape[2])
+    counter = np.zeros(1, np.int64)
+    args = (features.detach().contiguous().numpy(), weight.numpy())
+    lists = (pairs.inputs, pairs.outputs, pairs.starts, BLOCK, y.numpy())
+    num_tasks = len(pairs.starts) if pairs.work(weight) > SINGLE_THREAD_WORK else 1
+    threads.run(lambda *_: products.convolve(counter, *args, *lists), num_tasks)
+    return y[:, :out_channels].contiguous()
+
+
+def _weight_gradient(features: Tensor, above: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
+    """The outer products of every offset's pairs, summed."""
+    above = _whole_vectors(above)
+    gradient = weight.new_zeros(*weight.shape[:2], above.shape[1])
+    args = (features.detach().contiguous().numpy(), above.numpy(), pairs.inputs, pairs.outputs)
+    num_tasks = len(weight) if pairs.work(gradient) > SINGLE_THREAD_WORK else 1
+    threads.run(
+        lambda part, parts: products.weight_gradient(
+            part, parts, *args, pairs.starts, gradient.numpy()
+        ),
+        num_tasks,
+    )
+    return gradient[:, :, : weight.shape[2]].contiguous()
+
+
+def _whole_vectors(x: Tensor) -> Tensor:
+    """Zeros appended to the last dimension until it is a whole number of vectors."""
+    return F.pad(x.detach(), (0, -x.shape[-1] % products.LANES)).contiguous()
+
+
+class MaxPool(torch.autograd.Function):
+    """Rows that tie share the gradient, as in torch's `amax`."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel_map: NumbaMap) -> Tensor:
+        x = features.detach().contiguous()
+        y = x.new_empty(kernel_map.neighbours.shape[1], x.shape[1])
+        products.max_pool(x.numpy(), kernel_map.neighbours, y.numpy())
+        ctx.save_for_backward(x, y)
+        ctx.kernel_map = kernel_map
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        x, y = ctx.saved_tensors
+        gradient, above = torch.zeros_like(x), grads[0].contiguous()
+        seen = ctx.kernel_map.neighbours
+        products.max_pool_gradient(x.numpy(), y.numpy(), above.numpy(), seen, gradient.numpy())
+        return gradient, None
