@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from functools import lru_cache
+from functools import cache
 from typing import Any, Literal, Protocol, get_args
 
 import torch
@@ -85,7 +85,7 @@ def engine_for(backend: Backend, device: torch.device) -> Engine:
     return _engine(backend, device.type)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _engine(backend: str, device: str) -> Engine:
     if backend not in get_args(Backend):
         raise ValueError(f"backend {backend!r} is unknown, expected one of {get_args(Backend)}")

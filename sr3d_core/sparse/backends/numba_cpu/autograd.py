@@ -22,6 +22,7 @@ class Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: NumbaMap) -> Tensor:
+        """Multiply; keeps what the gradients need."""
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
         return _products(features, weight, kernel_map.pairs)
@@ -29,6 +30,7 @@ class Convolution(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of the features and of the weight."""
         features, weight = ctx.saved_tensors
         kernel_map: NumbaMap = ctx.kernel_map
         needs_features, needs_weight = ctx.needs_input_grad[:2]
@@ -78,6 +80,7 @@ class MaxPool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, kernel_map: NumbaMap) -> Tensor:
+        """Pool; keeps what the gradient needs."""
         x = features.detach().contiguous()
         y = x.new_empty(kernel_map.neighbours.shape[1], x.shape[1])
         products.max_pool(x.numpy(), kernel_map.neighbours, y.numpy())
@@ -88,6 +91,7 @@ class MaxPool(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        """The gradient of the features."""
         x, y = ctx.saved_tensors
         gradient, above = torch.zeros_like(x), grads[0].contiguous()
         seen = ctx.kernel_map.neighbours

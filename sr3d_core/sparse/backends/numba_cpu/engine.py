@@ -14,10 +14,10 @@ from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
 from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
-    MAX_BITS,
     BitIndex,
     NumbaMap,
     distinct,
+    index,
     neighbours,
     transposed_table,
 )
@@ -31,11 +31,8 @@ class NumbaEngine:
     name = "numba"
 
     def index(self, coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
-        """A bit index, or the torch engine's where the voxels lie too far apart."""
-        lattice = Lattice.around(coords, stride)
-        if lattice.num_cells > MAX_BITS:
-            return VoxelIndex(coords, stride)
-        return BitIndex(lattice, lattice.number(coords))
+        """Finds the rows of these voxels; there is at least one."""
+        return index(coords, stride)
 
     def same_map(self, index: BitIndex | VoxelIndex, kernel: int) -> NumbaMap:
         """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""

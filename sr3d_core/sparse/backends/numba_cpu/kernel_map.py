@@ -130,6 +130,14 @@ def transposed_table(neighbours: NDArray, num_rows: int) -> NDArray:
     return table
 
 
+def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
+    """A bit index, or the torch engine's where the voxels lie too far apart."""
+    lattice = Lattice.around(coords, stride)
+    if lattice.num_cells > MAX_BITS:
+        return VoxelIndex(coords, stride)
+    return BitIndex(lattice, lattice.number(coords))
+
+
 def neighbours(
     index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], steps: Int[Tensor, " K"]
 ) -> NDArray:

@@ -59,6 +59,11 @@ def _cpu_features() -> dict[str, bool]:
     return {name[1:]: name.startswith("+") for name in listed.split(",") if name}
 
 
+def inner(function: Callable[..., Any]) -> Any:
+    """A function that compiled functions call; it becomes part of them."""
+    return numba.njit(nogil=True)(function)
+
+
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for these argument types now, or load it where it was compiled before.
 

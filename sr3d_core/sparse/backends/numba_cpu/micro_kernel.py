@@ -14,7 +14,12 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-intrinsic: Any = extending.intrinsic  # its own type describes the builder, not what is called
+
+def intrinsic(builder: Callable[..., Any]) -> Any:
+    """Make a function of compiled code from one that builds its code."""
+    return extending.intrinsic(builder)
+
+
 _I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
 
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 from sr3d_core.sparse.backends.numba_cpu.machine_code import (
     compiled,
+    inner,
     vector_lanes,
     vector_registers,
 )
 from sr3d_core.sparse.backends.numba_cpu.micro_kernel import outer_tile, product_tile, take_ticket
 
-njit: Any = numba.njit
 LANES = vector_lanes()
 MAX_VECTORS = 4 if vector_registers() == 32 else 2
 """Vectors per tile: 6 rows of so many sums, and a few factors, fill the registers."""
@@ -31,7 +30,7 @@ def _products_of(vectors: int) -> Callable[..., None]:
     """A function that multiplies a list of pairs into `vectors` vectors of columns."""
     six, three, one = (product_tile(rows, vectors, LANES) for rows in (6, 3, 1))
 
-    @njit(nogil=True)
+    @inner
     def products(args: Any, num_pairs: int) -> None:
         x, x_width, inputs, w, w_width, y, y_width, outputs = args
         p = 0
@@ -52,7 +51,7 @@ def _outer_of(vectors: int) -> Callable[..., None]:
     """A function that sums the outer products of a list of pairs, for `vectors` of columns."""
     six, three, one = (outer_tile(rows, vectors, LANES) for rows in (6, 3, 1))
 
-    @njit(nogil=True)
+    @inner
     def outer(args: Any) -> None:
         x, x_width, inputs, y, y_width, outputs, num_pairs, w, w_width = args
         pairs = (y, y_width, outputs, num_pairs)
