@@ -1,6 +1,6 @@
 """Compiling for this host once, and keeping the machine code on disk for every later start.
 
-Code lies in one folder per state of these sources and per vector width; numba itself compiles anew
+Code lies in one folder per state of these sources and kind of vectors; numba itself compiles anew
 when the CPU or numba's version has changed, and replaces files in one step, so that processes may
 start at the same time.
 """
@@ -21,23 +21,13 @@ from typing import Any
 import numba
 from llvmlite import binding
 
-LANES_VARIABLE = "SR3D_VECTOR_LANES"
-"""Environment variable that forces the vector width: 4, 8 or 16 floats."""
 _config: Any = numba.config
 _log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)
 def vector_lanes() -> int:
-    """Floats per vector: 16 with AVX-512, 8 with AVX, else 4 (NEON, SSE).
-
-    Raises ValueError where the environment forces another number.
-    """
-    forced = os.environ.get(LANES_VARIABLE)
-    if forced:
-        if forced not in ("4", "8", "16"):
-            raise ValueError(f"{LANES_VARIABLE} is {forced!r}, expected 4, 8 or 16")
-        return int(forced)
+    """Floats per vector: 16 with AVX-512, 8 with AVX2, else 4 (NEON, SSE)."""
     features = _cpu_features()
     if features.get("avx512f"):
         return 16
