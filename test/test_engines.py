@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sr3d_core.model.network import SR3D
 from sr3d_core.sparse import engine as engines
@@ -100,6 +100,16 @@ def test_convolutions_agree(
     assert_agrees(engine, run)
 
 
+def test_strides_that_are_no_powers_of_two_agree(engine: Engine) -> None:
+    down, up = Conv3d(4, 4, kernel=3, stride=2), GenerativeUpConv3d(4, 4)
+
+    def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
+        x = voxels(engine, 4, stride=6)
+        return up(down(x)), [x.features, down.kernel, up.kernel]
+
+    assert_agrees(engine, run)
+
+
 def test_up_convolution_onto_voxels_agrees(engine: Engine) -> None:
     layer = GenerativeUpConv3d(5, 6)
 
@@ -156,6 +166,22 @@ def test_networks_agree(engine: Engine, preset: str) -> None:
         found = network.raw(cloud)
     for level, wanted in zip(found, expected, strict=True):
         assert torch.equal(level.coords, wanted.coords)
+        assert_near(level.logits, wanted.logits, OUTPUT_TOLERANCE)
+        assert_near(level.regression, wanted.regression, OUTPUT_TOLERANCE)
+
+
+def test_inference_in_one_go_equals_step_by_step(engine: Engine) -> None:
+    network = SR3D.from_preset("lite").eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
+                nn.init.uniform_(tensor, 0.5, 1.5)
+    network.backend = engine.name  # type: ignore[assignment]
+    cloud = PointCloud.single(torch.rand(300, 3), torch.rand(300, 3))
+    expected = network.raw(cloud)
+    with torch.no_grad():
+        found = network.raw(cloud)
+    for level, wanted in zip(found, expected, strict=True):
         assert_near(level.logits, wanted.logits, OUTPUT_TOLERANCE)
         assert_near(level.regression, wanted.regression, OUTPUT_TOLERANCE)
 

@@ -247,7 +247,7 @@ def test_kernel_offsets_have_x_fastest(worked: dict[str, Any]) -> None:
     ],
     ids=["k3s1", "k3s2", "k2s2", "k1s2", "up"],
 )
-def test_gradients_of_convolutions(layer: torch.nn.Module, engine: Engine) -> None:
+def test_gradients_of_convolutions(layer: Conv3d | GenerativeUpConv3d, engine: Engine) -> None:
     layer = layer.double()
     x = random_voxels(engine, stride=2, channels=2, share=0.01)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, get_args
 
@@ -22,10 +23,32 @@ Backend = Literal["auto", "torch", "numba"]
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Epilogue:
+    """What follows a convolution at inference: batch norm, a shortcut, ReLU."""
+
+    scale: Float[Tensor, " C"]
+    shift: Float[Tensor, " C"]
+    shortcut: Float[Tensor, "O C"] | None = None
+    is_rectified: bool = True
+
+    def __call__(self, y: Float[Tensor, "O C"]) -> Float[Tensor, "O C"]:
+        """`relu(scale * y + shift + shortcut)`, in y's precision."""
+        result = torch.addcmul(self.shift, y, self.scale)
+        if self.shortcut is not None:
+            result = result + self.shortcut
+        if self.is_rectified:
+            result = result.relu()
+        return result.to(y.dtype)
+
+
 class Engine(Protocol):
     """Sparse convolution on one kind of device."""
 
     name: str
+
+    def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+        """The first row of every distinct coordinate, in row order; there is at least one."""
 
     def index(self, coords: Int[Tensor, "V 4"], stride: int) -> Any:
         """Finds the rows of these voxels; there is at least one."""
@@ -71,6 +94,15 @@ class Engine(Protocol):
         kernel_map: Any,
     ) -> Float[Tensor, "O Cout"]:
         """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
+
+    def infer(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: Any,
+        epilogue: Epilogue,
+    ) -> Float[Tensor, "O Cout"]:
+        """The epilogue of a convolution, in one go; without gradients."""
 
     def max_pool(self, features: Float[Tensor, "I C"], kernel_map: Any) -> Float[Tensor, "O C"]:
         """The channel-wise maximum over each output's inputs; every output has at least one."""

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from sr3d_core.sparse.backends.native import TorchEngine
 from sr3d_core.sparse.engine import Engine
-from sr3d_core.sparse.lattice import Lattice
 from sr3d_core.structures import PointCloud
 
 MAX_INDEX = 2**30
@@ -125,16 +124,8 @@ def voxelize(cloud: PointCloud, voxel_size_m: float, engine: Engine | None = Non
     cache = MapCache(engine) if engine is not None else MapCache()
     if not len(coords):
         return SparseTensor(coords, cloud.features, cache=cache)
-    first = _first_rows(coords)
+    first = cache.engine.first_rows(coords)
     return SparseTensor(coords[first], cloud.features[first], cache=cache)
-
-
-def _first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
-    """The first row of every distinct coordinate, in row order."""
-    ordered, row = Lattice.around(coords, stride=1).number(coords).sort(stable=True)
-    is_first = torch.ones_like(ordered, dtype=torch.bool)
-    is_first[1:] = ordered[1:] != ordered[:-1]
-    return row[is_first].sort().values
 
 
 def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:

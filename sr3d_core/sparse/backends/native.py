@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.sparse import kernel_map
+from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex
 from sr3d_core.sparse.lattice import Lattice
 
@@ -29,6 +30,13 @@ class TorchEngine:
     cell_map = staticmethod(kernel_map.cell_map)
     grown_coords = staticmethod(kernel_map.grown_coords)
     up_map = staticmethod(kernel_map.up_map)
+
+    def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+        """The first row of every distinct coordinate, in row order."""
+        ordered, row = Lattice.around(coords, stride=1).number(coords).sort(stable=True)
+        is_first = torch.ones_like(ordered, dtype=torch.bool)
+        is_first[1:] = ordered[1:] != ordered[:-1]
+        return row[is_first].sort().values
 
     def distinct(
         self, coords: Int[Tensor, "V 4"], stride: int
@@ -46,6 +54,16 @@ class TorchEngine:
     ) -> Float[Tensor, "O Cout"]:
         """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
         return convolve(features, weight, kernel_map)
+
+    def infer(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: KernelMap,
+        epilogue: Epilogue,
+    ) -> Float[Tensor, "O Cout"]:
+        """The epilogue of a convolution; without gradients."""
+        return epilogue(convolve(features, weight, kernel_map))
 
     def max_pool(
         self, features: Float[Tensor, "I C"], kernel_map: KernelMap

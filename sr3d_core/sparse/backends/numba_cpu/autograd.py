@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sr3d_core.sparse.backends.numba_cpu import products, threads
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import BLOCK, NumbaMap, Pairs
+from sr3d_core.sparse.engine import Epilogue
 
 SINGLE_THREAD_WORK = 4e6
 """Below so many operations, waking another thread costs more than it saves."""
@@ -42,24 +44,43 @@ class Convolution(torch.autograd.Function):
         return grad_features, grad_weight, None
 
 
-def _products(features: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
+def infer(features: Tensor, weight: Tensor, kernel_map: NumbaMap, epilogue: Epilogue) -> Tensor:
+    """The epilogue of a convolution; without gradients."""
+    if weight.shape[2] % products.LANES:
+        return epilogue(_products(features, weight, kernel_map.pairs))
+    return _products(features, weight, kernel_map.pairs, epilogue)
+
+
+_NOTHING = np.empty(0, np.float32)
+
+
+def _products(
+    features: Tensor, weight: Tensor, pairs: Pairs, epilogue: Epilogue | None = None
+) -> Tensor:
     """Every output row is the sum of its pairs' input rows times their offset's matrix."""
     out_channels = weight.shape[2]
     weight = _whole_vectors(weight)
     y = features.new_empty(pairs.num_outputs, weight.shape[2])
+    arrays = (_array(features), _array(weight), pairs.inputs, pairs.outputs, pairs.starts)
+    scale = shift = _NOTHING
+    shortcut, is_rectified = y, False
+    if epilogue is not None:
+        scale, shift = _array(epilogue.scale), _array(epilogue.shift)
+        is_rectified = epilogue.is_rectified
+        if epilogue.shortcut is not None:
+            shortcut = epilogue.shortcut
+    finish = (_array(y), scale, shift, _array(shortcut), shortcut is not y, is_rectified)
     counter = np.zeros(1, np.int64)
-    args = (features.detach().contiguous().numpy(), weight.numpy())
-    lists = (pairs.inputs, pairs.outputs, pairs.starts, BLOCK, y.numpy())
     num_tasks = len(pairs.starts) if pairs.work(weight) > SINGLE_THREAD_WORK else 1
-    threads.run(lambda *_: products.convolve(counter, *args, *lists), num_tasks)
-    return y[:, :out_channels].contiguous()
+    threads.run(lambda *_: products.convolve(counter, *arrays, BLOCK, *finish), num_tasks)
+    return y if y.shape[1] == out_channels else y[:, :out_channels].contiguous()
 
 
 def _weight_gradient(features: Tensor, above: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
     """The outer products of every offset's pairs, summed."""
     above = _whole_vectors(above)
     gradient = weight.new_zeros(*weight.shape[:2], above.shape[1])
-    args = (features.detach().contiguous().numpy(), above.numpy(), pairs.inputs, pairs.outputs)
+    args = (_array(features), _array(above), pairs.inputs, pairs.outputs)
     num_tasks = len(weight) if pairs.work(gradient) > SINGLE_THREAD_WORK else 1
     threads.run(
         lambda part, parts: products.weight_gradient(
@@ -67,12 +88,20 @@ def _weight_gradient(features: Tensor, above: Tensor, weight: Tensor, pairs: Pai
         ),
         num_tasks,
     )
+    if gradient.shape == weight.shape:
+        return gradient
     return gradient[:, :, : weight.shape[2]].contiguous()
 
 
 def _whole_vectors(x: Tensor) -> Tensor:
     """Zeros appended to the last dimension until it is a whole number of vectors."""
-    return F.pad(x.detach(), (0, -x.shape[-1] % products.LANES)).contiguous()
+    missing = -x.shape[-1] % products.LANES
+    return F.pad(x, (0, missing)) if missing else x
+
+
+def _array(x: Tensor) -> NDArray:
+    """A tensor's numbers without gaps between them."""
+    return x.detach().contiguous().numpy()
 
 
 class MaxPool(torch.autograd.Function):

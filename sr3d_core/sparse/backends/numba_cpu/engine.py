@@ -12,23 +12,32 @@ from torch import Tensor
 
 from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
-from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool
+from sr3d_core.sparse.backends.numba_cpu import maps
+from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool, infer
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
     BitIndex,
     NumbaMap,
+    corners,
     distinct,
+    first_rows,
     index,
+    lattice_around,
     neighbours,
+    number,
     transposed_table,
 )
+from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import VoxelIndex, kernel_offsets
-from sr3d_core.sparse.lattice import Lattice
 
 
 class NumbaEngine:
     """Sparse convolution on a CPU at the speed of dense matrix products."""
 
     name = "numba"
+
+    def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+        """The first row of every distinct coordinate, in row order."""
+        return first_rows(coords)
 
     def index(self, coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
         """Finds the rows of these voxels; there is at least one."""
@@ -43,16 +52,14 @@ class NumbaEngine:
         self, coords: Int[Tensor, "V 4"], stride: int
     ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
         """The cells of a coarser stride that hold a voxel, sorted, and each voxel's cell."""
-        cells = coords.clone()
-        cells[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
-        return self.distinct(cells, stride)
+        return self.distinct(coords, stride)
 
     def down_map(
         self, index: BitIndex | VoxelIndex, coarse: Int[Tensor, "O 4"], kernel: int
     ) -> NumbaMap:
         """The map of a strided convolution onto `coarse`."""
         steps = index.lattice.step(kernel_offsets(kernel))
-        seen = neighbours(index, index.lattice.number(coarse), steps)
+        seen = neighbours(index, number(index.lattice, coarse), steps)
         return NumbaMap(seen, len(index.numbers))
 
     def cell_map(
@@ -64,21 +71,18 @@ class NumbaEngine:
         kernel: int,
     ) -> NumbaMap:
         """The map where kernel and factor are equal; `row` is each voxel's cell in `coarse`."""
-        x, y, z = ((coords[:, 1:] - coarse[row, 1:]) // stride).unbind(1)
-        offset = (x + kernel * (y + kernel * z)).numpy()
         seen = np.full((kernel**3, len(coarse)), -1, np.int32)
-        seen[offset, row.numpy()] = np.arange(len(coords), dtype=np.int32)
+        maps.cells(coords.contiguous().numpy(), coarse.numpy(), row.numpy(), stride, kernel, seen)
         return NumbaMap(seen, len(coords))
 
     def grown_coords(
         self, coords: Int[Tensor, "V 4"], stride: int, kernel: int
     ) -> Int[Tensor, "O 4"]:
         """The voxels of the finer `stride` that a generative up-convolution creates, sorted."""
-        lattice = Lattice.around(coords, stride)
+        lattice = lattice_around(coords, stride)
         steps = lattice.step(kernel_offsets(kernel))
-        return lattice.coords(
-            distinct(lattice, (lattice.number(coords) + steps[:, None]).view(-1))[0]
-        )
+        numbers = (number(lattice, coords) + steps[:, None]).view(-1)
+        return corners(lattice, distinct(lattice, numbers)[0])
 
     def up_map(
         self, coords: Int[Tensor, "V 4"], fine: BitIndex | VoxelIndex, kernel: int
@@ -87,7 +91,9 @@ class NumbaEngine:
         lattice = fine.lattice
         _, _, ny, nz = lattice.shape
         lonely = (ny + 1) * nz + 1  # cell 1, 1, 1 of the first scene: all around it is margin
-        numbers = torch.where(reference.is_inside(coords, lattice), lattice.number(coords), lonely)
+        numbers = torch.where(
+            reference.is_inside(coords, lattice), number(lattice, coords), lonely
+        )
         reached = neighbours(fine, numbers, lattice.step(kernel_offsets(kernel)))
         return NumbaMap(transposed_table(reached, len(fine.numbers)), len(coords), reached)
 
@@ -95,9 +101,9 @@ class NumbaEngine:
         self, coords: Int[Tensor, "V 4"], stride: int
     ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
         """The distinct coordinates, sorted, and the row of each voxel among them."""
-        lattice = Lattice.around(coords, stride)
-        numbers, row = distinct(lattice, lattice.number(coords))
-        return lattice.coords(numbers), row
+        lattice = lattice_around(coords, stride)
+        numbers, row = distinct(lattice, number(lattice, coords))
+        return corners(lattice, numbers), row
 
     def convolve(
         self,
@@ -109,6 +115,18 @@ class NumbaEngine:
         if features.dtype == weight.dtype == torch.float32:
             return Convolution.apply(features, weight, kernel_map)
         return native.convolve(features, weight, kernel_map.reference)
+
+    def infer(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: NumbaMap,
+        epilogue: Epilogue,
+    ) -> Float[Tensor, "O Cout"]:
+        """The epilogue of a convolution, in one go; without gradients."""
+        if features.dtype == weight.dtype == epilogue.scale.dtype == torch.float32:
+            return infer(features, weight, kernel_map, epilogue)
+        return epilogue(native.convolve(features, weight, kernel_map.reference))
 
     def max_pool(
         self, features: Float[Tensor, "I C"], kernel_map: NumbaMap

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sr3d_core.sparse import kernel_map as reference
+from sr3d_core.sparse.backends import native
 from sr3d_core.sparse.backends.numba_cpu import maps
 from sr3d_core.sparse.kernel_map import VoxelIndex
 from sr3d_core.sparse.lattice import Lattice
@@ -19,6 +20,28 @@ MAX_BITS = 2**28
 """Larger lattices (48 MiB as bits) are left to the torch engine's binary search."""
 BLOCK = 256
 """Output rows per block: their sums stay in the second-level cache."""
+
+
+def lattice_around(coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
+    """`Lattice.around` the cells of this stride that hold a voxel."""
+    low, high = np.empty(4, np.int64), np.empty(4, np.int64)
+    maps.bounds(coords.contiguous().numpy(), stride, low, high)
+    return Lattice.between(torch.from_numpy(low), torch.from_numpy(high), stride)
+
+
+def number(lattice: Lattice, coords: Int[Tensor, "V 4"]) -> Int[Tensor, " V"]:
+    """The number of the cell that each voxel lies in."""
+    numbers = np.empty(len(coords), np.int64)
+    origin = lattice.origin.numpy()
+    maps.number(coords.contiguous().numpy(), lattice.stride, origin, lattice.shape, numbers)
+    return torch.from_numpy(numbers)
+
+
+def corners(lattice: Lattice, numbers: Int[Tensor, " V"]) -> Int[Tensor, "V 4"]:
+    """The corners of these cells."""
+    coords = np.empty((len(numbers), 4), np.int64)
+    maps.corners(numbers.numpy(), lattice.stride, lattice.origin.numpy(), lattice.shape, coords)
+    return torch.from_numpy(coords)
 
 
 class CellSet:
@@ -51,7 +74,7 @@ class BitIndex:
         self.lattice = lattice
         self.numbers = numbers
         self._cells = CellSet(lattice, numbers)
-        self._rows = np.empty(len(numbers), np.int32)
+        self._rows = np.zeros(len(numbers) + 1, np.int32)
         self._rows[self._cells.ranks(numbers).numpy()] = np.arange(len(numbers), dtype=np.int32)
 
     def neighbours(self, numbers: Int[Tensor, " O"], steps: Int[Tensor, " K"]) -> NDArray:
@@ -130,12 +153,22 @@ def transposed_table(neighbours: NDArray, num_rows: int) -> NDArray:
     return table
 
 
+def first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+    """The first row of every distinct coordinate, in row order."""
+    lattice = lattice_around(coords, stride=1)
+    if lattice.num_cells > MAX_BITS:
+        return native.TorchEngine().first_rows(coords)
+    bits, rows = np.zeros(lattice.num_cells // 64 + 1, np.uint64), np.empty(len(coords), np.int64)
+    found = maps.first_rows(number(lattice, coords).numpy(), bits, rows)
+    return torch.from_numpy(rows[:found])
+
+
 def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
     """A bit index, or the torch engine's where the voxels lie too far apart."""
-    lattice = Lattice.around(coords, stride)
+    lattice = lattice_around(coords, stride)
     if lattice.num_cells > MAX_BITS:
         return VoxelIndex(coords, stride)
-    return BitIndex(lattice, lattice.number(coords))
+    return BitIndex(lattice, number(lattice, coords))
 
 
 def neighbours(

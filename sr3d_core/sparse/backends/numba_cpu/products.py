@@ -73,21 +73,50 @@ _products_1, _products_2, _products_3, _products_4 = (_products_of(v) for v in (
 _outer_1, _outer_2, _outer_3, _outer_4 = (_outer_of(v) for v in (1, 2, 3, 4))
 
 
-@compiled("void(i8[::1], f4[:,::1], f4[:,:,::1], i4[::1], i4[::1], i4[:,::1], i8, f4[:,::1])")
+@inner
+def _finish(y: Any, scale: Any, shift: Any, shortcut: Any, has_shortcut: Any, low: Any) -> None:
+    """`max(scale * y + shift + shortcut, low)`, in place."""
+    for o in range(len(y)):
+        if has_shortcut:
+            for c in range(y.shape[1]):
+                y[o, c] = max(y[o, c] * scale[c] + shift[c] + shortcut[o, c], low)
+        else:
+            for c in range(y.shape[1]):
+                y[o, c] = max(y[o, c] * scale[c] + shift[c], low)
+
+
+@compiled(
+    "void(i8[::1], f4[:,::1], f4[:,:,::1], i4[::1], i4[::1], i4[:,::1], i8, f4[:,::1], f4[::1],"
+    "f4[::1], f4[:,::1], b1, b1)"
+)
 def convolve(
-    counter: Any, x: Any, w: Any, inputs: Any, outputs: Any, starts: Any, block: int, y: Any
+    counter: Any,
+    x: Any,
+    w: Any,
+    inputs: Any,
+    outputs: Any,
+    starts: Any,
+    block: int,
+    y: Any,
+    scale: Any,
+    shift: Any,
+    shortcut: Any,
+    has_shortcut: bool,
+    is_rectified: bool,
 ) -> None:
-    """`y[o] = sum over pairs (k, i, o) of x[i] w[k]`.
+    """`y[o] = sum over pairs (k, i, o) of x[i] w[k]`, then scaled and so on if there is a `scale`.
 
     `starts` (blocks, K + 1) says where the pairs of each offset begin. Threads that share a
     `counter`, 0 at first, share the blocks.
     """
+    low = np.float32(0 if is_rectified else -np.inf)
     num_kernel, num_channels, width = w.shape
     while True:
         t: int = take_ticket(counter.ctypes.data)
         if t >= len(starts):
             break
-        y[t * block : (t + 1) * block] = np.float32(0)
+        rows = slice(t * block, (t + 1) * block)
+        y[rows] = np.float32(0)
         for first in range(0, width, _TILE):
             vectors = min(MAX_VECTORS, (width - first) // LANES)
             for k in range(num_kernel):
@@ -106,6 +135,8 @@ def convolve(
                     _products_3(args, num_pairs)
                 else:
                     _products_4(args, num_pairs)
+        if len(scale):
+            _finish(y[rows], scale, shift, shortcut[rows], has_shortcut, low)
 
 
 @compiled("void(i8, i8, f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], f4[:,:,::1])")
