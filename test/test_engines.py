@@ -174,8 +174,9 @@ def test_inference_in_one_go_equals_step_by_step(engine: Engine) -> None:
     network = SR3D.from_preset("lite").eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d):
-            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
-                nn.init.uniform_(tensor, 0.5, 1.5)
+            for tensor in (*module.parameters(), *module.buffers()):
+                if tensor.is_floating_point():
+                    nn.init.uniform_(tensor, 0.5, 1.5)
     network.backend = engine.name  # type: ignore[assignment]
     cloud = PointCloud.single(torch.rand(300, 3), torch.rand(300, 3))
     expected = network.raw(cloud)

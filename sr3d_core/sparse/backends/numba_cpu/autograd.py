@@ -38,7 +38,8 @@ class Convolution(torch.autograd.Function):
         needs_features, needs_weight = ctx.needs_input_grad[:2]
         grad_features = grad_weight = None
         if needs_features:
-            grad_features = _products(grads[0], weight.transpose(1, 2), kernel_map.transposed)
+            matrices = weight.flip(0) if kernel_map.is_mirrored else weight
+            grad_features = _products(grads[0], matrices.transpose(1, 2), kernel_map.transposed)
         if needs_weight:
             grad_weight = _weight_gradient(features, grads[0], weight, kernel_map.pairs)
         return grad_features, grad_weight, None

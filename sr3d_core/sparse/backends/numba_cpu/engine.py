@@ -46,7 +46,8 @@ class NumbaEngine:
     def same_map(self, index: BitIndex | VoxelIndex, kernel: int) -> NumbaMap:
         """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""
         steps = index.lattice.step(kernel_offsets(kernel))
-        return NumbaMap(neighbours(index, index.numbers, steps), len(index.numbers))
+        seen = neighbours(index, index.numbers, steps)
+        return NumbaMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
     def down_coords(
         self, coords: Int[Tensor, "V 4"], stride: int
@@ -95,7 +96,8 @@ class NumbaEngine:
             reference.is_inside(coords, lattice), number(lattice, coords), lonely
         )
         reached = neighbours(fine, numbers, lattice.step(kernel_offsets(kernel)))
-        return NumbaMap(transposed_table(reached, len(fine.numbers)), len(coords), reached)
+        seen = transposed_table(reached, len(fine.numbers))
+        return NumbaMap(seen, len(coords), _by_input=reached)
 
     def distinct(
         self, coords: Int[Tensor, "V 4"], stride: int

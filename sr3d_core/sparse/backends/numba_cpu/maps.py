@@ -158,8 +158,8 @@ def count_pairs(neighbours: Any, block: int, starts: Any) -> None:
     for t in range(len(starts)):
         starts[t, 0] = total
         for k in range(num_kernel):
-            for o in range(t * block, min(num_rows, (t + 1) * block)):
-                total += neighbours[k, o] >= 0
+            for seen in neighbours[k, t * block : min(num_rows, (t + 1) * block)]:
+                total += seen >= 0
             starts[t, k + 1] = total
 
 
@@ -167,10 +167,12 @@ def count_pairs(neighbours: Any, block: int, starts: Any) -> None:
 def list_pairs(neighbours: Any, block: int, inputs: Any, outputs: Any) -> None:
     """The pairs by block, offset and row; the lists have room for one more than there are."""
     num_kernel, num_rows = neighbours.shape
-    p = 0
+    p = np.uint64(0)  # an index without a sign needs no check for counting from the end
     for first in range(0, num_rows, block):
         for k in range(num_kernel):
-            for o in range(first, min(num_rows, first + block)):
-                inputs[p] = neighbours[k, o]
+            o = first
+            for seen in neighbours[k, first : min(num_rows, first + block)]:
+                inputs[p] = seen
                 outputs[p] = o
-                p += neighbours[k, o] >= 0
+                p += np.uint64(seen >= 0)
+                o += 1
