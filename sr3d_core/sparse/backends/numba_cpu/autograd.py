@@ -15,7 +15,7 @@ from sr3d_core.sparse.backends.numba_cpu import products, threads
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import BLOCK, NumbaMap, Pairs
 from sr3d_core.sparse.engine import Epilogue
 
-SINGLE_THREAD_WORK = 4e6
+SINGLE_THREAD_WORK = 1e7
 """Below so many operations, waking another thread costs more than it saves."""
 
 

@@ -97,7 +97,7 @@ class NumbaEngine:
         )
         reached = neighbours(fine, numbers, lattice.step(kernel_offsets(kernel)))
         seen = transposed_table(reached, len(fine.numbers))
-        return NumbaMap(seen, len(coords), _by_input=reached)
+        return NumbaMap(seen, len(coords), by_input=reached)
 
     def distinct(
         self, coords: Int[Tensor, "V 4"], stride: int

@@ -117,7 +117,7 @@ class NumbaMap:
     neighbours: NDArray  # (K, O) int32 input row seen through each offset, -1 for none
     num_inputs: int
     is_mirrored: bool = False  # what row i sees through offset k sees i through K - 1 - k
-    _by_input: NDArray | None = None  # (K, I) output row that sees it through each offset
+    by_input: NDArray | None = None  # (K, I) output row that sees it through each offset
     _pairs: Pairs | None = field(init=False, default=None)
     _transposed: Pairs | None = field(init=False, default=None)
     _reference: reference.KernelMap | None = field(init=False, default=None)
@@ -138,9 +138,9 @@ class NumbaMap:
         if self.is_mirrored:
             return self.pairs
         if self._transposed is None:
-            if self._by_input is None:
-                self._by_input = transposed_table(self.neighbours, self.num_inputs)
-            self._transposed = Pairs.of(self._by_input)
+            if self.by_input is None:
+                self.by_input = transposed_table(self.neighbours, self.num_inputs)
+            self._transposed = Pairs.of(self.by_input)
         return self._transposed
 
     @property
