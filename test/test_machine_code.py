@@ -102,6 +102,7 @@ def test_code_is_not_loaded_from_a_folder_that_others_can_write(
     assert run(program, **environment)[0] == "compiled"
     assert run(program, **environment)[0] == "compiled"
     assert not list(shared.glob("*/*"))
+    assert list(tmp_path.glob("sr3d-*")) == [shared]  # the private folders are gone
 
 
 def test_the_user_may_choose_the_folder(program: Path, tmp_path: Path) -> None:

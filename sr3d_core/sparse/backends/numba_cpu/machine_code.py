@@ -7,10 +7,12 @@ start at the same time.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -83,6 +85,7 @@ def _folder() -> Path:
             break
     else:
         folder = Path(tempfile.mkdtemp(prefix="sr3d-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if not any(folder.iterdir()):
         _log.warning("compiling the CPU engine for this machine, once (10 to 20 s): %s", folder)
     return folder
