@@ -233,7 +233,7 @@ def test_auto_is_numba_on_a_cpu_and_torch_elsewhere() -> None:
 
 def test_an_unknown_engine_is_refused() -> None:
     with pytest.raises(ValueError, match=r"backend 'fast' is unknown, expected one of .*'numba'"):
-        engine_for("fast", CPU)  # type: ignore[arg-type]
+        engine_for("fast", CPU)
 
 
 def test_numba_does_not_run_on_a_gpu() -> None:

@@ -11,7 +11,7 @@ import importlib.util
 import logging
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -42,6 +42,7 @@ class Epilogue:
         return result.to(y.dtype)
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Sparse convolution on one kind of device."""
 
@@ -108,7 +109,7 @@ class Engine(Protocol):
         """The channel-wise maximum over each output's inputs; every output has at least one."""
 
 
-def engine_for(backend: Backend, device: torch.device) -> Engine:
+def engine_for(backend: str, device: torch.device) -> Engine:
     """The engine of this name for tensors on this device.
 
     Raises ValueError where the name is unknown, or the engine does not run on the device or is not

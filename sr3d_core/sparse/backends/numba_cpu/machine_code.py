@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import hashlib
+import inspect
 import logging
 import os
 import shutil
@@ -53,7 +54,7 @@ def _cpu_features() -> dict[str, bool]:
 
 def inner(function: Callable[..., Any]) -> Any:
     """A function that compiled functions call; it becomes part of them."""
-    return numba.njit(nogil=True)(function)
+    return numba.njit(nogil=True)(inspect.unwrap(function))
 
 
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
@@ -66,7 +67,8 @@ def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
         folder, before = _folder(), _config.CACHE_DIR
         _config.CACHE_DIR = str(folder)  # read when the dispatcher is made
         try:
-            return numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function)
+            make = numba.njit(signature, nogil=True, cache=True, error_model="numpy")
+            return make(inspect.unwrap(function))  # tests wrap functions to check types
         finally:
             _config.CACHE_DIR = before
 

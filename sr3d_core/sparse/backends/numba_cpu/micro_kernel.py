@@ -7,6 +7,7 @@ loads. Addresses are integers, leading dimensions count numbers; nothing is chec
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from numba.core import cgutils
 
 def intrinsic(builder: Callable[..., Any]) -> Any:
     """Make a function of compiled code from one that builds its code."""
-    return extending.intrinsic(builder)
+    return extending.intrinsic(inspect.unwrap(builder))
 
 
 _I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
