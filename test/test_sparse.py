@@ -1,4 +1,4 @@
-"""Sparse convolution against dense convolution, worked examples and hand-made cases."""
+"""Sparse convolution on every engine against dense convolution, examples, hand-made cases."""
 
 from __future__ import annotations
 
@@ -10,24 +10,41 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sr3d_core.sparse import kernel_map
+from sr3d_core.sparse.engine import Engine, engine_for
 from sr3d_core.sparse.kernel_map import kernel_offsets
 from sr3d_core.sparse.layers import BatchNorm, Conv3d, GenerativeUpConv3d, MaxPool3d, ResidualBlock
-from sr3d_core.sparse.tensor import SparseTensor, union_add
+from sr3d_core.sparse.tensor import MapCache, SparseTensor, union_add
 
 SIZE = 12  # cells along each axis of the dense volume
 LOW = -5  # its first cell, so that coordinates are negative too
 
 
-@pytest.fixture(params=["table", "search"])
-def lookup(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Runs a test with both ways of finding a voxel's row."""
-    if request.param == "search":
+@pytest.fixture(params=["torch-table", "torch-search", "numba-bits", "numba-search"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Every engine that is present, with both of its ways of finding a voxel's row."""
+    name, lookup = request.param.split("-")
+    pytest.importorskip(name)
+    if name == "numba" and lookup == "search":
+        monkeypatch.setattr("sr3d_core.sparse.backends.numba_cpu.kernel_map.MAX_BITS", 0)
+    if lookup == "search":
         monkeypatch.setattr(kernel_map, "MAX_TABLE_CELLS", 0)
+    return engine_for(name, torch.device("cpu"))
+
+
+@pytest.fixture(params=[torch.float32, torch.float64], ids=["fp32", "fp64"])
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    """Engines have their own code for float32."""
     return request.param
 
 
 def random_voxels(
-    stride: int = 1, channels: int = 4, scenes: int = 2, share: float = 0.2, seed: int = 0
+    engine: Engine,
+    stride: int = 1,
+    channels: int = 4,
+    scenes: int = 2,
+    share: float = 0.2,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
 ) -> SparseTensor:
     generator = torch.Generator().manual_seed(seed)
     filled = torch.rand(scenes, SIZE, SIZE, SIZE, generator=generator) < share
@@ -35,8 +52,8 @@ def random_voxels(
     coords = coords[torch.randperm(len(coords), generator=generator)]
     coords[:, 1:] += LOW
     coords[:, 1:] *= stride
-    features = torch.randn(len(coords), channels, generator=generator, dtype=torch.float64)
-    return SparseTensor(coords, features, stride)
+    features = torch.randn(len(coords), channels, generator=generator, dtype=dtype)
+    return SparseTensor(coords, features, stride, MapCache(engine))
 
 
 def dense(x: SparseTensor, low: int = LOW, size: int = SIZE) -> Tensor:
@@ -60,16 +77,20 @@ def dense_weight(layer: Conv3d | GenerativeUpConv3d) -> Tensor:
     return layer.kernel.reshape(k, k, k, c_in, c_out).permute(4, 3, 0, 1, 2)
 
 
-def test_k3_stride_1_equals_dense_convolution_on_the_occupied_voxels(lookup: str) -> None:
-    x, layer = random_voxels(), Conv3d(4, 5, kernel=3).double()
+def test_k3_stride_1_equals_dense_convolution_on_the_occupied_voxels(
+    engine: Engine, dtype: torch.dtype
+) -> None:
+    x, layer = random_voxels(engine, dtype=dtype), Conv3d(4, 5, kernel=3).to(dtype)
     y = layer(x)
     expected = F.conv3d(dense(x), dense_weight(layer), padding=1)
     torch.testing.assert_close(y.features, at(expected, y, LOW))
     assert y.coords is x.coords
 
 
-def test_k3_stride_2_equals_dense_convolution_on_the_coarse_cells(lookup: str) -> None:
-    x, layer = random_voxels(), Conv3d(4, 5, kernel=3, stride=2).double()
+def test_k3_stride_2_equals_dense_convolution_on_the_coarse_cells(
+    engine: Engine, dtype: torch.dtype
+) -> None:
+    x, layer = random_voxels(engine, dtype=dtype), Conv3d(4, 5, kernel=3, stride=2).to(dtype)
     y = layer(x)
     # the dense volume gets one more low cell, so that it starts at an even cell, -6
     padded = F.pad(dense(x), (2, 1, 2, 1, 2, 1))  # now cells -7 .. 7
@@ -78,31 +99,34 @@ def test_k3_stride_2_equals_dense_convolution_on_the_coarse_cells(lookup: str) -
     assert y.stride == 2
 
 
-def test_k2_stride_2_equals_dense_convolution(lookup: str) -> None:
-    x, layer = random_voxels(), Conv3d(4, 5, kernel=2, stride=2).double()
+def test_k2_stride_2_equals_dense_convolution(engine: Engine, dtype: torch.dtype) -> None:
+    x, layer = random_voxels(engine, dtype=dtype), Conv3d(4, 5, kernel=2, stride=2).to(dtype)
     y = layer(x)
     expected = F.conv3d(F.pad(dense(x), (1, 1, 1, 1, 1, 1)), dense_weight(layer), stride=2)
     torch.testing.assert_close(y.features, at(expected, y, -3))
 
 
-def test_strides_count_in_finest_voxels(lookup: str) -> None:
-    fine, coarse = random_voxels(stride=1), random_voxels(stride=4)
-    layer = Conv3d(4, 5, kernel=3, stride=2).double()
+def test_strides_count_in_finest_voxels(engine: Engine, dtype: torch.dtype) -> None:
+    fine, coarse = (random_voxels(engine, stride=s, dtype=dtype) for s in (1, 4))
+    layer = Conv3d(4, 5, kernel=3, stride=2).to(dtype)
     a, b = layer(fine), layer(coarse)
     torch.testing.assert_close(a.features, b.features)
     assert torch.equal(a.coords[:, 1:] * 4, b.coords[:, 1:])
     assert b.stride == 8
 
 
-def test_output_cells_are_the_floored_inputs() -> None:
-    x = random_voxels()
+def test_output_cells_are_the_floored_inputs(engine: Engine) -> None:
+    x = random_voxels(engine)
     y = Conv3d(4, 5, kernel=3, stride=2).double()(x)
     cells = torch.cat([x.coords[:, :1], x.coords[:, 1:].div(2, rounding_mode="floor") * 2], 1)
     assert torch.equal(y.coords, torch.unique(cells, dim=0))
 
 
-def test_generative_up_convolution_equals_dense_transposed_convolution(lookup: str) -> None:
-    x, layer = random_voxels(stride=2, share=0.05), GenerativeUpConv3d(4, 5).double()
+def test_generative_up_convolution_equals_dense_transposed_convolution(
+    engine: Engine, dtype: torch.dtype
+) -> None:
+    x = random_voxels(engine, stride=2, share=0.05, dtype=dtype)
+    layer = GenerativeUpConv3d(4, 5).to(dtype)
     y = layer(x)
     weight = dense_weight(layer).transpose(0, 1)
     expected = F.conv_transpose3d(dense(x), weight, stride=2)  # first cell is 2 LOW - 1
@@ -115,21 +139,24 @@ def test_generative_up_convolution_equals_dense_transposed_convolution(lookup: s
     assert y.stride == 1
 
 
-def test_up_convolution_onto_voxels_keeps_what_falls_on_them(lookup: str) -> None:
-    x, skip = random_voxels(stride=2, share=0.05), random_voxels(stride=1, share=0.3, seed=1)
-    layer = GenerativeUpConv3d(4, 5).double()
+def test_up_convolution_onto_voxels_keeps_what_falls_on_them(
+    engine: Engine, dtype: torch.dtype
+) -> None:
+    x = random_voxels(engine, stride=2, share=0.05, dtype=dtype)
+    skip = random_voxels(engine, stride=1, share=0.3, seed=1, dtype=dtype)
+    layer = GenerativeUpConv3d(4, 5).to(dtype)
     y, everywhere = layer(x, onto=skip), layer(x)
     grown = {
         tuple(c): f for c, f in zip(everywhere.coords.tolist(), everywhere.features, strict=True)
     }
-    zero = torch.zeros(5, dtype=torch.float64)
+    zero = torch.zeros(5, dtype=dtype)
     expected = torch.stack([grown.get(tuple(c), zero) for c in skip.coords.tolist()])
     torch.testing.assert_close(y.features, expected)
     assert y.coords is skip.coords
 
 
-def test_max_pool_is_the_maximum_of_each_cell() -> None:
-    x = random_voxels()
+def test_max_pool_is_the_maximum_of_each_cell(engine: Engine) -> None:
+    x = random_voxels(engine)
     y = MaxPool3d()(x)
     for row, feature in zip(y.coords[:50], y.features[:50], strict=True):
         low = row[1:]
@@ -138,9 +165,10 @@ def test_max_pool_is_the_maximum_of_each_cell() -> None:
         torch.testing.assert_close(feature, x.features[inside].amax(0))
 
 
-def _tensor(rows: list[Any], stride: int = 1) -> SparseTensor:
+def _tensor(engine: Engine, rows: list[Any], stride: int = 1) -> SparseTensor:
     coords = torch.tensor([[0, *cell] for cell, _ in rows])
-    return SparseTensor(coords, torch.tensor([[value] for _, value in rows]), stride)
+    features = torch.tensor([[value] for _, value in rows])
+    return SparseTensor(coords, features, stride, MapCache(engine))
 
 
 def _values(x: SparseTensor) -> dict[tuple[int, ...], float]:
@@ -168,24 +196,26 @@ def _counting(layer: Any) -> Any:
     ],
 )
 def test_worked_examples_of_the_reference_engine(
-    worked: dict[str, Any], key: str, layer: Any
+    worked: dict[str, Any], key: str, layer: Any, engine: Engine
 ) -> None:
     example = worked["me_sparse_ops"]
-    y = layer(_tensor(example["inputs"]["X_stride1"]))
+    y = layer(_tensor(engine, example["inputs"]["X_stride1"]))
     assert _values(y) == _expected(example["expected"][key])
 
 
-def test_k1_stride_2_sees_only_the_corner_of_its_cell(worked: dict[str, Any]) -> None:
+def test_k1_stride_2_sees_only_the_corner_of_its_cell(
+    engine: Engine, worked: dict[str, Any]
+) -> None:
     example = worked["me_sparse_ops"]
     layer = Conv3d(1, 1, kernel=1, stride=2)
     layer.kernel.data.fill_(10)
-    y = layer(_tensor(example["inputs"]["X_stride1"]))
+    y = layer(_tensor(engine, example["inputs"]["X_stride1"]))
     assert _values(y) == _expected(example["expected"]["conv_k1_s2_weight10"])
 
 
-def test_generative_worked_examples(worked: dict[str, Any]) -> None:
+def test_generative_worked_examples(engine: Engine, worked: dict[str, Any]) -> None:
     example = worked["me_sparse_ops"]
-    z = _tensor(example["inputs"]["Z_stride2"], stride=2)
+    z = _tensor(engine, example["inputs"]["Z_stride2"], stride=2)
     k3 = _values(_counting(GenerativeUpConv3d(1, 1, kernel=3))(z))
     expected = _expected(example["expected"]["generative_transpose_k3_s2_selected"])
     assert len(k3) == example["expected"]["generative_transpose_k3_s2_num_out"]
@@ -194,9 +224,9 @@ def test_generative_worked_examples(worked: dict[str, Any]) -> None:
     assert k2 == _expected(example["expected"]["generative_transpose_k2_s2"])
 
 
-def test_union_add_worked_example(worked: dict[str, Any]) -> None:
+def test_union_add_worked_example(engine: Engine, worked: dict[str, Any]) -> None:
     example = worked["me_sparse_ops"]
-    lone, x = (_tensor(example["inputs"][name]) for name in ("L_stride1", "X_stride1"))
+    lone, x = (_tensor(engine, example["inputs"][name]) for name in ("L_stride1", "X_stride1"))
     assert _values(union_add(lone, x)) == _expected(example["expected"]["union_add_L_plus_X"])
 
 
@@ -217,9 +247,9 @@ def test_kernel_offsets_have_x_fastest(worked: dict[str, Any]) -> None:
     ],
     ids=["k3s1", "k3s2", "k2s2", "k1s2", "up"],
 )
-def test_gradients_of_convolutions(layer: torch.nn.Module) -> None:
+def test_gradients_of_convolutions(layer: Conv3d | GenerativeUpConv3d, engine: Engine) -> None:
     layer = layer.double()
-    x = random_voxels(stride=2, channels=2, share=0.01)
+    x = random_voxels(engine, stride=2, channels=2, share=0.01)
 
     def run(features: Tensor, kernel: Tensor) -> Tensor:
         return torch.func.functional_call(
@@ -228,11 +258,11 @@ def test_gradients_of_convolutions(layer: torch.nn.Module) -> None:
 
     features = x.features.clone().requires_grad_()
     kernel = layer.kernel.detach().clone().requires_grad_()
-    assert torch.autograd.gradcheck(run, (features, kernel))
+    assert torch.autograd.gradcheck(run, (features, kernel), fast_mode=True)
 
 
-def test_gradients_of_pooling_and_union() -> None:
-    x, other = random_voxels(channels=2, share=0.02), random_voxels(channels=2, share=0.02, seed=3)
+def test_gradients_of_pooling_and_union(engine: Engine) -> None:
+    x, other = (random_voxels(engine, channels=2, share=0.02, seed=seed) for seed in (0, 3))
 
     def run(features: Tensor) -> Tensor:
         return MaxPool3d()(union_add(x.replaced(features), other)).features
@@ -240,20 +270,20 @@ def test_gradients_of_pooling_and_union() -> None:
     assert torch.autograd.gradcheck(run, x.features.clone().requires_grad_())
 
 
-def test_a_scene_alone_equals_the_scene_in_a_batch() -> None:
-    x, layer = random_voxels(scenes=3), ResidualBlock(4, 6, stride=2).double().eval()
+def test_a_scene_alone_equals_the_scene_in_a_batch(engine: Engine) -> None:
+    x, layer = random_voxels(engine, scenes=3), ResidualBlock(4, 6, stride=2).double().eval()
     both = layer(x)
     mine = x.coords[:, 0] == 1
-    alone = layer(SparseTensor(x.coords[mine], x.features[mine]))
+    alone = layer(SparseTensor(x.coords[mine], x.features[mine], 1, MapCache(engine)))
     in_batch = both.coords[:, 0] == 1
     assert torch.equal(both.coords[in_batch], alone.coords)
     torch.testing.assert_close(both.features[in_batch], alone.features)
 
 
-def test_order_of_voxels_does_not_matter() -> None:
-    x, layer = random_voxels(), ResidualBlock(4, 6, stride=2).double().eval()
+def test_order_of_voxels_does_not_matter(engine: Engine) -> None:
+    x, layer = random_voxels(engine), ResidualBlock(4, 6, stride=2).double().eval()
     order = torch.randperm(len(x))
-    shuffled = SparseTensor(x.coords[order], x.features[order])
+    shuffled = SparseTensor(x.coords[order], x.features[order], 1, MapCache(engine))
     a, b = layer(x), layer(shuffled)
     assert torch.equal(a.coords, b.coords)
     torch.testing.assert_close(a.features, b.features)
@@ -270,23 +300,25 @@ def test_order_of_voxels_does_not_matter() -> None:
         ResidualBlock(4, 4, stride=2),
     ],
 )
-def test_no_voxels_in_no_voxels_out(layer: torch.nn.Module) -> None:
-    empty = SparseTensor(torch.zeros(0, 4, dtype=torch.int64), torch.zeros(0, 4), stride=2)
+def test_no_voxels_in_no_voxels_out(layer: torch.nn.Module, engine: Engine) -> None:
+    coords = torch.zeros(0, 4, dtype=torch.int64)
+    empty = SparseTensor(coords, torch.zeros(0, 4), 2, MapCache(engine))
     assert len(layer(empty)) == 0
+    assert layer(empty).engine is engine
     assert len(layer.eval()(empty)) == 0
 
 
-def test_one_voxel_goes_through_everything() -> None:
-    x = SparseTensor(torch.tensor([[0, -4, 0, 8]]), torch.ones(1, 4), stride=4)
+def test_one_voxel_goes_through_everything(engine: Engine) -> None:
+    x = SparseTensor(torch.tensor([[0, -4, 0, 8]]), torch.ones(1, 4), 4, MapCache(engine))
     y = GenerativeUpConv3d(4, 4)(ResidualBlock(4, 4, stride=2)(x))
     assert y.stride == 4
     assert len(y) == 27
 
 
-def test_voxels_too_far_apart_are_refused() -> None:
+def test_voxels_too_far_apart_are_refused(engine: Engine) -> None:
     coords = torch.tensor([[0, 0, 0, 0], [0, 2**29, 2**29, 2**29]])
     with pytest.raises(ValueError, match="millimetres"):
-        Conv3d(1, 1, kernel=3)(SparseTensor(coords, torch.ones(2, 1)))
+        Conv3d(1, 1, kernel=3)(SparseTensor(coords, torch.ones(2, 1), 1, MapCache(engine)))
 
 
 def test_an_odd_stride_cannot_be_halved() -> None:
@@ -295,7 +327,7 @@ def test_an_odd_stride_cannot_be_halved() -> None:
         GenerativeUpConv3d(1, 1)(x)
 
 
-def test_union_of_different_strides_is_refused() -> None:
-    a, b = random_voxels(stride=1), random_voxels(stride=2)
+def test_union_of_different_strides_is_refused(engine: Engine) -> None:
+    a, b = random_voxels(engine, stride=1), random_voxels(engine, stride=2)
     with pytest.raises(ValueError, match="strides 1 and 2"):
         union_add(a, b)

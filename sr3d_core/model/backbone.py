@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sr3d_core.sparse.layers import BatchNorm, Conv3d, MaxPool3d, ResidualBlock, relu
+from sr3d_core.sparse.layers import BatchNorm, Conv3d, MaxPool3d, ResidualBlock, conv_norm
 from sr3d_core.sparse.tensor import SparseTensor
 
 
@@ -31,7 +31,7 @@ class Backbone(nn.Module):
 
     def forward(self, x: SparseTensor) -> tuple[SparseTensor, SparseTensor, SparseTensor]:
         """The outputs of the last three stages, finest first."""
-        x = relu(self.norm1(self.conv1(x)))
+        x = conv_norm(self.conv1, self.norm1, x)
         if self.pool is not None:
             x = self.pool(x)
         x = self.layer1(x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from sr3d_core.sparse.layers import BatchNorm, Conv3d, GenerativeUpConv3d, relu
+from sr3d_core.sparse.layers import BatchNorm, Conv3d, GenerativeUpConv3d, conv_norm
 from sr3d_core.sparse.tensor import SparseTensor, union_add
 
 
@@ -18,7 +18,7 @@ class ConvNormRelu(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Same voxels, new features."""
-        return relu(self.norm(self.conv(x)))
+        return conv_norm(self.conv, self.norm, x)
 
 
 class Up(nn.Module):
@@ -32,7 +32,8 @@ class Up(nn.Module):
 
     def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
         """The union of the created and the skipped voxels, or the skipped ones alone."""
-        up = relu(self.norm(self.conv(x, onto=None if self.generative else skip)))
+        onto = None if self.generative else skip
+        up = conv_norm(self.conv, self.norm, x, onto=onto)
         return union_add(skip, up)
 
 

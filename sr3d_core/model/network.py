@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sr3d_core.model.backbone import Backbone
 from sr3d_core.model.head import Head, decode
 from sr3d_core.model.neck import Neck
+from sr3d_core.sparse.engine import Backend, engine_for
 from sr3d_core.sparse.tensor import SparseTensor, voxelize
 from sr3d_core.structures import PointCloud, Predictions
 
@@ -99,6 +100,9 @@ class LevelOutput:
 class SR3D(nn.Module):
     """A cloud of one or several scenes in, predictions at all their anchor points out."""
 
+    backend: Backend = "auto"
+    """Which engine multiplies; may be changed at any time."""
+
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = a = architecture
@@ -135,7 +139,8 @@ class SR3D(nn.Module):
 
     def voxels(self, cloud: PointCloud) -> SparseTensor:
         """The network's input: one point's features per occupied voxel."""
-        x = voxelize(cloud, self.architecture.voxel_size_m)
+        engine = engine_for(self.backend, cloud.xyz.device)
+        x = voxelize(cloud, self.architecture.voxel_size_m, engine)
         grey = (x.features - 0.5).nan_to_num(0.0)
         if self.architecture.colour:
             return x.replaced(grey + 0.5)

@@ -164,11 +164,11 @@ def up_map(coords: Int[Tensor, "V 4"], fine: VoxelIndex, kernel: int) -> KernelM
     `y[c + offset_k * stride] += x[c] W[k]`; targets outside `fine` are dropped.
     """
     lattice = fine.lattice
-    is_inside = _inside(coords, lattice)
+    inside = is_inside(coords, lattice)
     step = lattice.step(kernel_offsets(kernel).to(coords.device))
-    numbers = torch.where(is_inside, lattice.number(coords), 0) + step[:, None]
+    numbers = torch.where(inside, lattice.number(coords), 0) + step[:, None]
     reached = fine.rows(numbers.clamp_(0, lattice.num_cells - 1))
-    is_pair = is_inside & (reached >= 0)
+    is_pair = inside & (reached >= 0)
     seen = reached.new_full((len(step), len(fine.numbers)), -1)
     row = torch.arange(len(coords), dtype=torch.int32, device=coords.device)
     offset = torch.arange(len(step), device=coords.device)[:, None].expand_as(reached)[is_pair]
@@ -176,7 +176,7 @@ def up_map(coords: Int[Tensor, "V 4"], fine: VoxelIndex, kernel: int) -> KernelM
     return KernelMap(seen, len(coords))
 
 
-def _inside(coords: Int[Tensor, "V 4"], lattice: Lattice) -> Tensor:
+def is_inside(coords: Int[Tensor, "V 4"], lattice: Lattice) -> Bool[Tensor, " V"]:
     """Which voxels lie at least one cell inside the block, so that their neighbours are in it."""
     cells = coords - lattice.origin
     last = [(n - 1) * lattice.stride for n in lattice.shape[1:]]

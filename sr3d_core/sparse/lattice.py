@@ -33,7 +33,12 @@ class Lattice:
 
         Raises ValueError if the voxels lie so far apart that they cannot be numbered.
         """
-        low, high = coords.amin(0), coords.amax(0)
+        return cls.between(coords.amin(0), coords.amax(0), stride)
+
+    @classmethod
+    def between(cls, low: Int[Tensor, " 4"], high: Int[Tensor, " 4"], stride: int) -> Lattice:
+        """The block with `MARGIN` cells around voxels between these; errors as in `around`."""
+        low = low.clone()
         low[1:] -= MARGIN * stride
         spans = (high - low).tolist()
         cells = [spans[0] + 1] + [span // stride + 1 + MARGIN for span in spans[1:]]

@@ -6,13 +6,13 @@ Weights are `(kernel volume, in, out)`, rows times matrix, kernel index x fastes
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sr3d_core.sparse.backends import native
-from sr3d_core.sparse.kernel_map import KernelMap
-from sr3d_core.sparse.tensor import SparseTensor
+from sr3d_core.sparse.engine import Epilogue
+from sr3d_core.sparse.tensor import MapCache, SparseTensor
 
 
 class Conv3d(nn.Module):
@@ -32,16 +32,17 @@ class Conv3d(nn.Module):
         std = math.sqrt(2 / (out_channels * kernel**3))  # fan out, relu (method.md A.6)
         nn.init.normal_(self.kernel, std=std)
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
+    def forward(self, x: SparseTensor, epilogue: Epilogue | None = None) -> SparseTensor:
         """Convolve; a tensor without voxels gives one without voxels."""
         if not len(x):
             coords, stride = x.coords, x.stride * self.stride
-            return SparseTensor(coords, x.features.new_zeros(0, self.kernel.shape[2]), stride)
+            features = x.features.new_zeros(0, self.kernel.shape[2])
+            return SparseTensor(coords, features, stride, MapCache(x.engine))
         if self.stride == 1:
-            return x.replaced(_convolve(x.features, self.kernel, x.same_map(self.kernel_size)))
+            return x.replaced(_convolve(x, self.kernel, x.same_map(self.kernel_size), epilogue))
         coords, cache = x.coarser(self.stride)
         kernel_map = x.down_map(self.kernel_size, self.stride)
-        features = _convolve(x.features, self.kernel, kernel_map)
+        features = _convolve(x, self.kernel, kernel_map, epilogue)
         return SparseTensor(coords, features, x.stride * self.stride, cache)
 
 
@@ -60,7 +61,12 @@ class GenerativeUpConv3d(nn.Module):
         bound = 1 / math.sqrt(out_channels * kernel**3)  # Minkowski's default (method.md A.6)
         nn.init.uniform_(self.kernel, -bound, bound)
 
-    def forward(self, x: SparseTensor, onto: SparseTensor | None = None) -> SparseTensor:
+    def forward(
+        self,
+        x: SparseTensor,
+        onto: SparseTensor | None = None,
+        epilogue: Epilogue | None = None,
+    ) -> SparseTensor:
         """Convolve up by two; an odd stride raises ValueError."""
         if x.stride % 2:
             raise ValueError(f"stride {x.stride} cannot be halved; expected an even stride")
@@ -71,8 +77,10 @@ class GenerativeUpConv3d(nn.Module):
         if onto is None or not len(onto) or not len(x):
             coords = x.coords if onto is None else onto.coords
             features = x.features.new_zeros(len(coords), self.kernel.shape[2])
-            return SparseTensor(coords, features, stride)
-        features = _convolve(x.features, self.kernel, x.up_map(onto, self.kernel_size))
+            if epilogue is not None:
+                features = epilogue(features)
+            return SparseTensor(coords, features, stride, MapCache(x.engine))
+        features = _convolve(x, self.kernel, x.up_map(onto, self.kernel_size), epilogue)
         return SparseTensor(onto.coords, features, stride, onto.cache)
 
 
@@ -84,9 +92,10 @@ class MaxPool3d(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Pool; a tensor without voxels gives one without voxels."""
         if not len(x):
-            return SparseTensor(x.coords, x.features, x.stride * self.stride)
+            stride = x.stride * self.stride
+            return SparseTensor(x.coords, x.features, stride, MapCache(x.engine))
         coords, cache = x.coarser(self.stride)
-        features = native.max_pool(x.features, x.down_map(self.stride, self.stride))
+        features = x.engine.max_pool(x.features, x.down_map(self.stride, self.stride))
         return SparseTensor(coords, features, x.stride * self.stride, cache)
 
 
@@ -107,10 +116,33 @@ class BatchNorm(nn.Module):
             return x.replaced(features)
         return x.replaced(self.bn(x.features))
 
+    def epilogue(self, shortcut: Tensor | None, is_rectified: bool) -> Epilogue:
+        """Normalisation by the running statistics, and what follows it."""
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        assert mean is not None
+        assert variance is not None
+        scale = self.bn.weight * (variance + self.bn.eps).rsqrt()
+        return Epilogue(scale, self.bn.bias - mean * scale, shortcut, is_rectified)
 
-def relu(x: SparseTensor) -> SparseTensor:
-    """Negative features become zero."""
-    return x.replaced(torch.relu(x.features))
+
+def conv_norm(
+    conv: Conv3d | GenerativeUpConv3d,
+    norm: BatchNorm,
+    x: SparseTensor,
+    *,
+    onto: SparseTensor | None = None,
+    shortcut: SparseTensor | None = None,
+    is_rectified: bool = True,
+) -> SparseTensor:
+    """`relu(norm(conv(x)) + shortcut)`: in one go at inference, step by step for gradients."""
+    target = {} if onto is None else {"onto": onto}
+    if not norm.training and not torch.is_grad_enabled():
+        added = None if shortcut is None else shortcut.features
+        y: SparseTensor = conv(x, **target, epilogue=norm.epilogue(added, is_rectified))
+        return y
+    y = norm(conv(x, **target))
+    features = y.features if shortcut is None else y.features + shortcut.features
+    return y.replaced(torch.relu(features) if is_rectified else features)
 
 
 class ResidualBlock(nn.Module):
@@ -129,18 +161,25 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Same voxels at stride 1, the coarser cells at stride 2."""
-        shortcut = x if self.downsample is None else self.downsample(x)
-        y = relu(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
-        return y.replaced(torch.relu(y.features + shortcut.features))
+        shortcut = x
+        if self.downsample is not None:
+            layers: Any = self.downsample
+            shortcut = conv_norm(layers[0], layers[1], x, is_rectified=False)
+        y = conv_norm(self.conv1, self.norm1, x)
+        return conv_norm(self.conv2, self.norm2, y, shortcut=shortcut)
 
 
-def _convolve(features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
+def _convolve(
+    x: SparseTensor, weight: Tensor, kernel_map: Any, epilogue: Epilogue | None
+) -> Tensor:
     """One engine call, in the autocast precision where autocast is on."""
+    features = x.features
     dtype = _autocast_dtype(features.device.type)
     if dtype is not None:
         features, weight = features.to(dtype), weight.to(dtype)
-    return native.convolve(features, weight, kernel_map)
+    if epilogue is not None:
+        return x.engine.infer(features, weight, kernel_map, epilogue)
+    return x.engine.convolve(features, weight, kernel_map)
 
 
 def _autocast_dtype(device: str) -> torch.dtype | None:

@@ -7,22 +7,14 @@ Coordinates are rows `scene, x, y, z` in finest voxels whatever the stride (meth
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sr3d_core.sparse.kernel_map import (
-    KernelMap,
-    VoxelIndex,
-    cell_map,
-    down_coords,
-    down_map,
-    grown_coords,
-    same_map,
-    up_map,
-)
-from sr3d_core.sparse.lattice import Lattice
+from sr3d_core.sparse.backends.native import TorchEngine
+from sr3d_core.sparse.engine import Engine
 from sr3d_core.structures import PointCloud
 
 MAX_INDEX = 2**30
@@ -31,11 +23,15 @@ MAX_INDEX = 2**30
 
 @dataclass(slots=True, eq=False)
 class MapCache:
-    """What has been worked out about one set of voxels; shared by all tensors on it."""
+    """What has been worked out about one set of voxels, and by which engine.
 
-    index: VoxelIndex | None = None
-    same: dict[int, KernelMap] = field(default_factory=dict)
-    down: dict[tuple[int, int], KernelMap] = field(default_factory=dict)
+    Shared by all tensors on these voxels; tensors made from them keep the engine.
+    """
+
+    engine: Engine = field(default_factory=TorchEngine)
+    index: Any = None
+    same: dict[int, Any] = field(default_factory=dict)
+    down: dict[tuple[int, int], Any] = field(default_factory=dict)
     coarser: dict[int, tuple[Tensor, Tensor, MapCache]] = field(default_factory=dict)
     finer: dict[int, tuple[Tensor, MapCache]] = field(default_factory=dict)
 
@@ -57,27 +53,34 @@ class SparseTensor:
         return SparseTensor(self.coords, features, self.stride, self.cache)
 
     @property
-    def index(self) -> VoxelIndex:
-        """Where each voxel's row is; the tensor has at least one voxel."""
+    def engine(self) -> Engine:
+        """What builds the maps of these voxels and multiplies along them."""
+        return self.cache.engine
+
+    @property
+    def index(self) -> Any:
+        """Where each voxel's row is, for the engine; the tensor has at least one voxel."""
         if self.cache.index is None:
-            self.cache.index = VoxelIndex(self.coords, self.stride)
+            self.cache.index = self.engine.index(self.coords, self.stride)
         return self.cache.index
 
-    def same_map(self, kernel: int) -> KernelMap:
+    def same_map(self, kernel: int) -> Any:
         """The map of a stride-1 convolution on these voxels."""
         if kernel not in self.cache.same:
-            self.cache.same[kernel] = same_map(self.index, kernel)
+            self.cache.same[kernel] = self.engine.same_map(self.index, kernel)
         return self.cache.same[kernel]
 
-    def down_map(self, kernel: int, factor: int) -> KernelMap:
+    def down_map(self, kernel: int, factor: int) -> Any:
         """The map of a convolution or pooling that multiplies the stride by `factor`."""
         key = (kernel, factor)
         if key not in self.cache.down:
             coarse, row, _ = self._coarser(factor)
             if kernel == factor:
-                self.cache.down[key] = cell_map(self.coords, coarse, row, self.stride, kernel)
+                self.cache.down[key] = self.engine.cell_map(
+                    self.coords, coarse, row, self.stride, kernel
+                )
             else:
-                self.cache.down[key] = down_map(self.index, coarse, kernel)
+                self.cache.down[key] = self.engine.down_map(self.index, coarse, kernel)
         return self.cache.down[key]
 
     def coarser(self, factor: int) -> tuple[Int[Tensor, "O 4"], MapCache]:
@@ -87,24 +90,24 @@ class SparseTensor:
 
     def _coarser(self, factor: int) -> tuple[Tensor, Tensor, MapCache]:
         if factor not in self.cache.coarser:
-            coarse, row = down_coords(self.coords, self.stride * factor)
-            self.cache.coarser[factor] = (coarse, row, MapCache())
+            coarse, row = self.engine.down_coords(self.coords, self.stride * factor)
+            self.cache.coarser[factor] = (coarse, row, MapCache(self.engine))
         return self.cache.coarser[factor]
 
     def grown(self, kernel: int) -> tuple[Int[Tensor, "O 4"], MapCache]:
         """The voxels a generative up-convolution by two creates from these."""
         if kernel not in self.cache.finer:
-            fine = grown_coords(self.coords, self.stride // 2, kernel)
-            self.cache.finer[kernel] = (fine, MapCache())
+            fine = self.engine.grown_coords(self.coords, self.stride // 2, kernel)
+            self.cache.finer[kernel] = (fine, MapCache(self.engine))
         return self.cache.finer[kernel]
 
-    def up_map(self, fine: SparseTensor, kernel: int) -> KernelMap:
+    def up_map(self, fine: SparseTensor, kernel: int) -> Any:
         """The map of a transposed convolution from these voxels onto those of `fine`."""
-        return up_map(self.coords, fine.index, kernel)
+        return self.engine.up_map(self.coords, fine.index, kernel)
 
 
-def voxelize(cloud: PointCloud, voxel_size_m: float) -> SparseTensor:
-    """Keep the first point of every occupied voxel.
+def voxelize(cloud: PointCloud, voxel_size_m: float, engine: Engine | None = None) -> SparseTensor:
+    """Keep the first point of every occupied voxel; `engine` works on the tensor, torch's if None.
 
     Voxels are `floor(xyz / voxel_size_m)`, also below zero, so the origin is a voxel corner.
     Rows follow the order of the points: the same cloud always gives the same tensor.
@@ -118,18 +121,11 @@ def voxelize(cloud: PointCloud, voxel_size_m: float) -> SparseTensor:
             f"{MAX_INDEX * voxel_size_m:g} m: drop stray points or move the cloud"
         )
     coords = torch.cat([cloud.scene[:, None], cells.long()], dim=1)
+    cache = MapCache(engine) if engine is not None else MapCache()
     if not len(coords):
-        return SparseTensor(coords, cloud.features)
-    first = _first_rows(coords)
-    return SparseTensor(coords[first], cloud.features[first])
-
-
-def _first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
-    """The first row of every distinct coordinate, in row order."""
-    ordered, row = Lattice.around(coords, stride=1).number(coords).sort(stable=True)
-    is_first = torch.ones_like(ordered, dtype=torch.bool)
-    is_first[1:] = ordered[1:] != ordered[:-1]
-    return row[is_first].sort().values
+        return SparseTensor(coords, cloud.features, cache=cache)
+    first = cache.engine.first_rows(coords)
+    return SparseTensor(coords[first], cloud.features[first], cache=cache)
 
 
 def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:
@@ -146,8 +142,7 @@ def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:
     coords = torch.cat([first.coords, second.coords])
     if not len(coords):
         return first
-    lattice = Lattice.around(coords, first.stride)
-    numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
+    coords, row = first.engine.distinct(coords, first.stride)
     features = torch.cat([first.features, second.features])
-    summed = features.new_zeros(len(numbers), features.shape[1]).index_add(0, row, features)
-    return SparseTensor(lattice.coords(numbers), summed, first.stride)
+    summed = features.new_zeros(len(coords), features.shape[1]).index_add(0, row, features)
+    return SparseTensor(coords, summed, first.stride, MapCache(first.engine))

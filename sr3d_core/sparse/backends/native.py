@@ -10,10 +10,66 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from sr3d_core.sparse.kernel_map import KernelMap
+from sr3d_core.sparse import kernel_map
+from sr3d_core.sparse.engine import Epilogue
+from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex
+from sr3d_core.sparse.lattice import Lattice
+
+
+class TorchEngine:
+    """The reference that every other engine is tested against; for its methods see `Engine`."""
+
+    name = "torch"
+    index = staticmethod(VoxelIndex)
+    same_map = staticmethod(kernel_map.same_map)
+    down_coords = staticmethod(kernel_map.down_coords)
+    down_map = staticmethod(kernel_map.down_map)
+    cell_map = staticmethod(kernel_map.cell_map)
+    grown_coords = staticmethod(kernel_map.grown_coords)
+    up_map = staticmethod(kernel_map.up_map)
+
+    def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+        """The first row of every distinct coordinate, in row order."""
+        ordered, row = Lattice.around(coords, stride=1).number(coords).sort(stable=True)
+        is_first = torch.ones_like(ordered, dtype=torch.bool)
+        is_first[1:] = ordered[1:] != ordered[:-1]
+        return row[is_first].sort().values
+
+    def distinct(
+        self, coords: Int[Tensor, "V 4"], stride: int
+    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
+        """The distinct coordinates, sorted, and the row of each voxel among them."""
+        lattice = Lattice.around(coords, stride)
+        numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
+        return lattice.coords(numbers), row
+
+    def convolve(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: KernelMap,
+    ) -> Float[Tensor, "O Cout"]:
+        """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
+        return convolve(features, weight, kernel_map)
+
+    def infer(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: KernelMap,
+        epilogue: Epilogue,
+    ) -> Float[Tensor, "O Cout"]:
+        """The epilogue of a convolution; without gradients."""
+        return epilogue(convolve(features, weight, kernel_map))
+
+    def max_pool(
+        self, features: Float[Tensor, "I C"], kernel_map: KernelMap
+    ) -> Float[Tensor, "O C"]:
+        """The channel-wise maximum over each output's inputs; every output has at least one."""
+        return max_pool(features, kernel_map)
 
 
 def convolve(

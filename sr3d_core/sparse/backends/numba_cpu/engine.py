@@ -1,0 +1,139 @@
+"""The numba engine: kernel maps from bit sets, convolutions by a register micro-kernel.
+
+float32 on a CPU is its own work; other precisions go to the torch engine, on the same maps.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sr3d_core.sparse import kernel_map as reference
+from sr3d_core.sparse.backends import native
+from sr3d_core.sparse.backends.numba_cpu import maps
+from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool, infer
+from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
+    BitIndex,
+    NumbaMap,
+    corners,
+    distinct,
+    first_rows,
+    index,
+    lattice_around,
+    neighbours,
+    number,
+    transposed_table,
+)
+from sr3d_core.sparse.engine import Epilogue
+from sr3d_core.sparse.kernel_map import VoxelIndex, kernel_offsets
+
+
+class NumbaEngine:
+    """Sparse convolution on a CPU at the speed of dense matrix products."""
+
+    name = "numba"
+
+    def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+        """The first row of every distinct coordinate, in row order."""
+        return first_rows(coords)
+
+    def index(self, coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
+        """Finds the rows of these voxels; there is at least one."""
+        return index(coords, stride)
+
+    def same_map(self, index: BitIndex | VoxelIndex, kernel: int) -> NumbaMap:
+        """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""
+        steps = index.lattice.step(kernel_offsets(kernel))
+        seen = neighbours(index, index.numbers, steps)
+        return NumbaMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
+
+    def down_coords(
+        self, coords: Int[Tensor, "V 4"], stride: int
+    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
+        """The cells of a coarser stride that hold a voxel, sorted, and each voxel's cell."""
+        return self.distinct(coords, stride)
+
+    def down_map(
+        self, index: BitIndex | VoxelIndex, coarse: Int[Tensor, "O 4"], kernel: int
+    ) -> NumbaMap:
+        """The map of a strided convolution onto `coarse`."""
+        steps = index.lattice.step(kernel_offsets(kernel))
+        seen = neighbours(index, number(index.lattice, coarse), steps)
+        return NumbaMap(seen, len(index.numbers))
+
+    def cell_map(
+        self,
+        coords: Int[Tensor, "V 4"],
+        coarse: Int[Tensor, "O 4"],
+        row: Int[Tensor, " V"],
+        stride: int,
+        kernel: int,
+    ) -> NumbaMap:
+        """The map where kernel and factor are equal; `row` is each voxel's cell in `coarse`."""
+        seen = np.full((kernel**3, len(coarse)), -1, np.int32)
+        maps.cells(coords.contiguous().numpy(), coarse.numpy(), row.numpy(), stride, kernel, seen)
+        return NumbaMap(seen, len(coords))
+
+    def grown_coords(
+        self, coords: Int[Tensor, "V 4"], stride: int, kernel: int
+    ) -> Int[Tensor, "O 4"]:
+        """The voxels of the finer `stride` that a generative up-convolution creates, sorted."""
+        lattice = lattice_around(coords, stride)
+        steps = lattice.step(kernel_offsets(kernel))
+        numbers = (number(lattice, coords) + steps[:, None]).view(-1)
+        return corners(lattice, distinct(lattice, numbers)[0])
+
+    def up_map(
+        self, coords: Int[Tensor, "V 4"], fine: BitIndex | VoxelIndex, kernel: int
+    ) -> NumbaMap:
+        """The map of a transposed convolution onto the voxels of the index `fine`."""
+        lattice = fine.lattice
+        _, _, ny, nz = lattice.shape
+        lonely = (ny + 1) * nz + 1  # cell 1, 1, 1 of the first scene: all around it is margin
+        numbers = torch.where(
+            reference.is_inside(coords, lattice), number(lattice, coords), lonely
+        )
+        reached = neighbours(fine, numbers, lattice.step(kernel_offsets(kernel)))
+        seen = transposed_table(reached, len(fine.numbers))
+        return NumbaMap(seen, len(coords), by_input=reached)
+
+    def distinct(
+        self, coords: Int[Tensor, "V 4"], stride: int
+    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
+        """The distinct coordinates, sorted, and the row of each voxel among them."""
+        lattice = lattice_around(coords, stride)
+        numbers, row = distinct(lattice, number(lattice, coords))
+        return corners(lattice, numbers), row
+
+    def convolve(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: NumbaMap,
+    ) -> Float[Tensor, "O Cout"]:
+        """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
+        if features.dtype == weight.dtype == torch.float32:
+            return Convolution.apply(features, weight, kernel_map)
+        return native.convolve(features, weight, kernel_map.reference)
+
+    def infer(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: NumbaMap,
+        epilogue: Epilogue,
+    ) -> Float[Tensor, "O Cout"]:
+        """The epilogue of a convolution, in one go; without gradients."""
+        if features.dtype == weight.dtype == epilogue.scale.dtype == torch.float32:
+            return infer(features, weight, kernel_map, epilogue)
+        return epilogue(native.convolve(features, weight, kernel_map.reference))
+
+    def max_pool(
+        self, features: Float[Tensor, "I C"], kernel_map: NumbaMap
+    ) -> Float[Tensor, "O C"]:
+        """The channel-wise maximum over each output's inputs; every output has at least one."""
+        if features.dtype == torch.float32:
+            return MaxPool.apply(features, kernel_map)
+        return native.max_pool(features, kernel_map.reference)

@@ -1,0 +1,197 @@
+"""Indices, pairs and kernel maps of the numba engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sr3d_core.sparse import kernel_map as reference
+from sr3d_core.sparse.backends import native
+from sr3d_core.sparse.backends.numba_cpu import maps
+from sr3d_core.sparse.kernel_map import VoxelIndex
+from sr3d_core.sparse.lattice import Lattice
+
+MAX_BITS = 2**28
+"""Larger lattices (48 MiB as bits) are left to the torch engine's binary search."""
+BLOCK = 256
+"""Output rows per block: their sums stay in the second-level cache."""
+
+
+def lattice_around(coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
+    """`Lattice.around` the cells of this stride that hold a voxel."""
+    low, high = np.empty(4, np.int64), np.empty(4, np.int64)
+    maps.bounds(coords.contiguous().numpy(), stride, low, high)
+    return Lattice.between(torch.from_numpy(low), torch.from_numpy(high), stride)
+
+
+def number(lattice: Lattice, coords: Int[Tensor, "V 4"]) -> Int[Tensor, " V"]:
+    """The number of the cell that each voxel lies in."""
+    numbers = np.empty(len(coords), np.int64)
+    origin = lattice.origin.numpy()
+    maps.number(coords.contiguous().numpy(), lattice.stride, origin, lattice.shape, numbers)
+    return torch.from_numpy(numbers)
+
+
+def corners(lattice: Lattice, numbers: Int[Tensor, " V"]) -> Int[Tensor, "V 4"]:
+    """The corners of these cells."""
+    coords = np.empty((len(numbers), 4), np.int64)
+    maps.corners(numbers.numpy(), lattice.stride, lattice.origin.numpy(), lattice.shape, coords)
+    return torch.from_numpy(coords)
+
+
+class CellSet:
+    """The occupied cells of a lattice as bits, with the rank of each."""
+
+    def __init__(self, lattice: Lattice, numbers: Int[Tensor, " V"]) -> None:
+        self.lattice = lattice
+        self.bits = np.zeros(lattice.num_cells // 64 + 1, np.uint64)
+        self.before = np.empty(len(self.bits), np.int32)
+        maps.mark(numbers.numpy(), self.bits)
+        self.size = maps.count(self.bits, self.before)
+
+    def numbers(self) -> Int[Tensor, " O"]:
+        """The numbers of all occupied cells, ascending."""
+        numbers = np.empty(self.size, np.int64)
+        maps.list_cells(self.bits, numbers)
+        return torch.from_numpy(numbers)
+
+    def ranks(self, numbers: Int[Tensor, " V"]) -> Int[Tensor, " V"]:
+        """The place of each of these occupied cells among all."""
+        ranks = np.empty(len(numbers), np.int64)
+        maps.rank(numbers.numpy(), self.bits, self.before, ranks)
+        return torch.from_numpy(ranks)
+
+
+class BitIndex:
+    """Finds the rows of a set of voxels by their coordinates."""
+
+    def __init__(self, lattice: Lattice, numbers: Int[Tensor, " V"]) -> None:
+        self.lattice = lattice
+        self.numbers = numbers
+        self._cells = CellSet(lattice, numbers)
+        self._rows = np.zeros(len(numbers) + 1, np.int32)
+        self._rows[self._cells.ranks(numbers).numpy()] = np.arange(len(numbers), dtype=np.int32)
+
+    def neighbours(self, numbers: Int[Tensor, " O"], steps: Int[Tensor, " K"]) -> NDArray:
+        """(K, O) row at `steps[k]` from each numbered cell, -1 where that is empty."""
+        found = np.empty((len(steps), len(numbers)), np.int32)
+        cells = self._cells
+        maps.look_up(numbers.numpy(), steps.numpy(), cells.bits, cells.before, self._rows, found)
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Pairs:
+    """The pairs of a kernel map by block of output rows, then by kernel offset."""
+
+    inputs: NDArray  # (P + 1) int32, the last one is void
+    outputs: NDArray
+    starts: NDArray  # (blocks, K + 1) int32
+    num_outputs: int
+
+    @classmethod
+    def of(cls, neighbours: NDArray) -> Pairs:
+        """List the pairs of a (K, O) table."""
+        num_kernel, num_outputs = neighbours.shape
+        starts = np.empty((-(-num_outputs // BLOCK), num_kernel + 1), np.int32)
+        maps.count_pairs(neighbours, BLOCK, starts)
+        inputs = np.empty((starts[-1, -1] if len(starts) else 0) + 1, np.int32)
+        outputs = np.empty_like(inputs)
+        maps.list_pairs(neighbours, BLOCK, inputs, outputs)
+        return cls(inputs, outputs, starts, num_outputs)
+
+    def work(self, weight: Tensor) -> float:
+        """How many operations it takes to multiply all pairs with a weight."""
+        return 2.0 * len(self.inputs) * weight.shape[1] * weight.shape[2]
+
+
+@dataclass(slots=True, eq=False)
+class NumbaMap:
+    """A kernel map in the forms that the engine needs, each made when it is first used."""
+
+    neighbours: NDArray  # (K, O) int32 input row seen through each offset, -1 for none
+    num_inputs: int
+    is_mirrored: bool = False  # what row i sees through offset k sees i through K - 1 - k
+    by_input: NDArray | None = None  # (K, I) output row that sees it through each offset
+    _pairs: Pairs | None = field(init=False, default=None)
+    _transposed: Pairs | None = field(init=False, default=None)
+    _reference: reference.KernelMap | None = field(init=False, default=None)
+
+    @property
+    def pairs(self) -> Pairs:
+        """Pairs by output row: for the convolution."""
+        if self._pairs is None:
+            self._pairs = Pairs.of(self.neighbours)
+        return self._pairs
+
+    @property
+    def transposed(self) -> Pairs:
+        """Inputs and outputs swapped: for the gradient of the features.
+
+        The offsets of a mirrored map come in reverse order.
+        """
+        if self.is_mirrored:
+            return self.pairs
+        if self._transposed is None:
+            if self.by_input is None:
+                self.by_input = transposed_table(self.neighbours, self.num_inputs)
+            self._transposed = Pairs.of(self.by_input)
+        return self._transposed
+
+    @property
+    def reference(self) -> reference.KernelMap:
+        """The torch engine's form, for other precisions than float32."""
+        if self._reference is None:
+            neighbours = torch.from_numpy(self.neighbours)
+            self._reference = reference.KernelMap(neighbours, self.num_inputs)
+        return self._reference
+
+
+def transposed_table(neighbours: NDArray, num_rows: int) -> NDArray:
+    """The table that names the other side of each pair; (K, `num_rows`)."""
+    table = np.full((len(neighbours), num_rows), -1, np.int32)
+    maps.transpose(neighbours, table)
+    return table
+
+
+def first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
+    """The first row of every distinct coordinate, in row order."""
+    lattice = lattice_around(coords, stride=1)
+    if lattice.num_cells > MAX_BITS:
+        return native.TorchEngine().first_rows(coords)
+    bits, rows = np.zeros(lattice.num_cells // 64 + 1, np.uint64), np.empty(len(coords), np.int64)
+    found = maps.first_rows(number(lattice, coords).numpy(), bits, rows)
+    return torch.from_numpy(rows[:found])
+
+
+def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
+    """A bit index, or the torch engine's where the voxels lie too far apart."""
+    lattice = lattice_around(coords, stride)
+    if lattice.num_cells > MAX_BITS:
+        return VoxelIndex(coords, stride)
+    return BitIndex(lattice, number(lattice, coords))
+
+
+def neighbours(
+    index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], steps: Int[Tensor, " K"]
+) -> NDArray:
+    """(K, O) row at `steps[k]` from each numbered cell, -1 where that is empty."""
+    if isinstance(index, BitIndex):
+        return index.neighbours(numbers, steps)
+    return index.rows(numbers + steps[:, None]).numpy()
+
+
+def distinct(
+    lattice: Lattice, numbers: Int[Tensor, " V"]
+) -> tuple[Int[Tensor, " O"], Int[Tensor, " V"]]:
+    """The distinct numbers, ascending, and the place of each number among them."""
+    if lattice.num_cells > MAX_BITS:
+        distinct, place = torch.unique(numbers, return_inverse=True)
+        return distinct, place
+    cells = CellSet(lattice, numbers)
+    return cells.numbers(), cells.ranks(numbers)

@@ -1,0 +1,168 @@
+"""The innermost loops as LLVM vector code: a tile of sums is held in registers.
+
+A tile has `rows` rows of `vectors` vectors. Per step one vector of each column block is loaded and
+multiplied with one broadcast number per row, so that a 6 x 4 tile does 24 multiply-adds per 10
+loads. Addresses are integers, leading dimensions count numbers; nothing is checked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+
+def intrinsic(builder: Callable[..., Any]) -> Any:
+    """Make a function of compiled code from one that builds its code."""
+    return extending.intrinsic(inspect.unwrap(builder))
+
+
+_I32, _I64, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
+
+
+class _Tile:
+    """Builds the code around one tile of sums: vectors in memory, sums in registers."""
+
+    def __init__(self, builder: ir.IRBuilder, rows: int, vectors: int, lanes: int) -> None:
+        self.builder = builder
+        self.lanes = lanes
+        self.vector = ir.VectorType(_FLOAT, lanes)
+        name = f"llvm.fmuladd.v{lanes}f32"  # one instruction where the CPU has it, else two
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        self.multiply_add = cgutils.get_or_insert_function(builder.module, kind, name)
+        zero = ir.Constant(self.vector, [0.0] * lanes)
+        self.sums = [
+            [cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)
+        ]
+
+    def floats(self, address: ir.Value, row: ir.Value, width: ir.Value) -> ir.Value:
+        """Pointer to a row of a matrix of floats."""
+        shift = self.builder.mul(self.builder.mul(row, width), ir.Constant(_I64, 4))
+        return self.builder.inttoptr(self.builder.add(address, shift), _FLOAT.as_pointer())
+
+    def index(self, address: ir.Value, place: ir.Value) -> ir.Value:
+        """A number of an int32 list."""
+        numbers = self.builder.inttoptr(address, _I32.as_pointer())
+        return self.builder.sext(self.builder.load(self.builder.gep(numbers, [place])), _I64)
+
+    def part(self, row: ir.Value, number: int) -> ir.Value:
+        """Pointer to the numbered vector of a row."""
+        place = self.builder.gep(row, [ir.Constant(_I64, number * self.lanes)])
+        return self.builder.bitcast(place, self.vector.as_pointer())
+
+    def load(self, pointer: ir.Value) -> ir.Value:
+        """A vector from anywhere."""
+        return self.builder.load(pointer, align=4)
+
+    def broadcast(self, pointer: ir.Value) -> ir.Value:
+        """One float in all lanes."""
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(
+            undefined, self.builder.load(pointer), ir.Constant(_I32, 0)
+        )
+        everywhere = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, everywhere)
+
+    def step(self, left: list[ir.Value], right: ir.Value) -> None:
+        """Sums += column of numbers at the pointers `left` times the row at `right`."""
+        vectors = [self.load(self.part(right, v)) for v in range(len(self.sums[0]))]
+        for pointer, sums in zip(left, self.sums, strict=True):
+            factor = self.broadcast(pointer)
+            for vector, place in zip(vectors, sums, strict=True):
+                args = [factor, vector, self.builder.load(place)]
+                self.builder.store(self.builder.call(self.multiply_add, args), place)
+
+    def add_to(self, rows: list[ir.Value]) -> None:
+        """Rows in memory += sums."""
+        for row, sums in zip(rows, self.sums, strict=True):
+            for v, place in enumerate(sums):
+                pointer = self.part(row, v)
+                total = self.builder.fadd(self.load(pointer), self.builder.load(place))
+                self.builder.store(total, pointer, align=4)
+
+
+def product_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
+    """`y[outputs[r]] += sum_c x[inputs[r], c] w[c]` for `rows` pairs with distinct outputs.
+
+    Takes one tuple: x, its width, list of inputs, w, its width, y, its width, list of outputs.
+    """
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
+        x, x_width, inputs, w, w_width, y, y_width, outputs = cgutils.unpack_tuple(
+            builder, args[0]
+        )
+        sums = _Tile(builder, rows, vectors, lanes)
+        places = [ir.Constant(_I64, r) for r in range(rows)]
+        seen = [sums.floats(x, sums.index(inputs, place), x_width) for place in places]
+        with cgutils.for_range(builder, x_width, intp=_I64) as loop:
+            left = [builder.gep(row, [loop.index]) for row in seen]
+            sums.step(left, sums.floats(w, loop.index, w_width))
+        sums.add_to([sums.floats(y, sums.index(outputs, place), y_width) for place in places])
+
+    return _function(8, build)
+
+
+def outer_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
+    """`w[r] += sum_p x[inputs[p], r] y[outputs[p]]` for `rows` rows of w.
+
+    Takes one tuple: x, its width, list of inputs, y, its width, list of outputs, number of pairs,
+    w, its width.
+    """
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
+        numbers = cgutils.unpack_tuple(builder, args[0])
+        x, x_width, inputs, y, y_width, outputs, num_pairs, w, w_width = numbers
+        sums = _Tile(builder, rows, vectors, lanes)
+        places = [ir.Constant(_I64, r) for r in range(rows)]
+        with cgutils.for_range(builder, num_pairs, intp=_I64) as loop:
+            seen = sums.floats(x, sums.index(inputs, loop.index), x_width)
+            left = [builder.gep(seen, [place]) for place in places]
+            sums.step(left, sums.floats(y, sums.index(outputs, loop.index), y_width))
+        sums.add_to([sums.floats(w, place, w_width) for place in places])
+
+    return _function(9, build)
+
+
+def _function(num_arguments: int, build: Callable[..., None]) -> Callable[..., None]:
+    """Vector code as a function of one tuple of integers."""
+
+    @intrinsic
+    def function(typing: Any, args: Any) -> Any:
+        return types.void(types.UniTuple(types.int64, num_arguments)), build
+
+    return function
+
+
+@intrinsic
+def take_ticket(typing: Any, counter: Any) -> Any:
+    """The int64 at an address, which grows by one: threads share out numbered tasks."""
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> ir.Value:
+        pointer = builder.inttoptr(args[0], _I64.as_pointer())
+        return builder.atomic_rmw("add", pointer, ir.Constant(_I64, 1), "monotonic")
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
+def count_bits(typing: Any, word: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> ir.Value:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), build
+
+
+@intrinsic
+def lowest_bit(typing: Any, word: Any) -> Any:
+    """The place of the lowest set bit of a uint64 that is not 0."""
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> ir.Value:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), build
