@@ -1,6 +1,7 @@
 # The two commands: `make demo` and `make test`. Both make what they need, once.
 #
 # Settings:  CLOUD=path         the cloud that `make demo` looks at
+#            UP=auto            its axis that points up: auto, z, y or -y
 #            PYTHON3=python3.12 the Python (3.10 or newer) that makes the environment
 #            TORCH_INDEX=URL    a further package index to take torch from, for example one with
 #                               CPU-only builds, which are much smaller than those with CUDA
@@ -10,6 +11,7 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TORCH := torch==2.13.0
 CLOUD ?= sr3d_core/data/sample/room.npz
+UP ?= auto
 TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,7 @@ help: ## show this
 
 demo: $(VENV)/.installed ## find objects in a sample room, or in CLOUD=path; draws out/demo.png
 	@mkdir -p out
-	@$(VENV)/bin/sr3d detect "$(CLOUD)" --json out/demo.json --picture out/demo.png
+	@$(VENV)/bin/sr3d detect "$(CLOUD)" --up "$(UP)" --json out/demo.json --picture out/demo.png
 
 test: lint types test-core test-ros ## lint, types, all tests
 

@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, nargs="+", default=[20_000, 50_000, 100_000])
     parser.add_argument("--presets", nargs="+", default=["lite", "scannet"])
     parser.add_argument("--frames", type=int, default=7, help="measured frames, after two more")
+    parser.add_argument("--backend", default="auto", help="engine: auto, torch or numba")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -57,6 +58,7 @@ def main() -> None:
 def _in_own_process(preset: str, points: int, options: argparse.Namespace) -> Any:
     command = [sys.executable, __file__, "--one", "--presets", preset, "--points", str(points)]
     command += ["--frames", str(options.frames), "--threads", str(options.threads)]
+    command += ["--backend", options.backend]
     print(f"{preset}, {points} points ...", file=sys.stderr, flush=True)
     return json.loads(
         subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -67,6 +69,7 @@ def measure(preset: str, num_points: int, options: argparse.Namespace) -> dict[s
     """Median and spread of every stage for one preset and size."""
     torch.set_num_threads(options.threads)
     network = _network(preset)
+    network.backend = options.backend
     message = cloud_message(*room(num_points))
     postprocess = Postprocess(score_threshold=0.3)
     frames = [one_frame(network, message, postprocess) for _ in range(options.frames + 2)][2:]
@@ -75,6 +78,7 @@ def measure(preset: str, num_points: int, options: argparse.Namespace) -> dict[s
     peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "preset": preset,
+        "backend": options.backend,
         "points": num_points,
         "stages_ms": {name: _summary([frame[name] for frame in frames]) for name in STAGES},
         "frame_ms": _summary(totals),

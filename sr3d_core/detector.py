@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import load_checkpoint
 from sr3d_core.geometry.nms import nms
-from sr3d_core.structures import Detections, PointCloud, Predictions
+from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
+from sr3d_core.structures import UNKNOWN_COLOUR, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
 
-MAX_COORDINATE_M = 10_000.0
-"""Points farther than this from the origin on any axis are dropped like non-finite ones."""
+_DEVICES = "is unknown, expected auto, cpu or cuda (or cuda:N)"
+_COLOUR_SLACK = 1e-3  # resampled colours may overshoot a little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,14 @@ class Postprocess:
             raise ValueError(f"postprocess.nms: {self.nms!r}, expected 'bev' or '3d'")
 
     def __call__(self, predictions: Predictions) -> Detections:
-        """Detections of one scene, by falling score, on the predictions' device."""
-        scores = predictions.logits.sigmoid()
+        """Detections of one scene, by falling score, on the predictions' device.
+
+        Boxes that are not finite or have no size are left out, and so are scores that are NaN.
+        """
+        size = predictions.boxes.size
+        is_sound = predictions.boxes.array.isfinite().all(dim=1) & (size > 0).all(dim=1)
+        # A score of 0 passes no threshold; it costs less than picking rows.
+        scores = predictions.logits.sigmoid().nan_to_num(0.0) * is_sound[:, None]
         if len(scores) > self.max_candidates:
             best = scores.amax(dim=1).topk(self.max_candidates).indices
             predictions, scores = predictions[best], scores[best]
@@ -111,24 +118,30 @@ class Detector:
     ) -> Detector:
         """A detector from a weights file; "default" means the weights that ship.
 
-        Raises CheckpointError where the file is missing, damaged or not ours.
+        It looks at one point before it is returned, so that code is compiled or loaded by now
+        and the first cloud takes as long as the next. Raises CheckpointError where the file is
+        missing, damaged or not ours.
         """
         network, manifest = load_checkpoint(path)
-        return cls(
+        detector = cls(
             network,
             manifest.classes,
             postprocess=postprocess,
             device=device,
             max_points=max_points,
         )
+        detector.detect(PointCloud.single(torch.zeros(1, 3), None))
+        return detector
 
     def __call__(self, xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> Detections:
         """Find objects among points `xyz` (N,3), metres, z up; `rgb` (N,3) in 0..1.
 
-        Points that are not finite are left out. Raises ValueError where a shape is wrong.
+        Colours of the type uint8 are taken as 0..255 and divided by 255; those that are not
+        finite are unknown. For points see `detect`; map coordinates should come as float64.
+        Raises ValueError where a shape is wrong or colours leave their range.
         """
         points = _as_rows("xyz", xyz)
-        colours = None if rgb is None else _as_rows("rgb", rgb)
+        colours = None if rgb is None else _as_colours(rgb)
         if colours is not None and len(colours) != len(points):
             raise ValueError(
                 f"rgb has {len(colours)} rows, xyz has {len(points)} rows, "
@@ -139,9 +152,12 @@ class Detector:
     def detect(self, cloud: PointCloud) -> Detections:
         """Find objects in a cloud of one scene; the result is on the CPU.
 
+        Points are left out where they are not finite, have a coordinate beyond 10,000 km or lie
+        more than 10 km from the others. A cloud that reaches farther than 1 km from the origin
+        is moved there for the network, and its boxes back; these are float64.
         `time_ms` holds the wall time of `network` (voxels and layers) and of `postprocess`.
         """
-        cloud = self._prepare(cloud)
+        cloud, origin = self._prepare(cloud)
         if len(cloud) == 0:
             return Detections.empty()
         started = time.perf_counter()
@@ -155,17 +171,23 @@ class Detector:
             "network": 1e3 * (predicted - started),
             "postprocess": 1e3 * (finished - predicted),
         }
-        return Detections(found.boxes, found.scores, found.labels, times)
+        return Detections(moved(found.boxes, origin), found.scores, found.labels, times)
 
-    def _prepare(self, cloud: PointCloud) -> PointCloud:
-        """Usable points only, not too many of them, on the network's device."""
-        is_usable = (cloud.xyz.abs() <= MAX_COORDINATE_M).all(dim=1)
+    def _prepare(self, cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
+        """Usable points only, not too many of them, on the network's device, and their origin."""
+        is_usable = is_on_earth(cloud.xyz)
         if not is_usable.all():
             cloud = cloud[is_usable]
+        origin = local_origin(cloud.xyz)
+        if origin.any():
+            xyz = cloud.xyz - origin.to(cloud.xyz)
+            cloud = PointCloud(xyz, cloud.features, cloud.scene)
+            cloud = cloud[(xyz.abs() <= MAX_DISTANCE_M).all(dim=1)]
         if len(cloud) > self.max_points:
             rows = torch.arange(self.max_points, device=cloud.xyz.device)
             cloud = cloud[rows * len(cloud) // self.max_points]
-        return cloud.to(self.device)
+        cloud = PointCloud(cloud.xyz.float(), cloud.features.float(), cloud.scene)
+        return cloud.to(self.device), origin
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -173,21 +195,45 @@ class Detector:
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """The device meant by a name; "auto" is the GPU where there is one.
+    """The device meant by a name: auto (the GPU where there is one), cpu, cuda or cuda:N.
 
-    Raises ValueError where the name is unknown or asks for a GPU that is not there.
+    Raises ValueError where the name is another or asks for a GPU that is not there.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device {device!r} is unknown, expected auto, cpu or cuda") from error
+        raise ValueError(f"device {device!r} {_DEVICES}") from error
+    if chosen.type not in ("cpu", "cuda") or (chosen.type == "cpu" and chosen.index):
+        raise ValueError(f"device {str(device)!r} {_DEVICES}")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device {device!r}: torch {torch.__version__} sees no GPU; use --device cpu or auto"
+            f"device {str(device)!r}: torch {torch.__version__} sees no GPU; "
+            "use --device cpu or auto"
+        )
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device {str(device)!r}: there are {torch.cuda.device_count()} GPUs, counted from 0; "
+            "use a lower number or --device auto"
         )
     return chosen
+
+
+def _as_colours(rgb: Tensor | NDArray) -> Float[Tensor, "N 3"]:
+    """Colours in 0..1, NaN where they are not finite."""
+    is_bytes = rgb.dtype in (np.uint8, torch.uint8) if hasattr(rgb, "dtype") else False
+    colours = _as_rows("rgb", rgb).float()
+    if is_bytes:
+        return colours / 255.0
+    is_known = colours.isfinite()
+    known = colours[is_known]
+    if len(known):
+        low, high = float(known.min()), float(known.max())
+        if low < -_COLOUR_SLACK or high > 1.0 + _COLOUR_SLACK:
+            advice = "divide by 255" if low >= 0.0 and high <= 255.0 else "are these colours?"
+            raise ValueError(f"rgb spans {low:g}..{high:g}, expected 0..1: {advice}")
+    return colours.where(is_known, torch.full_like(colours, UNKNOWN_COLOUR))
 
 
 def _as_rows(name: str, rows: Tensor | NDArray) -> Float[Tensor, "N 3"]:
@@ -195,7 +241,9 @@ def _as_rows(name: str, rows: Tensor | NDArray) -> Float[Tensor, "N 3"]:
         array = np.asarray(rows)
         if array.dtype.kind not in "fiu":
             raise ValueError(f"{name} holds {array.dtype}, expected real numbers")
-        rows = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+        is_double = array.dtype.itemsize > 4 or array.dtype.kind in "iu"
+        dtype = np.float64 if is_double else np.float32
+        rows = torch.from_numpy(np.array(array, dtype=dtype, order="C"))
     if rows.ndim != 2 or rows.shape[1] != 3:
         raise ValueError(f"{name} has shape {tuple(rows.shape)}, expected (N, 3)")
-    return rows.to(torch.float32)
+    return rows if rows.dtype in (torch.float32, torch.float64) else rows.double()

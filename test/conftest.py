@@ -11,7 +11,7 @@ import jaxtyping
 import pytest
 import torch
 
-CHECKED = ("structures", "sparse", "model", "supervision")
+CHECKED = ("sparse", "model", "supervision")
 """Parts whose annotated shapes and types are checked at every call while the tests run."""
 
 jaxtyping.install_import_hook([f"sr3d_core.{part}" for part in CHECKED], "type_checks.check")

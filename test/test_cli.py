@@ -3,119 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from click.testing import Result
-from typer.testing import CliRunner
-
-from sr3d_core.checkpoint import Manifest, save_checkpoint
-from sr3d_core.cli.main import app
-from sr3d_core.model.network import PRESETS, SR3D
-
-CLASSES = ("chair", "table", "sofa")
+from cli_harness import CLASSES, assert_one_line_error, save_room, save_untrained, sr3d
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A small network that has learnt nothing."""
-    torch.manual_seed(0)
-    architecture = replace(PRESETS["lite"], num_classes=len(CLASSES))
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    manifest = Manifest(architecture=architecture, classes=CLASSES, description="untrained")
-    save_checkpoint(path, SR3D(architecture), manifest)
-    return str(path)
+    return save_untrained(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture
 def room(tmp_path: Path) -> Path:
-    """A floor with a box on it."""
-    rng = np.random.default_rng(0)
-    floor = rng.uniform((0, 0, 0), (3, 3, 0.01), (2000, 3))
-    box = rng.uniform((1, 1, 0), (1.6, 1.6, 0.8), (500, 3))
-    path = tmp_path / "room.npz"
-    np.savez(path, xyz=np.concatenate([floor, box]))
-    return path
+    return save_room(tmp_path)
 
 
-def sr3d(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def assert_one_line_error(result: Result, *texts: str) -> None:
-    assert result.exit_code == 1, result.output
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    for text in texts:
-        assert text in lines[0]
-
-
-def test_detect_prints_a_table_and_writes_json_and_picture(
-    weights: str, room: Path, tmp_path: Path
-) -> None:
-    pytest.importorskip("matplotlib")
-    json_out, picture = tmp_path / "boxes.json", tmp_path / "boxes.png"
-    result = sr3d(
-        *("detect", room, "--weights", weights, "--score", "0.011"),
-        *("--json", json_out, "--picture", picture),
-    )
-    assert result.exit_code == 0, result.output
-    assert "2500 points" in result.stdout
-    assert picture.stat().st_size > 1000
-    found = json.loads(json_out.read_text())
-    assert set(found) == {"file", "frame", "model", "classes", "time_ms", "detections"}
-    assert (found["file"], found["frame"], found["model"]) == (str(room), "file", weights)
-    assert found["classes"] == list(CLASSES)
-    for each in found["detections"]:
-        assert set(each) == {"class", "score", "center", "size", "yaw"}
-        assert each["class"] in CLASSES
-
-
-def test_several_files_give_a_list(weights: str, room: Path, tmp_path: Path) -> None:
-    json_out = tmp_path / "boxes.json"
-    result = sr3d("detect", room, room, "--weights", weights, "--json", json_out)
-    assert result.exit_code == 0, result.output
-    assert [each["file"] for each in json.loads(json_out.read_text())] == [str(room)] * 2
-
-
-def test_turned_cloud_says_how_it_was_turned(weights: str, room: Path, tmp_path: Path) -> None:
-    json_out = tmp_path / "boxes.json"
-    result = sr3d("detect", room, "--weights", weights, "--up", "-y", "--json", json_out)
-    assert result.exit_code == 0, result.output
-    found = json.loads(json_out.read_text())
-    assert found["frame"] == "levelled"
-    assert found["levelled_from_file"] == [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
-    assert "turned so that z is up" in result.stderr
-
-
-def test_one_point_is_a_cloud(weights: str, tmp_path: Path) -> None:
-    path = tmp_path / "point.txt"
-    path.write_text("1 2 3\n")
-    assert sr3d("detect", path, "--weights", weights, "--up", "z").exit_code == 0
-
-
-def test_bad_clouds_are_told_in_one_line(weights: str, tmp_path: Path) -> None:
-    missing = tmp_path / "nowhere.ply"
-    assert_one_line_error(sr3d("detect", missing, "--weights", weights), "no such file")
-    prose = tmp_path / "prose.pcd"
-    prose.write_text("Dear reader,\n")
-    assert_one_line_error(sr3d("detect", prose, "--weights", weights), "is this really a PCD")
-
-
-def test_bad_file_among_good_ones_fails_but_the_others_are_done(
-    weights: str, room: Path, tmp_path: Path
-) -> None:
-    json_out = tmp_path / "boxes.json"
-    missing = tmp_path / "nowhere.ply"
-    result = sr3d("detect", missing, room, "--weights", weights, "--json", json_out)
-    assert_one_line_error(result, "no such file")
-    assert [each["file"] for each in json.loads(json_out.read_text())] == [str(room)]
+def test_rooms_into_a_file_say_that_a_folder_is_expected(room: Path) -> None:
+    result = sr3d("data", "rooms", room, "--num", "1")
+    assert result.exit_code == 1
+    assert f"error: {room}: a file, expected a folder" in result.stderr
+    assert "Errno" not in result.stderr
 
 
 def test_bad_weights_are_told_in_one_line(room: Path, tmp_path: Path) -> None:
@@ -193,6 +105,32 @@ def test_inspect_counts_boxes_and_warns_about_millimetres(folder: Path) -> None:
     floor = np.random.default_rng(0).uniform((0, 0, 0), (4000, 4000, 1), (500, 3))
     np.save(far, floor)
     assert "m across is no room" in sr3d("data", "inspect", far).stderr.replace("\n", " ")
+
+
+def test_inspect_shows_sizes_and_boxes_without_points(folder: Path) -> None:
+    boxes = [
+        {"class": "chair", "center": [1, 1, 0.5], "size": [0.5, 1, 2]},
+        {"class": "chair", "center": [1, 1, 0.5], "size": [0.7, 1, 2]},
+        {"class": "chair", "center": [900, 900, 0.5], "size": [400, 1, 2]},
+    ]
+    (folder / "labels" / "a.json").write_text(json.dumps({"boxes": boxes}))
+    result = sr3d("data", "inspect", folder)
+    row = next(line for line in result.stdout.splitlines() if "chair" in line)
+    cells = [cell.strip() for cell in re.split("[│┃|]", row) if cell.strip()]
+    assert cells == [
+        *("chair", "3", "1"),
+        *("0.70 (0.50..400.00)", "1.00 (1.00..1.00)", "2.00 (2.00..2.00)"),
+    ]
+    assert "throne" in result.stdout
+    assert "boxes hold fewer" not in result.stderr
+
+
+def test_inspect_warns_about_labels_in_another_frame(folder: Path) -> None:
+    boxes = [{"class": "chair", "center": [1000, 1000, 500], "size": [500, 500, 1000]}]
+    (folder / "labels" / "a.json").write_text(json.dumps({"boxes": boxes}))
+    result = sr3d("data", "inspect", folder)
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 boxes hold fewer than 20 points" in result.stderr
 
 
 def test_room_is_written_as_a_cloud_file_with_labels(tmp_path: Path) -> None:

@@ -72,6 +72,60 @@ def test_points_that_are_not_finite_or_too_far_are_left_out() -> None:
     torch.testing.assert_close(network.seen.xyz, apart(5)[[0, 4]])
 
 
+def test_cloud_in_map_coordinates_is_found_where_it_lies() -> None:
+    detect, network = detector()
+    origin = np.array([500_000.25, 5_600_000.5, 100.0])
+    found = detect(apart(3).numpy() + origin)
+    assert network.seen is not None
+    assert float(network.seen.xyz[:, :2].abs().max()) < 3
+    torch.testing.assert_close(found.boxes.center, apart(3).double() + torch.from_numpy(origin))
+
+
+def test_far_cloud_in_single_precision_is_moved_too() -> None:
+    found = detector()[0](apart(3) + 20_000.0)
+    torch.testing.assert_close(found.boxes.center, apart(3).double() + 20_000.0)
+
+
+def test_near_cloud_is_not_moved() -> None:
+    detect, network = detector()
+    assert detect(apart(3) + 900.5).boxes.center.dtype == torch.float32
+    assert network.seen is not None
+    torch.testing.assert_close(network.seen.xyz, apart(3) + 900.5)
+
+
+def test_stray_point_far_from_the_others_is_left_out() -> None:
+    points = apart(5)
+    points[2, 1] = 1e6
+    assert len(detector()[0](points)) == 4
+
+
+@pytest.mark.parametrize("rgb", [np.full((2, 3), 51, np.uint8), torch.full((2, 3), 51).byte()])
+def test_byte_colours_are_divided_by_255(rgb: np.ndarray | Tensor) -> None:
+    detect, network = detector()
+    detect(apart(2), rgb=rgb)
+    assert network.seen is not None
+    torch.testing.assert_close(network.seen.features, torch.full((2, 3), 0.2))
+
+
+def test_colours_that_are_not_finite_are_unknown() -> None:
+    detect, network = detector()
+    detect(apart(2), rgb=np.array([[np.inf, 0, 1], [np.nan, 0, 1]]))
+    assert network.seen is not None
+    assert network.seen.features[:, 0].isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("high", "low", "text"),
+    [
+        (255.0, 0.0, r"rgb spans 0\.\.255, expected 0\.\.1: divide by 255"),
+        (1.0, -1.0, r"rgb spans -1\.\.1, expected 0\.\.1: are these colours"),
+    ],
+)
+def test_colours_out_of_range_are_refused(high: float, low: float, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        detector()[0](apart(2), rgb=np.array([[low, 0, 0], [high, 0, 0]]))
+
+
 def test_colours_stay_with_their_points() -> None:
     detect, network = detector()
     points = apart(3)
@@ -138,6 +192,28 @@ def test_detections_come_by_falling_score() -> None:
     torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.5, 0.2]))
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        [float("nan"), 0, 0, 1, 1, 1, 0],
+        [0, 0, 0, float("inf"), 1, 1, 0],
+        [0, 0, 0, 1, 0, 1, 0],
+        [0, 0, 0, 1, 1, -1, 0],
+        [0, 0, 0, 1, 1, 1, float("nan")],
+    ],
+)
+def test_boxes_that_are_not_finite_or_have_no_size_are_left_out(row: list[float]) -> None:
+    given = predictions([row, [5, 0, 0, 1, 1, 1, 0]], [[0.9, 0.001], [0.8, 0.001]])
+    for knobs in ({}, {"max_candidates": 1}):
+        found = Postprocess(score_threshold=0.0, **knobs)(given)
+        assert found.boxes.center[:, 0].unique().tolist() == [5.0]
+
+
+def test_scores_that_are_nan_take_no_candidate() -> None:
+    given = predictions([[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1]], [[float("nan")], [0.8]])
+    assert Postprocess(max_candidates=1)(given).boxes.center[:, 0].tolist() == [5.0]
+
+
 def test_one_anchor_point_may_yield_several_classes() -> None:
     found = Postprocess()(predictions([[0, 0, 0, 1, 1, 1]], [[0.6, 0.4]]))
     assert found.labels.tolist() == [0, 1]
@@ -192,9 +268,19 @@ def test_knobs_out_of_range_are_refused(knobs: dict, text: str) -> None:
         Postprocess(**knobs)
 
 
-def test_unknown_device_is_refused() -> None:
-    with pytest.raises(ValueError, match="device 'abacus' is unknown, expected auto, cpu or cuda"):
-        choose_device("abacus")
+@pytest.mark.parametrize("name", ["abacus", "mps", "meta", "cpu:3", "cuda:-1", ""])
+def test_unknown_device_is_refused(name: str) -> None:
+    text = f"device '{name}' is unknown, expected auto, cpu or cuda"
+    with pytest.raises(ValueError, match=text):
+        choose_device(name)
+
+
+def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(ValueError, match="device 'cuda:7': there are 2 GPUs, counted from 0"):
+        choose_device("cuda:7")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

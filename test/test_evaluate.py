@@ -22,7 +22,9 @@ EXAMPLE = json.loads(Path(__file__).with_name("worked_examples.json").read_text(
 
 def boxes(rows: list[list[float]]) -> Boxes3D:
     return (
-        Boxes3D.from_array(torch.tensor(rows).reshape(len(rows), -1)) if rows else Boxes3D.empty()
+        Boxes3D.from_array(torch.tensor(rows, dtype=torch.float32).reshape(len(rows), -1))
+        if rows
+        else Boxes3D.empty()
     )
 
 

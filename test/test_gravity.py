@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sr3d_core.data.rooms import room_sample
 from sr3d_core.geometry.gravity import GravityError, axis_rotation, up_rotation
 
 
@@ -55,6 +56,32 @@ def test_z_up_room_is_left_alone() -> None:
 
 def test_tilted_room_is_levelled() -> None:
     tilt = rotation_x(math.radians(15))
+    rotation, _ = up_rotation(room() @ tilt.T)
+    assert angle_to_vertical(rotation, tilt[:, 2]) < 0.5
+
+
+def test_level_frame_with_little_floor_is_left_alone() -> None:
+    """Of this room, furniture hides the floor and a chance plane leans by 9 degrees."""
+    rotation, confidence = up_rotation(room_sample(900_002, "frame").cloud.xyz)
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
+    assert confidence < 0.15
+
+
+def test_frame_filled_by_a_wall_is_left_alone() -> None:
+    rotation, _ = up_rotation(room_sample(900_011, "frame").cloud.xyz)
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
+
+
+def test_ramp_beside_as_much_level_floor_turns_nothing() -> None:
+    ramp = random(4000, (0, -5, 0), (4, 0, 0.01), seed=6) @ rotation_x(math.radians(12)).T
+    level = random(3000, (0, 0, 0), (4, 4, 0.01), seed=7)
+    rotation, _ = up_rotation(torch.cat([ramp, level + torch.tensor([0.0, 0, 0.05])]))
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("tilt_deg", [6, 25])
+def test_tilt_of_a_good_floor_is_still_taken_out(tilt_deg: int) -> None:
+    tilt = rotation_x(math.radians(tilt_deg))
     rotation, _ = up_rotation(room() @ tilt.T)
     assert angle_to_vertical(rotation, tilt[:, 2]) < 0.5
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +31,18 @@ _EXTRAS = {
     "scipy": "train",
     "tensorboard": "train",
     "rosbags": "bag",
+}
+_ADVICE: dict[type[OSError], str] = {
+    FileNotFoundError: "no such file or folder; check the path",
+    FileExistsError: "a file, expected a folder; choose another path or move the file away",
+    NotADirectoryError: "a part of this path is a file, expected folders; choose another path",
+    IsADirectoryError: "a folder, expected a file; add a file name",
+    PermissionError: "no permission; choose a place of your own or change the permissions",
+}
+_ADVICE_BY_NUMBER = {
+    errno.ENOSPC: "the disk is full; make room or choose another disk",
+    errno.EROFS: "the disk is read-only; choose another place",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 _PLAIN_LINES = 20
 """How many progress lines a long command writes where no terminal watches."""
@@ -75,8 +89,31 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (ValueError, OSError, *more)):
             raise
-        say(f"error: {error}")
+        say(f"error: {explain(error)}")
         raise typer.Exit(1) from error
+
+
+def explain(error: Exception) -> str:
+    """What to tell the user; the system's errors get a path and advice instead of a number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    advice = next(
+        (text for kind, text in _ADVICE.items() if isinstance(error, kind)),
+        _ADVICE_BY_NUMBER.get(error.errno or 0, f"{error.strerror}; check the path and the disk"),
+    )
+    return advice if error.filename is None else f"{error.filename}: {advice}"
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written; OSError where that cannot work.
+
+    Called before the work starts, so that its result is not lost.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 @contextmanager

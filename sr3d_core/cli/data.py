@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,7 @@ from sr3d_core.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from sr3d_core.data.cloud_file import CloudFile
     from sr3d_core.structures import PointCloud
 
 app = typer.Typer(
@@ -26,6 +28,9 @@ app = typer.Typer(
     "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz .npy .txt), labels/NAME.json "
     '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt.',
 )
+
+_FEW_POINTS = 20
+"""A labelled box with fewer points can hardly be learnt, or is not where the object is."""
 
 
 class Split(str, Enum):
@@ -133,10 +138,10 @@ def _inspect_cloud(path: Path) -> None:
     opened = open_cloud(path, up="z")
     cloud = opened.cloud
     table = Table(title=str(path), show_header=False)
-    table.add_row("points", f"{len(cloud)}, and {opened.num_dropped} that are not finite")
+    table.add_row("points", f"{len(cloud)}, and {opened.num_dropped} not finite or far off")
     table.add_row("colour", "no" if bool(cloud.features.isnan().all()) else "yes")
     table.add_row("z up", _uprightness(cloud))
-    for axis, low, high in _bounds(cloud):
+    for axis, low, high in _bounds(opened):
         table.add_row(axis, f"{low:.2f} .. {high:.2f} m")
     result_console().print(table)
     warn_about_units(path, cloud)
@@ -156,31 +161,61 @@ def _uprightness(cloud: PointCloud) -> str:
     return f"{'yes' if is_upright else 'no, detect levels it'}; {share}"
 
 
-def _bounds(cloud: PointCloud) -> list[tuple[str, float, float]]:
-    low, high = cloud.xyz.amin(dim=0).tolist(), cloud.xyz.amax(dim=0).tolist()
-    return list(zip("xyz", low, high, strict=True))
+def _bounds(opened: CloudFile) -> list[tuple[str, float, float]]:
+    xyz = opened.cloud.xyz.double()
+    low, high = (xyz.amin(dim=0) + opened.origin), (xyz.amax(dim=0) + opened.origin)
+    return list(zip("xyz", low.tolist(), high.tolist(), strict=True))
 
 
 def _inspect_folder(path: Path, split: str) -> None:
     from sr3d_core.data.folder import FolderDataset
+    from sr3d_core.geometry.boxes import points_in_boxes
 
     folder = FolderDataset(path, split)
-    boxes = dict.fromkeys(folder.classes, 0)
+    # Of each class, one row dx dy dz and the number of points inside for every box.
+    sizes: dict[str, list[list[float]]] = {name: [] for name in folder.classes}
+    num_inside: dict[str, list[int]] = {name: [] for name in folder.classes}
     num_points = []
     with progress_of("scenes", len(folder)) as tell:
         for index in range(len(folder)):
             sample = folder[index]
             num_points.append(len(sample.cloud))
-            for label in sample.targets.labels.tolist():
-                boxes[folder.classes[label]] += 1
+            boxes = sample.targets.boxes
+            inside = points_in_boxes(sample.cloud.xyz, boxes).sum(dim=0).tolist()
+            for row, label in enumerate(sample.targets.labels.tolist()):
+                sizes[folder.classes[label]].append(boxes.size[row].tolist())
+                num_inside[folder.classes[label]].append(inside[row])
             tell(index + 1)
-    table = Table("class", "boxes")
-    for name, count in boxes.items():
-        table.add_row(name, str(count))
     console = result_console()
     span = f"{min(num_points)} to {max(num_points)} points each"
     console.print(f"{path}, {split}: {len(folder)} scenes, {span}", soft_wrap=True)
-    console.print(table)
+    console.print(_class_table(sizes, num_inside))
+    _warn_about_labels(num_inside)
+
+
+def _class_table(sizes: dict[str, list[list[float]]], num_inside: dict[str, list[int]]) -> Table:
+    """Per class: boxes, how many are nearly empty, and median and range of each extent."""
+    table = Table("class")
+    for heading in ("boxes", f"under {_FEW_POINTS} points", "dx (m)", "dy (m)", "dz (m)"):
+        table.add_column(heading, justify="right")
+    for name, rows in sizes.items():
+        spans = [
+            f"{median(axis):.2f} ({min(axis):.2f}..{max(axis):.2f})"
+            for axis in zip(*rows, strict=True)
+        ]
+        num_few = sum(count < _FEW_POINTS for count in num_inside[name])
+        table.add_row(name, str(len(rows)), str(num_few), *spans)
+    return table
+
+
+def _warn_about_labels(num_inside: dict[str, list[int]]) -> None:
+    counts = [count for each in num_inside.values() for count in each]
+    num_few = sum(count < _FEW_POINTS for count in counts)
+    if 2 * num_few > len(counts):
+        say(
+            f"{num_few} of {len(counts)} boxes hold fewer than {_FEW_POINTS} points; are boxes "
+            "and points in one frame, in metres, with z up, and sizes full extents?"
+        )
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,9 @@ import typer
 from rich.table import Table
 
 from sr3d_core.cli.console import (
+    explain,
     one_line_errors,
+    require_writable,
     result_console,
     say,
     warn_about_units,
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
     from sr3d_core.detector import Detector
     from sr3d_core.structures import Detections
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 
 class Up(str, Enum):
@@ -58,8 +63,9 @@ def detect(
 ) -> None:
     """Detect objects in point clouds.
 
-    Coordinates are metres; colours are optional. Where a cloud had to be levelled, boxes are in
-    the levelled frame and the JSON says how to get there from the file (levelled_from_file).
+    Coordinates are metres; colours are optional. Boxes have the file's coordinates. Where a cloud
+    had to be levelled, boxes are in the levelled frame and the JSON says how to get there from
+    the file (levelled_from_file).
 
     Examples:
 
@@ -70,48 +76,96 @@ def detect(
       sr3d detect frame.pcd --up -y          a camera's cloud, z forward and y down
     """
     with one_line_errors():
+        pictures = _check_outputs(files, json_out, picture)
         from sr3d_core.detector import Detector, Postprocess
 
         detector = Detector.from_checkpoint(
             weights, device=device, postprocess=Postprocess(score_threshold=score, one_class=True)
         )
         results: list[dict[str, Any]] = []
-        num_failed = 0
-        for file in files:
+        for file, target in zip(files, pictures, strict=True):
             try:
-                results.append(_detect_one(detector, file, weights, up, picture, len(files) > 1))
-            except ValueError as error:
-                say(f"error: {error}")
-                num_failed += 1
+                results.append(_detect_one(detector, file, weights, up, target))
+            except (ValueError, OSError) as error:
+                say(f"error: {explain(error)}")
         if len(files) > 1:
             write_json(json_out, results)
         elif results:
             write_json(json_out, results[0])
-    if num_failed:
+    if len(results) < len(files):
         raise typer.Exit(1)
 
 
+def _check_outputs(
+    files: list[Path], json_out: Path | None, picture: Path | None
+) -> list[Path | None]:
+    """The picture of each file; errors that would only show after the work come here."""
+    if json_out is not None:
+        require_writable(json_out)
+    if picture is None:
+        return [None] * len(files)
+    import sr3d_core.picture  # noqa: F401  says now that matplotlib is missing
+
+    if picture.suffix.lower() not in _PICTURES:
+        raise ValueError(
+            f"--picture {picture}: ending {picture.suffix!r}, expected one of "
+            f"{' '.join(_PICTURES)}"
+        )
+    require_writable(picture)
+    return [picture] if len(files) == 1 else _apart(picture, files)
+
+
+def _apart(picture: Path, files: list[Path]) -> list[Path | None]:
+    """A picture for each file, named after it; a number tells files of one name apart."""
+    names: list[Path | None] = []
+    for file in files:
+        name, number = picture.with_stem(f"{picture.stem}-{file.stem}"), 1
+        while name in names:
+            number += 1
+            name = picture.with_stem(f"{picture.stem}-{file.stem}-{number}")
+        names.append(name)
+    return names
+
+
 def _detect_one(
-    detector: Detector, file: Path, weights: str, up: Up, picture: Path | None, is_many: bool
+    detector: Detector, file: Path, weights: str, up: Up, picture: Path | None
 ) -> dict[str, Any]:
     """Detect, print, draw; returns what goes into the JSON."""
     from sr3d_core.data.cloud_file import open_cloud
+    from sr3d_core.structures import Detections
 
     opened = open_cloud(file, up.value)
-    if opened.num_dropped:
-        say(f"{file}: left out {opened.num_dropped} points that are not finite")
-    if opened.is_turned:
-        say(f"{file}: turned so that z is up; boxes are in the levelled frame")
-    warn_about_units(file, opened.cloud)
-    found = detector.detect(opened.cloud)
+    _tell_what_was_done(file, opened, detector.max_points)
+    local = detector.detect(opened.cloud)
+    boxes = opened.restored(local.boxes)
+    found = Detections(boxes, local.scores, local.labels, local.time_ms)
     _print(file, opened, found, detector.classes)
     if picture is not None:
         from sr3d_core.picture import draw_detections
 
-        target = picture.with_stem(f"{picture.stem}-{file.stem}") if is_many else picture
-        draw_detections(opened.cloud, found, detector.classes, target, title=file.name)
-        say(f"{file}: drawn in {target}")
+        draw_detections(opened.cloud, local, detector.classes, picture, title=file.name)
+        say(f"{file}: drawn in {picture}")
     return describe(file, opened, found, weights, detector.classes)
+
+
+def _tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
+    if opened.num_dropped:
+        say(
+            f"{file}: left out {opened.num_dropped} points that are not finite or more than "
+            "10 km from the others"
+        )
+    if opened.origin.any():
+        x, y, z = (f"{value:.0f}" for value in opened.origin.tolist())
+        say(f"{file}: far from the origin; pictures are drawn about ({x}, {y}, {z})")
+    if opened.is_turned:
+        found = f", floor confidence {opened.confidence:.2f}" if opened.confidence else ""
+        say(
+            f"{file}: turned so that z is up, by {math.degrees(opened.angle_rad):.1f} degrees"
+            f"{found}; boxes are in the levelled frame"
+        )
+    if len(opened.cloud) > max_points:
+        say(f"{file}: using {max_points} of {len(opened.cloud)} points, picked evenly")
+    warn_about_units(file, opened.cloud)
 
 
 def describe(

@@ -6,13 +6,13 @@ PLY, PCD, NPZ, NPY, TXT, XYZ and CSV, with this package's own readers: nothing e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sr3d_core.data.cloud_formats.pcd import read_pcd
@@ -20,7 +20,8 @@ from sr3d_core.data.cloud_formats.ply import read_ply
 from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud
 from sr3d_core.data.cloud_formats.table import read_npy, read_npz, read_text
 from sr3d_core.geometry.gravity import GravityError, Up, axis_rotation, up_rotation
-from sr3d_core.structures import PointCloud
+from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
+from sr3d_core.structures import Boxes3D, PointCloud
 
 _READERS: dict[str, Callable[[Path, bytes], RawCloud]] = {
     ".ply": read_ply,
@@ -40,42 +41,91 @@ SUFFIXES = tuple(_READERS)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CloudFile:
-    """A cloud and what happened to it on the way in."""
+    """A cloud and what happened to it on the way in.
+
+    `cloud` is `upright_from_file @ (file - origin)`; the origin is 0 unless the file's
+    coordinates reach farther than 1 km.
+    """
 
     cloud: PointCloud
-    num_dropped: int  # points of the file that were not finite
+    num_dropped: int  # points of the file that were not finite or far from all others
     upright_from_file: Float[Tensor, "3 3"]  # the rotation that was applied, float64
+    confidence: float | None  # share of the surface that is floor; None where `up` was given
+    origin: Float[Tensor, " 3"]  # whole metres, file frame, float64
 
     @property
     def is_turned(self) -> bool:
         """Whether the cloud's axes differ from the file's."""
         return not torch.equal(self.upright_from_file, torch.eye(3, dtype=torch.float64))
 
+    @property
+    def angle_rad(self) -> float:
+        """By how much the cloud was turned."""
+        cosine = (float(self.upright_from_file.trace()) - 1.0) / 2.0
+        return math.acos(max(-1.0, min(1.0, cosine)))
+
+    def restored(self, boxes: Boxes3D) -> Boxes3D:
+        """Boxes of `cloud` in the file's coordinates, turned by `upright_from_file`."""
+        return moved(boxes, self.upright_from_file @ self.origin)
+
 
 def read_cloud(path: str | Path, up: Up = "auto") -> PointCloud:
-    """The points of a file, z up; non-finite ones are left out. Raises CloudFileError."""
-    return open_cloud(path, up).cloud
+    """The points of a file in its own coordinates, z up; non-finite ones are left out.
+
+    Raises CloudFileError where `open_cloud` does, and where the coordinates are too large for
+    single precision.
+    """
+    opened = open_cloud(path, up)
+    if not opened.origin.any():
+        return opened.cloud
+    if float(opened.origin.abs().max()) > MAX_DISTANCE_M:
+        x, y, z = (f"{value:.0f}" for value in opened.origin.tolist())
+        raise CloudFileError(
+            f"{path}: lies about ({x}, {y}, {z}), too far from the origin to be precise; "
+            "subtract this from its points, and from the labels where there are any"
+        )
+    back = torch.eye(4, dtype=torch.float64)
+    back[:3, 3] = opened.upright_from_file @ opened.origin
+    return opened.cloud.transformed(back)
 
 
 def open_cloud(path: str | Path, up: Up = "auto") -> CloudFile:
-    """As `read_cloud`, with the number of dropped points and the rotation that was applied.
+    """The points of a file, z up and near the origin, and how they came to be so.
 
     Raises CloudFileError where the file is missing, unknown, damaged or has no usable point, or
     where `up` is "auto" and no floor is found.
     """
     path = Path(path)
     raw = _read_raw(path)
-    is_finite = np.isfinite(raw.xyz).all(axis=1)
+    xyz = torch.from_numpy(raw.xyz)
+    is_usable, origin = _usable(path, xyz)
+    xyz = xyz[is_usable] - origin
+    rotation, confidence = _rotation(path, xyz, up)
+    rgb = None if raw.rgb is None else torch.from_numpy(raw.rgb)[is_usable]
+    cloud = PointCloud.single((xyz @ rotation.T).float(), rgb)
+    return CloudFile(cloud, len(raw.xyz) - len(cloud), rotation, confidence, origin)
+
+
+def _usable(
+    path: Path, xyz: Float[Tensor, "N 3"]
+) -> tuple[Bool[Tensor, " N"], Float[Tensor, " 3"]]:
+    """Which points are finite and near each other, at least one, and their origin."""
+    is_finite = xyz.isfinite().all(dim=1)
     if not is_finite.any():
         raise CloudFileError(
-            f"{path}: none of its {len(raw.xyz)} points is finite, expected at least one; "
+            f"{path}: none of its {len(xyz)} points is finite, expected at least one; "
             "was the sensor covered, or the recording stopped early?"
         )
-    xyz = torch.from_numpy(raw.xyz[is_finite])
-    rotation = _rotation(path, xyz, up)
-    rgb = None if raw.rgb is None else torch.from_numpy(raw.rgb[is_finite])
-    cloud = PointCloud.single((xyz @ rotation.T).float(), rgb)
-    return CloudFile(cloud, len(raw.xyz) - len(cloud), rotation)
+    is_usable = is_on_earth(xyz)
+    origin = local_origin(xyz[is_usable])
+    is_usable &= ((xyz - origin).abs() <= MAX_DISTANCE_M).all(dim=1)
+    if not is_usable.any():
+        largest = float(xyz[is_finite].abs().max())
+        raise CloudFileError(
+            f"{path}: coordinates reach {largest:.3g} and no point is near others, expected a "
+            "room in metres; are its units metres, and are these columns x y z?"
+        )
+    return is_usable, origin
 
 
 def _read_raw(path: Path) -> RawCloud:
@@ -96,11 +146,13 @@ def _read_raw(path: Path) -> RawCloud:
     return _READERS[suffix](path, data)
 
 
-def _rotation(path: Path, xyz: Float[Tensor, "N 3"], up: Up) -> Float[Tensor, "3 3"]:
+def _rotation(
+    path: Path, xyz: Float[Tensor, "N 3"], up: Up
+) -> tuple[Float[Tensor, "3 3"], float | None]:
     if up != "auto":
-        return axis_rotation(up)
+        return axis_rotation(up), None
     try:
-        return up_rotation(xyz)[0]
+        return up_rotation(xyz)
     except GravityError as error:
         raise CloudFileError(
             f"{path}: {error}; say which way is up: --up z, --up y or --up -y (camera frames)"

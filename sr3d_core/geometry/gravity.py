@@ -30,6 +30,8 @@ _NEIGHBOUR_M = (0.15, 1.2)  # how far apart the three points of a trial plane li
 _THICKNESS_M = 0.04  # points this near to a plane support it
 _BELOW_M = 0.12  # points this far beneath a plane speak against a floor
 _MIN_POINTS = 50
+_FLATNESS = 0.7  # a room is at most this high for each metre that it is wide
+_WEAK_SUPPORT = 0.15  # a floor this small is no reason to turn a cloud that has z up
 
 
 class GravityError(ValueError):
@@ -78,8 +80,8 @@ def axis_rotation(up: Literal["z", "y", "-y"]) -> Float[Tensor, "3 3"]:
 def up_rotation(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3 3"], float]:
     """The rotation (float64) that makes a cloud z-up and its floor level, and the confidence 0..1.
 
-    It is the identity where the cloud is z-up already, to within `KEEP_RAD`. Raises GravityError
-    where no floor is found.
+    It is the identity where the cloud is z-up already: its floor is level to within `KEEP_RAD`,
+    or is too weak to say otherwise. Raises GravityError where no floor is found.
     """
     if len(xyz) < _MIN_POINTS:
         raise GravityError(f"{len(xyz)} points are too few to find a floor")
@@ -87,6 +89,8 @@ def up_rotation(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3 3"], float]
     floor = _best_floor(cells) if len(cells) >= 3 else None
     if floor is None:
         raise GravityError("no floor was found: no large plane with the points above it")
+    if floor.guess.up == "z" and _is_level(cells, floor):
+        return axis_rotation("z"), floor.support
     return _level(floor), floor.support
 
 
@@ -101,8 +105,10 @@ def _best_floor(cells: Float[Tensor, "S 3"]) -> _Floor | None:
     if upright is None or mesh is None:
         return upright or mesh
     # Rooms are wider than high, and in a mesh of a whole room the floor is larger than a wall.
+    # A view of one wall is neither: it must not be taken for a floor.
     low, high = torch.quantile(cells, torch.tensor([0.01, 0.99], dtype=cells.dtype), dim=0)
-    is_flatter = bool((high - low)[1] < (high - low)[2])
+    width, height, depth = (high - low).tolist()
+    is_flatter = height < _FLATNESS * min(width, depth)
     return mesh if is_flatter and mesh.score > 1.5 * upright.score else upright
 
 
@@ -187,13 +193,24 @@ def _refine(
     return -normal if float(normal @ up) < 0 else normal
 
 
+def _is_level(cells: Float[Tensor, "S 3"], floor: _Floor) -> bool:
+    """Whether a floor found in a z-up frame gives no good reason to turn the cloud.
+
+    It is level, or weak, or a level plane holds at least half as much of the surface: then what
+    was found is more likely a chance plane across furniture.
+    """
+    if float(floor.normal[2]) >= math.cos(KEEP_RAD) or floor.support < _WEAK_SUPPORT:
+        return True
+    heights = cells[:, 2].sort().values
+    last = torch.searchsorted(heights, heights + 2 * _THICKNESS_M, right=True)
+    most = int((last - torch.arange(len(heights))).max())
+    return most / len(heights) >= 0.5 * floor.support
+
+
 def _level(floor: _Floor) -> Float[Tensor, "3 3"]:
     """Turn the guessed axis up, then by the smallest rotation the normal exactly."""
     turn = axis_rotation(floor.guess.up)
     nx, ny, nz = (turn @ floor.normal).tolist()
-    tilt = math.acos(min(1.0, nz))
-    if floor.guess.up == "z" and tilt <= KEEP_RAD:
-        return turn
     # Rodrigues' formula for the rotation of (nx, ny, nz) into (0, 0, 1).
     skew = torch.tensor([[0.0, 0.0, -nx], [0.0, 0.0, -ny], [nx, ny, 0.0]], dtype=torch.float64)
     eye = torch.eye(3, dtype=torch.float64)

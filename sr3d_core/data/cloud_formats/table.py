@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,20 +73,29 @@ def read_npz(path: Path, data: bytes) -> RawCloud:
 
 
 def _load(path: Path, data: bytes) -> NDArray | np.lib.npyio.NpzFile:
+    """NumPy's texts are not passed on: some advise to load Python objects, which runs code."""
+    if not data.startswith((b"\x93NUMPY", b"PK")):
+        raise CloudFileError(
+            f"{path}: starts with {data[:16]!r}, expected an array saved by NumPy; is this "
+            f"really a {path.suffix} file?"
+        )
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
+    except Exception as error:  # a dozen types, from zlib.error to tokenize.TokenError
         raise CloudFileError(
-            f"{path}: NumPy cannot read it ({error}); expected a plain array or archive, whole "
-            "and without Python objects"
+            f"{path}: damaged, cut off or not plain numbers; expected an array or archive that "
+            "is whole and without Python objects; save it again"
         ) from error
 
 
 def _member(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> NDArray:
     try:
         return archive[key]
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise CloudFileError(f"{path}: {key!r} cannot be read ({error}); save it again") from error
+    except Exception as error:  # as above
+        raise CloudFileError(
+            f"{path}: {key!r} is damaged, cut off or not plain numbers, expected an array that "
+            "is whole and without Python objects; save it again"
+        ) from error
 
 
 def _from_table(path: Path, table: NDArray) -> RawCloud:
