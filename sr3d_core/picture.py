@@ -48,16 +48,6 @@ def draw_detections(
     return scene.write(path)
 
 
-def draw_targets(
-    cloud: PointCloud, targets: Targets, classes: Sequence[str], path: str | Path, title: str = ""
-) -> Path:
-    """As `draw_detections`, for labelled boxes."""
-    names = _names(targets, classes)
-    scene = _Scene(cloud, title or f"labelled objects: {len(targets)}")
-    scene.add(targets.boxes, names, names, "-")
-    return scene.write(path)
-
-
 class _Scene:
     """A figure with two views of one cloud."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 from pathlib import Path
 
@@ -269,11 +268,10 @@ def test_lzf_refuses_damaged_data(data: bytes, text: str) -> None:
         ("region_growing_rgb_tutorial.pcd", 259_847, True),
     ],
 )
-def test_real_clouds_are_read_and_levelled(name: str, num_points: int, has_colour: bool) -> None:
-    folder = os.environ.get("SR3D_REAL_DATA")
-    if folder is None:
-        pytest.skip("SR3D_REAL_DATA is not set")
-    opened = open_cloud(Path(folder) / "clouds" / name)
+def test_real_clouds_are_read_and_levelled(
+    real_data: Path, name: str, num_points: int, has_colour: bool
+) -> None:
+    opened = open_cloud(real_data / "clouds" / name)
     assert len(opened.cloud) == num_points
     assert opened.num_dropped == 640 * 480 - num_points
     assert bool(opened.cloud.features.isfinite().all()) == has_colour

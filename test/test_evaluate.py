@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 
 import pytest
@@ -179,11 +178,8 @@ def test_report_table_has_a_row_per_class_and_one_for_the_mean() -> None:
 
 
 @pytest.mark.parametrize("case", ["test_indoor_eval", "test_indoor_eval_less_classes"])
-def test_published_unit_test_of_the_same_protocol(case: str) -> None:
-    folder = os.environ.get("SR3D_REAL_DATA")
-    if folder is None:
-        pytest.skip("SR3D_REAL_DATA is not set")
-    oracle = json.loads((Path(folder) / "oracles" / "indoor_eval.json").read_text())[case]
+def test_published_unit_test_of_the_same_protocol(real_data: Path, case: str) -> None:
+    oracle = json.loads((real_data / "oracles" / "indoor_eval.json").read_text())[case]
     detections, targets = [], []
     for scene in oracle["scenes"]:
         predicted = torch.tensor(scene["pred_boxes"])

@@ -15,7 +15,7 @@ pytest.importorskip("matplotlib")
 from matplotlib.image import imread
 
 from sr3d_core.colors import class_color
-from sr3d_core.picture import draw_detections, draw_targets
+from sr3d_core.picture import draw_detections
 
 CLASSES = ("chair", "table")
 
@@ -47,7 +47,6 @@ def test_ground_truth_is_drawn_too(tmp_path: Path) -> None:
     truth = Targets(one(0).boxes, one(0).labels)
     path = draw_detections(cloud(), Detections.empty(), CLASSES, tmp_path / "a.png", truth=truth)
     assert share_of(path, "chair") > 0.001
-    assert share_of(draw_targets(cloud(), truth, CLASSES, tmp_path / "b.png"), "chair") > 0.001
 
 
 @pytest.mark.parametrize("num", [0, 1])
