@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,12 +89,19 @@ def test_wild_regressions_give_finite_boxes_and_gradients(decoder: Any) -> None:
     assert torch.isfinite(regression.grad).all()
 
 
-@pytest.mark.parametrize("grow_fine", [True, False])
-def test_a_scene_alone_is_predicted_as_in_a_batch(grow_fine: bool) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"grow_fine": True},
+        {"grow_fine": False},
+        {"grow_coarse": False, "grow_fine": False},
+        {"average": True},
+        {"stem_kernel": 1, "neck_depth": 1},
+    ],
+)
+def test_a_scene_alone_is_predicted_as_in_a_batch(changes: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    from dataclasses import replace
-
-    network = SR3D(replace(TINY, grow_fine=grow_fine)).eval()
+    network = SR3D(replace(TINY, **changes)).eval()
     cloud = points(scenes=2)
     in_batch = network(cloud).of_scene(1)
     mine = cloud.scene == 1
@@ -137,6 +145,29 @@ def test_unknown_colours_are_grey_to_the_exact_network_and_nothing_to_the_lite_o
     assert lite.features.unique(dim=0).tolist() == [[1.0, 0.0, 0.0, 0.0]]
 
 
+def test_levels_that_do_not_grow_have_their_anchors_where_points_are() -> None:
+    network = SR3D(replace(TINY, grow_coarse=False, grow_fine=False)).eval()
+    cloud = points(30)
+    for level, size_m in zip(network.raw(cloud), (0.4, 0.8), strict=True):
+        seen = torch.floor(cloud.xyz / size_m).unique(dim=0).tolist()
+        assert sorted((level.coords[:, 1:] * 0.05 / size_m).round().tolist()) == seen
+
+
+def test_a_stem_of_single_voxels_keeps_the_finest_resolution() -> None:
+    network = SR3D(replace(TINY, stem_kernel=1)).eval()
+    fine, coarse = network.raw(points())
+    assert (fine.coords[:, 1:] % 4 == 0).all()
+    assert (fine.coords[:, 1:] % 8 != 0).any()
+    assert (coarse.coords[:, 1:] % 8 == 0).all()
+
+
+def test_an_averaging_network_is_told_where_the_points_lie() -> None:
+    network = SR3D(replace(TINY, average=True, voxel_size_m=0.1))
+    cloud = PointCloud.single(torch.tensor([[0.01, 0.02, 0.03], [0.03, 0.02, 0.05]]), None)
+    expected = torch.tensor([[1.0, 0.0, 0.0, 0.0, -0.3, -0.3, -0.1]])
+    torch.testing.assert_close(network.voxels(cloud).features, expected)
+
+
 def test_untrained_confidence_is_the_focal_prior() -> None:
     predictions = SR3D(TINY)(points())
     assert predictions.logits.sigmoid().mean().item() == pytest.approx(0.01, abs=0.005)
@@ -153,7 +184,8 @@ def test_unknown_preset_is_refused() -> None:
         ({"num_classes": 0}, "num_classes is 0"),
         ({"voxel_size_m": 0.0}, "voxel_size_m is 0.0"),
         ({"widths": (0, 1, 1, 1)}, "expected at least 1 each"),
-        ({"stem_kernel": 5}, "expected 2 or 3"),
+        ({"stem_kernel": 5}, "expected 1, 2 or 3"),
+        ({"neck_depth": 3}, "neck_depth is 3, expected 1 or 2"),
     ],
 )
 def test_sizes_that_build_no_network_are_refused(changes: dict[str, Any], text: str) -> None:

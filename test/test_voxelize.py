@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from sr3d_core.sparse.tensor import voxelize
+from sr3d_core.sparse.engine import engine_for
+from sr3d_core.sparse.tensor import SparseTensor, voxelize, voxelize_mean
 from sr3d_core.structures import PointCloud
+
+Pool = Callable[[PointCloud, float], SparseTensor]
 
 
 def cloud(*points: tuple[float, float, float]) -> PointCloud:
@@ -31,11 +36,38 @@ def test_equal_places_in_two_scenes_are_two_voxels() -> None:
     assert voxelize(points, 0.01).coords[:, 0].tolist() == [0, 1]
 
 
-def test_no_points_give_no_voxels() -> None:
-    assert len(voxelize(cloud(), 0.01)) == 0
+@pytest.mark.parametrize("engine", ["torch", "numba"])
+def test_a_mean_voxel_is_the_mean_of_its_points_and_where_it_lies(engine: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = PointCloud(
+        torch.rand(300, 3, generator=generator) - 0.5,
+        torch.rand(300, 3, generator=generator),
+        torch.arange(300) % 2,
+    )
+    x = voxelize_mean(points, 0.25, engine_for(engine, torch.device("cpu")))
+    cells = torch.cat([points.scene[:, None], torch.floor(points.xyz / 0.25).long()], dim=1)
+    assert x.coords.tolist() == cells.unique(dim=0).tolist()
+    for coords, features in zip(x.coords, x.features, strict=True):
+        mine = (cells == coords).all(1)
+        torch.testing.assert_close(features[:3], points.features[mine].mean(0))
+        place = points.xyz[mine].mean(0) / 0.25 - coords[1:] - 0.5
+        torch.testing.assert_close(features[3:], place, rtol=0, atol=1e-5)
 
 
+def test_a_mean_voxel_with_a_point_of_unknown_colour_has_none() -> None:
+    points = PointCloud.single(torch.zeros(2, 3), torch.tensor([[0.5] * 3, [float("nan")] * 3]))
+    features = voxelize_mean(points, 0.1).features
+    assert features[:, :3].isnan().all()
+    assert features[:, 3:].tolist() == [[-0.5, -0.5, -0.5]]
+
+
+@pytest.mark.parametrize("pool", [voxelize, voxelize_mean])
+def test_no_points_give_no_voxels(pool: Pool) -> None:
+    assert len(pool(cloud(), 0.01)) == 0
+
+
+@pytest.mark.parametrize("pool", [voxelize, voxelize_mean])
 @pytest.mark.parametrize("bad", [float("inf"), float("nan"), 1e9])
-def test_points_that_cannot_be_indexed_are_refused(bad: float) -> None:
+def test_points_that_cannot_be_indexed_are_refused(pool: Pool, bad: float) -> None:
     with pytest.raises(ValueError, match="expected finite metres"):
-        voxelize(cloud((0, 0, 0), (bad, 0, 0)), 0.01)
+        pool(cloud((0, 0, 0), (bad, 0, 0)), 0.01)

@@ -9,7 +9,7 @@ from sr3d_core.sparse.tensor import SparseTensor
 
 
 class Backbone(nn.Module):
-    """A stem that halves the resolution once or twice, then four stages that halve it each."""
+    """A stem that halves the resolution up to twice, then four stages that halve it each."""
 
     def __init__(
         self,
@@ -21,7 +21,9 @@ class Backbone(nn.Module):
         depths: tuple[int, int, int, int],
     ) -> None:
         super().__init__()
-        self.conv1 = Conv3d(in_channels, stem_channels, kernel=stem_kernel, stride=2)
+        self.conv1 = Conv3d(
+            in_channels, stem_channels, kernel=stem_kernel, stride=min(stem_kernel, 2)
+        )
         self.norm1 = BatchNorm(stem_channels)
         self.pool = MaxPool3d() if stem_pool else None
         before = (stem_channels, *widths[:3])

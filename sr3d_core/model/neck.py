@@ -40,14 +40,21 @@ class Up(nn.Module):
 class Neck(nn.Module):
     """Three backbone levels in, the two anchor levels out."""
 
-    def __init__(self, widths: tuple[int, int, int], out_channels: int, grow_fine: bool) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, int, int],
+        out_channels: int,
+        depth: int,
+        grow_coarse: bool,
+        grow_fine: bool,
+    ) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.up_coarse = Up(coarse, middle, generative=True)
-        self.lateral_coarse = ConvNormRelu(middle, middle)
+        self.up_coarse = Up(coarse, middle, generative=grow_coarse)
+        self.lateral_coarse = ConvNormRelu(middle, middle) if depth > 1 else None
         self.out_coarse = ConvNormRelu(middle, out_channels)
         self.up_fine = Up(middle, fine, generative=grow_fine)
-        self.lateral_fine = ConvNormRelu(fine, fine)
+        self.lateral_fine = ConvNormRelu(fine, fine) if depth > 1 else None
         self.out_fine = ConvNormRelu(fine, out_channels)
 
     def forward(
@@ -55,6 +62,10 @@ class Neck(nn.Module):
     ) -> tuple[SparseTensor, SparseTensor]:
         """Features of the fine and the coarse anchor level."""
         fine, middle, coarse = levels
-        middle = self.lateral_coarse(self.up_coarse(coarse, middle))
-        fine = self.lateral_fine(self.up_fine(middle, fine))
+        middle = self.up_coarse(coarse, middle)
+        if self.lateral_coarse is not None:
+            middle = self.lateral_coarse(middle)
+        fine = self.up_fine(middle, fine)
+        if self.lateral_fine is not None:
+            fine = self.lateral_fine(fine)
         return self.out_fine(fine), self.out_coarse(middle)

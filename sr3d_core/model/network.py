@@ -18,7 +18,7 @@ from sr3d_core.model.backbone import Backbone
 from sr3d_core.model.head import Head, decode
 from sr3d_core.model.neck import Neck
 from sr3d_core.sparse.engine import Backend, engine_for
-from sr3d_core.sparse.tensor import SparseTensor, voxelize
+from sr3d_core.sparse.tensor import SparseTensor, voxelize, voxelize_mean
 from sr3d_core.structures import PointCloud, Predictions
 
 
@@ -34,12 +34,16 @@ class Architecture:
     """Boxes with a yaw (8 numbers) or axis aligned (6 numbers)."""
     voxel_size_m: float = 0.01
     """Edge of the finest voxel."""
+    average: bool = False
+    """True: a voxel is the mean of its points, and where in the voxel that mean lies is input too.
+    False: it is its first point."""
     colour: bool = True
     """True: the three colours are the input, unknown ones are grey. False: colour is optional; the
     input is "occupied" and the colours' distance from grey, 0 where unknown."""
     stem_channels: int = 64
     stem_kernel: int = 3
-    """Kernel of the first convolution: 3, or 2 which is quicker."""
+    """Kernel of the first convolution: 3; or 2, which is quicker; or 1, which takes the finest
+    voxels one by one and does not halve the resolution."""
     stem_pool: bool = True
     """Halve the resolution a second time before the first stage."""
     widths: tuple[int, int, int, int] = (64, 128, 128, 128)
@@ -48,9 +52,12 @@ class Architecture:
     """Residual blocks of the four stages."""
     neck_channels: int = 128
     """Channels of the two levels that carry anchors."""
+    neck_depth: int = 2
+    """3^3 convolutions of each of these levels: 2, or 1 which is quicker."""
+    grow_coarse: bool = True
+    """Create voxels on the coarse anchor level; without, anchors sit only where points are."""
     grow_fine: bool = True
-    """Create voxels on the fine anchor level; without, anchors sit only where points are seen,
-    which saves half of the network's work."""
+    """The same on the fine anchor level; without, half of the network's work is saved."""
 
     def __post_init__(self) -> None:
         """Refuse sizes that build no network."""
@@ -61,8 +68,15 @@ class Architecture:
         sizes = (self.stem_channels, self.neck_channels, *self.widths, *self.depths)
         if min(sizes) < 1:
             raise ValueError(f"channels and depths are {sizes}, expected at least 1 each")
-        if self.stem_kernel not in (2, 3):
-            raise ValueError(f"stem_kernel is {self.stem_kernel}, expected 2 or 3")
+        if self.stem_kernel not in (1, 2, 3):
+            raise ValueError(f"stem_kernel is {self.stem_kernel}, expected 1, 2 or 3")
+        if self.neck_depth not in (1, 2):
+            raise ValueError(f"neck_depth is {self.neck_depth}, expected 1 or 2")
+
+    @property
+    def in_channels(self) -> int:
+        """What the network knows of a voxel."""
+        return (3 if self.colour else 4) + (3 if self.average else 0)
 
 
 LITE = Architecture(
@@ -107,14 +121,14 @@ class SR3D(nn.Module):
         super().__init__()
         self.architecture = a = architecture
         self.backbone = Backbone(
-            in_channels=3 if a.colour else 4,
+            in_channels=a.in_channels,
             stem_channels=a.stem_channels,
             stem_kernel=a.stem_kernel,
             stem_pool=a.stem_pool,
             widths=a.widths,
             depths=a.depths,
         )
-        self.neck = Neck(a.widths[1:], a.neck_channels, a.grow_fine)
+        self.neck = Neck(a.widths[1:], a.neck_channels, a.neck_depth, a.grow_coarse, a.grow_fine)
         self.head = Head(a.neck_channels, a.num_classes, a.rotated)
 
     @classmethod
@@ -138,13 +152,14 @@ class SR3D(nn.Module):
         return fine, coarse
 
     def voxels(self, cloud: PointCloud) -> SparseTensor:
-        """The network's input: one point's features per occupied voxel."""
+        """The network's input: what is known of every occupied voxel."""
+        architecture = self.architecture
         engine = engine_for(self.backend, cloud.xyz.device)
-        x = voxelize(cloud, self.architecture.voxel_size_m, engine)
-        grey = (x.features - 0.5).nan_to_num(0.0)
-        if self.architecture.colour:
-            return x.replaced(grey + 0.5)
-        return x.replaced(torch.cat([torch.ones_like(grey[:, :1]), grey], dim=1))
+        pool = voxelize_mean if architecture.average else voxelize
+        x = pool(cloud, architecture.voxel_size_m, engine)
+        grey = (x.features[:, :3] - 0.5).nan_to_num(0.0)
+        seen = [grey + 0.5] if architecture.colour else [torch.ones_like(grey[:, :1]), grey]
+        return x.replaced(torch.cat([*seen, x.features[:, 3:]], dim=1))
 
     def predictions(self, levels: tuple[LevelOutput, ...]) -> Predictions:
         """Decode raw outputs into boxes."""

@@ -1,7 +1,7 @@
 """Sparse tensors: features on occupied voxels.
 
 Coordinates are rows `scene, x, y, z` in finest voxels whatever the stride (method.md A.2).
-`voxelize` is the only place where metres become indices.
+`_cells` is the only place where metres become indices.
 """
 
 from __future__ import annotations
@@ -113,6 +113,36 @@ def voxelize(cloud: PointCloud, voxel_size_m: float, engine: Engine | None = Non
     Rows follow the order of the points: the same cloud always gives the same tensor.
     Points must be finite. Raises ValueError for points too far out to be indexed.
     """
+    coords, cache = _cells(cloud, voxel_size_m), MapCache(engine or TorchEngine())
+    if not len(coords):
+        return SparseTensor(coords, cloud.features, cache=cache)
+    first = cache.engine.first_rows(coords)
+    return SparseTensor(coords[first], cloud.features[first], cache=cache)
+
+
+def voxelize_mean(
+    cloud: PointCloud, voxel_size_m: float, engine: Engine | None = None
+) -> SparseTensor:
+    """Average the points of every occupied voxel.
+
+    Features (V, C + 3) are the mean of the points' features, then how far their mean lies from the
+    voxel's centre, in voxels (-0.5 to 0.5): what a coarse voxel would otherwise forget. A feature
+    that is NaN at one point is NaN in its voxel. Rows are sorted by scene, x, y, z; voxels and
+    errors as in `voxelize`.
+    """
+    coords, cache = _cells(cloud, voxel_size_m), MapCache(engine or TorchEngine())
+    place = cloud.xyz / voxel_size_m - (coords[:, 1:] + 0.5)
+    points = torch.cat([cloud.features, place.to(cloud.features.dtype)], dim=1)
+    if not len(coords):
+        return SparseTensor(coords, points, cache=cache)
+    voxels, row = cache.engine.distinct(coords, 1)
+    summed = points.new_zeros(len(voxels), points.shape[1]).index_add_(0, row, points)
+    count = torch.bincount(row, minlength=len(voxels))
+    return SparseTensor(voxels, summed / count[:, None], cache=cache)
+
+
+def _cells(cloud: PointCloud, voxel_size_m: float) -> Int[Tensor, "N 4"]:
+    """Scene and voxel of every point: the place where metres become indices."""
     cells = torch.floor(cloud.xyz.double() / voxel_size_m)
     if len(cells) and not bool(cells.abs().max() < MAX_INDEX):
         raise ValueError(
@@ -120,12 +150,7 @@ def voxelize(cloud: PointCloud, voxel_size_m: float, engine: Engine | None = Non
             f"{voxel_size_m:g} m voxels; expected finite metres within "
             f"{MAX_INDEX * voxel_size_m:g} m: drop stray points or move the cloud"
         )
-    coords = torch.cat([cloud.scene[:, None], cells.long()], dim=1)
-    cache = MapCache(engine) if engine is not None else MapCache()
-    if not len(coords):
-        return SparseTensor(coords, cloud.features, cache=cache)
-    first = cache.engine.first_rows(coords)
-    return SparseTensor(coords[first], cloud.features[first], cache=cache)
+    return torch.cat([cloud.scene[:, None], cells.long()], dim=1)
 
 
 def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:
