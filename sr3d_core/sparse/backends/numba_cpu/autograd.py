@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sr3d_core.sparse.backends.numba_cpu import products, threads
-from sr3d_core.sparse.backends.numba_cpu.kernel_map import BLOCK, NumbaMap, Pairs
+from sr3d_core.sparse.backends.numba_cpu.kernel_map import NumbaMap, Pairs
 from sr3d_core.sparse.engine import Epilogue
 
-SINGLE_THREAD_WORK = 1e7
+SINGLE_THREAD_WORK = 1e6
 """Below so many operations, waking another thread costs more than it saves."""
 
 
@@ -52,9 +52,6 @@ def infer(features: Tensor, weight: Tensor, kernel_map: NumbaMap, epilogue: Epil
     return _products(features, weight, kernel_map.pairs, epilogue)
 
 
-_NOTHING = np.empty(0, np.float32)
-
-
 def _products(
     features: Tensor, weight: Tensor, pairs: Pairs, epilogue: Epilogue | None = None
 ) -> Tensor:
@@ -63,32 +60,35 @@ def _products(
     weight = _whole_vectors(weight)
     y = features.new_empty(pairs.num_outputs, weight.shape[2])
     arrays = (_array(features), _array(weight), pairs.inputs, pairs.outputs, pairs.starts)
-    scale = shift = _NOTHING
-    shortcut, is_rectified = y, False
-    if epilogue is not None:
-        scale, shift = _array(epilogue.scale), _array(epilogue.shift)
-        is_rectified = epilogue.is_rectified
-        if epilogue.shortcut is not None:
-            shortcut = epilogue.shortcut
-    finish = (_array(y), scale, shift, _array(shortcut), shortcut is not y, is_rectified)
-    counter = np.zeros(1, np.int64)
-    num_tasks = len(pairs.starts) if pairs.work(weight) > SINGLE_THREAD_WORK else 1
-    threads.run(lambda *_: products.convolve(counter, *arrays, BLOCK, *finish), num_tasks)
+    num_tasks = len(pairs.starts) * -(-weight.shape[2] // products.TILE)
+    if pairs.work(weight) < SINGLE_THREAD_WORK:
+        num_tasks = 1
+    finish = _finish(epilogue)
+    threads.share(products.convolve, num_tasks, *arrays, pairs.block, _array(y), *finish)
     return y if y.shape[1] == out_channels else y[:, :out_channels].contiguous()
+
+
+_NONE, _LOWEST, _ZERO = (np.array(a, np.float32) for a in ([], [-np.inf], [0.0]))
+
+
+def _finish(epilogue: Epilogue | None) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Scale, shift, shortcut and lower limit; empty where there are none."""
+    shortcut = _NONE.reshape(0, 1)
+    if epilogue is None:
+        return _NONE, _NONE, shortcut, _LOWEST
+    if epilogue.shortcut is not None:
+        shortcut = _array(epilogue.shortcut)
+    low = _ZERO if epilogue.is_rectified else _LOWEST
+    return _array(epilogue.scale), _array(epilogue.shift), shortcut, low
 
 
 def _weight_gradient(features: Tensor, above: Tensor, weight: Tensor, pairs: Pairs) -> Tensor:
     """The outer products of every offset's pairs, summed."""
     above = _whole_vectors(above)
     gradient = weight.new_zeros(*weight.shape[:2], above.shape[1])
-    args = (_array(features), _array(above), pairs.inputs, pairs.outputs)
+    args = (_array(features), _array(above), pairs.inputs, pairs.outputs, pairs.starts)
     num_tasks = len(weight) if pairs.work(gradient) > SINGLE_THREAD_WORK else 1
-    threads.run(
-        lambda part, parts: products.weight_gradient(
-            part, parts, *args, pairs.starts, gradient.numpy()
-        ),
-        num_tasks,
-    )
+    threads.share(products.weight_gradient, num_tasks, *args, gradient.numpy())
     if gradient.shape == weight.shape:
         return gradient
     return gradient[:, :, : weight.shape[2]].contiguous()

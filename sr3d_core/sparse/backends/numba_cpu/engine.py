@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
@@ -17,7 +18,6 @@ from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool, i
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
     BitIndex,
     NumbaMap,
-    corners,
     distinct,
     first_rows,
     index,
@@ -35,18 +35,21 @@ class NumbaEngine:
 
     name = "numba"
 
+    def __init__(self) -> None:
+        self._indices = WeakIdKeyDictionary()  # those of sorted coordinates it has made
+
     def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
         """The first row of every distinct coordinate, in row order."""
         return first_rows(coords)
 
     def index(self, coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
         """Finds the rows of these voxels; there is at least one."""
-        return index(coords, stride)
+        known = self._indices.get(coords)
+        return known if known and known.lattice.stride == stride else index(coords, stride)
 
     def same_map(self, index: BitIndex | VoxelIndex, kernel: int) -> NumbaMap:
         """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""
-        steps = index.lattice.step(kernel_offsets(kernel))
-        seen = neighbours(index, index.numbers, steps)
+        seen = neighbours(index, index.numbers, kernel)
         return NumbaMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
     def down_coords(
@@ -59,8 +62,7 @@ class NumbaEngine:
         self, index: BitIndex | VoxelIndex, coarse: Int[Tensor, "O 4"], kernel: int
     ) -> NumbaMap:
         """The map of a strided convolution onto `coarse`."""
-        steps = index.lattice.step(kernel_offsets(kernel))
-        seen = neighbours(index, number(index.lattice, coarse), steps)
+        seen = neighbours(index, number(index.lattice, coarse), kernel)
         return NumbaMap(seen, len(index.numbers))
 
     def cell_map(
@@ -72,8 +74,8 @@ class NumbaEngine:
         kernel: int,
     ) -> NumbaMap:
         """The map where kernel and factor are equal; `row` is each voxel's cell in `coarse`."""
-        seen = np.full((kernel**3, len(coarse)), -1, np.int32)
-        maps.cells(coords.contiguous().numpy(), coarse.numpy(), row.numpy(), stride, kernel, seen)
+        seen = np.empty((kernel**3, len(coarse)), np.int32)
+        maps.cells(coords.contiguous().numpy(), row.numpy(), stride, kernel, seen)
         return NumbaMap(seen, len(coords))
 
     def grown_coords(
@@ -83,7 +85,7 @@ class NumbaEngine:
         lattice = lattice_around(coords, stride)
         steps = lattice.step(kernel_offsets(kernel))
         numbers = (number(lattice, coords) + steps[:, None]).view(-1)
-        return corners(lattice, distinct(lattice, numbers)[0])
+        return self._remembered(*distinct(lattice, numbers))[0]
 
     def up_map(
         self, coords: Int[Tensor, "V 4"], fine: BitIndex | VoxelIndex, kernel: int
@@ -95,7 +97,7 @@ class NumbaEngine:
         numbers = torch.where(
             reference.is_inside(coords, lattice), number(lattice, coords), lonely
         )
-        reached = neighbours(fine, numbers, lattice.step(kernel_offsets(kernel)))
+        reached = neighbours(fine, numbers, kernel)
         seen = transposed_table(reached, len(fine.numbers))
         return NumbaMap(seen, len(coords), by_input=reached)
 
@@ -104,8 +106,15 @@ class NumbaEngine:
     ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
         """The distinct coordinates, sorted, and the row of each voxel among them."""
         lattice = lattice_around(coords, stride)
-        numbers, row = distinct(lattice, number(lattice, coords))
-        return corners(lattice, numbers), row
+        return self._remembered(*distinct(lattice, number(lattice, coords)))
+
+    def _remembered(
+        self, coords: Tensor, row: Tensor, index: BitIndex | None
+    ) -> tuple[Tensor, Tensor]:
+        """The coordinates and rows; their index came with them."""
+        if index is not None:
+            self._indices[coords] = index
+        return coords, row
 
     def convolve(
         self,

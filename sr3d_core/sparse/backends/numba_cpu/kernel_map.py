@@ -12,14 +12,16 @@ from torch import Tensor
 
 from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
-from sr3d_core.sparse.backends.numba_cpu import maps
-from sr3d_core.sparse.kernel_map import VoxelIndex
+from sr3d_core.sparse.backends.numba_cpu import maps, threads
+from sr3d_core.sparse.kernel_map import VoxelIndex, kernel_offsets
 from sr3d_core.sparse.lattice import Lattice
 
 MAX_BITS = 2**28
 """Larger lattices (48 MiB as bits) are left to the torch engine's binary search."""
-BLOCK = 256
-"""Output rows per block: their sums stay in the second-level cache."""
+MAX_BLOCK, MIN_BLOCK, MIN_BLOCKS = 256, 64, 8
+"""Output rows per block: their sums stay in the cache, and there are blocks for several threads."""
+MIN_LOOK_UPS = 20_000
+"""With fewer per thread, waking it costs more than it saves."""
 
 
 def lattice_around(coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
@@ -37,19 +39,12 @@ def number(lattice: Lattice, coords: Int[Tensor, "V 4"]) -> Int[Tensor, " V"]:
     return torch.from_numpy(numbers)
 
 
-def corners(lattice: Lattice, numbers: Int[Tensor, " V"]) -> Int[Tensor, "V 4"]:
-    """The corners of these cells."""
-    coords = np.empty((len(numbers), 4), np.int64)
-    maps.corners(numbers.numpy(), lattice.stride, lattice.origin.numpy(), lattice.shape, coords)
-    return torch.from_numpy(coords)
-
-
 class CellSet:
     """The occupied cells of a lattice as bits, with the rank of each."""
 
     def __init__(self, lattice: Lattice, numbers: Int[Tensor, " V"]) -> None:
         self.lattice = lattice
-        self.bits = np.zeros(lattice.num_cells // 64 + 1, np.uint64)
+        self.bits = np.zeros(lattice.num_cells // 64 + 2, np.uint64)
         self.before = np.empty(len(self.bits), np.int32)
         maps.mark(numbers.numpy(), self.bits)
         self.size = maps.count(self.bits, self.before)
@@ -68,46 +63,60 @@ class CellSet:
 
 
 class BitIndex:
-    """Finds the rows of a set of voxels by their coordinates."""
+    """Finds the rows of a set of voxels by their coordinates.
 
-    def __init__(self, lattice: Lattice, numbers: Int[Tensor, " V"]) -> None:
-        self.lattice = lattice
+    Where `rows` are not given, the voxels are sorted.
+    """
+
+    def __init__(
+        self, cells: CellSet, numbers: Int[Tensor, " V"], rows: NDArray | None = None
+    ) -> None:
+        self.lattice = cells.lattice
         self.numbers = numbers
-        self._cells = CellSet(lattice, numbers)
-        self._rows = np.zeros(len(numbers) + 1, np.int32)
-        self._rows[self._cells.ranks(numbers).numpy()] = np.arange(len(numbers), dtype=np.int32)
+        self._cells = cells
+        self._rows = np.empty(0, np.int32) if rows is None else rows
 
-    def neighbours(self, numbers: Int[Tensor, " O"], steps: Int[Tensor, " K"]) -> NDArray:
-        """(K, O) row at `steps[k]` from each numbered cell, -1 where that is empty."""
-        found = np.empty((len(steps), len(numbers)), np.int32)
-        cells = self._cells
-        maps.look_up(numbers.numpy(), steps.numpy(), cells.bits, cells.before, self._rows, found)
+    def neighbours(self, numbers: Int[Tensor, " O"], kernel: int) -> NDArray:
+        """(K, O) row that each offset of a kernel sees from each numbered cell, -1 for none."""
+        columns = self.lattice.step(kernel_offsets(kernel)[: kernel**2])
+        found = np.empty((kernel**3, len(numbers)), np.int32)
+        table = (self._cells.bits, self._cells.before, self._rows)
+        num_tasks = found.size // MIN_LOOK_UPS
+        threads.share(
+            maps.look_up, num_tasks, numbers.numpy(), columns.numpy(), kernel, *table, found
+        )
         return found
 
 
 @dataclass(slots=True, eq=False)
 class Pairs:
-    """The pairs of a kernel map by block of output rows, then by kernel offset."""
+    """The pairs of a kernel map by block of output rows, then by kernel offset.
 
-    inputs: NDArray  # (P + 1) int32, the last one is void
+    Each block has a place for every pair there could be, so that blocks are listed independently.
+    """
+
+    inputs: NDArray  # (K O) int32
     outputs: NDArray
     starts: NDArray  # (blocks, K + 1) int32
+    block: int  # output rows per block
     num_outputs: int
 
     @classmethod
     def of(cls, neighbours: NDArray) -> Pairs:
         """List the pairs of a (K, O) table."""
         num_kernel, num_outputs = neighbours.shape
-        starts = np.empty((-(-num_outputs // BLOCK), num_kernel + 1), np.int32)
-        maps.count_pairs(neighbours, BLOCK, starts)
-        inputs = np.empty((starts[-1, -1] if len(starts) else 0) + 1, np.int32)
+        block = min(MAX_BLOCK, max(MIN_BLOCK, -(-num_outputs // MIN_BLOCKS)))
+        starts = np.empty((-(-num_outputs // block), num_kernel + 1), np.int32)
+        inputs = np.empty(neighbours.size, np.int32)
         outputs = np.empty_like(inputs)
-        maps.list_pairs(neighbours, BLOCK, inputs, outputs)
-        return cls(inputs, outputs, starts, num_outputs)
+        num_tasks = neighbours.size // MIN_LOOK_UPS
+        threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
+        return cls(inputs, outputs, starts, block, num_outputs)
 
     def work(self, weight: Tensor) -> float:
         """How many operations it takes to multiply all pairs with a weight."""
-        return 2.0 * len(self.inputs) * weight.shape[1] * weight.shape[2]
+        num_pairs = int((self.starts[:, -1] - self.starts[:, 0]).sum())
+        return 2.0 * num_pairs * weight.shape[1] * weight.shape[2]
 
 
 @dataclass(slots=True, eq=False)
@@ -154,8 +163,8 @@ class NumbaMap:
 
 def transposed_table(neighbours: NDArray, num_rows: int) -> NDArray:
     """The table that names the other side of each pair; (K, `num_rows`)."""
-    table = np.full((len(neighbours), num_rows), -1, np.int32)
-    maps.transpose(neighbours, table)
+    table = np.empty((len(neighbours), num_rows), np.int32)
+    threads.share(maps.transpose, neighbours.size // MIN_LOOK_UPS, neighbours, table)
     return table
 
 
@@ -174,24 +183,35 @@ def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
     lattice = lattice_around(coords, stride)
     if lattice.num_cells > MAX_BITS:
         return VoxelIndex(coords, stride)
-    return BitIndex(lattice, number(lattice, coords))
+    numbers = number(lattice, coords)
+    cells = CellSet(lattice, numbers)
+    rows = np.zeros(len(coords) + 1, np.int32)
+    rows[cells.ranks(numbers).numpy()] = np.arange(len(coords), dtype=np.int32)
+    return BitIndex(cells, numbers, rows)
 
 
 def neighbours(
-    index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], steps: Int[Tensor, " K"]
+    index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], kernel: int
 ) -> NDArray:
-    """(K, O) row at `steps[k]` from each numbered cell, -1 where that is empty."""
+    """(K, O) row that each offset of a kernel sees from each numbered cell, -1 for none."""
     if isinstance(index, BitIndex):
-        return index.neighbours(numbers, steps)
+        return index.neighbours(numbers, kernel)
+    steps = index.lattice.step(kernel_offsets(kernel))
     return index.rows(numbers + steps[:, None]).numpy()
 
 
 def distinct(
     lattice: Lattice, numbers: Int[Tensor, " V"]
-) -> tuple[Int[Tensor, " O"], Int[Tensor, " V"]]:
-    """The distinct numbers, ascending, and the place of each number among them."""
+) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"], BitIndex | None]:
+    """The distinct cells' corners, sorted, the place of each number among them, and their index.
+
+    The index is None where the cells lie too far apart for bits.
+    """
     if lattice.num_cells > MAX_BITS:
         distinct, place = torch.unique(numbers, return_inverse=True)
-        return distinct, place
+        return lattice.coords(distinct), place, None
     cells = CellSet(lattice, numbers)
-    return cells.numbers(), cells.ranks(numbers)
+    distinct = cells.numbers()
+    coords = np.empty((len(distinct), 4), np.int64)
+    maps.corners(distinct.numpy(), lattice.stride, lattice.origin.numpy(), lattice.shape, coords)
+    return torch.from_numpy(coords), cells.ranks(numbers), BitIndex(cells, distinct)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from sr3d_core.sparse.backends.numba_cpu.machine_code import compiled, inner
-from sr3d_core.sparse.backends.numba_cpu.micro_kernel import count_bits, lowest_bit
+from sr3d_core.sparse.backends.numba_cpu.micro_kernel import count_bits, lowest_bit, take_ticket
 
 SIX = np.uint64(6)  # 64 bits per word
+CHUNK = 512
+"""Cells that a thread looks up at a time."""
 
 
 @inner
@@ -27,12 +29,15 @@ def _cells(distance: Any, stride: Any) -> Any:
 @compiled("void(i8[:,::1], i8, i8[::1], i8[::1])")
 def bounds(coords: Any, stride: int, low: Any, high: Any) -> None:
     """The lowest and the highest cell corners of this stride along scene, x, y and z."""
-    low[:] = coords[0]
-    high[:] = coords[0]
+    scene, x, y, z = coords[0]
+    last_scene, last_x, last_y, last_z = coords[0]
     for i in range(len(coords)):
-        for axis in range(4):
-            low[axis] = min(low[axis], coords[i, axis])
-            high[axis] = max(high[axis], coords[i, axis])
+        scene, last_scene = min(scene, coords[i, 0]), max(last_scene, coords[i, 0])
+        x, last_x = min(x, coords[i, 1]), max(last_x, coords[i, 1])
+        y, last_y = min(y, coords[i, 2]), max(last_y, coords[i, 2])
+        z, last_z = min(z, coords[i, 3]), max(last_z, coords[i, 3])
+    low[:] = (scene, x, y, z)
+    high[:] = (last_scene, last_x, last_y, last_z)
     for axis in range(1, 4):
         low[axis] = _cells(low[axis], stride) * stride
         high[axis] = _cells(high[axis], stride) * stride
@@ -42,27 +47,34 @@ def bounds(coords: Any, stride: int, low: Any, high: Any) -> None:
 def number(coords: Any, stride: int, origin: Any, shape: Any, numbers: Any) -> None:
     """The number of the cell of this stride that each voxel lies in."""
     _, nx, ny, nz = shape
-    for i in range(len(coords)):
-        x = _cells(coords[i, 1] - origin[1], stride)
-        y = _cells(coords[i, 2] - origin[2], stride)
-        z = _cells(coords[i, 3] - origin[3], stride)
-        numbers[i] = (((coords[i, 0] - origin[0]) * nx + x) * ny + y) * nz + z
+    scene, x, y, z = origin[0], origin[1], origin[2], origin[3]
+    if stride & (stride - 1) == 0:
+        shift = lowest_bit(np.uint64(stride))
+        for i in range(len(coords)):
+            plane = (coords[i, 0] - scene) * nx + ((coords[i, 1] - x) >> shift)
+            column = plane * ny + ((coords[i, 2] - y) >> shift)
+            numbers[i] = column * nz + ((coords[i, 3] - z) >> shift)
+    else:
+        for i in range(len(coords)):
+            plane = (coords[i, 0] - scene) * nx + (coords[i, 1] - x) // stride
+            column = plane * ny + (coords[i, 2] - y) // stride
+            numbers[i] = column * nz + (coords[i, 3] - z) // stride
 
 
 @compiled("void(i8[::1], i8, i8[::1], UniTuple(i8, 4), i8[:,::1])")
 def corners(numbers: Any, stride: int, origin: Any, shape: Any, coords: Any) -> None:
-    """The corner of each numbered cell; the numbers ascend."""
+    """The corner of each numbered cell; a product with the inverse is exact below 2^50 cells."""
     _, nx, ny, nz = shape
-    scene, x, y, first = 0, 0, 0, np.int64(-nz)  # `first` is the lowest number of the column
+    scene, x, y, z = origin[0], origin[1], origin[2], origin[3]
+    per_x, per_y, per_z = 1 / nx, 1 / ny, 1 / nz
     for i in range(len(numbers)):
-        if numbers[i] >= first + nz:
-            column = numbers[i] // nz
-            plane = column // ny
-            scene, x, y, first = plane // nx, plane % nx, column % ny, column * nz
-        coords[i, 0] = origin[0] + scene
-        coords[i, 1] = origin[1] + stride * x
-        coords[i, 2] = origin[2] + stride * y
-        coords[i, 3] = origin[3] + stride * (numbers[i] - first)
+        column = np.int64((numbers[i] + 0.5) * per_z)
+        plane = np.int64((column + 0.5) * per_y)
+        block = np.int64((plane + 0.5) * per_x)
+        coords[i, 0] = scene + block
+        coords[i, 1] = x + stride * (plane - block * nx)
+        coords[i, 2] = y + stride * (column - plane * ny)
+        coords[i, 3] = z + stride * (numbers[i] - column * nz)
 
 
 @compiled("i8(i8[::1], u8[::1], i8[::1])")
@@ -77,14 +89,16 @@ def first_rows(numbers: Any, bits: Any, rows: Any) -> int:
     return found
 
 
-@compiled("void(i8[:,::1], i8[:,::1], i8[::1], i8, i8, i4[:,::1])")
-def cells(coords: Any, coarse: Any, row: Any, stride: int, kernel: int, neighbours: Any) -> None:
-    """`neighbours[k, o] = i` where voxel i is the k-th of cell o, its own."""
+@compiled("void(i8[:,::1], i8[::1], i8, i8, i4[:,::1])")
+def cells(coords: Any, row: Any, stride: int, kernel: int, neighbours: Any) -> None:
+    """`neighbours[k, row[i]] = i` where voxel i is the k-th of its cell; the rest is -1."""
+    neighbours[:] = -1
     for i in range(len(coords)):
-        o, k = row[i], 0
+        k = 0
         for axis in range(3, 0, -1):
-            k = k * kernel + _cells(coords[i, axis] - coarse[o, axis], stride)
-        neighbours[k, o] = i
+            place = _cells(coords[i, axis], stride)
+            k = k * kernel + place - kernel * _cells(coords[i, axis], stride * kernel)
+        neighbours[k, row[i]] = i
 
 
 @compiled("void(i8[::1], u8[::1])")
@@ -125,54 +139,83 @@ def rank(numbers: Any, bits: Any, before: Any, ranks: Any) -> None:
         ranks[i] = before[word] + count_bits(below)
 
 
-@compiled("void(i8[::1], i8[::1], u8[::1], i4[::1], i4[::1], i4[:,::1])")
-def look_up(numbers: Any, steps: Any, bits: Any, before: Any, rows: Any, found: Any) -> None:
-    """`found[k, i]` is the row at cell `numbers[i] + steps[k]`, -1 where it is empty.
+@compiled("void(i8[::1], i8[::1], i8[::1], i8, u8[::1], i4[::1], i4[::1], i4[:,::1])")
+def look_up(
+    counter: Any,
+    numbers: Any,
+    columns: Any,
+    depth: int,
+    bits: Any,
+    before: Any,
+    rows: Any,
+    found: Any,
+) -> None:
+    """What a kernel sees from each numbered cell: rows, -1 where a cell is empty.
 
-    `rows` has one more entry than there are voxels.
+    `found[z * len(columns) + c, i]` is the row at cell `numbers[i] + columns[c] + z` for z below
+    `depth`: one look at a column's bits tells of them all. A voxel's row is `rows[rank]`, or the
+    rank itself if `rows` is empty; else it has one more entry than there are voxels.
     """
-    for k in range(len(steps)):
-        step = steps[k]
-        for i in range(len(numbers)):
-            cell = np.uint64(numbers[i] + step)
-            word, bit = bits[cell >> SIX], cell & np.uint64(63)
-            below = word & ((np.uint64(1) << bit) - np.uint64(1))
-            row = rows[before[cell >> SIX] + count_bits(below)]  # without branches: any row
-            found[k, i] = (row + 1) * np.int64((word >> bit) & np.uint64(1)) - 1
+    ranks, windows = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.uint64)
+    one, last = np.uint64(1), np.uint64(63)
+    while True:
+        start: int = CHUNK * take_ticket(counter.ctypes.data)
+        if start >= len(numbers):
+            break
+        some = numbers[start : start + CHUNK]
+        for c in range(len(columns)):
+            step = columns[c]
+            for i in range(len(some)):
+                cell = np.uint64(some[i] + step)
+                word, bit = bits[cell >> SIX], cell & last
+                above = bits[(cell >> SIX) + one]
+                ranks[i] = before[cell >> SIX] + count_bits(word & ((one << bit) - one))
+                windows[i] = (word >> bit) | ((above << one) << (last - bit))
+            for z in range(depth):
+                target = found[z * len(columns) + c, start : start + CHUNK]
+                for i in range(len(some)):
+                    is_set = np.int32(windows[i] & one)
+                    row = rows[np.uint32(ranks[i])] if len(rows) else ranks[i]
+                    target[i] = (row + np.int32(1)) * is_set - np.int32(1)
+                    ranks[i] += is_set
+                    windows[i] >>= one
 
 
-@compiled("void(i4[:,::1], i4[:,::1])")
-def transpose(neighbours: Any, transposed: Any) -> None:
-    """`transposed[k, i] = o` where `neighbours[k, o] = i`; the rest stays as it is."""
-    for k in range(len(neighbours)):
+@compiled("void(i8[::1], i4[:,::1], i4[:,::1])")
+def transpose(counter: Any, neighbours: Any, transposed: Any) -> None:
+    """`transposed[k, i] = o` where `neighbours[k, o] = i`, else -1."""
+    while True:
+        k: int = take_ticket(counter.ctypes.data)
+        if k >= len(neighbours):
+            break
+        transposed[k] = -1
         for o in range(neighbours.shape[1]):
             if neighbours[k, o] >= 0:
                 transposed[k, neighbours[k, o]] = o
 
 
-@compiled("void(i4[:,::1], i8, i4[:,::1])")
-def count_pairs(neighbours: Any, block: int, starts: Any) -> None:
-    """`starts[t, k]` is where the pairs of block t and offset k begin, `starts[t, K]` the end."""
-    num_kernel, num_rows = neighbours.shape
-    total = 0
-    for t in range(len(starts)):
-        starts[t, 0] = total
-        for k in range(num_kernel):
-            for seen in neighbours[k, t * block : min(num_rows, (t + 1) * block)]:
-                total += seen >= 0
-            starts[t, k + 1] = total
+@compiled("void(i8[::1], i4[:,::1], i8, i4[::1], i4[::1], i4[:,::1])")
+def list_pairs(
+    counter: Any, neighbours: Any, block: int, inputs: Any, outputs: Any, starts: Any
+) -> None:
+    """The pairs of each block of outputs, by offset and row.
 
-
-@compiled("void(i4[:,::1], i8, i4[::1], i4[::1])")
-def list_pairs(neighbours: Any, block: int, inputs: Any, outputs: Any) -> None:
-    """The pairs by block, offset and row; the lists have room for one more than there are."""
+    Those of block t and offset k begin at `starts[t, k]`, those of the block end at
+    `starts[t, K]`. Every block has room for all the pairs there could be.
+    """
     num_kernel, num_rows = neighbours.shape
-    p = np.uint64(0)  # an index without a sign needs no check for counting from the end
-    for first in range(0, num_rows, block):
+    while True:
+        t: int = take_ticket(counter.ctypes.data)
+        if t >= len(starts):
+            break
+        first = t * block
+        p = np.uint64(first * num_kernel)  # without a sign: no check for counting from the end
         for k in range(num_kernel):
+            starts[t, k] = p
             o = first
             for seen in neighbours[k, first : min(num_rows, first + block)]:
                 inputs[p] = seen
                 outputs[p] = o
                 p += np.uint64(seen >= 0)
                 o += 1
+        starts[t, num_kernel] = p

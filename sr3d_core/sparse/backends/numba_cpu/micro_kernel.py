@@ -76,6 +76,12 @@ class _Tile:
                 args = [factor, vector, self.builder.load(place)]
                 self.builder.store(self.builder.call(self.multiply_add, args), place)
 
+    def store(self, rows: list[ir.Value]) -> None:
+        """Rows in memory = sums."""
+        for row, sums in zip(rows, self.sums, strict=True):
+            for v, place in enumerate(sums):
+                self.builder.store(self.builder.load(place), self.part(row, v), align=4)
+
     def add_to(self, rows: list[ir.Value]) -> None:
         """Rows in memory += sums."""
         for row, sums in zip(rows, self.sums, strict=True):
@@ -125,6 +131,46 @@ def outer_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
         sums.add_to([sums.floats(w, place, w_width) for place in places])
 
     return _function(9, build)
+
+
+def clear_rows(vectors: int, lanes: int) -> Callable[..., None]:
+    """Zeros into so many vectors of every row; takes one tuple: y, its width, number of rows."""
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
+        y, y_width, num_rows = cgutils.unpack_tuple(builder, args[0])
+        zeros = _Tile(builder, 1, vectors, lanes)
+        with cgutils.for_range(builder, num_rows, intp=_I64) as loop:
+            zeros.store([zeros.floats(y, loop.index, y_width)])
+
+    return _function(3, build)
+
+
+def finish_rows(vectors: int, lanes: int, has_shortcut: bool) -> Callable[..., None]:
+    """`y = scale * y + shift + shortcut`, cut off at `low`, in so many vectors of every row.
+
+    Takes one tuple: y, its width, number of rows, addresses of scale, shift, shortcut and low.
+    """
+
+    def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
+        y, y_width, num_rows, *others = cgutils.unpack_tuple(builder, args[0])
+        scale, shift, shortcut, low = others
+        zero, tile = ir.Constant(_I64, 0), _Tile(builder, 0, vectors, lanes)
+        factors, terms = (tile.floats(address, zero, zero) for address in (scale, shift))
+        floor = tile.broadcast(tile.floats(low, zero, zero))
+        fixed = [(tile.load(tile.part(factors, v)), tile.load(tile.part(terms, v)))
+                 for v in range(vectors)]
+        with cgutils.for_range(builder, num_rows, intp=_I64) as loop:
+            row = tile.floats(y, loop.index, y_width)
+            added = tile.floats(shortcut, loop.index, y_width)
+            for v, (factor, term) in enumerate(fixed):
+                pointer = tile.part(row, v)
+                value = builder.call(tile.multiply_add, [tile.load(pointer), factor, term])
+                if has_shortcut:
+                    value = builder.fadd(value, tile.load(tile.part(added, v)))
+                is_low = builder.fcmp_ordered("<", value, floor)  # what is no number stays so
+                builder.store(builder.select(is_low, floor, value), pointer, align=4)
+
+    return _function(7, build)
 
 
 def _function(num_arguments: int, build: Callable[..., None]) -> Callable[..., None]:

@@ -18,33 +18,81 @@ from sr3d_core.sparse.backends.numba_cpu.machine_code import (
     vector_lanes,
     vector_registers,
 )
-from sr3d_core.sparse.backends.numba_cpu.micro_kernel import outer_tile, product_tile, take_ticket
+from sr3d_core.sparse.backends.numba_cpu.micro_kernel import (
+    clear_rows,
+    finish_rows,
+    outer_tile,
+    product_tile,
+    take_ticket,
+)
 
 LANES = vector_lanes()
 MAX_VECTORS = 4 if vector_registers() == 32 else 2
 """Vectors per tile: 6 rows of so many sums, and a few factors, fill the registers."""
-_TILE = MAX_VECTORS * LANES
+TILE = MAX_VECTORS * LANES
 
 
 def _products_of(vectors: int) -> Callable[..., None]:
     """A function that multiplies a list of pairs into `vectors` vectors of columns."""
-    six, three, one = (product_tile(rows, vectors, LANES) for rows in (6, 3, 1))
+    one, two, three, four, five, six = (
+        product_tile(rows, vectors, LANES) for rows in range(1, 7)
+    )
 
     @inner
     def products(args: Any, num_pairs: int) -> None:
         x, x_width, inputs, w, w_width, y, y_width, outputs = args
-        p = 0
-        while p + 6 <= num_pairs:
-            six((x, x_width, inputs + 4 * p, w, w_width, y, y_width, outputs + 4 * p))
-            p += 6
-        if p + 3 <= num_pairs:
-            three((x, x_width, inputs + 4 * p, w, w_width, y, y_width, outputs + 4 * p))
-            p += 3
-        while p < num_pairs:
-            one((x, x_width, inputs + 4 * p, w, w_width, y, y_width, outputs + 4 * p))
-            p += 1
+        end = inputs + 4 * num_pairs
+        while inputs + 24 <= end:
+            six((x, x_width, inputs, w, w_width, y, y_width, outputs))
+            inputs += 24
+            outputs += 24
+        rest = (x, x_width, inputs, w, w_width, y, y_width, outputs)
+        num_left = (end - inputs) // 4
+        if num_left == 5:
+            five(rest)
+        elif num_left == 4:
+            four(rest)
+        elif num_left == 3:
+            three(rest)
+        elif num_left == 2:
+            two(rest)
+        elif num_left == 1:
+            one(rest)
 
     return products
+
+
+def _task_of(vectors: int) -> Callable[..., None]:
+    """A function that convolves one block of rows into `vectors` vectors of columns."""
+    products, clear = _products_of(vectors), clear_rows(vectors, LANES)
+    finish, finish_sum = (finish_rows(vectors, LANES, is_sum) for is_sum in (False, True))
+
+    @inner
+    def task(
+        x: Any, w: Any, inputs: Any, outputs: Any, starts: Any, y: Any, epilogue: Any, place: Any
+    ) -> None:
+        row, num_rows, column = place
+        num_kernel, num_channels, width = w.shape
+        out = y.ctypes.data + 4 * column
+        rows = (out + 4 * row * width, width, num_rows)
+        clear(rows)
+        for k in range(num_kernel):
+            p = np.int64(starts[k])
+            seen, written = inputs.ctypes.data + 4 * p, outputs.ctypes.data + 4 * p
+            matrix = w.ctypes.data + 4 * (k * num_channels * width + column)
+            args = (x.ctypes.data, num_channels, seen, matrix, width, out, width, written)
+            products(args, np.int64(starts[k + 1]) - p)
+        scale, shift, shortcut, low = epilogue
+        if len(scale) == 0:
+            return
+        factors, terms = scale.ctypes.data + 4 * column, shift.ctypes.data + 4 * column
+        added = shortcut.ctypes.data + 4 * (row * width + column)
+        if len(shortcut):
+            finish_sum((*rows, factors, terms, added, low.ctypes.data))
+        else:
+            finish((*rows, factors, terms, added, low.ctypes.data))
+
+    return task
 
 
 def _outer_of(vectors: int) -> Callable[..., None]:
@@ -69,25 +117,13 @@ def _outer_of(vectors: int) -> Callable[..., None]:
     return outer
 
 
-_products_1, _products_2, _products_3, _products_4 = (_products_of(v) for v in (1, 2, 3, 4))
+_task_1, _task_2, _task_3, _task_4 = (_task_of(vectors) for vectors in (1, 2, 3, 4))
 _outer_1, _outer_2, _outer_3, _outer_4 = (_outer_of(v) for v in (1, 2, 3, 4))
-
-
-@inner
-def _finish(y: Any, scale: Any, shift: Any, shortcut: Any, has_shortcut: Any, low: Any) -> None:
-    """`max(scale * y + shift + shortcut, low)`, in place."""
-    for o in range(len(y)):
-        if has_shortcut:
-            for c in range(y.shape[1]):
-                y[o, c] = max(y[o, c] * scale[c] + shift[c] + shortcut[o, c], low)
-        else:
-            for c in range(y.shape[1]):
-                y[o, c] = max(y[o, c] * scale[c] + shift[c], low)
 
 
 @compiled(
     "void(i8[::1], f4[:,::1], f4[:,:,::1], i4[::1], i4[::1], i4[:,::1], i8, f4[:,::1], f4[::1],"
-    "f4[::1], f4[:,::1], b1, b1)"
+    "f4[::1], f4[:,::1], f4[::1])"
 )
 def convolve(
     counter: Any,
@@ -101,57 +137,50 @@ def convolve(
     scale: Any,
     shift: Any,
     shortcut: Any,
-    has_shortcut: bool,
-    is_rectified: bool,
+    low: Any,
 ) -> None:
-    """`y[o] = sum over pairs (k, i, o) of x[i] w[k]`, then scaled and so on if there is a `scale`.
+    """`y[o] = sum over pairs (k, i, o) of x[i] w[k]`; if there is a `scale`, then also
+    `y = max(scale * y + shift + shortcut, low)`, where `shortcut` may have no rows.
 
-    `starts` (blocks, K + 1) says where the pairs of each offset begin. Threads that share a
-    `counter`, 0 at first, share the blocks.
+    `starts` (blocks, K + 1) says where the pairs of each offset begin. A task is a block and a
+    tile of columns; blocks come in turn for one tile, whose weights stay in the cache.
     """
-    low = np.float32(0 if is_rectified else -np.inf)
+    num_blocks, width = len(starts), w.shape[2]
+    num_tasks = num_blocks * -(-width // TILE)
+    epilogue = (scale, shift, shortcut, low)
+    while True:
+        number: int = take_ticket(counter.ctypes.data)
+        if number >= num_tasks:
+            break
+        t, column = number % num_blocks, number // num_blocks * TILE
+        place = (t * block, min(block, len(y) - t * block), column)
+        vectors = min(MAX_VECTORS, (width - column) // LANES)
+        if vectors == 1:
+            _task_1(x, w, inputs, outputs, starts[t], y, epilogue, place)
+        elif vectors == 2:
+            _task_2(x, w, inputs, outputs, starts[t], y, epilogue, place)
+        elif vectors == 3:
+            _task_3(x, w, inputs, outputs, starts[t], y, epilogue, place)
+        else:
+            _task_4(x, w, inputs, outputs, starts[t], y, epilogue, place)
+
+
+@compiled("void(i8[::1], f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], f4[:,:,::1])")
+def weight_gradient(
+    counter: Any, x: Any, y: Any, inputs: Any, outputs: Any, starts: Any, w: Any
+) -> None:
+    """`w[k] += sum over pairs (k, i, o) of x[i]^T y[o]`; a task is an offset k."""
     num_kernel, num_channels, width = w.shape
     while True:
-        t: int = take_ticket(counter.ctypes.data)
-        if t >= len(starts):
+        k: int = take_ticket(counter.ctypes.data)
+        if k >= num_kernel:
             break
-        rows = slice(t * block, (t + 1) * block)
-        y[rows] = np.float32(0)
-        for first in range(0, width, _TILE):
-            vectors = min(MAX_VECTORS, (width - first) // LANES)
-            for k in range(num_kernel):
-                p, num_pairs = np.int64(starts[t, k]), np.int64(starts[t, k + 1] - starts[t, k])
-                if num_pairs == 0:
-                    continue
-                seen, written = inputs.ctypes.data + 4 * p, outputs.ctypes.data + 4 * p
-                matrix = w.ctypes.data + 4 * (k * num_channels * width + first)
-                out = y.ctypes.data + 4 * first
-                args = (x.ctypes.data, num_channels, seen, matrix, width, out, width, written)
-                if vectors == 1:
-                    _products_1(args, num_pairs)
-                elif vectors == 2:
-                    _products_2(args, num_pairs)
-                elif vectors == 3:
-                    _products_3(args, num_pairs)
-                else:
-                    _products_4(args, num_pairs)
-        if len(scale):
-            _finish(y[rows], scale, shift, shortcut[rows], has_shortcut, low)
-
-
-@compiled("void(i8, i8, f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], f4[:,:,::1])")
-def weight_gradient(
-    part: int, num_parts: int, x: Any, y: Any, inputs: Any, outputs: Any, starts: Any, w: Any
-) -> None:
-    """`w[k] += sum over pairs (k, i, o) of x[i]^T y[o]`, for every `num_parts`-th offset k."""
-    num_kernel, num_channels, width = w.shape
-    for t in range(len(starts)):
-        for k in range(part, num_kernel, num_parts):
+        for t in range(len(starts)):
             p, num_pairs = np.int64(starts[t, k]), np.int64(starts[t, k + 1] - starts[t, k])
             if num_pairs == 0:
                 continue
             seen, written = inputs.ctypes.data + 4 * p, outputs.ctypes.data + 4 * p
-            for first in range(0, width, _TILE):
+            for first in range(0, width, TILE):
                 vectors = min(MAX_VECTORS, (width - first) // LANES)
                 matrix = w.ctypes.data + 4 * (k * num_channels * width + first)
                 above = y.ctypes.data + 4 * first

@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -20,16 +22,20 @@ def _workers(process: int, num_workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(num_workers, thread_name_prefix=f"sr3d-{process}")
 
 
-def run(function: Callable[[int, int], None], num_tasks: int) -> None:
-    """Call `function(thread, num_threads)` in the threads torch may use, at most one per task.
+def share(function: Callable[..., None], num_tasks: int, *args: Any) -> None:
+    """Call `function(counter, *args)` in the threads torch may use, at most one per task.
 
-    Returns when all have returned; an exception of any of them is raised.
+    It takes its tasks' numbers from the counter, an int64 that is 0 at first, until there is none
+    left. So a thread that has not woken up when the calling one is done need not do so any more.
+    An exception in any of them is raised.
     """
-    num_threads = max(1, min(torch.get_num_threads(), num_tasks))
+    counter = np.zeros(1, np.int64)
+    num_others = min(torch.get_num_threads(), num_tasks) - 1
     others: list[Future[None]] = []
-    if num_threads > 1:
+    if num_others > 0:
         workers = _workers(os.getpid(), torch.get_num_threads() - 1)
-        others = [workers.submit(function, t, num_threads) for t in range(1, num_threads)]
-    function(0, num_threads)
+        others = [workers.submit(function, counter, *args) for _ in range(num_others)]
+    function(counter, *args)
     for other in others:
-        other.result()
+        if not other.cancel():
+            other.result()
