@@ -17,6 +17,8 @@ from sr3d_core.sparse.engine import Epilogue
 
 SINGLE_THREAD_WORK = 1e6
 """Below so many operations, waking another thread costs more than it saves."""
+POOL_BLOCK = 256
+"""Rows that a thread pools at a time."""
 
 
 class Convolution(torch.autograd.Function):
@@ -113,7 +115,9 @@ class MaxPool(torch.autograd.Function):
         """Pool; keeps what the gradient needs."""
         x = features.detach().contiguous()
         y = x.new_empty(kernel_map.neighbours.shape[1], x.shape[1])
-        products.max_pool(x.numpy(), kernel_map.neighbours, y.numpy())
+        seen = kernel_map.neighbours
+        num_tasks = int(seen.size * x.shape[1] / SINGLE_THREAD_WORK)
+        threads.share(products.max_pool, num_tasks, x.numpy(), seen, POOL_BLOCK, y.numpy())
         ctx.save_for_backward(x, y)
         ctx.kernel_map = kernel_map
         return y

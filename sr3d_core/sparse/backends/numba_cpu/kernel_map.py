@@ -20,6 +20,8 @@ MAX_BITS = 2**28
 """Larger lattices (48 MiB as bits) are left to the torch engine's binary search."""
 MAX_BLOCK, MIN_BLOCK, MIN_BLOCKS = 256, 64, 8
 """Output rows per block: their sums stay in the cache, and there are blocks for several threads."""
+READ_AHEAD = 6
+"""A list of pairs is read so far beyond its end, though nothing is done with what is there."""
 MIN_LOOK_UPS = 20_000
 """With fewer per thread, waking it costs more than it saves."""
 
@@ -95,7 +97,7 @@ class Pairs:
     Each block has a place for every pair there could be, so that blocks are listed independently.
     """
 
-    inputs: NDArray  # (K O) int32
+    inputs: NDArray  # (K O and what is read ahead) int32
     outputs: NDArray
     starts: NDArray  # (blocks, K + 1) int32
     block: int  # output rows per block
@@ -107,7 +109,7 @@ class Pairs:
         num_kernel, num_outputs = neighbours.shape
         block = min(MAX_BLOCK, max(MIN_BLOCK, -(-num_outputs // MIN_BLOCKS)))
         starts = np.empty((-(-num_outputs // block), num_kernel + 1), np.int32)
-        inputs = np.empty(neighbours.size, np.int32)
+        inputs = np.empty(neighbours.size + READ_AHEAD, np.int32)
         outputs = np.empty_like(inputs)
         num_tasks = neighbours.size // MIN_LOOK_UPS
         threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
@@ -185,8 +187,8 @@ def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
         return VoxelIndex(coords, stride)
     numbers = number(lattice, coords)
     cells = CellSet(lattice, numbers)
-    rows = np.zeros(len(coords) + 1, np.int32)
-    rows[cells.ranks(numbers).numpy()] = np.arange(len(coords), dtype=np.int32)
+    rows = np.full(len(coords) + 1, -1, np.int32)
+    rows[cells.ranks(numbers).numpy() + 1] = np.arange(len(coords), dtype=np.int32)
     return BitIndex(cells, numbers, rows)
 
 

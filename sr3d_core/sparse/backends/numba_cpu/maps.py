@@ -153,10 +153,10 @@ def look_up(
     """What a kernel sees from each numbered cell: rows, -1 where a cell is empty.
 
     `found[z * len(columns) + c, i]` is the row at cell `numbers[i] + columns[c] + z` for z below
-    `depth`: one look at a column's bits tells of them all. A voxel's row is `rows[rank]`, or the
-    rank itself if `rows` is empty; else it has one more entry than there are voxels.
+    `depth`: one look at a column's bits tells of them all. A voxel's row is its rank, or what
+    `rows` says of the rank if that is not empty: `rows[0]` of no voxel, then those of the voxels.
     """
-    ranks, windows = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.uint64)
+    ranks, windows = np.empty(CHUNK, np.int32), np.empty(CHUNK, np.int32)
     one, last = np.uint64(1), np.uint64(63)
     while True:
         start: int = CHUNK * take_ticket(counter.ctypes.data)
@@ -170,15 +170,17 @@ def look_up(
                 word, bit = bits[cell >> SIX], cell & last
                 above = bits[(cell >> SIX) + one]
                 ranks[i] = before[cell >> SIX] + count_bits(word & ((one << bit) - one))
-                windows[i] = (word >> bit) | ((above << one) << (last - bit))
+                windows[i] = np.int32((word >> bit) | ((above << one) << (last - bit)))
             for z in range(depth):
                 target = found[z * len(columns) + c, start : start + CHUNK]
                 for i in range(len(some)):
-                    is_set = np.int32(windows[i] & one)
-                    row = rows[np.uint32(ranks[i])] if len(rows) else ranks[i]
-                    target[i] = (row + np.int32(1)) * is_set - np.int32(1)
+                    is_set = windows[i] & np.int32(1)
+                    target[i] = ranks[i] if is_set else np.int32(-1)
                     ranks[i] += is_set
-                    windows[i] >>= one
+                    windows[i] >>= np.int32(1)
+                if len(rows):
+                    for i in range(len(some)):
+                        target[i] = rows[np.uint32(target[i] + np.int32(1))]
 
 
 @compiled("void(i8[::1], i4[:,::1], i4[:,::1])")

@@ -58,6 +58,16 @@ class _Tile:
         """A vector from anywhere."""
         return self.builder.load(pointer, align=4)
 
+    def fetch(self, row: ir.Value) -> None:
+        """Ask for the first two cache lines of a row, which the hardware cannot foresee."""
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        prefetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
+        to_read_soon = [ir.Constant(_I32, number) for number in (0, 3, 1)]
+        for line in (0, 16):
+            place = self.builder.gep(row, [ir.Constant(_I64, line)])
+            self.builder.call(prefetch, [self.builder.bitcast(place, byte), *to_read_soon])
+
     def broadcast(self, pointer: ir.Value) -> ir.Value:
         """One float in all lanes."""
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -91,10 +101,13 @@ class _Tile:
                 self.builder.store(total, pointer, align=4)
 
 
-def product_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
+def product_tile(
+    rows: int, vectors: int, lanes: int, is_followed: bool = False
+) -> Callable[..., None]:
     """`y[outputs[r]] += sum_c x[inputs[r], c] w[c]` for `rows` pairs with distinct outputs.
 
     Takes one tuple: x, its width, list of inputs, w, its width, y, its width, list of outputs.
+    If it `is_followed`, the list goes on for as many rows, whose x is then fetched early.
     """
 
     def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
@@ -104,6 +117,9 @@ def product_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
         sums = _Tile(builder, rows, vectors, lanes)
         places = [ir.Constant(_I64, r) for r in range(rows)]
         seen = [sums.floats(x, sums.index(inputs, place), x_width) for place in places]
+        if is_followed:
+            for r in range(rows, 2 * rows):
+                sums.fetch(sums.floats(x, sums.index(inputs, ir.Constant(_I64, r)), x_width))
         with cgutils.for_range(builder, x_width, intp=_I64) as loop:
             left = [builder.gep(row, [loop.index]) for row in seen]
             sums.step(left, sums.floats(w, loop.index, w_width))

@@ -30,22 +30,24 @@ LANES = vector_lanes()
 MAX_VECTORS = 4 if vector_registers() == 32 else 2
 """Vectors per tile: 6 rows of so many sums, and a few factors, fill the registers."""
 TILE = MAX_VECTORS * LANES
+"""Columns per tile."""
+ROWS = 6
+"""Rows per tile."""
 
 
 def _products_of(vectors: int) -> Callable[..., None]:
     """A function that multiplies a list of pairs into `vectors` vectors of columns."""
-    one, two, three, four, five, six = (
-        product_tile(rows, vectors, LANES) for rows in range(1, 7)
-    )
+    one, two, three, four, five = (product_tile(rows, vectors, LANES) for rows in range(1, 6))
+    six = product_tile(ROWS, vectors, LANES, is_followed=True)
 
     @inner
     def products(args: Any, num_pairs: int) -> None:
         x, x_width, inputs, w, w_width, y, y_width, outputs = args
         end = inputs + 4 * num_pairs
-        while inputs + 24 <= end:
+        while inputs + 4 * ROWS <= end:
             six((x, x_width, inputs, w, w_width, y, y_width, outputs))
-            inputs += 24
-            outputs += 24
+            inputs += 4 * ROWS
+            outputs += 4 * ROWS
         rest = (x, x_width, inputs, w, w_width, y, y_width, outputs)
         num_left = (end - inputs) // 4
         if num_left == 5:
@@ -196,16 +198,25 @@ def weight_gradient(
                     _outer_4(args)
 
 
-@compiled("void(f4[:,::1], i4[:,::1], f4[:,::1])")
-def max_pool(x: Any, neighbours: Any, y: Any) -> None:
-    """`y[o]` is the channel-wise maximum of the rows of x that `neighbours[:, o]` names."""
-    for o in range(len(y)):
-        y[o] = np.float32(-np.inf)
-        for k in range(len(neighbours)):
-            i = neighbours[k, o]
-            if i >= 0:
-                for c in range(y.shape[1]):
-                    y[o, c] = max(y[o, c], x[i, c])
+@compiled("void(i8[::1], f4[:,::1], i4[:,::1], i8, f4[:,::1])")
+def max_pool(counter: Any, x: Any, neighbours: Any, block: int, y: Any) -> None:
+    """`y[o]` is the channel-wise maximum of the rows of x that `neighbours[:, o]` names.
+
+    A task is a block of rows.
+    """
+    while True:
+        first: int = block * take_ticket(counter.ctypes.data)
+        if first >= len(y):
+            break
+        for o in range(first, min(len(y), first + block)):
+            top = y[o]
+            top[:] = np.float32(-np.inf)
+            for k in range(len(neighbours)):
+                i = neighbours[k, o]
+                if i >= 0:
+                    row = x[i]
+                    for c in range(len(top)):
+                        top[c] = max(top[c], row[c])
 
 
 @compiled("void(f4[:,::1], f4[:,::1], f4[:,::1], i4[:,::1], f4[:,::1])")
