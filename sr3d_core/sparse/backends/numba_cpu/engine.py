@@ -5,7 +5,6 @@ float32 on a CPU is its own work; other precisions go to the torch engine, on th
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,11 +12,11 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
-from sr3d_core.sparse.backends.numba_cpu import maps
 from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool, infer
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
     BitIndex,
     NumbaMap,
+    cells,
     distinct,
     first_rows,
     index,
@@ -74,9 +73,7 @@ class NumbaEngine:
         kernel: int,
     ) -> NumbaMap:
         """The map where kernel and factor are equal; `row` is each voxel's cell in `coarse`."""
-        seen = np.empty((kernel**3, len(coarse)), np.int32)
-        maps.cells(coords.contiguous().numpy(), row.numpy(), stride, kernel, seen)
-        return NumbaMap(seen, len(coords))
+        return NumbaMap(cells(coords, row, len(coarse), stride, kernel), len(coords))
 
     def grown_coords(
         self, coords: Int[Tensor, "V 4"], stride: int, kernel: int

@@ -19,10 +19,10 @@ from sr3d_core.sparse.lattice import Lattice
 MAX_BITS = 2**28
 """Larger lattices (48 MiB as bits) are left to the torch engine's binary search."""
 MAX_BLOCK, MIN_BLOCK, MIN_BLOCKS = 256, 64, 8
-"""Output rows per block: their sums stay in the cache, and there are blocks for several threads."""
+"""Output rows per block: their sums stay in the cache, and several threads get blocks."""
 READ_AHEAD = 6
 """A list of pairs is read so far beyond its end, though nothing is done with what is there."""
-MIN_LOOK_UPS = 20_000
+MIN_LOOK_UPS, MIN_VOXELS = 20_000, 5_000
 """With fewer per thread, waking it costs more than it saves."""
 
 
@@ -37,7 +37,8 @@ def number(lattice: Lattice, coords: Int[Tensor, "V 4"]) -> Int[Tensor, " V"]:
     """The number of the cell that each voxel lies in."""
     numbers = np.empty(len(coords), np.int64)
     origin = lattice.origin.numpy()
-    maps.number(coords.contiguous().numpy(), lattice.stride, origin, lattice.shape, numbers)
+    given = (coords.contiguous().numpy(), lattice.stride, origin, lattice.shape)
+    threads.share(maps.number, len(coords) // MIN_VOXELS, *given, numbers)
     return torch.from_numpy(numbers)
 
 
@@ -51,16 +52,20 @@ class CellSet:
         maps.mark(numbers.numpy(), self.bits)
         self.size = maps.count(self.bits, self.before)
 
-    def numbers(self) -> Int[Tensor, " O"]:
-        """The numbers of all occupied cells, ascending."""
-        numbers = np.empty(self.size, np.int64)
-        maps.list_cells(self.bits, numbers)
-        return torch.from_numpy(numbers)
+    def listed(self) -> tuple[Int[Tensor, " O"], Int[Tensor, "O 4"]]:
+        """The numbers of all occupied cells, ascending, and the cells' corners."""
+        numbers, coords = np.empty(self.size, np.int64), np.empty((self.size, 4), np.int64)
+        lattice = self.lattice
+        place = (lattice.stride, lattice.origin.numpy(), lattice.shape)
+        given = (self.bits, self.before, *place)
+        threads.share(maps.list_cells, self.size // MIN_VOXELS, *given, numbers, coords)
+        return torch.from_numpy(numbers), torch.from_numpy(coords)
 
     def ranks(self, numbers: Int[Tensor, " V"]) -> Int[Tensor, " V"]:
         """The place of each of these occupied cells among all."""
         ranks = np.empty(len(numbers), np.int64)
-        maps.rank(numbers.numpy(), self.bits, self.before, ranks)
+        given = (numbers.numpy(), self.bits, self.before)
+        threads.share(maps.rank, len(numbers) // MIN_VOXELS, *given, ranks)
         return torch.from_numpy(ranks)
 
 
@@ -180,6 +185,16 @@ def first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
     return torch.from_numpy(rows[:found])
 
 
+def cells(
+    coords: Int[Tensor, "V 4"], row: Int[Tensor, " V"], num_cells: int, stride: int, kernel: int
+) -> NDArray:
+    """(K, O) voxel at each place of a cell, -1 where there is none; `row` is a voxel's cell."""
+    seen = np.full((kernel**3, num_cells), -1, np.int32)
+    given = (coords.contiguous().numpy(), row.numpy(), stride, kernel)
+    threads.share(maps.cells, len(coords) // MIN_VOXELS, *given, seen)
+    return seen
+
+
 def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
     """A bit index, or the torch engine's where the voxels lie too far apart."""
     lattice = lattice_around(coords, stride)
@@ -192,9 +207,7 @@ def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
     return BitIndex(cells, numbers, rows)
 
 
-def neighbours(
-    index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], kernel: int
-) -> NDArray:
+def neighbours(index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], kernel: int) -> NDArray:
     """(K, O) row that each offset of a kernel sees from each numbered cell, -1 for none."""
     if isinstance(index, BitIndex):
         return index.neighbours(numbers, kernel)
@@ -213,7 +226,5 @@ def distinct(
         distinct, place = torch.unique(numbers, return_inverse=True)
         return lattice.coords(distinct), place, None
     cells = CellSet(lattice, numbers)
-    distinct = cells.numbers()
-    coords = np.empty((len(distinct), 4), np.int64)
-    maps.corners(distinct.numpy(), lattice.stride, lattice.origin.numpy(), lattice.shape, coords)
-    return torch.from_numpy(coords), cells.ranks(numbers), BitIndex(cells, distinct)
+    distinct, coords = cells.listed()
+    return coords, cells.ranks(numbers), BitIndex(cells, distinct)

@@ -15,7 +15,7 @@ from sr3d_core.sparse.backends.numba_cpu.micro_kernel import count_bits, lowest_
 
 SIX = np.uint64(6)  # 64 bits per word
 CHUNK = 512
-"""Cells that a thread looks up at a time."""
+"""Voxels or words of cells that a thread does at a time."""
 
 
 @inner
@@ -43,38 +43,27 @@ def bounds(coords: Any, stride: int, low: Any, high: Any) -> None:
         high[axis] = _cells(high[axis], stride) * stride
 
 
-@compiled("void(i8[:,::1], i8, i8[::1], UniTuple(i8, 4), i8[::1])")
-def number(coords: Any, stride: int, origin: Any, shape: Any, numbers: Any) -> None:
+@compiled("void(i8[::1], i8[:,::1], i8, i8[::1], UniTuple(i8, 4), i8[::1])")
+def number(counter: Any, coords: Any, stride: int, origin: Any, shape: Any, numbers: Any) -> None:
     """The number of the cell of this stride that each voxel lies in."""
     _, nx, ny, nz = shape
     scene, x, y, z = origin[0], origin[1], origin[2], origin[3]
-    if stride & (stride - 1) == 0:
-        shift = lowest_bit(np.uint64(stride))
-        for i in range(len(coords)):
-            plane = (coords[i, 0] - scene) * nx + ((coords[i, 1] - x) >> shift)
-            column = plane * ny + ((coords[i, 2] - y) >> shift)
-            numbers[i] = column * nz + ((coords[i, 3] - z) >> shift)
-    else:
-        for i in range(len(coords)):
-            plane = (coords[i, 0] - scene) * nx + (coords[i, 1] - x) // stride
-            column = plane * ny + (coords[i, 2] - y) // stride
-            numbers[i] = column * nz + (coords[i, 3] - z) // stride
-
-
-@compiled("void(i8[::1], i8, i8[::1], UniTuple(i8, 4), i8[:,::1])")
-def corners(numbers: Any, stride: int, origin: Any, shape: Any, coords: Any) -> None:
-    """The corner of each numbered cell; a product with the inverse is exact below 2^50 cells."""
-    _, nx, ny, nz = shape
-    scene, x, y, z = origin[0], origin[1], origin[2], origin[3]
-    per_x, per_y, per_z = 1 / nx, 1 / ny, 1 / nz
-    for i in range(len(numbers)):
-        column = np.int64((numbers[i] + 0.5) * per_z)
-        plane = np.int64((column + 0.5) * per_y)
-        block = np.int64((plane + 0.5) * per_x)
-        coords[i, 0] = scene + block
-        coords[i, 1] = x + stride * (plane - block * nx)
-        coords[i, 2] = y + stride * (column - plane * ny)
-        coords[i, 3] = z + stride * (numbers[i] - column * nz)
+    is_power, shift = stride & (stride - 1) == 0, lowest_bit(np.uint64(stride))
+    while True:
+        start: int = CHUNK * take_ticket(counter.ctypes.data)
+        if start >= len(coords):
+            break
+        some, target = coords[start : start + CHUNK], numbers[start : start + CHUNK]
+        if is_power:
+            for i in range(len(some)):
+                plane = (some[i, 0] - scene) * nx + ((some[i, 1] - x) >> shift)
+                column = plane * ny + ((some[i, 2] - y) >> shift)
+                target[i] = column * nz + ((some[i, 3] - z) >> shift)
+        else:
+            for i in range(len(some)):
+                plane = (some[i, 0] - scene) * nx + (some[i, 1] - x) // stride
+                column = plane * ny + (some[i, 2] - y) // stride
+                target[i] = column * nz + (some[i, 3] - z) // stride
 
 
 @compiled("i8(i8[::1], u8[::1], i8[::1])")
@@ -89,16 +78,19 @@ def first_rows(numbers: Any, bits: Any, rows: Any) -> int:
     return found
 
 
-@compiled("void(i8[:,::1], i8[::1], i8, i8, i4[:,::1])")
-def cells(coords: Any, row: Any, stride: int, kernel: int, neighbours: Any) -> None:
-    """`neighbours[k, row[i]] = i` where voxel i is the k-th of its cell; the rest is -1."""
-    neighbours[:] = -1
-    for i in range(len(coords)):
-        k = 0
-        for axis in range(3, 0, -1):
-            place = _cells(coords[i, axis], stride)
-            k = k * kernel + place - kernel * _cells(coords[i, axis], stride * kernel)
-        neighbours[k, row[i]] = i
+@compiled("void(i8[::1], i8[:,::1], i8[::1], i8, i8, i4[:,::1])")
+def cells(counter: Any, coords: Any, row: Any, stride: int, kernel: int, neighbours: Any) -> None:
+    """`neighbours[k, row[i]] = i` where voxel i is the k-th of its cell."""
+    while True:
+        start: int = CHUNK * take_ticket(counter.ctypes.data)
+        if start >= len(coords):
+            break
+        for i in range(start, min(len(coords), start + CHUNK)):
+            k = 0
+            for axis in range(3, 0, -1):
+                place = _cells(coords[i, axis], stride)
+                k = k * kernel + place - kernel * _cells(coords[i, axis], stride * kernel)
+            neighbours[k, row[i]] = i
 
 
 @compiled("void(i8[::1], u8[::1])")
@@ -118,25 +110,53 @@ def count(bits: Any, before: Any) -> int:
     return total
 
 
-@compiled("void(u8[::1], i8[::1])")
-def list_cells(bits: Any, numbers: Any) -> None:
-    """The numbers of all set bits, ascending."""
-    place = 0
-    for word in range(len(bits)):
-        rest = bits[word]
-        while rest != 0:
-            numbers[place] = 64 * word + lowest_bit(rest)
-            rest &= rest - np.uint64(1)
-            place += 1
+@compiled("void(i8[::1], u8[::1], i4[::1], i8, i8[::1], UniTuple(i8, 4), i8[::1], i8[:,::1])")
+def list_cells(
+    counter: Any,
+    bits: Any,
+    before: Any,
+    stride: int,
+    origin: Any,
+    shape: Any,
+    numbers: Any,
+    coords: Any,
+) -> None:
+    """The numbers of all set bits, ascending, and the corners of their cells."""
+    _, nx, ny, nz = shape
+    per_x, per_y, per_z = 1 / nx, 1 / ny, 1 / nz  # exact below 2^50 cells, thanks to the halves
+    while True:
+        start: int = CHUNK * take_ticket(counter.ctypes.data)
+        if start >= len(bits):
+            break
+        for word in range(start, min(len(bits), start + CHUNK)):
+            rest, i = bits[word], np.uint64(before[word])
+            while rest != 0:
+                cell = 64 * word + lowest_bit(rest)
+                rest &= rest - np.uint64(1)
+                column = np.int64((cell + 0.5) * per_z)
+                plane = np.int64((column + 0.5) * per_y)
+                scene = np.int64((plane + 0.5) * per_x)
+                numbers[i] = cell
+                coords[i, 0] = origin[0] + scene
+                coords[i, 1] = origin[1] + stride * (plane - scene * nx)
+                coords[i, 2] = origin[2] + stride * (column - plane * ny)
+                coords[i, 3] = origin[3] + stride * (cell - column * nz)
+                i += np.uint64(1)
 
 
-@compiled("void(i8[::1], u8[::1], i4[::1], i8[::1])")
-def rank(numbers: Any, bits: Any, before: Any, ranks: Any) -> None:
+@compiled("void(i8[::1], i8[::1], u8[::1], i4[::1], i8[::1])")
+def rank(counter: Any, numbers: Any, bits: Any, before: Any, ranks: Any) -> None:
     """How many set bits lie before each of these set bits."""
-    for i in range(len(numbers)):
-        word, bit = numbers[i] >> 6, np.uint64(numbers[i] & 63)
-        below = bits[word] & ((np.uint64(1) << bit) - np.uint64(1))
-        ranks[i] = before[word] + count_bits(below)
+    while True:
+        start: int = CHUNK * take_ticket(counter.ctypes.data)
+        if start >= len(numbers):
+            break
+        some, target = numbers[start : start + CHUNK], ranks[start : start + CHUNK]
+        for i in range(len(some)):
+            cell = np.uint64(some[i])
+            word, bit = bits[cell >> SIX], cell & np.uint64(63)
+            below = word & ((np.uint64(1) << bit) - np.uint64(1))
+            target[i] = before[cell >> SIX] + count_bits(below)
 
 
 @compiled("void(i8[::1], i8[::1], i8[::1], i8, u8[::1], i4[::1], i4[::1], i4[:,::1])")

@@ -173,8 +173,10 @@ def finish_rows(vectors: int, lanes: int, has_shortcut: bool) -> Callable[..., N
         zero, tile = ir.Constant(_I64, 0), _Tile(builder, 0, vectors, lanes)
         factors, terms = (tile.floats(address, zero, zero) for address in (scale, shift))
         floor = tile.broadcast(tile.floats(low, zero, zero))
-        fixed = [(tile.load(tile.part(factors, v)), tile.load(tile.part(terms, v)))
-                 for v in range(vectors)]
+        fixed = [
+            (tile.load(tile.part(factors, v)), tile.load(tile.part(terms, v)))
+            for v in range(vectors)
+        ]
         with cgutils.for_range(builder, num_rows, intp=_I64) as loop:
             row = tile.floats(y, loop.index, y_width)
             added = tile.floats(shortcut, loop.index, y_width)
