@@ -6,6 +6,7 @@ evaluation all call it, so what is measured is what is deployed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
 
 _DEVICES = "is unknown, expected auto, cpu or cuda (or cuda:N)"
+_ROUNDING = 1e-6  # of a score in single precision, and more
 _COLOUR_SLACK = 1e-3  # resampled colours may overshoot a little
 
 
@@ -68,8 +70,12 @@ class Postprocess:
 
         Boxes that are not finite or have no size are left out, and so are scores that are NaN.
         """
-        size = predictions.boxes.size
-        is_sound = predictions.boxes.array.isfinite().all(dim=1) & (size > 0).all(dim=1)
+        # Most anchor points say nothing: they go first. Rounding is left to the test that counts.
+        least = _logit(self.score_threshold - _ROUNDING)
+        is_mute = predictions.logits.amax(dim=1) <= least  # where one is NaN, look closer
+        predictions = predictions[(~is_mute).nonzero()[:, 0]]
+        is_sound = predictions.boxes.array.isfinite().all(dim=1)
+        is_sound &= (predictions.boxes.size > 0).all(dim=1)
         # A score of 0 passes no threshold; it costs less than picking rows.
         scores = predictions.logits.sigmoid().nan_to_num(0.0) * is_sound[:, None]
         if len(scores) > self.max_candidates:
@@ -218,6 +224,11 @@ def choose_device(device: str | torch.device) -> torch.device:
             "use a lower number or --device auto"
         )
     return chosen
+
+
+def _logit(score: float) -> float:
+    """What the sigmoid turns into this score, below 1."""
+    return math.log(score / (1.0 - score)) if score > 0.0 else -math.inf
 
 
 def _as_colours(rgb: Tensor | NDArray) -> Float[Tensor, "N 3"]:

@@ -10,7 +10,7 @@ overlaps are computed only where bounds in the ground plane allow one, once per 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def nms(
         return torch.zeros_like(labels, dtype=torch.int64)
     order = scores.argsort(descending=True, stable=True)
     first, distinct = _distinct(boxes[order])
-    _, classes = np.unique(labels[order].cpu().numpy(), return_inverse=True)
+    _, classes = np.unique(_on_host(labels[order]), return_inverse=True)
     overlaps = _Overlaps(boxes[order[first.to(order.device)]], iou, overlap)
     kept = _greedy(overlaps, distinct, classes.reshape(-1))
     return order[torch.from_numpy(kept).to(order.device)]
@@ -69,9 +69,10 @@ class _Overlaps:
         self.is_bev = overlap == "bev"
         self.suppresses = np.zeros((len(boxes), len(boxes)), dtype=bool)
         self._is_known = np.zeros(len(boxes), dtype=bool)
-        self._low, self._high = bounds(boxes)
-        self._area = bev_area(boxes)
-        self._content = self._area if self.is_bev else volume(boxes)
+        low, high = (_on_host(ends.T).copy() for ends in bounds(boxes))
+        self._ends = low, high
+        self._area = _on_host(bev_area(boxes))
+        self._content = self._area if self.is_bev else _on_host(volume(boxes))
 
     def look_at(self, wanted: NDArray[np.int64], has_class: NDArray[np.bool_]) -> None:
         """Fill the rows of these boxes where they share a class with another box.
@@ -88,52 +89,58 @@ class _Overlaps:
         self._is_known |= is_new
         shared = has_class[rows].astype(np.float32) @ has_class[columns].T.astype(np.float32) > 0
         shared &= (columns >= rows[:, None]) | ~is_new[columns]  # each pair once
-        device = self.boxes.center.device
-        row, column = torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
-        near = self._may_suppress(row, column) & torch.from_numpy(shared).to(device)
-        at_row, at_column = near.nonzero(as_tuple=True)
-        row, column = row[at_row], column[at_column]
+        shared &= self._may_suppress(rows, columns)
+        at_row, at_column = shared.nonzero()
+        row, column = rows[at_row], columns[at_column]
         is_over = self._exceeds(row, column)
-        pair = row[is_over].cpu().numpy(), column[is_over].cpu().numpy()
-        self.suppresses[pair] = True
-        self.suppresses[pair[::-1]] = True
+        row, column = row[is_over], column[is_over]
+        self.suppresses[row, column] = True
+        self.suppresses[column, row] = True
 
     def _may_suppress(
-        self, row: Int[Tensor, " R"], column: Int[Tensor, " C"]
-    ) -> Bool[Tensor, "R C"]:
+        self, row: Int[NDArray, " R"], column: Int[NDArray, " C"]
+    ) -> Bool[NDArray, "R C"]:
         """Where an upper bound of the overlap exceeds the limit.
 
         IoU > t where the common part exceeds t / (1 + t) of both contents together. The common
         footprint lies in both footprints and in both axis-aligned bounds.
         """
-        low, high = self._low.T.contiguous(), self._high.T.contiguous()
-        low_a, high_a = low[:, row, None], high[:, row, None]
-        low_b, high_b = low[:, column], high[:, column]
+        low, high = self._ends
 
-        def common(axis: int) -> Tensor:
-            top = torch.minimum(high_a[axis], high_b[axis])
-            return top.sub_(torch.maximum(low_a[axis], low_b[axis])).clamp_(min=0)
+        def common(axis: int) -> NDArray[Any]:
+            length = np.minimum(high[axis, row, None], high[axis, column])
+            length -= np.maximum(low[axis, row, None], low[axis, column])
+            return np.maximum(length, 0, out=length)
 
-        bound = common(0).mul_(common(1))
-        bound = torch.minimum(bound, self._area[row, None]).minimum(self._area[column])
+        bound = common(0)
+        bound *= common(1)
+        np.minimum(bound, self._area[row, None], out=bound)
+        np.minimum(bound, self._area[column], out=bound)
         if not self.is_bev:
             bound *= common(2)
+        bound *= _ROUNDING
         share = self.iou / (1 + self.iou)
-        return bound.mul_(_ROUNDING) > share * (self._content[row, None] + self._content[column])
+        content = share * self._content
+        may: Bool[NDArray, "R C"] = bound > content[row, None] + content[column]
+        return may
 
-    def _exceeds(self, row: Int[Tensor, " P"], column: Int[Tensor, " P"]) -> Bool[Tensor, " P"]:
+    def _exceeds(self, row: Int[NDArray, " P"], column: Int[NDArray, " P"]) -> Bool[NDArray, " P"]:
         """Whether two boxes overlap by more than the limit."""
         ratio = aligned_bev_iou if self.is_bev else aligned_iou
-        parts = [
-            ratio(self.boxes[a], self.boxes[b]) > self.iou
-            for a, b in zip(row.split(_PAIRS_AT_ONCE), column.split(_PAIRS_AT_ONCE), strict=True)
-        ]
-        return torch.cat(parts)
+        pairs = torch.from_numpy(np.stack([row, column])).to(self.boxes.center.device)
+        parts = pairs.split(_PAIRS_AT_ONCE, dim=1)
+        return _on_host(
+            torch.cat([ratio(self.boxes[a], self.boxes[b]) > self.iou for a, b in parts])
+        )
+
+
+def _on_host(values: Tensor) -> NDArray[Any]:
+    return values.detach().cpu().numpy()
 
 
 def _distinct(boxes: Boxes3D) -> tuple[Int[Tensor, " U"], NDArray[np.int64]]:
     """Index of each distinct box, and which of these each box is."""
-    rows = np.ascontiguousarray(boxes.array.detach().cpu().numpy())
+    rows = np.ascontiguousarray(_on_host(boxes.array))
     # Compared as bytes: several times faster than `torch.unique` along a dimension.
     whole_rows = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1])))[:, 0]
     _, first, distinct = np.unique(whole_rows, return_index=True, return_inverse=True)
@@ -169,14 +176,15 @@ def _greedy(
 def _first_come(suppresses: Bool[NDArray, "n n"]) -> Bool[NDArray, " n"]:
     """Which of n rivals stay, the best first: those that no better one that stays suppresses.
 
-    Repeated until nothing changes. The best is right after the first round, and whoever depends
+    Repeated until nothing changes: the best is right after the first round, and whoever depends
     only on those that are right is right one round later.
     """
     beats = np.triu(suppresses, k=1)
-    before, stays = None, ~beats.any(axis=0)
-    while before is None or (stays != before).any():
-        before, stays = stays, ~beats[stays].any(axis=0)
-    return stays
+    stays = np.ones(len(beats), dtype=bool)
+    while True:
+        before, stays = stays, np.logical_not(beats[stays].any(axis=0))
+        if np.array_equal(stays, before):
+            return stays
 
 
 def _require_matching(boxes: Boxes3D, scores: Tensor, labels: Tensor, overlap: str) -> None:
