@@ -21,7 +21,14 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import load_checkpoint
 from sr3d_core.geometry.nms import nms
-from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
+from sr3d_core.geometry.origin import (
+    MAX_COORDINATE_M,
+    MAX_DISTANCE_M,
+    is_on_earth,
+    local_origin,
+    moved,
+    reach,
+)
 from sr3d_core.structures import UNKNOWN_COLOUR, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
@@ -181,9 +188,8 @@ class Detector:
 
     def _prepare(self, cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
         """Usable points only, not too many of them, on the network's device, and their origin."""
-        is_usable = is_on_earth(cloud.xyz)
-        if not is_usable.all():
-            cloud = cloud[is_usable]
+        if not bool((reach(cloud.xyz) <= MAX_COORDINATE_M).all()):
+            cloud = cloud[is_on_earth(cloud.xyz)]
         origin = local_origin(cloud.xyz)
         if origin.any():
             xyz = cloud.xyz - origin.to(cloud.xyz)

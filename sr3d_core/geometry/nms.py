@@ -30,7 +30,7 @@ FIRST_BLOCK = 128
 LARGEST_BLOCK = 1024
 """Where blocks stop growing: the detections of one are compared with each other."""
 
-_PAIRS_AT_ONCE = 2**14  # their intermediate results stay in the cache
+_PAIRS_AT_ONCE = 2**12  # their intermediate results stay in the cache and in one thread
 _ROUNDING = 1 + 1e-4  # a bound may be this much too small
 
 
@@ -74,28 +74,27 @@ class _Overlaps:
         self._area = _on_host(bev_area(boxes))
         self._content = self._area if self.is_bev else _on_host(volume(boxes))
 
-    def look_at(self, wanted: NDArray[np.int64], has_class: NDArray[np.bool_]) -> None:
-        """Fill the rows of these boxes where they share a class with another box.
-
-        `has_class` (U, K) says in which classes each box is still in play: never again in others.
-        """
-        is_new = np.zeros_like(self._is_known)
-        is_new[wanted] = True
-        is_new &= ~self._is_known
+    def look_at(self, wanted: Int[NDArray, " W"], others: Int[NDArray, " L"]) -> None:
+        """Fill the rows of these boxes where they meet these others; all others are gone."""
+        is_new = self._is_among(wanted) & ~self._is_known
         if not is_new.any():
             return
         rows = np.flatnonzero(is_new)
-        columns = np.flatnonzero(has_class.any(axis=1) & ~self._is_known)
+        columns = np.flatnonzero((is_new | self._is_among(others)) & ~self._is_known)
         self._is_known |= is_new
-        shared = has_class[rows].astype(np.float32) @ has_class[columns].T.astype(np.float32) > 0
-        shared &= (columns >= rows[:, None]) | ~is_new[columns]  # each pair once
-        shared &= self._may_suppress(rows, columns)
-        at_row, at_column = shared.nonzero()
+        is_pair = self._may_suppress(rows, columns)
+        is_pair &= (columns >= rows[:, None]) | ~is_new[columns]  # each pair once
+        at_row, at_column = is_pair.nonzero()
         row, column = rows[at_row], columns[at_column]
         is_over = self._exceeds(row, column)
         row, column = row[is_over], column[is_over]
         self.suppresses[row, column] = True
         self.suppresses[column, row] = True
+
+    def _is_among(self, rows: Int[NDArray, " R"]) -> Bool[NDArray, " U"]:
+        marks = np.zeros_like(self._is_known)
+        marks[rows] = True
+        return marks
 
     def _may_suppress(
         self, row: Int[NDArray, " R"], column: Int[NDArray, " C"]
@@ -157,10 +156,8 @@ def _greedy(
     num_classes = int(classes.max()) + 1
     waiting, length, kept = np.arange(len(distinct)), FIRST_BLOCK, []
     while len(waiting):
-        in_play = np.zeros((len(overlaps.boxes), num_classes), dtype=bool)
-        in_play[distinct[waiting], classes[waiting]] = True
         block, waiting = waiting[:length], waiting[length:]
-        overlaps.look_at(distinct[block], in_play)
+        overlaps.look_at(distinct[block], distinct[waiting])
         is_hit = np.zeros((num_classes, len(overlaps.boxes)), dtype=bool)
         for label in np.unique(classes[block]):
             rivals = block[classes[block] == label]
