@@ -74,7 +74,7 @@ _outer_1, _outer_2, _outer_3, _outer_4 = (_outer_of(v) for v in (1, 2, 3, 4))
 
 
 @inner
-def _finish(y: Any, scale: Any, shift: Any, shortcut: Any, has_shortcut: Any, low: Any) -> None:
+def finish(y: Any, scale: Any, shift: Any, shortcut: Any, has_shortcut: Any, low: Any) -> None:
     """`max(scale * y + shift + shortcut, low)`, in place."""
     for o in range(len(y)):
         if has_shortcut:
@@ -136,7 +136,7 @@ def convolve(
                 else:
                     _products_4(args, num_pairs)
         if len(scale):
-            _finish(y[rows], scale, shift, shortcut[rows], has_shortcut, low)
+            finish(y[rows], scale, shift, shortcut[rows], has_shortcut, low)
 
 
 @compiled("void(i8, i8, f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], f4[:,:,::1])")
