@@ -1,10 +1,12 @@
-"""How fast the engines are on the same frames, inference and training step, and what binds them.
+"""How fast the engines are on the same frames, and what binds them.
 
-    python benchmark/bench_engines.py --points 20000 50000 100000 --presets lite scannet
+    python benchmark/bench_engines.py --points 20000 50000 100000
 
-Engines take turns frame by frame in one process, with a dense matrix product between them, so that
-their ratios hold on a busy machine. Times are wall milliseconds from the cloud to the head's
-output (and back, for a step); `cpu_ms` is the process's CPU time. Prints one JSON object.
+Net B (`net_b.py`) runs on our engines and, where it is installed, on spconv; the exact network of
+a preset on our engines alone. Frames begin with voxels of 1 cm and end with features: maps are
+included, voxelising and heads are not. Engines take turns frame by frame in one process of one
+thread, with a dense matrix product between them, and ratios are medians over these rounds, so
+that they hold on a busy machine. Prints one JSON object; times are wall milliseconds.
 """
 
 from __future__ import annotations
@@ -17,154 +19,212 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from bench_detector import machine
+from measure import aim, in_own_process, machine, ratio, sgemm_gflops, summary
+from net_b import NetB, largest_difference, on_engine, spconv_runner
 from scene import room
-from torch import Tensor
+from watched import Counter, MapTimer
 
 from sr3d_core.model.network import SR3D
-from sr3d_core.sparse.engine import Engine
+from sr3d_core.sparse.engine import engine_for
+from sr3d_core.sparse.tensor import SparseTensor, voxelize
 from sr3d_core.structures import PointCloud
 
-MAPS = {
-    *{"index", "same_map", "down_coords", "down_map", "cell_map", "grown_coords", "up_map"},
-    "distinct",
-}
-
-
-class Watched:
-    """An engine whose maps are timed and whose multiplications are counted."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.maps_s = 0.0
-        self.operations = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self.engine, name)
-        if name in MAPS:
-            return lambda *args: self._time(method, *args)
-        if name in ("convolve", "infer"):
-            return lambda *args: self._count(method, *args)
-        return method
-
-    def _time(self, method: Callable[..., Any], *args: Any) -> Any:
-        start = time.perf_counter()
-        result = method(*args)
-        getattr(result, "pairs", None)  # some engines list the pairs when they are first needed
-        self.maps_s += time.perf_counter() - start
-        return result
-
-    def _count(self, method: Callable[..., Any], *args: Any) -> Any:
-        _, weight, kernel_map = args[:3]
-        num_pairs = int((torch.as_tensor(kernel_map.neighbours) >= 0).sum())
-        self.operations += 2.0 * num_pairs * weight.shape[1] * weight.shape[2]
-        return method(*args)
+VOXEL_M = 0.01
+Run = Callable[[SparseTensor], Any]
 
 
 def main() -> None:
-    """Measure all combinations and print them."""
+    """Measure all combinations, each in a process of its own, and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, nargs="+", default=[20_000, 50_000, 100_000])
-    parser.add_argument("--presets", nargs="+", default=["lite", "scannet"])
-    parser.add_argument("--engines", nargs="+", default=["torch", "numba"])
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--preset", default="scannet", help="the exact network")
+    parser.add_argument("--engines", nargs="+", default=["numba", "torch"])
     parser.add_argument("--frames", type=int, default=5, help="frames per engine, after one more")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    described = machine(options.threads)
-    runs = [
-        measure(preset, points, mode, options)
-        for preset in options.presets
-        for points in options.points
-        for mode in options.modes
-    ]
-    print(json.dumps({"machine": described, "runs": runs}, indent=1))
+    if options.part:
+        print(json.dumps(PARTS[options.part](options)))
+        return
+    runs: dict[str, list[Any]] = {part: [] for part in PARTS}
+    for part in options.parts:
+        runs[part] = [_apart(part, points, options) for points in options.points]
+    print(json.dumps({"machine": machine(1), "aims": _aims(runs), **runs}, indent=1))
 
 
-def measure(
-    preset: str, num_points: int, mode: str, options: argparse.Namespace
-) -> dict[str, Any]:
-    """Times of every engine on one frame, taken in turns."""
+def _apart(part: str, points: int, options: argparse.Namespace) -> Any:
+    engines = ("--engines", *options.engines)
+    numbers = ("--frames", options.frames, "--points", points)
+    threads = 2 if part == "threads" else 1  # spconv is wrong with more than one
+    return in_own_process(
+        __file__, "--part", part, "--preset", options.preset, *engines, *numbers, threads=threads
+    )
+
+
+def net_b(options: argparse.Namespace) -> dict[str, Any]:
+    """Our engines against spconv on the network that all can run."""
     torch.manual_seed(0)
-    network = SR3D.from_preset(preset)
-    cloud = PointCloud.single(*room(num_points))
-    wall: dict[str, list[float]] = {name: [] for name in options.engines}
-    cpu: dict[str, list[float]] = {name: [] for name in options.engines}
-    sgemm = []
-    for _ in range(options.frames + 1):
-        for name in options.engines:
-            network.backend = name
-            start = time.perf_counter(), time.process_time()
-            MODES[mode](network, cloud)
-            wall[name].append(1e3 * (time.perf_counter() - start[0]))
-            cpu[name].append(1e3 * (time.process_time() - start[1]))
-            sgemm.append(_sgemm_rate())
-    result: dict[str, Any] = {"preset": preset, "points": num_points, "mode": mode}
-    result["sgemm_gflops"] = round(statistics.median(sgemm), 1)
-    first = statistics.median(wall[options.engines[0]][1:])
-    for name in options.engines:
-        median = statistics.median(wall[name][1:])
-        result[name] = {
-            "wall_ms": round(median, 1),
-            "fastest_ms": round(min(wall[name][1:]), 1),
-            "cpu_ms": round(statistics.median(cpu[name][1:]), 1),
-            f"times_{options.engines[0]}": round(first / median, 2),
+    net = NetB().eval()
+    x = _voxels(options.points[0])
+    theirs = spconv_runner(net)
+    result = {"points": options.points[0], "voxels": len(x)}
+    peers: dict[str, Callable[[], Any]] = {}
+    if theirs is None:
+        result["spconv"] = "not installed: pip install spconv"
+    else:
+        expected = theirs(x.coords, x.features)
+        peers["spconv"] = lambda: theirs(x.coords, x.features)
+        result["largest_error_to_spconv"] = {
+            name: largest_difference(net(_fresh(x, name)), expected) for name in options.engines
         }
-        if mode == "inference":
-            result[name] |= _parts(network, name, cloud, median, result["sgemm_gflops"])
-    return result
+    return result | _compare(net, x, options, peers)
 
 
-def _infer(network: SR3D, cloud: PointCloud) -> None:
-    network.eval()
-    with torch.no_grad():
-        network.raw(cloud)
+def exact(options: argparse.Namespace) -> dict[str, Any]:
+    """Our engines among each other on the exact network."""
+    torch.manual_seed(0)
+    network = SR3D.from_preset(options.preset).eval()
+    x = _voxels(options.points[0])
+    result = {"preset": options.preset, "points": options.points[0], "voxels": len(x)}
+    return result | _compare(lambda x: network.neck(network.backbone(x)), x, options, {})
 
 
-def _step(network: SR3D, cloud: PointCloud) -> None:
-    network.train()
-    network.zero_grad()
-    levels = network.raw(cloud)
-    terms = [_loss(level.logits) + _loss(level.regression) for level in levels]
-    torch.stack(terms).sum().backward()
+def steps(options: argparse.Namespace) -> dict[str, Any]:
+    """Forward and backward of the exact network on our engines."""
+    torch.manual_seed(0)
+    network = SR3D.from_preset(options.preset).train()
+    x = _voxels(options.points[0])
 
+    def step(name: str) -> None:
+        network.zero_grad()
+        with torch.enable_grad():
+            levels = network.neck(network.backbone(_fresh(x, name)))
+            torch.stack([level.features.square().mean() for level in levels]).sum().backward()
 
-def _loss(x: Tensor) -> Tensor:
-    return x.square().mean()
-
-
-MODES: dict[str, Callable[[SR3D, PointCloud], None]] = {"inference": _infer, "step": _step}
-
-
-def _parts(
-    network: SR3D, name: Any, cloud: PointCloud, frame_ms: float, sgemm: float
-) -> dict[str, float]:
-    """The share of kernel maps in a frame, and the rate of the whole frame."""
-    network.backend = name
-    shares = []
-    with torch.no_grad():
-        for _ in range(3):
-            start = time.perf_counter()
-            x = network.voxels(cloud)
-            watched = Watched(x.engine)
-            x.cache.engine = watched
-            network.neck(network.backbone(x))
-            shares.append(watched.maps_s / (time.perf_counter() - start))
-    rate = watched.operations / frame_ms / 1e6
+    jobs = {name: lambda name=name: step(name) for name in options.engines}
+    wall, _ = _in_turns(jobs, max(1, options.frames // 2))
     return {
-        "maps_share": round(statistics.median(shares), 3),
-        "gflop": round(watched.operations / 1e9, 2),
-        "gflops": round(rate, 1),
-        "of_sgemm": round(rate / sgemm, 2),
+        "preset": options.preset,
+        "points": options.points[0],
+        **{name: {"wall_ms": summary(wall[name], 1)} for name in options.engines},
+        "times_torch": {n: ratio(wall["torch"], wall[n]) for n in wall if "torch" in wall},
     }
 
 
-def _sgemm_rate(size: int = 1024) -> float:
-    """GFLOP/s of a dense matrix product."""
-    matrix = torch.ones(size, size)
-    start = time.perf_counter()
-    matrix @ matrix
-    return 2 * size**3 / (time.perf_counter() - start) / 1e9
+def threads(options: argparse.Namespace) -> dict[str, Any]:
+    """Two threads against one, per engine, on net B."""
+    net = NetB().eval()
+    x = _voxels(options.points[0])
+    result: dict[str, Any] = {"points": options.points[0]}
+
+    def job(name: str, number: int) -> None:
+        torch.set_num_threads(number)
+        net(_fresh(x, name))
+
+    for name in options.engines:
+        jobs = {str(n): lambda n=n, name=name: job(name, n) for n in (1, 2)}
+        wall, _ = _in_turns(jobs, options.frames)
+        result[name] = {
+            "one_ms": summary(wall["1"], 1),
+            "two_ms": summary(wall["2"], 1),
+            "two_times_one": ratio(wall["1"], wall["2"]),
+        }
+    return result
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "net_b": torch.no_grad()(net_b),
+    "exact": torch.no_grad()(exact),
+    "steps": steps,
+    "threads": torch.no_grad()(threads),
+}
+
+
+def _compare(
+    run: Run, x: SparseTensor, options: argparse.Namespace, peers: dict[str, Callable[[], Any]]
+) -> dict[str, Any]:
+    """Times, rates and shares of all engines on the same voxels."""
+    counter = Counter(engine_for(options.engines[0], x.coords.device))
+    run(on_engine(x.coords, x.features, counter))
+    gflop = counter.operations / 1e9
+    ours = {name: lambda name=name: run(_fresh(x, name)) for name in options.engines}
+    wall, sgemm = _in_turns({**ours, **peers}, options.frames)
+    result: dict[str, Any] = {
+        "gflop": round(gflop, 2),
+        "sgemm_gflops": summary(sgemm[options.engines[0]], 1),
+    }
+    for name, times in wall.items():
+        rates = [gflop / ms * 1e3 for ms in times]
+        result[name] = {
+            "wall_ms": summary(times, 1),
+            "gflops": round(statistics.median(rates), 1),
+            "of_sgemm": ratio(rates, sgemm[name]),
+            **{f"times_{other}": ratio(wall[other], times) for other in wall if other != name},
+        }
+        if name in ours:
+            result[name]["maps_share"] = round(_maps_share(run, x, name), 3)
+    return result
+
+
+def _in_turns(
+    jobs: dict[str, Callable[[], Any]], rounds: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Wall milliseconds of every job per round, after one more, and sgemm's rate beside them."""
+    wall: dict[str, list[float]] = {name: [] for name in jobs}
+    sgemm: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(rounds + 1):
+        for name, job in jobs.items():
+            before = sgemm_gflops()
+            start = time.perf_counter()
+            job()
+            wall[name].append(1e3 * (time.perf_counter() - start))
+            sgemm[name].append((before + sgemm_gflops()) / 2)
+    return {n: t[1:] for n, t in wall.items()}, {n: t[1:] for n, t in sgemm.items()}
+
+
+def _maps_share(run: Run, x: SparseTensor, name: str) -> float:
+    """The share of kernel maps in a frame."""
+    shares = []
+    for _ in range(3):
+        timer = MapTimer(engine_for(name, x.coords.device))
+        start = time.perf_counter()
+        run(on_engine(x.coords, x.features, timer))
+        shares.append(timer.seconds / (time.perf_counter() - start))
+    return statistics.median(shares)
+
+
+def _voxels(num_points: int) -> SparseTensor:
+    return voxelize(PointCloud.single(*room(num_points)), VOXEL_M)
+
+
+def _fresh(x: SparseTensor, engine: str) -> SparseTensor:
+    return on_engine(x.coords, x.features, engine_for(engine, x.coords.device))
+
+
+def _aims(runs: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """The issue's figures beside what was measured."""
+
+    def of(run: dict[str, Any], name: str, key: str) -> float | None:
+        return run.get(name, {}).get(key)
+
+    aims = []
+    for run in runs["net_b"]:
+        where = f"net B, {run['points']} points:"
+        speed, level = of(run, "numba", "times_spconv"), of(run, "torch", "times_spconv")
+        aims.append(aim(f"{where} numba over spconv", speed, "at least", 2.0))
+        aims.append(aim(f"{where} torch over spconv", level, "at least", 1.0))
+        rate, maps = of(run, "numba", "of_sgemm"), of(run, "numba", "maps_share")
+        aims.append(aim(f"{where} numba's share of sgemm", rate, "at least", 0.70))
+        aims.append(aim(f"{where} numba's maps in a frame", maps, "at most", 0.12))
+    for run in runs["exact"]:
+        where, maps = f"exact, {run['points']} points:", of(run, "numba", "maps_share")
+        rate = of(run, "numba", "of_sgemm")
+        aims.append(aim(f"{where} numba's share of sgemm", rate, "at least", 0.70))
+        aims.append(aim(f"{where} numba's maps in a frame", maps, "at most", 0.12))
+    for run in runs["threads"]:
+        speed = of(run, "numba", "two_times_one")
+        aims.append(aim("net B: numba's two threads over one", speed, "at least", 1.7))
+    return aims
 
 
 if __name__ == "__main__":

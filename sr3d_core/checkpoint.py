@@ -11,13 +11,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from sr3d_core.model.network import SR3D, Architecture
 
@@ -75,7 +76,7 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
     """
     path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
     state, manifest = _read(path)
-    with torch.device("meta"):  # shapes alone: no memory, no random numbers that are overwritten
+    with torch.device("meta"), _Uninitialised():  # shapes alone: all tensors come from the file
         network = SR3D(manifest.architecture)
     try:
         network.load_state_dict(
@@ -88,6 +89,19 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
             "expected the network that the manifest describes: get the file again"
         ) from error
     return network.requires_grad_().eval(), manifest
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Layers made inside are not initialised: on shapes alone that would load torch's compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Skip the functions of `torch.nn.init`, which return the tensor they fill."""
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def read_manifest(path: str | Path = "default") -> Manifest:

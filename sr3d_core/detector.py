@@ -6,6 +6,7 @@ evaluation all call it, so what is measured is what is deployed.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +21,21 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import load_checkpoint
 from sr3d_core.geometry.nms import nms
-from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
+from sr3d_core.geometry.origin import (
+    MAX_COORDINATE_M,
+    MAX_DISTANCE_M,
+    is_on_earth,
+    local_origin,
+    moved,
+    reach,
+)
 from sr3d_core.structures import UNKNOWN_COLOUR, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
 
 _DEVICES = "is unknown, expected auto, cpu or cuda (or cuda:N)"
+_ROUNDING = 1e-6  # of a score in single precision, and more
 _COLOUR_SLACK = 1e-3  # resampled colours may overshoot a little
 
 
@@ -68,8 +77,12 @@ class Postprocess:
 
         Boxes that are not finite or have no size are left out, and so are scores that are NaN.
         """
-        size = predictions.boxes.size
-        is_sound = predictions.boxes.array.isfinite().all(dim=1) & (size > 0).all(dim=1)
+        # Most anchor points say nothing: they go first. Rounding is left to the test that counts.
+        least = _logit(self.score_threshold - _ROUNDING)
+        is_mute = predictions.logits.amax(dim=1) <= least  # where one is NaN, look closer
+        predictions = predictions[(~is_mute).nonzero()[:, 0]]
+        is_sound = predictions.boxes.array.isfinite().all(dim=1)
+        is_sound &= (predictions.boxes.size > 0).all(dim=1)
         # A score of 0 passes no threshold; it costs less than picking rows.
         scores = predictions.logits.sigmoid().nan_to_num(0.0) * is_sound[:, None]
         if len(scores) > self.max_candidates:
@@ -175,9 +188,8 @@ class Detector:
 
     def _prepare(self, cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
         """Usable points only, not too many of them, on the network's device, and their origin."""
-        is_usable = is_on_earth(cloud.xyz)
-        if not is_usable.all():
-            cloud = cloud[is_usable]
+        if not bool((reach(cloud.xyz) <= MAX_COORDINATE_M).all()):
+            cloud = cloud[is_on_earth(cloud.xyz)]
         origin = local_origin(cloud.xyz)
         if origin.any():
             xyz = cloud.xyz - origin.to(cloud.xyz)
@@ -218,6 +230,11 @@ def choose_device(device: str | torch.device) -> torch.device:
             "use a lower number or --device auto"
         )
     return chosen
+
+
+def _logit(score: float) -> float:
+    """What the sigmoid turns into this score, below 1."""
+    return math.log(score / (1.0 - score)) if score > 0.0 else -math.inf
 
 
 def _as_colours(rgb: Tensor | NDArray) -> Float[Tensor, "N 3"]:

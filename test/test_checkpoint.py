@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,18 @@ def test_round_trip_gives_the_same_network(weights: Path) -> None:
     assert manifest.classes == MANIFEST.classes
     assert manifest.architecture == TINY
     assert not after.training
+
+
+def test_loading_needs_neither_torchs_compiler_nor_what_trains(weights: Path) -> None:
+    heavy = ("torch._dynamo", "sympy", "accelerate", "matplotlib", "scipy", "rosbags")
+    program = (
+        "import sys, torch; torchs_own = set(sys.modules); "
+        "from sr3d_core.detector import load_checkpoint; "
+        f"load_checkpoint({str(weights)!r}); "
+        f"print([name for name in {heavy} if name in set(sys.modules) - torchs_own])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE)
+    assert told.stdout.decode().strip() == "[]"
 
 
 def test_half_weights_are_half_as_large_and_nearly_the_same(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -231,6 +233,28 @@ def test_scores_must_exceed_the_threshold() -> None:
     rows = [[x, 0, 0, 1, 1, 1] for x in (0.0, 5.0)]
     given = predictions(rows, [[0.6, 0.1], [0.2, 0.1]])
     assert len(Postprocess(score_threshold=0.5)(given)) == 1
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.01, 0.3, 0.999, 1.0])
+def test_a_box_comes_out_for_every_score_above_the_threshold(threshold: float) -> None:
+    rows = [[5.0 * i, 0, 0, 1, 1, 1] for i in range(200)]
+    logits = 8 * torch.randn(200, 2, generator=torch.Generator().manual_seed(0))
+    logits[3, 0], logits[4], logits[5, 1] = math.nan, math.inf, -math.inf
+    given = predictions(rows, [[0.5, 0.5]] * 200)
+    given = Predictions(given.anchors, given.boxes, logits, given.level, given.scene)
+    found = Postprocess(score_threshold=threshold)(given)
+    expected = (logits.sigmoid() > threshold).nonzero().tolist()
+    place = (found.boxes.center[:, 0] / 5).long().tolist()
+    assert sorted(zip(place, found.labels.tolist(), strict=True)) == list(map(tuple, expected))
+
+
+def test_nothing_above_the_threshold_gives_no_detections() -> None:
+    assert len(Postprocess(score_threshold=0.5)(predictions([[0, 0, 0, 1, 1, 1]], [[0.4]]))) == 0
+
+
+def test_no_anchor_points_give_no_detections() -> None:
+    none = predictions([[0, 0, 0, 1, 1, 1]], [[0.9]])[:0]
+    assert len(Postprocess()(none)) == 0
 
 
 def test_stacked_boxes_survive_in_3d_and_merge_from_above() -> None:

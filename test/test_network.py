@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d_core.model.head import decode_axis_aligned, decode_rotated
+from sr3d_core.model.head import decode, decode_axis_aligned, decode_rotated
 from sr3d_core.model.network import PRESETS, SR3D, Architecture
 from sr3d_core.structures import PointCloud
 
@@ -68,6 +68,22 @@ def test_rotated_decoder_worked_example(worked: dict[str, Any]) -> None:
     boxes = decode_rotated(anchors, torch.tensor(example["inputs"]["raw_reg8"]).double())
     expected = torch.tensor(example["expected"]["boxes_cxcyczdxdydz_yaw"]).double()
     torch.testing.assert_close(boxes.array, expected, atol=1e-7, rtol=0)
+
+
+@pytest.mark.parametrize("width", [6, 8])
+def test_boxes_are_decoded_one_by_one(width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    anchors, raw = (
+        torch.rand(9, 3, generator=generator),
+        torch.randn(9, width, generator=generator),
+    )
+    together = decode(anchors, raw).array
+    single = [decode(anchors[i : i + 1], raw[i : i + 1]).array for i in range(9)]
+    torch.testing.assert_close(together, torch.cat(single))
+
+
+def test_no_anchors_give_no_boxes() -> None:
+    assert len(decode(torch.zeros(0, 3), torch.zeros(0, 8))) == 0
 
 
 def test_rotated_decoder_has_finite_gradients_at_a_square_box() -> None:

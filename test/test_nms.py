@@ -83,6 +83,34 @@ def test_kept_boxes_are_those_of_the_definition(
     assert nms(boxes, scores, labels, iou, overlap).tolist() == expected
 
 
+@pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.parametrize("seed", range(3))
+def test_blocks_change_nothing(
+    seed: int, overlap: Overlap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes, scores, labels = random_scene(seed, num=150)
+    expected = greedy_by_definition(boxes, scores, labels, 0.2, overlap)
+    monkeypatch.setattr("sr3d_core.geometry.nms.FIRST_BLOCK", 3)
+    monkeypatch.setattr("sr3d_core.geometry.nms.LARGEST_BLOCK", 24)
+    assert nms(boxes, scores, labels, 0.2, overlap).tolist() == expected
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_a_crowd_in_many_classes_is_that_of_the_definition(overlap: Overlap) -> None:
+    boxes, _, _ = random_scene(7, num=100)
+    place = torch.arange(len(boxes)).repeat(6)
+    labels = torch.arange(6).repeat_interleave(len(boxes))
+    scores = torch.rand(len(labels), generator=torch.Generator().manual_seed(8))
+    expected = greedy_by_definition(boxes[place], scores, labels, 0.3, overlap)
+    assert nms(boxes[place], scores, labels, 0.3, overlap).tolist() == expected
+
+
+@pytest.mark.parametrize("overlap", OVERLAPS)
+def test_a_limit_of_zero_keeps_only_boxes_that_share_nothing(overlap: Overlap) -> None:
+    kept = nms(unit_boxes(0, 0.99, 2), torch.tensor([0.9, 0.8, 0.7]), of_one_class(3), 0, overlap)
+    assert kept.tolist() == [0, 2]
+
+
 def test_kept_boxes_come_by_falling_score_across_classes() -> None:
     labels = torch.tensor([1, 0, 1, 0])
     kept = nms(unit_boxes(0, 5, 10, 15), torch.tensor([0.2, 0.9, 0.7, 0.4]), labels, iou=0.5)

@@ -27,6 +27,13 @@ def is_on_earth(xyz: Float[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
     return (xyz.abs() <= MAX_COORDINATE_M).all(dim=1)
 
 
+def reach(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " 3"]:
+    """How far the points lie from zero on each axis; NaN where one is NaN, 0 for no points."""
+    if len(xyz) == 0:
+        return xyz.new_zeros(3)
+    return torch.stack([column.abs().max() for column in xyz.unbind(dim=1)])
+
+
 def local_origin(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " 3"]:
     """Where to move a cloud's origin: whole metres, float64, on the CPU.
 
@@ -34,9 +41,7 @@ def local_origin(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " 3"]:
     must be finite.
     """
     origin = torch.zeros(3, dtype=torch.float64)
-    if len(xyz) == 0:
-        return origin
-    is_far = (xyz.abs().amax(dim=0) > FAR_M).tolist()
+    is_far = (reach(xyz) > FAR_M).tolist()
     for axis in range(3):
         if is_far[axis]:
             origin[axis] = round(float(xyz[:, axis].median()))

@@ -17,8 +17,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Backend = Literal["auto", "torch", "numba"]
-"""Engines by name; `auto` is numba on a CPU where it is installed, torch elsewhere."""
+Backend = Literal["auto", "torch", "numba", "int8"]
+"""Engines by name; `auto` is numba on a CPU where it is installed, torch elsewhere.
+
+`int8` is numba with products of bytes at inference, on an x86 CPU with VNNI.
+"""
 
 _log = logging.getLogger(__name__)
 
@@ -123,12 +126,14 @@ def _engine(backend: str, device: str) -> Engine:
     if backend not in get_args(Backend):
         raise ValueError(f"backend {backend!r} is unknown, expected one of {get_args(Backend)}")
     has_numba = importlib.util.find_spec("numba") is not None
-    if backend == "numba" and device != "cpu":
-        raise ValueError(f"backend 'numba' runs on a CPU, not on {device}; use auto or torch")
-    if backend == "numba" and not has_numba:
-        raise ValueError("backend 'numba' needs the package numba: pip install numba")
+    if backend in ("numba", "int8") and device != "cpu":
+        raise ValueError(f"backend {backend!r} runs on a CPU, not on {device}; use auto or torch")
+    if backend in ("numba", "int8") and not has_numba:
+        raise ValueError(f"backend {backend!r} needs the package numba: pip install numba")
     if backend == "auto" and device == "cpu" and not has_numba:
         _log.warning("numba is not installed: convolutions run on torch alone, at half the speed")
+    if backend == "int8":
+        return _byte_engine()
     if backend != "torch" and device == "cpu" and has_numba:
         from sr3d_core.sparse.backends.numba_cpu.engine import NumbaEngine
 
@@ -136,3 +141,13 @@ def _engine(backend: str, device: str) -> Engine:
     from sr3d_core.sparse.backends.native import TorchEngine
 
     return TorchEngine()
+
+
+def _byte_engine() -> Engine:
+    from sr3d_core.sparse.backends.numba_cpu.machine_code import has_byte_products
+
+    if not has_byte_products():
+        raise ValueError("backend 'int8' needs an x86 CPU with VNNI, this has none; use auto")
+    from sr3d_core.sparse.backends.numba_cpu.byte_engine import ByteEngine
+
+    return ByteEngine()

@@ -13,6 +13,7 @@ from torch import Tensor
 from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
 from sr3d_core.sparse.backends.numba_cpu import maps, threads
+from sr3d_core.sparse.backends.numba_cpu.products import ROWS
 from sr3d_core.sparse.kernel_map import VoxelIndex, kernel_offsets
 from sr3d_core.sparse.lattice import Lattice
 
@@ -20,8 +21,6 @@ MAX_BITS = 2**28
 """Larger lattices (48 MiB as bits) are left to the torch engine's binary search."""
 MAX_BLOCK, MIN_BLOCK, MIN_BLOCKS = 256, 64, 8
 """Output rows per block: their sums stay in the cache, and several threads get blocks."""
-READ_AHEAD = 6
-"""A list of pairs is read so far beyond its end, though nothing is done with what is there."""
 MIN_LOOK_UPS, MIN_VOXELS = 20_000, 5_000
 """With fewer per thread, waking it costs more than it saves."""
 
@@ -102,7 +101,7 @@ class Pairs:
     Each block has a place for every pair there could be, so that blocks are listed independently.
     """
 
-    inputs: NDArray  # (K O and what is read ahead) int32
+    inputs: NDArray  # (K O + ROWS) int32
     outputs: NDArray
     starts: NDArray  # (blocks, K + 1) int32
     block: int  # output rows per block
@@ -114,16 +113,20 @@ class Pairs:
         num_kernel, num_outputs = neighbours.shape
         block = min(MAX_BLOCK, max(MIN_BLOCK, -(-num_outputs // MIN_BLOCKS)))
         starts = np.empty((-(-num_outputs // block), num_kernel + 1), np.int32)
-        inputs = np.empty(neighbours.size + READ_AHEAD, np.int32)
+        inputs = np.empty(neighbours.size + ROWS, np.int32)  # read ahead
         outputs = np.empty_like(inputs)
         num_tasks = neighbours.size // MIN_LOOK_UPS
         threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
         return cls(inputs, outputs, starts, block, num_outputs)
 
+    @property
+    def num_pairs(self) -> int:
+        """How many pairs there are in all blocks."""
+        return int((self.starts[:, -1] - self.starts[:, 0]).sum())
+
     def work(self, weight: Tensor) -> float:
         """How many operations it takes to multiply all pairs with a weight."""
-        num_pairs = int((self.starts[:, -1] - self.starts[:, 0]).sum())
-        return 2.0 * num_pairs * weight.shape[1] * weight.shape[2]
+        return 2.0 * self.num_pairs * weight.shape[1] * weight.shape[2]
 
 
 @dataclass(slots=True, eq=False)

@@ -44,6 +44,12 @@ def vector_registers() -> int:
     return 32 if is_arm or _cpu_features().get("avx512f") else 16
 
 
+@lru_cache(maxsize=1)
+def has_byte_products() -> bool:
+    """Whether one instruction sums products of bytes in whole vectors (x86's VNNI)."""
+    return bool(_cpu_features().get({16: "avx512vnni", 8: "avxvnni"}.get(vector_lanes(), "")))
+
+
 def _cpu_features() -> dict[str, bool]:
     """What the CPU that numba compiles for can do."""
     listed = _config.CPU_FEATURES

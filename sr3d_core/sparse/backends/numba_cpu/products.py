@@ -32,7 +32,7 @@ MAX_VECTORS = 4 if vector_registers() == 32 else 2
 TILE = MAX_VECTORS * LANES
 """Columns per tile."""
 ROWS = 6
-"""Rows per tile."""
+"""Rows per tile; a list of input rows can be read for as many beyond its end."""
 
 
 def _products_of(vectors: int) -> Callable[..., None]:

@@ -1,0 +1,105 @@
+"""One frame from cloud bytes to a filled message, and how long each of its stages takes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from message import PLAIN_TYPES
+from watched import MapTimer
+
+from sr3d_core.detector import Detector
+from sr3d_core.model.network import SR3D, LevelOutput
+from sr3d_core.sparse.tensor import SparseTensor
+from sr3d_core.structures import PointCloud
+from sr3d_ros.frame import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.messages import detection_array
+
+STAGES = (
+    *("parse", "transform", "prepare", "voxelise", "maps", "backbone", "neck", "head"),
+    *("postprocess", "return", "message"),
+)
+NETWORK = ("maps", "backbone", "neck")
+"""Stages that may take more than a twentieth of a frame."""
+
+
+class Frame:
+    """A detector behind the node's path, without ROS."""
+
+    def __init__(self, detector: Detector, message: Any) -> None:
+        self.detector = detector
+        self.message = message
+        settings = FrameSettings(detection_frame=CLOUD_IS_Z_UP)
+        self.pipeline = FramePipeline(detector.detect, _NoTransforms(), settings)
+
+    def whole(self) -> tuple[float, dict[str, float], FrameResult]:
+        """Milliseconds of one frame, of the stages that it tells of, and its result."""
+        started = time.perf_counter()
+        result = self.pipeline.process(self.message)
+        processed = time.perf_counter()
+        detection_array(
+            result.detections,
+            classes=self.detector.classes,
+            stamp_ns=result.stamp_ns,
+            frame_id=result.frame_id,
+            output_from_gravity=result.output_from_gravity,
+            types=PLAIN_TYPES,
+        )
+        finished = time.perf_counter()
+        told, inside = result.time_ms, result.detections.time_ms
+        times = {
+            "parse": told["parse"],
+            "transform": told["transform"],
+            "prepare": told["detect"] - inside["network"] - inside["postprocess"],
+            "postprocess": inside["postprocess"],
+            "return": 1e3 * (processed - started) - sum(told.values()),
+            "message": 1e3 * (finished - processed),
+        }
+        return 1e3 * (finished - started), times, result
+
+    def stages(self) -> tuple[float, dict[str, float], FrameResult]:
+        """Milliseconds of a frame, of all its stages, and its result.
+
+        What happens within the network is timed in a second pass over the same cloud.
+        """
+        total, times, result = self.whole()
+        return total, times | network_stages(self.detector.network, result.cloud), result
+
+
+def network_stages(network: Any, cloud: PointCloud) -> dict[str, float]:
+    """Milliseconds of what the network does with a cloud."""
+    with torch.no_grad():
+        started = time.perf_counter()
+        voxels, timer = watched_voxels(network, cloud)
+        voxelised = time.perf_counter()
+        levels = network.backbone(voxels)
+        passed, maps = time.perf_counter(), timer.seconds
+        fine = network.neck(levels)
+        merged = time.perf_counter()
+        network.predictions(tuple(LevelOutput(x.coords, *network.head(x.features)) for x in fine))
+        finished = time.perf_counter()
+    seconds = {
+        "voxelise": voxelised - started,
+        "maps": timer.seconds,
+        "backbone": passed - voxelised - maps,
+        "neck": merged - passed - (timer.seconds - maps),
+        "head": finished - merged,
+    }
+    return {name: 1e3 * value for name, value in seconds.items()}
+
+
+def watched_voxels(network: SR3D, cloud: PointCloud) -> tuple[SparseTensor, MapTimer]:
+    """The network's input, whose kernel maps will be timed."""
+    voxels = network.voxels(cloud)
+    timer = MapTimer(voxels.engine)
+    voxels.cache.engine = timer  # it is handed on to all tensors that are made of these voxels
+    return voxels, timer
+
+
+class _NoTransforms:
+    """A source that is never asked: the cloud is z up."""
+
+    def lookup(self, target: str, source: str, stamp_ns: int) -> Any:
+        """Refuse."""
+        raise LookupError(f"{target} from {source}: this cloud needs no transform")
