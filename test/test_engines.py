@@ -7,7 +7,6 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -120,6 +119,18 @@ def test_up_convolution_onto_voxels_agrees(engine: Engine) -> None:
     assert_agrees(engine, run)
 
 
+def test_convolutions_on_made_voxels_agree(engine: Engine) -> None:
+    up, same = GenerativeUpConv3d(3, 5), Conv3d(5, 4, kernel=3)
+    down = Conv3d(4, 6, kernel=3, stride=2)
+
+    def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
+        x, skip = voxels(engine, 3, stride=4), voxels(engine, 5, stride=2, seed=1)
+        y = down(same(union_add(skip, up(x))))
+        return y, [x.features, skip.features, up.kernel, same.kernel, down.kernel]
+
+    assert_agrees(engine, run)
+
+
 def test_pooling_agrees_and_ties_share_the_gradient(engine: Engine) -> None:
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
         x = voxels(engine, 6)
@@ -185,44 +196,6 @@ def test_inference_in_one_go_equals_step_by_step(engine: Engine) -> None:
     for level, wanted in zip(found, expected, strict=True):
         assert_near(level.logits, wanted.logits, OUTPUT_TOLERANCE)
         assert_near(level.regression, wanted.regression, OUTPUT_TOLERANCE)
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_two_threads_give_exactly_what_one_gives(engine: Engine) -> None:
-    layer = Conv3d(64, 64, kernel=3)
-
-    def run() -> list[Tensor]:
-        x = voxels(engine, 64, num=3000)
-        y = layer(x).features
-        return [y, *torch.autograd.grad(y.square().sum(), [x.features, layer.kernel])]
-
-    found = run()
-    torch.set_num_threads(1)
-    for each, expected in zip(found, run(), strict=True):
-        assert torch.equal(each, expected)
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_several_callers_at_once_do_not_disturb_each_other(engine: Engine) -> None:
-    layer = Conv3d(64, 64, kernel=3)
-
-    def run(seed: int) -> Tensor:
-        with torch.no_grad():
-            return layer(voxels(engine, 64, num=3000, seed=seed)).features
-
-    expected = [run(seed) for seed in range(4)]
-    with ThreadPoolExecutor(4) as callers:
-        for _ in range(3):
-            for found, wanted in zip(callers.map(run, range(4)), expected, strict=True):
-                assert torch.equal(found, wanted)
 
 
 def test_auto_is_numba_on_a_cpu_and_torch_elsewhere() -> None:
