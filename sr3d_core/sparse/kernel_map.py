@@ -21,7 +21,7 @@ from sr3d_core.sparse.lattice import Lattice
 MAX_TABLE_CELLS = 2**23
 """Up to so many cells a dense table (32 MiB) beats a binary search in the sorted numbers."""
 BLOCK_PAIRS = 32_768
-"""The torch engine multiplies about so many pairs at a time: 16 MiB of products at 128 channels."""
+"""The torch engine multiplies so many pairs at a time: 16 MiB of products at 128 channels."""
 MAX_BLOCK_ROWS = 8192
 """And at most so many output rows, however few pairs these have."""
 
