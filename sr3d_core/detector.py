@@ -127,7 +127,7 @@ class Detector:
         missing, damaged or not ours.
         """
         network, manifest = load_checkpoint(path)
-        network.backend = backend  # type: ignore[assignment]  checked by its first use, below
+        network.backend = backend  # type: ignore[assignment]
         detector = cls(
             network,
             manifest.classes,

@@ -44,7 +44,7 @@ class TorchsparseEngine(TorchEngine):
     def __init__(self, device: str = "cuda") -> None:
         self._compare(torch.device(device))
 
-    def same_map(self, index: VoxelIndex, kernel: int) -> KernelMap:  # type: ignore[override]
+    def same_map(self, index: VoxelIndex, kernel: int) -> KernelMap:
         """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""
         plain = same_map(index, kernel)
         if kernel % 2 == 0:

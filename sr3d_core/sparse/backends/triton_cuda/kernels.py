@@ -8,17 +8,27 @@ sees something through offset k. Rows and tables are addressed in 64 bits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, no_type_check
+
 import triton
 import triton.language as tl
 
 
-@triton.jit
-def _either(a, b):  # noqa: ANN001, ANN202  Triton's functions are typed by their arguments
+def kernel(function: Callable[..., Any]) -> Any:
+    """`triton.jit`; Triton types parameters by what they are called with."""
+    return triton.jit(function)
+
+
+@kernel
+@no_type_check
+def _either(a, b):
     return a | b
 
 
-@triton.jit
-def row_masks(seen, masks, num_rows, OFFSETS: tl.constexpr, ROWS: tl.constexpr):  # noqa: ANN001, ANN201
+@kernel
+@no_type_check
+def row_masks(seen, masks, num_rows, OFFSETS: tl.constexpr, ROWS: tl.constexpr):
     """Which offsets each row sees something through."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     is_row = row < num_rows
@@ -29,9 +39,10 @@ def row_masks(seen, masks, num_rows, OFFSETS: tl.constexpr, ROWS: tl.constexpr):
     tl.store(masks + row, mask, mask=is_row)
 
 
-@triton.jit
-def convolve(  # noqa: ANN201
-    x, w, seen, order, masks, y, scale, shift, shortcut, num_rows,  # noqa: ANN001
+@kernel
+@no_type_check
+def convolve(
+    x, w, seen, order, masks, y, scale, shift, shortcut, num_rows,
     IN: tl.constexpr, OUT: tl.constexpr, OFFSETS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -74,9 +85,10 @@ def convolve(  # noqa: ANN201
     tl.store(y + cell, sums.to(y.dtype.element_ty), mask=is_cell)
 
 
-@triton.jit
-def weight_gradient(  # noqa: ANN201
-    x, above, seen, order, masks, parts, num_rows, rows_per_part,  # noqa: ANN001
+@kernel
+@no_type_check
+def weight_gradient(
+    x, above, seen, order, masks, parts, num_rows, rows_per_part,
     IN: tl.constexpr, OUT: tl.constexpr, OFFSETS: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
