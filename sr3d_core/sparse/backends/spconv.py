@@ -12,6 +12,7 @@ runs under one thread. The CUDA builds take the same calls; that path has not be
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,14 +21,17 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from spconv.core import ConvAlgo
-from spconv.pytorch import ops
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sr3d_core.sparse.backends.native import TorchEngine, weight_gradient
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # what its dependencies will have to change is not our matter
+    from spconv.core import ConvAlgo
+    from spconv.pytorch import ops
 
 _ONE_AT_A_TIME = Lock()
 
