@@ -10,6 +10,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TORCH := torch==2.13.0
+# torch's CUDA builds bring the Triton they need; this is for the others.
+TRITON := 'triton==3.8.0 ; sys_platform == "linux" and python_version < "3.11"' \
+  'triton==3.9.0 ; sys_platform == "linux" and python_version >= "3.11"'
 CLOUD ?= sr3d_core/data/sample/room.npz
 UP ?= auto
 TEST_JOBS ?= 2
@@ -56,7 +59,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@$(PIP) --editable '.[train,viz,bag,dev]'
+	@$(PYTHON) -c 'import triton' 2>/dev/null || $(PIP) $(TRITON)
+	@$(PIP) --editable '.[train,viz,bag,engines,dev]'
 	@touch $@
 
 # Where the ROS part is not checked out, its tests are left out.

@@ -46,6 +46,7 @@ OVERRIDES = (
     # name, parameter, type, description
     ("weights", "model.weights", str, "weights file, or 'default'"),
     ("device", "model.device", str, "auto, cpu, cuda, cuda:1, ..."),
+    ("backend", "model.backend", str, "auto, torch, numba, triton, torchsparse or spconv"),
     ("reliability", "input.reliability", str, "best_effort or reliable"),
     ("detection_frame", "frames.detection", str, "z-up frame to detect in, or 'none'"),
     ("target_frame", "frames.target", str, "frame of the published boxes"),

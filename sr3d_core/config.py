@@ -35,6 +35,8 @@ class Network:
     """Architecture to start from."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fields of `Architecture` that differ from the preset."""
+    backend: Literal["auto", "torch", "numba", "triton", "torchsparse", "spconv"] = "auto"
+    """Engine of the convolutions while training; any engine runs the weights afterwards."""
     weights: str | None = None
     """Weights file to start from ("default": those that ship), to fine-tune on other scenes; parts
     whose shapes differ, such as the classifier of other classes, start afresh."""

@@ -126,16 +126,21 @@ class Detector:
         path: str | Path = "default",
         *,
         device: str | torch.device = "auto",
+        backend: str = "auto",
         postprocess: Postprocess | None = None,
         max_points: int = MAX_POINTS,
     ) -> Detector:
         """A detector from a weights file; "default" means the weights that ship.
+
+        `backend` is the engine of the convolutions: auto, torch, numba, triton, torchsparse or
+        spconv; ValueError where it is unknown, missing or not for this device.
 
         It looks at one point before it is returned, so that code is compiled or loaded by now
         and the first cloud takes as long as the next. Raises CheckpointError where the file is
         missing, damaged or not ours.
         """
         network, manifest = load_checkpoint(path)
+        network.backend = backend  # type: ignore[assignment]
         detector = cls(
             network,
             manifest.classes,

@@ -84,6 +84,7 @@ class _Run:
         self.classes = tuple(config.data.classes)
         torch.manual_seed(config.schedule.seed)
         network = SR3D(config.network.architecture(len(self.classes)))
+        network.backend = config.network.backend
         optimizer = AdamW(
             network.parameters(),
             lr=config.schedule.learning_rate,

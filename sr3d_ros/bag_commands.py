@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.cli.console import one_line_errors, progress_of, result_console, say, write_json
+from sr3d_core.cli.console import (
+    BackendOption,
+    one_line_errors,
+    progress_of,
+    result_console,
+    say,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from sr3d_ros.bag_run import BagRun, FrameRecord, Tally
@@ -82,6 +89,7 @@ def detect(
     up: UpOption = Up.AUTO,
     detection_frame: DetectionFrame = "",
     device: Device = "auto",
+    backend: BackendOption = "auto",
     json_out: Json = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Draw every frame into this folder.")
@@ -90,7 +98,9 @@ def detect(
     """Detect objects in every cloud of a recording; boxes are in a z-up frame."""
     from sr3d_ros.bag_run import detect_run
 
-    opened = _opened(bag, topic, weights, device, score, up, detection_frame, one_class=True)
+    opened = _opened(
+        bag, topic, weights, device, backend, score, up, detection_frame, one_class=True
+    )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         records, tally = detect_run(run, progress, _drawing(pictures, run.classes))
     result_console().print(_found_table(records))
@@ -113,13 +123,16 @@ def evaluate(
         int, typer.Option(min=0, help="A static box counts where it holds so many points.")
     ] = 20,
     device: Device = "auto",
+    backend: BackendOption = "auto",
     json_out: Json = None,
 ) -> None:
     """Score the detections in a recording: AP25, AP50, recall, latency, dropped frames."""
     from sr3d_ros.bag_run import score_run
     from sr3d_ros.bag_truth import BagTruth
 
-    opened = _opened(bag, topic, weights, device, score, up, detection_frame, one_class=False)
+    opened = _opened(
+        bag, topic, weights, device, backend, score, up, detection_frame, one_class=False
+    )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
     console = result_console()
@@ -138,6 +151,7 @@ def _opened(
     topic: str | None,
     weights: str,
     device: str,
+    backend: str,
     score: float,
     up: Up,
     frame: str,
@@ -151,7 +165,9 @@ def _opened(
 
     settings = FrameSettings(detection_frame=frame, score_threshold=score)
     postprocess = Postprocess(score_threshold=score, one_class=one_class)
-    detector = Detector.from_checkpoint(weights, device=device, postprocess=postprocess)
+    detector = Detector.from_checkpoint(
+        weights, device=device, backend=backend, postprocess=postprocess
+    )
     with open_run(bag, detector, topic=topic, up=up.value, settings=settings) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")

@@ -52,6 +52,7 @@ def load_detector(parameters: Parameters) -> Detector:
     return Detector.from_checkpoint(
         parameters.weights,
         device=parameters.device,
+        backend=parameters.backend,
         postprocess=Postprocess(score_threshold=parameters.score_threshold, one_class=True),
     )
 

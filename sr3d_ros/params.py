@@ -100,6 +100,12 @@ class Parameters:
     device: str = _parameter(
         "model.device", "auto", "where the network runs: 'auto', 'cpu', 'cuda', 'cuda:1', ..."
     )
+    backend: str = _parameter(
+        "model.backend",
+        "auto",
+        "engine of the convolutions; auto = numba on a CPU, triton on a GPU, else torch",
+        choices=("auto", "torch", "numba", "triton", "torchsparse", "spconv"),
+    )
     num_threads: int = _parameter(
         "model.num_threads", 0, "CPU threads of the network; 0 = torch's choice", between=(0, 256)
     )

@@ -14,6 +14,9 @@ import torch
 CHECKED = ("sparse", "model", "supervision")
 """Parts whose annotated shapes and types are checked at every call while the tests run."""
 
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
+
 jaxtyping.install_import_hook([f"sr3d_core.{part}" for part in CHECKED], "type_checks.check")
 torch.set_num_threads(1)  # small tensors; several test processes may run beside each other
 

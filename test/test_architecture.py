@@ -40,7 +40,7 @@ ROS_MAY_IMPORT = {
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis"}
 ROS_PACKAGES = ("rclpy", "sensor_msgs", "vision_msgs", "geometry_msgs", "tf2_ros", "std_msgs")
-ENGINES = ("torchsparse", "spconv", "numba", "llvmlite")
+ENGINES = ("torchsparse", "spconv", "numba", "llvmlite", "triton")
 
 
 def tree(path: Path) -> ast.Module:

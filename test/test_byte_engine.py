@@ -211,9 +211,7 @@ engine_for("int8", torch.device("cpu"))
 
 def test_a_cpu_without_vnni_is_told_to_use_another_engine() -> None:
     output = run("-c", ASK, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
-    assert (
-        "ValueError: backend 'int8' needs an x86 CPU with VNNI, this has none; use auto" in output
-    )
+    assert "this CPU has no products of bytes in whole vectors (x86's VNNI); use auto" in output
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86 processors")

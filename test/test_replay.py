@@ -438,7 +438,7 @@ def test_ground_truth_that_is_not_json_is_refused(tmp_path: Path) -> None:
 def with_fake_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "sr3d_core.detector.Detector.from_checkpoint",
-        lambda weights, device, postprocess: BoundingBox(),
+        lambda weights, device, backend, postprocess: BoundingBox(),
     )
 
 

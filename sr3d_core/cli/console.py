@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 from rich.console import Console
@@ -24,6 +24,11 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from sr3d_core.structures import PointCloud
+
+BackendOption = Annotated[
+    str, typer.Option(help="Engine: auto, torch, numba, triton, torchsparse or spconv.")
+]
+"""`--backend`, the same for every command that runs a network."""
 
 _EXTRAS = {
     "matplotlib": "viz",

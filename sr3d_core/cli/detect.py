@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from sr3d_core.cli.console import (
+    BackendOption,
     explain,
     one_line_errors,
     require_writable,
@@ -60,6 +61,7 @@ def detect(
         ),
     ] = Up.AUTO,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    backend: BackendOption = "auto",
 ) -> None:
     """Detect objects in point clouds.
 
@@ -79,8 +81,9 @@ def detect(
         pictures = _check_outputs(files, json_out, picture)
         from sr3d_core.detector import Detector, Postprocess
 
+        postprocess = Postprocess(score_threshold=score, one_class=True)
         detector = Detector.from_checkpoint(
-            weights, device=device, postprocess=Postprocess(score_threshold=score, one_class=True)
+            weights, device=device, backend=backend, postprocess=postprocess
         )
         results: list[dict[str, Any]] = []
         for file, target in zip(files, pictures, strict=True):

@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 
-from sr3d_core.cli.console import result_console
+from sr3d_core.cli.console import BackendOption, result_console
 
 
 def doctor(
     weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    backend: BackendOption = "auto",
 ) -> None:
     """Check this machine: Python, torch, threads, extras, the weights, one inference.
 
@@ -29,7 +30,8 @@ def doctor(
         "torch": _torch,
         "extras": _extras,
         "weights": lambda: _weights(weights),
-        "inference": lambda: _inference(weights, device),
+        "engines": lambda: _engines(device),
+        "inference": lambda: _inference(weights, device, backend),
     }
     console, num_failed = result_console(), 0
     for name, check in checks.items():
@@ -60,6 +62,22 @@ def _extras() -> str:
     return ", ".join(found)
 
 
+def _engines(device: str) -> str:
+    """Which engines run on the device, and why the others do not."""
+    from sr3d_core.detector import choose_device
+    from sr3d_core.sparse.engine import ENGINE_NAMES, engine_for
+
+    chosen = choose_device(device)
+    lines = [f"auto is {engine_for('auto', chosen).name} on {chosen}"]
+    for name in ENGINE_NAMES:
+        try:
+            engine_for(name, chosen)
+            lines.append(f"{name}: runs")
+        except ValueError as error:
+            lines.append(f"{name}: no, {error}")
+    return "\n                ".join(lines)
+
+
 def _weights(weights: str) -> str:
     from sr3d_core.checkpoint import read_manifest
 
@@ -67,13 +85,13 @@ def _weights(weights: str) -> str:
     return f"{weights}: sound, {len(manifest.classes)} classes"
 
 
-def _inference(weights: str, device: str) -> str:
+def _inference(weights: str, device: str, backend: str) -> str:
     """A floor of 20,000 points, twice: the first run warms up."""
     import torch
 
     from sr3d_core.detector import Detector
 
-    detector = Detector.from_checkpoint(weights, device=device)
+    detector = Detector.from_checkpoint(weights, device=device, backend=backend)
     floor = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0))
     floor = floor * torch.tensor([5.0, 5.0, 0.02])
     detector(floor)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sr3d_core.cli.console import one_line_errors, progress_of, result_console, say, write_json
+from sr3d_core.cli.console import (
+    BackendOption,
+    one_line_errors,
+    progress_of,
+    result_console,
+    say,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -84,6 +91,7 @@ def evaluate(
     ] = 600,
     weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    backend: BackendOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
 ) -> None:
@@ -101,7 +109,7 @@ def evaluate(
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import evaluate as score
 
-        detector = Detector.from_checkpoint(weights, device=device)
+        detector = Detector.from_checkpoint(weights, device=device, backend=backend)
         scenes = _scenes(data, split, num, detector.classes)
         num = min(num, len(scenes))
         loader: DataLoader[Any] = DataLoader(

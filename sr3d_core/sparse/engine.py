@@ -7,8 +7,10 @@ features and gradients. An index and a kernel map belong to the engine that made
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
+import os
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
@@ -17,11 +19,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Backend = Literal["auto", "torch", "numba", "int8"]
-"""Engines by name; `auto` is numba on a CPU where it is installed, torch elsewhere.
-
-`int8` is numba with products of bytes at inference, on an x86 CPU with VNNI.
-"""
+Backend = Literal["auto", "torch", "numba", "int8", "triton", "torchsparse", "spconv"]
+"""Engines by name; `auto` is numba on a CPU and triton on a GPU where these are installed, else
+torch alone. `int8` is numba with products of bytes at inference, on an x86 CPU with VNNI."""
 
 _log = logging.getLogger(__name__)
 
@@ -112,6 +112,42 @@ class Engine(Protocol):
         """The channel-wise maximum over each output's inputs; every output has at least one."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where an engine is found, where it runs, and how to get what it needs."""
+
+    module: str
+    devices: tuple[str, ...]
+    install: str = ""
+    package: str = ""  # that it needs, where this has another name
+
+
+_SOURCES = {
+    "torch": _Source("native.TorchEngine", ("cpu", "cuda")),
+    "numba": _Source("numba_cpu.engine.NumbaEngine", ("cpu",), "pip install numba"),
+    "int8": _Source(
+        "numba_cpu.byte_engine.ByteEngine", ("cpu",), "pip install numba", package="numba"
+    ),
+    "triton": _Source(
+        "triton_cuda.engine.TritonEngine",
+        ("cuda",),
+        "pip install triton (Linux; torch's CUDA builds bring it)",
+    ),
+    "torchsparse": _Source(
+        "torchsparse.TorchsparseEngine",
+        ("cuda",),
+        "build 2.1 from github.com/mit-han-lab/torchsparse (it is on no registry)",
+    ),
+    "spconv": _Source(
+        "spconv.SpconvEngine",
+        ("cpu", "cuda"),
+        "pip install spconv for a CPU, spconv-cu126 or the like for CUDA (x86-64 Linux)",
+    ),
+}
+ENGINE_NAMES: tuple[str, ...] = tuple(_SOURCES)
+"""All engines, present or not."""
+
+
 def engine_for(backend: str, device: torch.device) -> Engine:
     """The engine of this name for tensors on this device.
 
@@ -125,29 +161,42 @@ def engine_for(backend: str, device: torch.device) -> Engine:
 def _engine(backend: str, device: str) -> Engine:
     if backend not in get_args(Backend):
         raise ValueError(f"backend {backend!r} is unknown, expected one of {get_args(Backend)}")
-    has_numba = importlib.util.find_spec("numba") is not None
-    if backend in ("numba", "int8") and device != "cpu":
-        raise ValueError(f"backend {backend!r} runs on a CPU, not on {device}; use auto or torch")
-    if backend in ("numba", "int8") and not has_numba:
-        raise ValueError(f"backend {backend!r} needs the package numba: pip install numba")
-    if backend == "auto" and device == "cpu" and not has_numba:
-        _log.warning("numba is not installed: convolutions run on torch alone, at half the speed")
-    if backend == "int8":
-        return _byte_engine()
-    if backend != "torch" and device == "cpu" and has_numba:
-        from sr3d_core.sparse.backends.numba_cpu.engine import NumbaEngine
-
-        return NumbaEngine()
-    from sr3d_core.sparse.backends.native import TorchEngine
-
-    return TorchEngine()
+    if backend != "auto":
+        return _load(backend, device)
+    fastest = "numba" if device == "cpu" else "triton"
+    try:
+        return _load(fastest, device)
+    except ValueError as error:
+        _log.warning("%s; convolutions run on torch alone, which is slower", error)
+        return _load("torch", device)
 
 
-def _byte_engine() -> Engine:
-    from sr3d_core.sparse.backends.numba_cpu.machine_code import has_byte_products
+def _load(backend: str, device: str) -> Engine:
+    source = _SOURCES[backend]
+    if device not in _devices(backend):
+        kinds = {"cpu": "a CPU", "cuda": "a GPU"}
+        where = " or ".join(kinds[kind] for kind in source.devices)
+        raise ValueError(
+            f"backend {backend!r} runs on {where}, not on {device}; use auto or torch"
+        )
+    package = source.package or backend
+    if source.install and importlib.util.find_spec(package) is None:
+        raise ValueError(f"backend {backend!r} needs the package {package}: {source.install}")
+    module, name = source.module.rsplit(".", 1)
+    try:
+        engine: Engine = getattr(
+            importlib.import_module(f"sr3d_core.sparse.backends.{module}"), name
+        )()
+    except Exception as error:  # some packages ask for a GPU as they are imported
+        raise ValueError(
+            f"backend {backend!r} is installed but does not start: {type(error).__name__}: "
+            f"{error}; use auto or torch, or install it again: {source.install}"
+        ) from error
+    return engine
 
-    if not has_byte_products():
-        raise ValueError("backend 'int8' needs an x86 CPU with VNNI, this has none; use auto")
-    from sr3d_core.sparse.backends.numba_cpu.byte_engine import ByteEngine
 
-    return ByteEngine()
+def _devices(backend: str) -> tuple[str, ...]:
+    """Triton's interpreter, which is for tests, runs kernels on a CPU."""
+    if backend == "triton" and os.environ.get("TRITON_INTERPRET") == "1":
+        return ("cpu", "cuda")
+    return _SOURCES[backend].devices

@@ -6,17 +6,26 @@ even ones look at 0..K-1; kernel index = ix + K iy + K^2 iz, x fastest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Int
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sr3d_core.sparse.lattice import Lattice
 
 MAX_TABLE_CELLS = 2**23
 """Up to so many cells a dense table (32 MiB) beats a binary search in the sorted numbers."""
+BLOCK_PAIRS = 32_768
+"""The torch engine multiplies so many pairs at a time: 16 MiB of products at 128 channels."""
+MAX_BLOCK_ROWS = 8192
+"""And at most so many output rows, however few pairs these have."""
+
+T = TypeVar("T")
 
 
 @cache
@@ -30,54 +39,100 @@ def kernel_offsets(kernel: int) -> Int[Tensor, "K 3"]:
 
 @dataclass(slots=True, eq=False)
 class KernelMap:
-    """The pairs of one convolution, sorted by kernel offset, then by output row."""
+    """Which input row each output row sees through each offset: all that a convolution must know.
 
-    neighbours: Int[Tensor, "K O"]  # input row seen through each offset, -1 for none
+    Engines that need another form than the table make it once per map (`form`).
+    """
+
+    neighbours: Int[Tensor, "K O"]  # int32 input row seen through each offset, -1 for none
     num_inputs: int
-    inputs: Int[Tensor, " P"] = field(init=False)
-    outputs: Int[Tensor, " P"] = field(init=False)
-    sizes: list[int] = field(init=False)  # pairs of each offset
-    by_output: Int[Tensor, " P"] = field(init=False)  # pair indices, sorted by output row
-    output_starts: Int[Tensor, " O1"] = field(init=False)
-    _by_input: tuple[Tensor, Tensor] | None = field(init=False, default=None)
-
-    def __post_init__(self) -> None:
-        """List the pairs, by offset and by output row; int32 halves the memory traffic."""
-        is_pair = self.neighbours >= 0
-        self.sizes = is_pair.sum(1).tolist()
-        row = torch.arange(self.num_outputs, dtype=torch.int32, device=is_pair.device)
-        self.inputs = self.neighbours[is_pair]
-        self.outputs = row.expand_as(is_pair)[is_pair]
-        number = is_pair.view(-1).cumsum(0, dtype=torch.int32).view_as(is_pair) - 1
-        self.by_output = number.T[is_pair.T]
-        self.output_starts = _starts(is_pair)
+    is_mirrored: bool = False  # what row i sees through offset k sees i through K - 1 - k
+    by_input: Int[Tensor, "K I"] | None = None  # output row that sees it through each offset
+    _forms: dict[Any, Any] = field(init=False, default_factory=dict)
 
     @property
     def num_outputs(self) -> int:
         """How many rows the convolution writes."""
         return self.neighbours.shape[1]
 
+    def form(self, make: Callable[[KernelMap], T]) -> T:
+        """What `make` makes of this map, made when it is first asked for."""
+        if make not in self._forms:
+            self._forms[make] = make(self)
+        return self._forms[make]
+
     @property
-    def by_input(self) -> tuple[Int[Tensor, " P"], Int[Tensor, " I1"]]:
-        """Pair indices sorted by input row, and where each row's begin: for gradients."""
-        if self._by_input is None:
-            num_pairs, num_kernel = len(self.inputs), len(self.sizes)
-            pair = torch.arange(num_pairs, dtype=torch.int32, device=self.inputs.device)
-            offset = torch.arange(num_kernel, device=pair.device)
-            sizes = torch.tensor(self.sizes, device=pair.device)
-            offset = torch.repeat_interleave(offset, sizes, output_size=num_pairs)
-            number = pair.new_full((num_kernel, self.num_inputs), -1)
-            number.view(-1)[offset * self.num_inputs + self.inputs] = pair
-            is_pair = number >= 0
-            self._by_input = number.T[is_pair.T], _starts(is_pair)
-        return self._by_input
+    def transposed(self) -> KernelMap:
+        """Inputs and outputs swapped, for the gradient of the features.
+
+        A mirrored map is its own, with the offsets in reverse order: see `transposed_weight`.
+        """
+        return self if self.is_mirrored else self.form(_transposed)
+
+    def transposed_weight(self, weight: Float[Tensor, "K A B"]) -> Float[Tensor, "K B A"]:
+        """The matrices that go with `transposed`."""
+        return (weight.flip(0) if self.is_mirrored else weight).transpose(1, 2).contiguous()
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs in the torch engine's order."""
+        return self.form(list_pairs)
 
 
-def _starts(is_pair: Bool[Tensor, "K O"]) -> Int[Tensor, " O1"]:
-    """Where the pairs of each row begin in a list that is sorted by row; the end comes last."""
-    starts = torch.zeros(is_pair.shape[1] + 1, dtype=torch.int32, device=is_pair.device)
-    torch.cumsum(is_pair.sum(0), 0, dtype=torch.int32, out=starts[1:])
-    return starts
+def _transposed(kernel_map: KernelMap) -> KernelMap:
+    table, seen = kernel_map.by_input, kernel_map.neighbours
+    if table is None:
+        table = transposed_table(seen, kernel_map.num_inputs)
+    return KernelMap(table, kernel_map.num_outputs, by_input=seen)
+
+
+def transposed_table(seen: Int[Tensor, "K O"], num_rows: int) -> Int[Tensor, "K {num_rows}"]:
+    """The table that names the other side of each pair; the device need not be waited for."""
+    table = seen.new_full((len(seen), num_rows + 1), -1)  # the last column takes what is no pair
+    row = torch.arange(seen.shape[1], dtype=seen.dtype, device=seen.device)
+    table.scatter_(1, torch.where(seen >= 0, seen, num_rows).long(), row.expand_as(seen))
+    return table[:, :num_rows].contiguous()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Pairs by block of output rows, then by kernel offset, then by output row.
+
+    `bag` names the pairs of each output row by their place in its block, from 1; 0 is none.
+    """
+
+    inputs: Int[Tensor, " P"]
+    outputs: Int[Tensor, " P"]
+    sizes: list[list[int]]  # pairs of each block and offset
+    bag: Int[Tensor, "O K"]
+    rows: int  # output rows per block
+
+    @property
+    def most(self) -> int:
+        """The pairs of the largest block."""
+        return max(map(sum, self.sizes), default=0)
+
+
+def list_pairs(kernel_map: KernelMap) -> Pairs:
+    """List the pairs in blocks of about `BLOCK_PAIRS`; waits for the device three times."""
+    seen = kernel_map.neighbours
+    num_kernel, num_outputs = seen.shape
+    num_pairs = int((seen >= 0).sum())
+    rows = min(max(BLOCK_PAIRS * num_outputs // max(num_pairs, 1), 1), MAX_BLOCK_ROWS)
+    num_blocks = -(-num_outputs // rows)
+    padded = F.pad(seen, (0, num_blocks * rows - num_outputs), value=-1)
+    blocks = padded.view(num_kernel, num_blocks, rows).transpose(0, 1).contiguous()
+    is_pair = blocks >= 0
+    place = is_pair.view(num_blocks, -1).cumsum(1, dtype=torch.int32).view_as(blocks)
+    bag = torch.where(is_pair, place, 0).transpose(1, 2).reshape(-1, num_kernel)[:num_outputs]
+    flat = is_pair.view(-1).nonzero().view(-1)
+    return Pairs(
+        inputs=blocks.view(-1).index_select(0, flat),
+        outputs=(flat // (num_kernel * rows) * rows + flat % rows).int(),
+        sizes=is_pair.sum(2).tolist(),
+        bag=bag.contiguous(),
+        rows=rows,
+    )
 
 
 class VoxelIndex:
@@ -108,7 +163,8 @@ class VoxelIndex:
 def same_map(index: VoxelIndex, kernel: int) -> KernelMap:
     """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""
     step = index.lattice.step(kernel_offsets(kernel).to(index.numbers.device))
-    return KernelMap(index.rows(index.numbers + step[:, None]), len(index.numbers))
+    seen = index.rows(index.numbers + step[:, None])
+    return KernelMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
 
 def down_coords(
@@ -168,12 +224,9 @@ def up_map(coords: Int[Tensor, "V 4"], fine: VoxelIndex, kernel: int) -> KernelM
     step = lattice.step(kernel_offsets(kernel).to(coords.device))
     numbers = torch.where(inside, lattice.number(coords), 0) + step[:, None]
     reached = fine.rows(numbers.clamp_(0, lattice.num_cells - 1))
-    is_pair = inside & (reached >= 0)
-    seen = reached.new_full((len(step), len(fine.numbers)), -1)
-    row = torch.arange(len(coords), dtype=torch.int32, device=coords.device)
-    offset = torch.arange(len(step), device=coords.device)[:, None].expand_as(reached)[is_pair]
-    seen[offset, reached[is_pair].long()] = row.expand_as(reached)[is_pair]
-    return KernelMap(seen, len(coords))
+    reached = torch.where(inside, reached, -1)
+    seen = transposed_table(reached, len(fine.numbers))
+    return KernelMap(seen, len(coords), by_input=reached)
 
 
 def is_inside(coords: Int[Tensor, "V 4"], lattice: Lattice) -> Bool[Tensor, " V"]:

@@ -1,7 +1,8 @@
 """The engine that needs nothing beyond torch: gather, multiply, sum; on any device, with autograd.
 
-For every kernel offset the input rows of its pairs are gathered and multiplied with its matrix
-into one buffer of products; one `embedding_bag` then sums the products of each output.
+Output rows are worked on in blocks: for every kernel offset the input rows of its pairs are
+gathered and multiplied with its matrix into one buffer of products; one `embedding_bag` then sums
+the products of each output row. Memory is bounded by the block, not by the number of pairs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from sr3d_core.sparse import kernel_map
 from sr3d_core.sparse.engine import Epilogue
@@ -87,52 +89,74 @@ def max_pool(features: Float[Tensor, "I C"], kernel_map: KernelMap) -> Float[Ten
 
 
 class _Convolution(torch.autograd.Function):
-    """Backward gathers each pair's two rows once and uses them for both gradients."""
+    """The features' gradient is a convolution along the swapped pairs."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
         ctx.save_for_backward(features, weight)
         ctx.kernel_map = kernel_map
-        products = features.new_empty(len(kernel_map.inputs), weight.shape[2])
-        rows = kernel_map.inputs.split(kernel_map.sizes)
-        parts = products.split(kernel_map.sizes)
-        for row, part, matrix in zip(rows, parts, weight.unbind(), strict=True):
-            if len(row):
-                torch.mm(features.index_select(0, row), matrix, out=part)
-        return _sum_rows(products, kernel_map.by_output, kernel_map.output_starts)
+        return products(features, weight, kernel_map)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         features, weight = ctx.saved_tensors
         kernel_map: KernelMap = ctx.kernel_map
-        grad = grads[0].contiguous()
         needs_features, needs_weight = ctx.needs_input_grad[:2]
-        products = grad.new_empty(len(kernel_map.inputs), weight.shape[1])
-        grad_weight = torch.zeros_like(weight)
-        by_offset = zip(
-            kernel_map.inputs.split(kernel_map.sizes),
-            kernel_map.outputs.split(kernel_map.sizes),
-            products.split(kernel_map.sizes),
-            weight.unbind(),
-            grad_weight.unbind(),
-            strict=True,
+        grad_features = grad_weight = None
+        if needs_features:
+            matrices = kernel_map.transposed_weight(weight)
+            grad_features = products(grads[0], matrices, kernel_map.transposed)
+        if needs_weight:
+            grad_weight = weight_gradient(features, grads[0], kernel_map)
+        return grad_features, grad_weight, None
+
+
+def products(
+    features: Float[Tensor, "I Cin"], weight: Float[Tensor, "K Cin Cout"], kernel_map: KernelMap
+) -> Float[Tensor, "O Cout"]:
+    """Every output row is the sum of its pairs' input rows times their offset's matrix.
+
+    Block by block: gather the pairs' rows, multiply those of each offset, sum those of each
+    output row. The two buffers are used again by every block, so they stay small and in the cache.
+    """
+    pairs = kernel_map.pairs
+    y = features.new_empty(kernel_map.num_outputs, weight.shape[2])
+    gathered = features.new_empty(pairs.most, features.shape[1])
+    multiplied = features.new_empty(pairs.most + 1, weight.shape[2])
+    multiplied[0] = 0.0  # what an output row gets from an offset through which it sees nothing
+    blocks = zip(pairs.sizes, y.split(pairs.rows), pairs.bag.split(pairs.rows), strict=True)
+    start, matrices = 0, weight.unbind()
+    for sizes, sums, bag in blocks:
+        end = start + sum(sizes)
+        seen = gathered[: end - start]
+        torch.index_select(features, 0, pairs.inputs[start:end], out=seen)
+        parts = zip(
+            seen.split(sizes), multiplied[1 : 1 + end - start].split(sizes), matrices, strict=True
         )
-        for seen, written, part, matrix, grad_matrix in by_offset:
-            if not len(seen):
-                continue
-            above = grad.index_select(0, written)
-            if needs_features:
-                torch.mm(above, matrix.T, out=part)
-            if needs_weight:
-                torch.mm(features.index_select(0, seen).T, above, out=grad_matrix)
-        grad_features = _sum_rows(products, *kernel_map.by_input) if needs_features else None
-        return grad_features, grad_weight if needs_weight else None, None
+        for rows, part, matrix in parts:
+            if len(rows):
+                torch.mm(rows, matrix, out=part)
+        sums.copy_(F.embedding_bag(bag, multiplied, mode="sum"))
+        start = end
+    return y
 
 
-def _sum_rows(
-    products: Float[Tensor, "P C"], order: Tensor, starts: Tensor
-) -> Float[Tensor, "O C"]:
-    """Sum the products of each row; `order` lists them by row, `starts` where a row begins."""
-    if not len(products):
-        return products.new_zeros(len(starts) - 1, products.shape[1])
-    return F.embedding_bag(order, products, starts, mode="sum", include_last_offset=True)
+def weight_gradient(
+    features: Float[Tensor, "I Cin"], above: Float[Tensor, "O Cout"], kernel_map: KernelMap
+) -> Float[Tensor, "K Cin Cout"]:
+    """The outer products of every offset's pairs, summed in float32 or wider."""
+    pairs = kernel_map.pairs
+    shape = (len(kernel_map.neighbours), features.shape[1], above.shape[1])
+    wide = torch.promote_types(features.dtype, torch.float32)
+    gradient = features.new_zeros(shape, dtype=wide)
+    start = 0
+    for sizes in pairs.sizes:
+        end = start + sum(sizes)
+        seen = features.index_select(0, pairs.inputs[start:end]).split(sizes)
+        written = above.index_select(0, pairs.outputs[start:end]).split(sizes)
+        for rows, grads, matrix in zip(seen, written, gradient.unbind(), strict=True):
+            if len(rows):
+                matrix += rows.T @ grads
+        start = end
+    return gradient.to(features.dtype)

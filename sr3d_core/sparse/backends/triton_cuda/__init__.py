@@ -1,0 +1,1 @@
+"""Sparse convolution by own Triton kernels."""

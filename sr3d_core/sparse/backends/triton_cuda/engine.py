@@ -1,0 +1,49 @@
+"""The Triton engine: tables of neighbours as the torch engine makes them, own kernels on them.
+
+Maps stay on the GPU. Their host waits are the torch engine's: one per numbered region (its size
+decides the numbers) and one wherever the count of voxels is not known before, which is in
+`first_rows`, `down_coords`, `grown_coords` and `distinct`. Maps, orders of rows, convolutions,
+pooling and gradients wait for nothing. float64 goes to the torch engine, on the same maps.
+
+The kernels are compiled when first used, once per channel counts, precision and tile; Triton
+keeps them on disk. They were proven with Triton's interpreter on a CPU (TRITON_INTERPRET=1).
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from sr3d_core.sparse.backends.native import TorchEngine
+from sr3d_core.sparse.backends.triton_cuda.launch import PRECISIONS, Convolution, products
+from sr3d_core.sparse.engine import Epilogue
+from sr3d_core.sparse.kernel_map import KernelMap
+
+
+class TritonEngine(TorchEngine):
+    """Sparse convolution on a GPU; for the methods see `Engine`."""
+
+    name = "triton"
+
+    def convolve(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: KernelMap,
+    ) -> Float[Tensor, "O Cout"]:
+        """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
+        if features.dtype == weight.dtype and features.dtype in PRECISIONS:
+            return Convolution.apply(features, weight, kernel_map)
+        return super().convolve(features, weight, kernel_map)
+
+    def infer(
+        self,
+        features: Float[Tensor, "I Cin"],
+        weight: Float[Tensor, "K Cin Cout"],
+        kernel_map: KernelMap,
+        epilogue: Epilogue,
+    ) -> Float[Tensor, "O Cout"]:
+        """The epilogue of a convolution, in one go; without gradients."""
+        if features.dtype == weight.dtype and features.dtype in PRECISIONS:
+            return products(features, weight, kernel_map, epilogue)
+        return super().infer(features, weight, kernel_map, epilogue)
