@@ -1,4 +1,7 @@
-"""What all benchmarks share: the machine, its speed, summaries, runs in a process of their own."""
+"""What all benchmarks share: the machine, its speed, summaries, runs in a process of their own.
+
+Torch is imported only where it is used, so that a start can be timed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 
 def machine(threads: int) -> dict[str, Any]:
     """What the figures were measured on, and how fast it multiplies."""
+    import torch
+
     torch.set_num_threads(threads)
     return {
         "cpu": _cpu_name(),
@@ -30,6 +33,8 @@ def machine(threads: int) -> dict[str, Any]:
 
 def sgemm_gflops(size: int = 1024) -> float:
     """The rate of a dense matrix product, just now."""
+    import torch
+
     matrix = torch.ones(size, size)
     start = time.perf_counter()
     matrix @ matrix
