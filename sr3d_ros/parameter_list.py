@@ -144,8 +144,8 @@ class ParameterList:
     )
     max_range_m: float = parameter(
         "filter.max_range_m",
-        _FAR_M,
-        "points farther from the sensor are left out, metres",
+        0.0,
+        "points farther from the sensor are left out, metres; 0 = no limit",
         between=(0.0, _FAR_M),
     )
     min_height_m: float = parameter(

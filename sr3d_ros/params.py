@@ -139,7 +139,8 @@ def class_of(name: str) -> str:
 
 def _require_agreement(parameters: Parameters) -> None:
     """Values that are fine alone may contradict each other."""
-    _require_order(parameters, "filter.min_range_m", "filter.max_range_m")
+    if parameters.max_range_m > 0.0:
+        _require_order(parameters, "filter.min_range_m", "filter.max_range_m")
     _require_order(parameters, "filter.min_height_m", "filter.max_height_m")
     roi = parameters.roi
     if len(roi) not in (0, 6):
@@ -155,7 +156,7 @@ def _require_agreement(parameters: Parameters) -> None:
 
 def _require_order(parameters: Parameters, low_name: str, high_name: str) -> None:
     low, high = parameters.values[low_name], parameters.values[high_name]
-    if low > high:  # type: ignore[operator]
+    if low >= high:  # type: ignore[operator]
         raise ParameterError(
-            f"parameter {low_name}: {low:g} is above {high_name}: {high:g}; set both in one go"
+            f"parameter {low_name}: {low:g} is not below {high_name}: {high:g}; set both in one go"
         )

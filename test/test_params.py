@@ -51,11 +51,8 @@ def test_the_shipped_file_marks_what_can_change_while_the_node_runs() -> None:
     lines = PARAMETER_FILE.read_text().splitlines()
     for specification in specifications():
         name = specification.name.split(".")[1]
-        (line,) = (
-            each
-            for each in lines
-            if each.startswith(f"      {name}: ") and each in marked(lines, specification.name)
-        )
+        group = group_of(lines, specification.name)
+        (line,) = (each for each in group if each.startswith(f"      {name}: "))
         assert ("# * " in line) == (specification.changes == "live"), specification.name
 
 
@@ -146,11 +143,15 @@ def test_a_list_comes_back_as_a_tuple_of_numbers() -> None:
     [
         (
             {"filter.min_range_m": 5.0, "filter.max_range_m": 2.0},
-            "filter.min_range_m: 5 is above filter.max_range_m: 2; set both in one go",
+            "filter.min_range_m: 5 is not below filter.max_range_m: 2; set both in one go",
         ),
         (
             {"filter.min_height_m": 2.0, "filter.max_height_m": 1.0},
-            "filter.min_height_m: 2 is above filter.max_height_m: 1",
+            "filter.min_height_m: 2 is not below filter.max_height_m: 1",
+        ),
+        (
+            {"filter.min_range_m": 2.0, "filter.max_range_m": 2.0},
+            "filter.min_range_m: 2 is not below filter.max_range_m: 2",
         ),
         ({"filter.roi": [0.0, 1.0]}, "filter.roi: 2 numbers, expected six"),
         (
@@ -163,6 +164,10 @@ def test_values_at_odds_are_refused(values: dict[str, Any], expected: str) -> No
     with pytest.raises(ParameterError) as caught:
         Parameters.from_values(values)
     assert expected in str(caught.value)
+
+
+def test_a_largest_range_of_zero_is_no_limit() -> None:
+    assert Parameters.from_values({"filter.min_range_m": 5.0}).max_range_m == 0.0
 
 
 def test_a_class_has_its_own_threshold_and_can_be_switched_off() -> None:
