@@ -49,6 +49,7 @@ class GravityFromImu:
         self._lock = threading.Lock()
         self._samples: deque[tuple[int, UpVector]] = deque(maxlen=_HISTORY)
         self._count = 0  # since the filter started
+        self._agreement = 0.0  # 0..1, of what is measured with what is known
         self._trouble = ""  # why the last message could not be used
 
     def add(self, message: Any) -> None:
@@ -91,26 +92,24 @@ class GravityFromImu:
         measured, size = _acceleration(message)
         turned = _vector(message, "angular_velocity")
         step_s = (stamp_ns - self._samples[-1][0]) / 1e9 if self._samples else math.inf
-        is_new = not -MAX_GAP_S <= step_s <= MAX_GAP_S or frame != self._samples[-1][1].frame_id
-        if is_new:
+        if not -MAX_GAP_S <= step_s <= MAX_GAP_S or frame != self._samples[-1][1].frame_id:
             self._samples.clear()
-            self._count = 0
+            self._count, self._agreement, step_s = 0, 0.0, 0.0
         elif step_s <= 0:
             return
         self._count += 1
         trust = max(0.0, 1.0 - abs(size - GRAVITY) / _TRUSTED)
-        before = self._samples[-1][1] if self._samples else UpVector(frame, measured, trust)
-        carried = before.vector
-        if not is_new and turned is not None:
+        # The mean of the first samples, then an exponential one.
+        weight = max(min(1.0, step_s / _TIME_CONSTANT_S), 1.0 / self._count)
+        carried = self._samples[-1][1].vector if self._samples else measured
+        if turned is not None:
             carried = carried - np.cross(turned, carried) * step_s
-        gain = trust * max(min(1.0, step_s / _TIME_CONSTANT_S), 1.0 / self._count)
-        vector = carried + gain * (measured - carried)
+        vector = carried + trust * weight * (measured - carried)
         length = float(np.linalg.norm(vector))
         vector = vector / length if length > 1e-6 else measured
         agreement = trust * max(0.0, 1.0 - float(np.linalg.norm(measured - vector)) / _DOUBTFUL)
-        weight = max(min(1.0, step_s / _TIME_CONSTANT_S), 1.0 / self._count)
-        confidence = before.confidence + weight * (agreement - before.confidence)
-        confidence = min(confidence, self._count / _SETTLED)
+        self._agreement += weight * (agreement - self._agreement)
+        confidence = min(self._agreement, self._count / _SETTLED)
         self._samples.append((stamp_ns, UpVector(frame, vector, confidence)))
         self._trouble = ""
 
