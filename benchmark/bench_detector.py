@@ -215,6 +215,9 @@ PLAIN_TYPES = MessageTypes(
     point=_vector,
     label_info=SimpleNamespace,
     vision_class=SimpleNamespace,
+    vision_info=SimpleNamespace,
+    point_cloud=SimpleNamespace,
+    point_field=SimpleNamespace,
 )
 
 
