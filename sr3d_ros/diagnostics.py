@@ -46,12 +46,12 @@ class Situation:
     silence_warning_s: float = 5.0
     silence_advice: str = ""
     qos_advice: str = ""
-    extent_advice: str = ""
+    input_advice: str = ""
     late_ms: float = math.inf
     error_after_s: float = 0.0
     model: str = ""
     device: str = ""
-    num_classes: int = 0
+    classes: tuple[str, ...] = ()
     refusal: str = ""  # why the model could not be loaded
     ignored: str = ""  # parameters of classes that the model does not know
     memory: Mapping[str, str] = field(default_factory=dict)
@@ -114,8 +114,8 @@ def _input(now: Snapshot, situation: Situation) -> Report:
         advice = situation.qos_advice or situation.silence_advice
         fallback = f"nothing on {situation.topic} for {now.silence_s:.0f} s"
         return Report("input", Level.ERROR, advice or fallback, values)
-    if situation.qos_advice or situation.extent_advice:
-        return Report("input", Level.WARN, situation.qos_advice or situation.extent_advice, values)
+    if situation.qos_advice or situation.input_advice:
+        return Report("input", Level.WARN, situation.qos_advice or situation.input_advice, values)
     return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
 
 
@@ -170,16 +170,18 @@ def _model(situation: Situation) -> Report:
         "state": situation.state,
         "weights": situation.model,
         "device": situation.device,
-        "classes": str(situation.num_classes),
+        "classes": str(len(situation.classes)),
     }
     if situation.refusal:
-        level = Level.WARN if situation.num_classes else Level.ERROR
+        level = Level.WARN if situation.classes else Level.ERROR
         return Report("model", level, situation.refusal, values)
     if situation.ignored:
         return Report("model", Level.WARN, situation.ignored, values)
-    if not situation.num_classes:
+    if not situation.classes:
         return Report("model", Level.OK, f"no model loaded: {situation.state}", values)
-    return Report("model", Level.OK, f"{situation.model}, {situation.num_classes} classes", values)
+    return Report(
+        "model", Level.OK, f"{situation.model}, {len(situation.classes)} classes", values
+    )
 
 
 def _explained(lost: Mapping[str, int], now: Snapshot) -> str:

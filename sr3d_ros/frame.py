@@ -70,6 +70,7 @@ class FrameResult:
     gravity_frame: str  # frame of `detections` and `cloud`; TF knows it only where up is "tf"
     detections: Detections
     output_from_gravity: Matrix
+    gravity_from_cloud: Matrix  # for points of the first message
     cloud: PointCloud  # what was detected in
     time_ms: dict[str, float]  # wall time: parse, transform, detect
     up_confidence: float = 1.0  # 0..1, how sure the way up is
@@ -128,6 +129,7 @@ class FramePipeline:
             gravity_frame=level.frame,
             detections=_shifted_detections(found, offset),
             output_from_gravity=output_from_gravity,
+            gravity_from_cloud=level.gravity_from_cloud,
             cloud=_shifted_cloud(level_cloud, offset),
             time_ms={
                 "parse": (parsed - started) * 1e3,

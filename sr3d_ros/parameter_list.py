@@ -37,12 +37,6 @@ class ParameterList:
         "CPU threads of the network; 0 = torch's choice",
         between=(0, 256),
     )
-    backend: str = parameter(
-        "model.backend",
-        "auto",
-        "engine of the sparse convolutions; auto = the fastest that is installed",
-        choices=("auto", "torch", "numba", "triton", "torchsparse", "spconv"),
-    )
     kind: Literal["cloud", "depth"] = parameter(
         "input.kind",
         "cloud",
@@ -181,8 +175,8 @@ class ParameterList:
     max_detections: int = parameter(
         "output.max_detections",
         100,
-        "a frame has at most this many boxes, those with the highest scores",
-        between=(1, 1000),
+        "a frame has at most this many boxes, those with the highest scores; 0 = no limit",
+        between=(0, 1000),
     )
     class_id_as: Literal["name", "index"] = parameter(
         "output.class_id_as",
@@ -215,7 +209,7 @@ class ParameterList:
         "tracking.max_age_s",
         2.0,
         "an object that is not seen for so long is forgotten, seconds",
-        between=(0.0, 3600.0),
+        between=(0.01, 3600.0),
     )
     track_min_hits: int = parameter(
         "tracking.min_hits",

@@ -8,7 +8,7 @@ expected. No ROS is imported.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sr3d_ros.parameter_list import ParameterList
@@ -86,17 +86,6 @@ class Parameters(ParameterList):
         """What is wanted of a class."""
         return self.class_rules.get(class_name, ClassRule())
 
-    def thresholds(self, classes: Iterable[str]) -> tuple[float, ...]:
-        """The score that a box of each class must exceed; 1 for classes that are not wanted.
-
-        No score exceeds 1. A class without a threshold of its own has the general one.
-        """
-        rules = [self.rule_of(name) for name in classes]
-        return tuple(
-            (rule.score_threshold or self.score_threshold) if rule.enabled else 1.0
-            for rule in rules
-        )
-
 
 def specifications() -> tuple[Specification, ...]:
     """Every parameter of the node, in the order of the list, without the classes'."""
@@ -142,6 +131,11 @@ def _require_agreement(parameters: Parameters) -> None:
     if parameters.max_range_m > 0.0:
         _require_order(parameters, "filter.min_range_m", "filter.max_range_m")
     _require_order(parameters, "filter.min_height_m", "filter.max_height_m")
+    if parameters.kind == "depth" and parameters.object_clouds == "indices":
+        raise ParameterError(
+            "parameter output.object_clouds: 'indices' counts the points of a cloud, and "
+            "input.kind is 'depth'; use 'clouds'"
+        )
     roi = parameters.roi
     if len(roi) not in (0, 6):
         raise ParameterError(

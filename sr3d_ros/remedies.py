@@ -11,6 +11,9 @@ DETECTOR_FAILED = "detector_failed"
 OUT_OF_MEMORY = "out_of_memory"
 """Drop reason: the GPU's memory did not do, also with half the points."""
 
+UNMATCHED = "unmatched"
+"""Drop reason: a message of a set whose other messages did not come."""
+
 QUIET = (SUPERSEDED, STOPPED)
 """Reasons that are normal: counted, but neither logged nor a warning."""
 
@@ -36,6 +39,8 @@ REMEDIES: Mapping[str, str] = {
     "size": _READ_THE_TEXT,
     "truncated": _READ_THE_TEXT,
     "data": _READ_THE_TEXT,
+    UNMATCHED: "publish the topics of one frame with equal stamps, or raise "
+    "input.match_tolerance_s or input.fuse_window_s",
     OUT_OF_MEMORY: "lower input.max_points, use a smaller model, or free the GPU of other work",
     DETECTOR_FAILED: "report it with the text; the next frame is tried as usual",
 }

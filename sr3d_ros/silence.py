@@ -6,25 +6,36 @@ from collections.abc import Sequence
 
 
 def advice_on_silence(
-    topic: str, silence_s: float, publishers: Sequence[str], cloud_topics: Sequence[str]
+    topic: str,
+    silence_s: float,
+    *,
+    publishers: Sequence[str] = (),
+    strangers: Sequence[str] = (),
+    candidates: Sequence[str] = (),
+    remap: str = "~/input/points",
 ) -> str:
-    """Why no cloud may be coming and what to do.
+    """Why nothing may be coming on a topic and what to do.
 
-    `publishers` are the nodes that publish on the topic, `cloud_topics` all topics that carry
-    clouds.
+    `publishers` are the nodes that publish there what is wanted, `strangers` types of other
+    messages that are published there, `candidates` all topics that carry what is wanted, `remap`
+    the node's own name for the topic.
     """
-    start = f"no cloud on {topic} for {silence_s:.0f} s"
+    start = f"nothing on {topic} for {silence_s:.0f} s"
     if publishers:
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. "
-            "A large best-effort cloud is lost in Fast DDS's shared memory: start the publisher "
+            "A large best-effort message is lost in Fast DDS's shared memory: start the publisher "
             "with config/fastdds_large_data.xml (see the file), or make both sides reliable with "
             "input.reliability:=reliable"
         )
-    others = [name for name in cloud_topics if name != topic]
-    known = f"clouds are published on {', '.join(others)}" if others else "no topic has clouds yet"
+    others = [name for name in candidates if name != topic]
+    known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
+    if strangers:
+        what = f"{', '.join(strangers)} is published there, which is of another type"
+    else:
+        what = "nobody publishes there"
     return (
-        f"{start}: nobody publishes there, {known}; start the sensor, or remap ~/input/points "
+        f"{start}: {what}, {known}; start the sensor, or remap {remap} "
         "(launch argument points:=TOPIC)"
     )
 

@@ -172,13 +172,11 @@ def test_a_largest_range_of_zero_is_no_limit() -> None:
 
 def test_a_class_has_its_own_threshold_and_can_be_switched_off() -> None:
     parameters = Parameters.from_values(
-        {
-            "output.score_threshold": 0.25,
-            "classes.bed.enabled": False,
-            "classes.chair.score_threshold": 0.5,
-        }
+        {"classes.bed.enabled": False, "classes.chair.score_threshold": 0.5}
     )
-    assert parameters.thresholds(("bed", "chair", "desk")) == (1.0, 0.5, 0.25)
+    assert parameters.rule_of("bed") == ClassRule(enabled=False)
+    assert parameters.rule_of("chair") == ClassRule(score_threshold=0.5)
+    assert parameters.rule_of("desk") == ClassRule()
 
 
 def test_what_is_said_about_a_class_adds_up() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 
 import torch
 
+from sr3d_core.checkpoint import ClassSpread
+from sr3d_core.detector import Postprocess
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.node import main
 
@@ -19,6 +22,8 @@ class SlowDetector:
 
     classes = ("chair",)
     device = torch.device("cpu")
+    spread: Mapping[str, ClassSpread] = {}
+    postprocess = Postprocess()
 
     def detect(self, cloud: PointCloud) -> Detections:
         """Nothing; raises on an unlucky number of points."""
