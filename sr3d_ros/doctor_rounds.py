@@ -66,8 +66,9 @@ def examine_robot(report: Report, arguments: Sequence[str], points: str, wait_s:
 def _examine(report: Report, probe: Probe, points: str, wait_s: float) -> None:
     finding, parameters = parameters_of(probe.given_parameters())
     report.add(finding)
+    backend = str(parameters.values.get("model.backend", "auto"))
     report.examine("gpu", lambda: checks.check_gpu(parameters.device))
-    report.examine("engine", lambda: checks.check_engine(parameters.device, parameters.backend))
+    report.examine("engine", lambda: checks.check_engine(parameters.device, backend))
     has_weights = report.examine("weights", lambda: checks.check_weights(parameters.weights))
     cloud = _Visit(report, probe, parameters, wait_s).examine(points)
     report.skip_rest(_OF_ONE_CLOUD, "no cloud that could be looked at")
