@@ -4,16 +4,16 @@
 
 Every frame goes the node's way: cloud in the optical frame, levelled below the camera, detected,
 moved into `odom` (which drifts), tracked. Scored against what can be seen in each frame, matched
-by class and an overlap of 0.25 or more in 3D. Three outputs are compared:
+by class and an overlap of 0.25 or more in 3D (CLEAR MOT's rule). Compared are:
 
-    detections   what the detector says, frame by frame
+    detections   what the detector says; identities only link each frame to the one before
     confirmed    those of them that the tracker has given an identity
     remembered   the tracker's objects, smoothed, also while hidden
 
-An object's identity switches where it differs from the last one it had (for `detections`, which
-have none, every row of a frame is its own). Flicker is the share of consecutive frames in which an
-object that is visible in both is found in one and not in the other. `false` is boxes per frame
-that match nothing visible; remembered ones may rightly stand for what is hidden just now.
+An object's identity switches where it differs from the last one it had. Flicker is the share of
+consecutive frames in which an object that is visible in both is found in one and not in the other.
+`false_per_frame` counts boxes that match nothing visible; remembered ones may rightly stand for
+what is hidden just now.
 Prints one JSON object.
 """
 
@@ -115,11 +115,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = TrackingSettings(
         max_age_s=options.max_age, min_hits=options.min_hits, gate_m=options.gate
     )
+    forgetful = TrackingSettings(max_age_s=1.5 / options.rate, min_hits=1, gate_m=options.gate)
     scores = {name: Score() for name in ("detections", "confirmed", "remembered")}
     update_ms: list[float] = []
     recording = SequenceSettings(num_frames=options.frames, rate_hz=options.rate)
     for run in range(options.sequences):
-        tracker = Tracker(settings)
+        tracker, linker = Tracker(settings), Tracker(forgetful)
         for number, frame in enumerate(room_sequence(seed_of("val", FIRST_ROOM + run), recording)):
             found = detected(detector, frame)
             started = time.perf_counter()
@@ -127,7 +128,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             update_ms.append(1e3 * (time.perf_counter() - started))
             confirmed = torch.tensor([bool(name) for name in ids], dtype=torch.bool)
             outputs = {
-                "detections": (found, tuple(f"{number}/{row}" for row in range(len(found)))),
+                "detections": (found, linked(linker.update(found, frame.stamp_ns), number)),
                 "confirmed": (found[confirmed], tuple(name for name in ids if name)),
                 "remembered": tracker.remembered(),
             }
@@ -161,6 +162,11 @@ def detected(detector: Detector, frame: SequenceFrame) -> Detections:
     base_from_level = np.eye(4)
     base_from_level[:2, 3] = camera
     return in_static_frame(found, frame.odom_from_base @ base_from_level)
+
+
+def linked(identities: tuple[str, ...], number: int) -> tuple[str, ...]:
+    """Identities of detections, a passing one for each that has none."""
+    return tuple(name or f"{number}/{row}" for row, name in enumerate(identities))
 
 
 def in_map(found: Detections, frame: SequenceFrame) -> Detections:

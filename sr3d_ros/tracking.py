@@ -47,7 +47,7 @@ class TrackingSettings:
     """How long an object that is not seen is remembered; more than 0."""
     min_hits: int = 3
     """How often an object must be seen before it gets an identity; at least 1."""
-    gate_m: float = 0.7
+    gate_m: float = 0.5
     """How far a box's centre may be from where its track is believed; more than 0."""
 
     def __post_init__(self) -> None:
