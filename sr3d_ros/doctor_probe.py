@@ -84,9 +84,17 @@ class Probe:
     def _topics_of(self, kind: str) -> list[str]:
         return [
             name
-            for name, types in self.node.get_topic_names_and_types()
+            for name, types in self._topics().items()
             if kind in types and self.node.count_publishers(name)
         ]
+
+    def _topics(self) -> dict[str, list[str]]:
+        """Every topic with its types, without what a detector publishes."""
+        return {
+            name: types
+            for name, types in self.node.get_topic_names_and_types()
+            if f"/{DETECTOR_NAME}/output/" not in name
+        }
 
     def listen(
         self, topic: str, asked: str, wait_s: float, kind: str = CLOUD_TYPE, argument: str = ""
@@ -117,7 +125,8 @@ class Probe:
         offers = {publisher.reliability for publisher in self._publishers_of(topic)}
         if asked != "reliable" and "reliable" in offers:
             subscriptions.append(subscribe("reliable", lambda _: reliable.append(0.0)))
-        self.spin_until(lambda: len(arrivals) >= _ENOUGH, wait_s)
+        if offers:
+            self.spin_until(lambda: len(arrivals) >= _ENOUGH, wait_s)
         waited_s = time.monotonic() - started_s
         publishers = self._publishers_of(topic)
         for subscription in subscriptions:
@@ -126,7 +135,7 @@ class Probe:
             topic=topic,
             kind=kind,
             argument=argument or topic,
-            topics=dict(self.node.get_topic_names_and_types()),
+            topics=self._topics(),
             publishers=publishers,
             waited_s=waited_s,
             arrivals_s=tuple(arrival[0] for arrival in arrivals),
