@@ -28,7 +28,10 @@ def stamp_to_ns(stamp: Any) -> int:
 def stamp_of(message: Any) -> int:
     """Nanoseconds of a message's header; raises `MessageError`."""
     try:
-        return stamp_to_ns(message.header.stamp)
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if not -(2**63) <= stamp_ns < 2**63:
+            raise OverflowError("it is beyond 64 bits")
+        return stamp_ns
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise MessageError(
             "header", f"a {type(message).__name__} without a usable header.stamp ({error})"

@@ -89,7 +89,7 @@ def test_up_from_an_imu_keeps_the_sensor_at_the_origin() -> None:
 
 
 def test_boxes_found_with_an_imu_are_carried_into_a_frame_of_tf() -> None:
-    points = CORNERS + [0.0, 0.0, 3.0]
+    points = np.add(CORNERS, (0.0, 0.0, 3.0))
     result = pipeline(robot(), Imu(), up="imu", target_frame="base_link").process(cloud(points))
     assert result.frame_id == "base_link"
     np.testing.assert_allclose(box_in_output(result), [3.0, 0.0, 1.0], atol=1e-6)
@@ -129,7 +129,7 @@ def test_no_floor_is_a_refusal_with_its_reason() -> None:
 
 
 def test_two_cameras_back_to_back_are_one_cloud() -> None:
-    front, rear = cloud(CORNERS + [0, 0, 3]), cloud(CORNERS + [0, 0, 4], "rear")
+    front, rear = cloud(np.add(CORNERS, (0, 0, 3))), cloud(np.add(CORNERS, (0, 0, 4)), "rear")
     result = pipeline(robot()).process(front, rear)
     assert result.num_points == 16
     box = result.detections.boxes
