@@ -31,7 +31,8 @@ from sr3d_core.cli.findings import (
 )
 
 WAIT_S = 8.0
-_LOOKED_AT = ("topic", "qos", "arrival", "stamp", "cloud", "units", "tf", "up")
+LOOKED_AT = ("topic", "qos", "arrival", "stamp", "cloud", "units", "tf", "up", "filter")
+"""The checks of one cloud."""
 _MESSAGES = ("sensor_msgs", "vision_msgs", "visualization_msgs", "tf2_msgs")
 
 
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         examine_robot(report, given, points=options.points, wait_s=options.wait)
     else:
-        names = ("parameters", "gpu", "engine", "weights", *_LOOKED_AT, "inference")
+        names = ("parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
         report.skip_rest(names, "python packages are missing")
     _write(report.findings, options.json)
     healthy = is_healthy(report.findings)

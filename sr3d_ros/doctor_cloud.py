@@ -1,69 +1,39 @@
 """The doctor's questions about one real cloud: readable, not empty, in metres, and z up?
 
-Pure: nothing of ROS is imported.
+Pure: nothing of ROS is imported. What becomes of the cloud is asked of `FramePipeline`, the node's
+own way, with a detector that finds nothing.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from sr3d_core.cli.findings import Finding, fail, ok, warn
 from sr3d_core.geometry.gravity import GravityError, up_rotation
-from sr3d_core.structures import PointCloud
+from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.cloud import cloud_from_message
-from sr3d_ros.depth_image import cloud_from_depth
-from sr3d_ros.refusal import MessageError
-from sr3d_ros.rigid import Matrix
-from sr3d_ros.transforms import (
-    TransformError,
-    TransformSource,
-    first_gravity_frame,
-    frame_name,
-)
+from sr3d_ros.depth_image import DepthSet, cloud_from_depth
+from sr3d_ros.frame import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.refusal import MessageError, Refused
+from sr3d_ros.remedies import TRANSFORM_REASONS, remedy_for
+from sr3d_ros.transforms import TransformSource, frame_name
+from sr3d_ros.up import UpSource
 
 Reader = Callable[[], PointCloud]
 
-CLOUD_IS_Z_UP = "none"
-"""As frames.detection: the cloud's own frame is z up."""
 _MANY_INVALID = 0.9
 _FAR_M, _NEAR_M, _ROOM_M = 100.0, 0.05, 60.0
 _TILTED_RAD, _WRONG_RAD = math.radians(5.0), math.radians(30.0)
-_TF_REMEDIES = {
-    "no_transform": "start robot_state_publisher or a static_transform_publisher for the camera, "
-    "name a frame that exists in frames.detection, or set frames.up to floor",
-    "disconnected": "publish the transform that joins the two trees (how the camera is mounted)",
-    "extrapolation": "compare the clocks of camera and transforms, or raise frames.timeout_s",
-    "cycle": "two publishers disagree about a frame's parent: stop one of them",
-    "bad_transform": "correct the publisher of the transform",
-}
 
 
-@dataclass(frozen=True, kw_only=True)
-class UpSettings:
-    """How the node is told to find up."""
-
-    up: str = "tf"
-    """tf, imu, floor or none: parameter frames.up."""
-    detection_frame: str = ""
-    """Parameter frames.detection."""
-    target_frame: str = ""
-    """Parameter frames.target."""
-
-    @property
-    def is_cloud_z_up(self) -> bool:
-        """Whether the cloud's own frame is taken as z up."""
-        return self.up == "none" or frame_name(self.detection_frame) == CLOUD_IS_Z_UP
-
-
-def reader_of(message: Any, info: Any = None, drop_zeros: bool = True) -> Reader:
-    """Reads a PointCloud2, or a depth image where its CameraInfo is given."""
-    if info is not None:
-        return lambda: cloud_from_depth(message, info)
+def reader_of(message: Any, drop_zeros: bool = True) -> Reader:
+    """Reads a PointCloud2 or a `DepthSet`, all of it."""
+    if isinstance(message, DepthSet):
+        return lambda: cloud_from_depth(message.depth, message.info)
     return lambda: cloud_from_message(message, drop_zeros=drop_zeros)
 
 
@@ -81,6 +51,8 @@ def check_cloud(message: Any, read: Reader) -> Finding:
         cloud = read()
     except MessageError as error:
         return fail("cloud", str(error), "correct the publisher as the text says")
+    if isinstance(message, DepthSet):
+        message = message.depth
     num = int(message.height) * int(message.width)
     frame = frame_name(message.header.frame_id)
     text = f"{message.height} x {message.width} points ({_layout_of(message)}) in frame '{frame}'"
@@ -135,55 +107,43 @@ def check_units(cloud: PointCloud) -> Finding:
     return ok("units", text)
 
 
-def find_gravity(
-    settings: UpSettings, transforms: TransformSource, cloud_frame: str, stamp_ns: int
-) -> tuple[str, Matrix]:
-    """The z-up frame that the node takes and `gravity_from_cloud`; raises `TransformError`."""
-    frame = frame_name(settings.detection_frame)
-    if not frame:
-        frame = first_gravity_frame(transforms, cloud_frame, stamp_ns)
-    return frame, transforms.lookup(frame, cloud_frame, stamp_ns)
-
-
-def gravity_of(
-    settings: UpSettings,
-    transforms: TransformSource,
-    cloud: PointCloud,
-    cloud_frame: str,
-    stamp_ns: int,
-) -> tuple[str, PointCloud]:
-    """The name of the frame that is taken as z up, and the cloud in it.
-
-    Raises `TransformError`, `GravityError`.
-    """
-    cloud_frame = frame_name(cloud_frame)
-    if settings.is_cloud_z_up:
-        return cloud_frame, cloud
-    matrix = torch.eye(4, dtype=torch.float64)
-    if settings.up == "floor":
-        matrix[:3, :3] = up_rotation(cloud.xyz)[0]
-        return "the fitted floor", cloud.transformed(matrix)
-    frame, found = find_gravity(settings, transforms, cloud_frame, stamp_ns)
-    return frame, cloud.transformed(torch.from_numpy(found))
+def way_of(
+    settings: FrameSettings, transforms: TransformSource, imu: UpSource | None = None
+) -> Callable[[Any], FrameResult]:
+    """What the node does with a message before it detects; raises `Refused`."""
+    pipeline = FramePipeline(lambda _: Detections.empty(), transforms, settings, imu)
+    return pipeline.process
 
 
 def check_transform(
-    settings: UpSettings, transforms: TransformSource, cloud_frame: str, stamp_ns: int
+    message: Any, way: Callable[[Any], FrameResult], settings: FrameSettings
 ) -> Finding:
-    """Whether every transform that the node needs is there at the cloud's stamp."""
-    cloud_frame, target = frame_name(cloud_frame), frame_name(settings.target_frame)
+    """Whether the node knows everything that it needs to turn the cloud upright and to publish."""
     try:
-        if settings.up == "tf" and not settings.is_cloud_z_up:
-            frame, matrix = find_gravity(settings, transforms, cloud_frame, stamp_ns)
-            text = f"{frame} <- {cloud_frame}, the camera is at z = {matrix[2, 3]:.2f} m"
-        else:
-            text = f"none needed to know up (frames.up: {settings.up})"
-        if target not in ("", cloud_frame):
-            transforms.lookup(target, cloud_frame, stamp_ns)
-            text += f"; {target} <- {cloud_frame}"
-    except TransformError as error:
-        return fail("tf", str(error), _TF_REMEDIES.get(error.reason, "see the text"))
-    return ok("tf", text)
+        result = way(message)
+    except Refused as error:
+        name = "tf" if error.reason in TRANSFORM_REASONS else "up"
+        return fail(name, str(error), remedy_for(error.reason))
+    frame = frame_name(message.header.frame_id)
+    if settings.up == "tf" and not is_cloud_z_up(settings):
+        height_m = result.gravity_from_cloud[2, 3]
+        text = f"{result.gravity_frame} <- {frame}, the camera is at z = {height_m:.2f} m"
+    else:
+        text = f"none needed to know up (frames.up: {settings.up})"
+    return ok("tf", text if result.frame_id == frame else f"{text}; {result.frame_id} <- {frame}")
+
+
+def is_cloud_z_up(settings: FrameSettings) -> bool:
+    """Whether the cloud's own frame is taken as z up."""
+    return settings.up == "none" or frame_name(settings.detection_frame) == CLOUD_IS_Z_UP
+
+
+def check_filter(cloud: PointCloud, result: FrameResult) -> Finding:
+    """How many points the crop and the point budget leave."""
+    text = f"{len(result.cloud):,} of {len(cloud):,} points are detected in"
+    if len(result.cloud) == 0:
+        return fail("filter", text, "correct filter.*: range, height or region of interest")
+    return ok("filter", text)
 
 
 def check_up(cloud: PointCloud, frame: str) -> Finding:
@@ -212,10 +172,11 @@ def check_up(cloud: PointCloud, frame: str) -> Finding:
     return ok("up", f"z of '{frame}': its floor is level ({confidence:.0%} of the surface)")
 
 
-def check_floor(cloud: PointCloud) -> Finding:
-    """Whether a floor can be fitted, where `frames.up` is floor."""
-    try:
-        _, confidence = up_rotation(cloud.xyz)
-    except GravityError as error:
-        return fail("up", str(error), "let the camera see the floor, or set frames.up to tf")
-    return ok("up", f"fitted floor, {confidence:.0%} of the surface")
+def check_level(cloud: PointCloud, result: FrameResult, settings: FrameSettings) -> Finding:
+    """Whether z is up in the frame that is detected in; `cloud` is in its own frame."""
+    if settings.up == "floor" and not is_cloud_z_up(settings):
+        height_m = result.gravity_from_cloud[2, 3]
+        text = f"fitted floor ({result.up_confidence:.0%} of the surface)"
+        return ok("up", f"{text}, {height_m:.2f} m beneath the camera")
+    level = cloud.transformed(torch.from_numpy(result.gravity_from_cloud))
+    return check_up(level, result.gravity_frame)

@@ -12,6 +12,9 @@ from typing import Any
 from sr3d_core.cli.findings import Finding, fail, ok, warn
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMU_TYPE = "sensor_msgs/msg/Imu"
 CLOCKS_DIFFER_S = 1.0
 """A sensor's message is tens of milliseconds old; a second is another clock."""
 _STOPPED_S = 2.0

@@ -12,8 +12,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from sr3d_ros.doctor_graph import CLOUD_TYPE, Heard, Publisher
+from sr3d_ros.doctor_graph import CLOUD_TYPE, IMU_TYPE, Heard, Publisher
 from sr3d_ros.transforms import TransformSource, stamp_to_ns, transform_source
+from sr3d_ros.up_imu import GravityFromImu
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -143,6 +144,13 @@ class Probe:
             latest=arrivals[-1][1] if arrivals else None,
             age_s=arrivals[-1][2] if arrivals else 0.0,
         )
+
+    def listen_to_imu(self, topic: str) -> GravityFromImu:
+        """Up from an IMU; hears it whenever the probe spins."""
+        imu = GravityFromImu()
+        best_effort = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.node.create_subscription(_message_type(IMU_TYPE), topic, imu.add, best_effort)
+        return imu
 
     def _publishers_of(self, topic: str) -> tuple[Publisher, ...]:
         return tuple(

@@ -7,30 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rclpy
 
 from sr3d_core.cli import checks
 from sr3d_core.cli.findings import Finding, fail, ok
-from sr3d_core.detector import Detector, Postprocess
-from sr3d_core.geometry.gravity import GravityError
+from sr3d_core.detector import Detector
 from sr3d_core.structures import PointCloud
+from sr3d_ros.depth_image import DepthSet
+from sr3d_ros.doctor import LOOKED_AT, Report
 from sr3d_ros.doctor_cloud import (
-    Reader,
-    UpSettings,
     check_cloud,
-    check_floor,
+    check_filter,
+    check_level,
     check_transform,
     check_units,
-    check_up,
-    gravity_of,
     read_or_none,
     reader_of,
+    way_of,
 )
 from sr3d_ros.doctor_graph import (
     CLOUD_TYPE,
-    Heard,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
     check_arrival,
     check_qos,
     check_stamp,
@@ -38,16 +39,11 @@ from sr3d_ros.doctor_graph import (
 )
 from sr3d_ros.doctor_probe import Probe
 from sr3d_ros.params import ParameterError, Parameters
-from sr3d_ros.transforms import stamp_to_ns
+from sr3d_ros.settings import frame_settings, postprocess
+from sr3d_ros.up_imu import GravityFromImu
 
-if TYPE_CHECKING:
-    from sr3d_ros.doctor import Report
-
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-IMU_TYPE = "sensor_msgs/msg/Imu"
-_OF_ONE_CLOUD = ("topic", "qos", "arrival", "stamp", "cloud", "units", "tf", "up")
 _FOREIGN = ("use_sim_time", "start_type_description_service")
+_FOREIGN_GROUPS = ("qos_overrides.", "diagnostic_updater.")
 
 
 def examine_robot(report: Report, arguments: Sequence[str], points: str, wait_s: float) -> None:
@@ -71,7 +67,7 @@ def _examine(report: Report, probe: Probe, points: str, wait_s: float) -> None:
     report.examine("engine", lambda: checks.check_engine(parameters.device, backend))
     has_weights = report.examine("weights", lambda: checks.check_weights(parameters.weights))
     cloud = _Visit(report, probe, parameters, wait_s).examine(points)
-    report.skip_rest(_OF_ONE_CLOUD, "no cloud that could be looked at")
+    report.skip_rest(LOOKED_AT, "what comes before it failed")
     if has_weights:
         report.examine(
             "inference", lambda: checks.check_inference(lambda: load(parameters), cloud)
@@ -84,7 +80,7 @@ def parameters_of(given: dict[str, Any]) -> tuple[Finding, Parameters]:
     values = {
         name: value
         for name, value in given.items()
-        if name not in _FOREIGN and not name.startswith(("qos_overrides.", "diagnostic_updater."))
+        if name not in _FOREIGN and not name.startswith(_FOREIGN_GROUPS)
     }
     try:
         parameters = Parameters.from_values(values)
@@ -97,10 +93,11 @@ def parameters_of(given: dict[str, Any]) -> tuple[Finding, Parameters]:
 
 def load(parameters: Parameters) -> Detector:
     """The detector as the node makes it."""
-    postprocess = Postprocess(score_threshold=parameters.score_threshold, one_class=True)
-    return Detector.from_checkpoint(
-        parameters.weights, device=parameters.device, postprocess=postprocess
-    )
+    from sr3d_ros.node import load_detector
+
+    detector = load_detector(parameters)
+    detector.postprocess = postprocess(parameters, detector.classes)
+    return detector
 
 
 class _Visit:
@@ -113,42 +110,28 @@ class _Visit:
         self._probe = probe
         self._parameters = parameters
         self._wait_s = wait_s
-        self._settings = UpSettings(
-            up=parameters.up,
-            detection_frame=parameters.detection_frame,
-            target_frame=parameters.target_frame,
-        )
+        self._settings = frame_settings(parameters, parameters.max_points)
 
     def examine(self, points: str) -> PointCloud | None:
         """One frame, from its topic to its floor; the cloud z up, None where there is none."""
-        found = self._frame(points)
-        if found is None:
+        imu = self._imu() if self._settings.up == "imu" else None
+        message = self._frame(points)
+        if message is None:
             return None
-        message, read = found
+        read = reader_of(message, self._settings.drop_zeros)
         self._report.examine("cloud", lambda: check_cloud(message, read))
         cloud = read_or_none(read)
-        if cloud is None:
+        if cloud is None or not self._report.examine("units", lambda: check_units(cloud)):
             return None
-        is_metric = self._report.examine("units", lambda: check_units(cloud))
-        frame_id, stamp_ns = message.header.frame_id, stamp_to_ns(message.header.stamp)
+        return self._level(message, cloud, imu)
 
-        def transform() -> Finding:
-            return check_transform(self._settings, self._probe.transforms, frame_id, stamp_ns)
-
-        self._probe.spin_until(lambda: transform().status == "ok", self._wait_s)
-        if not self._report.examine("tf", transform) or not is_metric:
-            return None
-        return self._level(cloud, frame_id, stamp_ns)
-
-    def _frame(self, points: str) -> tuple[Any, Reader] | None:
-        """A message and how to read it; None where none comes."""
-        drop_zeros = self._parameters.drop_zeros
+    def _frame(self, points: str) -> Any:
+        """What the node takes for a frame; None where none comes."""
         if self._parameters.kind == "cloud":
-            cloud = self._listen("~/input/points", CLOUD_TYPE, points)
-            return None if cloud is None else (cloud, reader_of(cloud, drop_zeros=drop_zeros))
+            return self._listen("~/input/points", CLOUD_TYPE, points)
         depth = self._listen("~/input/depth", IMAGE_TYPE, points)
         info = None if depth is None else self._listen("~/input/camera_info", INFO_TYPE, "")
-        return None if info is None else (depth, reader_of(depth, info))
+        return None if info is None else DepthSet(depth, info)
 
     def _listen(self, private: str, kind: str, topic: str) -> Any:
         """The newest message of a topic, after it was examined."""
@@ -165,22 +148,28 @@ class _Visit:
             report.examine("stamp", lambda: check_stamp(heard))
         return heard.latest
 
-    def _level(self, cloud: PointCloud, frame_id: str, stamp_ns: int) -> PointCloud | None:
-        """The cloud z up, after its floor was examined; None where up is not known."""
-        report, settings = self._report, self._settings
-        if settings.up == "imu" and not settings.is_cloud_z_up:
-            heard = self._imu()
-            report.examine("up", lambda: replace(check_topic(heard), name="up"))
-            return None
-        try:
-            frame, level = gravity_of(settings, self._probe.transforms, cloud, frame_id, stamp_ns)
-        except GravityError:
-            report.examine("up", lambda: check_floor(cloud))
-            return None
-        is_fitted = settings.up == "floor" and not settings.is_cloud_z_up
-        report.examine("up", lambda: check_floor(cloud) if is_fitted else check_up(level, frame))
-        return level
-
-    def _imu(self) -> Heard:
+    def _imu(self) -> GravityFromImu:
+        """Up from the IMU's topic, after it was examined."""
         topic = self._probe.topic_in_use("~/input/imu", IMU_TYPE, self._wait_s)
-        return self._probe.listen(topic, "best_effort", self._wait_s, IMU_TYPE, "imu")
+        imu = self._probe.listen_to_imu(topic)
+        heard = self._probe.listen(topic, "best_effort", self._wait_s, IMU_TYPE, "imu")
+        self._report.examine("imu", lambda: replace(check_topic(heard), name="imu"))
+        return imu
+
+    def _level(
+        self, message: Any, cloud: PointCloud, imu: GravityFromImu | None
+    ) -> PointCloud | None:
+        """The cloud z up, after the transforms and its floor were examined."""
+        report, settings = self._report, self._settings
+        way = way_of(settings, self._probe.transforms, imu)
+
+        def transform() -> Finding:
+            return check_transform(message, way, settings)
+
+        self._probe.spin_until(lambda: transform().status == "ok", self._wait_s)
+        if not report.examine("tf", transform):
+            return None
+        result = way(message)
+        report.examine("up", lambda: check_level(cloud, result, settings))
+        report.examine("filter", lambda: check_filter(cloud, result))
+        return result.cloud

@@ -20,16 +20,18 @@ from sr3d_core.cli import checks
 from sr3d_core.cli.findings import Finding, as_record, examined, fail, lines_of, ok, skip, warn
 from sr3d_core.structures import PointCloud
 from sr3d_ros import doctor
+from sr3d_ros.crop import Crop
+from sr3d_ros.depth_image import DepthSet
 from sr3d_ros.doctor_cloud import (
-    UpSettings,
     check_cloud,
-    check_floor,
+    check_filter,
+    check_level,
     check_transform,
     check_units,
     check_up,
-    gravity_of,
     read_or_none,
     reader_of,
+    way_of,
 )
 from sr3d_ros.doctor_graph import (
     CLOUD_TYPE,
@@ -40,6 +42,7 @@ from sr3d_ros.doctor_graph import (
     check_stamp,
     check_topic,
 )
+from sr3d_ros.frame import FrameSettings
 from sr3d_ros.transforms import TransformBuffer
 
 CAMERA = Publisher("camera", "reliable")
@@ -102,6 +105,16 @@ def tilted(xyz: NDArray, degrees: float) -> NDArray:
     return xyz @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]).T
 
 
+def judged(settings: FrameSettings, buffer: TransformBuffer, points: Any) -> list[Finding]:
+    """What is found on the way from a message to the cloud that is detected in."""
+    way = way_of(settings, buffer)
+    first = check_transform(points, way, settings)
+    if first.status == "fail":
+        return [first]
+    seen, result = reader_of(points)(), way(points)
+    return [first, check_level(seen, result, settings), check_filter(seen, result)]
+
+
 def assert_failed(finding: Finding, text: str, remedy: str) -> None:
     assert finding.status == "fail", finding
     assert text in finding.text
@@ -122,7 +135,8 @@ def test_incompatible_qos_is_found() -> None:
 
 
 def test_missing_transforms_are_found() -> None:
-    finding = check_transform(UpSettings(), TransformBuffer(), "camera", 1)
+    (finding,) = judged(FrameSettings(), TransformBuffer(), message(room()))
+    assert finding.name == "tf"
     assert_failed(finding, "no transform from 'camera'", "robot_state_publisher")
 
 
@@ -131,8 +145,9 @@ def test_millimetres_are_found() -> None:
 
 
 def test_an_optical_frame_taken_as_z_up_is_found() -> None:
-    finding = check_up(cloud(optical(room())), "camera_optical_frame")
-    assert_failed(finding, "tilted 90 degrees in 'camera_optical_frame'", "set frames.up to tf")
+    _, finding, _ = judged(FrameSettings(up="none"), TransformBuffer(), message(optical(room())))
+    assert finding.name == "up"
+    assert_failed(finding, "tilted 90 degrees in 'camera'", "set frames.up to tf")
 
 
 def test_an_empty_cloud_is_found() -> None:
@@ -169,7 +184,7 @@ def test_a_sensor_that_sends_nothing_is_found() -> None:
 def test_a_healthy_robot_has_no_findings() -> None:
     buffer = TransformBuffer()
     buffer.insert("base_link", "camera", 0, (0.1, 0.0, 1.2), OPTICAL, static=True)
-    sound = message(room())
+    sound = message(optical(room()))
     findings = [
         check_topic(HEALTHY),
         check_qos(HEALTHY, "best_effort"),
@@ -177,15 +192,15 @@ def test_a_healthy_robot_has_no_findings() -> None:
         check_stamp(HEALTHY),
         check_cloud(sound, reader_of(sound)),
         check_units(cloud(room())),
-        check_transform(UpSettings(), buffer, "camera", 1),
-        check_up(cloud(room()), "base_link"),
-        check_floor(cloud(optical(room()))),
+        *judged(FrameSettings(), buffer, sound),
     ]
     assert [finding.status for finding in findings] == ["ok"] * 9
     assert "10.0 Hz" in findings[2].text
     expected = f"1 x {len(room())} points (x y z) in frame 'camera', 0% invalid, no colour"
     assert findings[4].text == expected
-    assert "base_link <- camera, the camera is at z = 1.20 m" in findings[6].text
+    assert findings[6].text == "base_link <- camera, the camera is at z = 1.20 m"
+    assert "its floor is level" in findings[7].text
+    assert findings[8].text == f"{len(room()):,} of {len(room()):,} points are detected in"
 
 
 def test_a_topic_of_another_type_is_found() -> None:
@@ -276,27 +291,67 @@ def test_without_a_floor_up_is_not_verified() -> None:
     finding = check_up(cloud(ball), "base_link")
     assert finding.status == "warn"
     assert "not verified" in finding.text
-    assert check_floor(cloud(ball)).status == "fail"
+    (fitted,) = judged(FrameSettings(up="floor"), TransformBuffer(), message(ball))
+    assert fitted.name == "up"
+    assert_failed(fitted, "no floor", "text")
 
 
 def test_a_target_frame_that_nobody_publishes_is_found() -> None:
-    settings = UpSettings(up="none", target_frame="map")
-    assert check_transform(settings, TransformBuffer(), "camera", 1).status == "fail"
+    settings = FrameSettings(up="none", target_frame="map")
+    (finding,) = judged(settings, TransformBuffer(), message(room()))
+    assert_failed(finding, "map", "robot_state_publisher")
 
 
-@pytest.mark.parametrize("settings", [UpSettings(up="none"), UpSettings(detection_frame="none")])
-def test_a_cloud_that_is_z_up_needs_no_transform(settings: UpSettings) -> None:
-    finding = check_transform(settings, TransformBuffer(), "camera", 1)
+@pytest.mark.parametrize(
+    "settings", [FrameSettings(up="none"), FrameSettings(detection_frame="none")]
+)
+def test_a_cloud_that_is_z_up_needs_no_transform(settings: FrameSettings) -> None:
+    findings = judged(settings, TransformBuffer(), message(room()))
+    assert [finding.status for finding in findings] == ["ok"] * 3
+    assert "none needed" in findings[0].text
+
+
+def test_a_fitted_floor_needs_no_transform_and_says_how_high_the_camera_is() -> None:
+    settings = FrameSettings(up="floor")
+    _, finding, _ = judged(settings, TransformBuffer(), message(optical(room())))
     assert finding.status == "ok"
-    frame, same = gravity_of(settings, TransformBuffer(), cloud(room()), "camera", 1)
-    assert frame == "camera"
-    torch.testing.assert_close(same.xyz, cloud(room()).xyz)
+    assert "fitted floor" in finding.text
+    assert "0.99 m beneath the camera" in finding.text or "1.00 m" in finding.text
 
 
-def test_a_fitted_floor_is_level_afterwards() -> None:
-    settings = UpSettings(up="floor")
-    _, level = gravity_of(settings, TransformBuffer(), cloud(optical(room())), "camera", 1)
-    assert check_up(level, "the fitted floor").status == "ok"
+def test_a_filter_that_leaves_nothing_is_found() -> None:
+    settings = FrameSettings(up="none", crop=Crop(max_range_m=0.2))
+    *_, finding = judged(settings, TransformBuffer(), message(room()))
+    assert_failed(finding, f"0 of {len(room()):,} points", "filter.*")
+
+
+def test_a_depth_image_is_judged_like_a_cloud() -> None:
+    header = SimpleNamespace(frame_id="camera", stamp=SimpleNamespace(sec=1, nanosec=0))
+    depth = np.full((4, 6), 2.0, np.float32)
+    depth[0] = np.nan
+    image = SimpleNamespace(
+        header=header,
+        height=4,
+        width=6,
+        encoding="32FC1",
+        is_bigendian=0,
+        step=24,
+        data=depth.tobytes(),
+    )
+    info = SimpleNamespace(
+        header=header,
+        height=4,
+        width=6,
+        k=[5.0, 0.0, 3.0, 0.0, 5.0, 2.0, 0.0, 0.0, 1.0],
+        p=[5.0, 0.0, 3.0, 0.0, 0.0, 5.0, 2.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )
+    frame = DepthSet(image, info)
+    finding = check_cloud(frame, reader_of(frame))
+    assert finding.text == "4 x 6 points (32FC1) in frame 'camera', 25% invalid, no colour"
+    assert len(judged(FrameSettings(up="none"), TransformBuffer(), frame)) == 3
 
 
 # How findings are told.
