@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -189,6 +190,7 @@ def main() -> int:
         parser.add_argument(f"--{kind}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    warnings.simplefilter("error")
     clouds, images = good_clouds(), good_images()
     folder = os.environ.get("SR3D_REAL_DATA")
     if folder:

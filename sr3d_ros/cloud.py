@@ -125,7 +125,7 @@ def all_coordinates(message: Any) -> NDArray[np.float32]:
 
 
 def number_of(record: Any, name: str) -> int:
-    """A non-negative integer attribute of a message; raises `MessageError`."""
+    """An unsigned integer of a message; raises `MessageError`."""
     value = getattr(record, name, None)
     try:
         number = int(value)  # type: ignore[arg-type]

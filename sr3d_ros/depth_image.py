@@ -13,7 +13,6 @@ depth_image_proc's register node.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +28,7 @@ from sr3d_ros.transform_terms import frame_of
 
 _DEPTH = {"16uc1": Layout("u2", 1), "mono16": Layout("u2", 1), "32fc1": Layout("f4", 1)}
 _SATURATED_MM = 65535
+_MAX_PIXELS = 1e6  # no camera has a longer focal length
 _COLOUR = {
     "rgb8": Layout("u1", 3),
     "bgr8": Layout("u1", 3),
@@ -123,8 +123,8 @@ def colour_misfit(depth: Any, colour: Any) -> str:
 def pinhole(info: Any, depth: Any) -> Pinhole:
     """The projection of a depth image; raises `MessageError` where there is no calibration."""
     fx, fy, cx, cy = _projection(info)
-    is_usable = all(map(math.isfinite, (fx, fy, cx, cy))) and min(fx, fy) > 1e-3
-    if not is_usable:
+    # NaN is not between any two numbers.
+    if not (all(1e-3 < f < _MAX_PIXELS for f in (fx, fy)) and abs(cx) + abs(cy) < _MAX_PIXELS):
         raise MessageError(
             "camera_info",
             f"camera info has fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}; expected focal lengths "

@@ -34,6 +34,9 @@ from sr3d_ros.transforms import (
 )
 from sr3d_ros.up import Level, UpFinder, UpMode, UpSource, sound_lookup
 
+BEFORE_CROP = 1_000_000
+"""Larger clouds are thinned to this before they are cropped; millions would hold up the frame."""
+
 CLOUD_IS_Z_UP = "none"
 """As `detection_frame`: the same as `up="none"`."""
 
@@ -144,8 +147,9 @@ class FramePipeline:
     def _read(self, message: Any) -> PointCloud:
         """The points of one input within the range, in its own frame."""
         settings = self.settings
-        is_cropped = settings.crop.has_range or settings.crop.has_region
-        max_points = None if is_cropped else settings.max_points
+        max_points = settings.max_points
+        if max_points is not None and (settings.crop.has_range or settings.crop.has_region):
+            max_points = max(max_points, BEFORE_CROP)
         if isinstance(message, DepthSet):
             cloud = cloud_from_depth(
                 message.depth, message.info, message.colour, max_points=max_points
