@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -74,13 +75,14 @@ class Probe:
         return found[0] if len(found) == 1 else name
 
     def _heard_by_detector(self, kind: str) -> list[str]:
-        return [
-            topic
-            for node, namespace in self.node.get_node_names_and_namespaces()
-            if node == DETECTOR_NAME
-            for topic, types in self.node.get_subscriber_names_and_types_by_node(node, namespace)
-            if kind in types
-        ]
+        found: set[str] = set()
+        for node, namespace in self.node.get_node_names_and_namespaces():
+            if node != DETECTOR_NAME:
+                continue
+            with suppress(RuntimeError):  # it may be gone by now
+                heard = self.node.get_subscriber_names_and_types_by_node(node, namespace)
+                found.update(topic for topic, types in heard if kind in types)
+        return sorted(found)
 
     def _topics_of(self, kind: str) -> list[str]:
         return [

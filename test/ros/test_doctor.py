@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rclpy
 from processes import NodeProcess
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import Robot, cloud_message, room
@@ -79,8 +80,14 @@ class Hospital:
             (node.create_publisher(PointCloud2, "/mm/points", 5), 1000 * room(), "camera"),
             (node.create_publisher(PointCloud2, "/empty/points", 5), room()[:0], "camera"),
         ]
+        self._detector = rclpy.create_node("sr3d_detector")  # listens, is never spun
+        self._detector.create_subscription(PointCloud2, HEALTHY, lambda _: None, BEST_EFFORT)
         self._stopped = node.create_publisher(PointCloud2, "/stopped/points", 5)
         robot.publish_static("base_link", "camera", translation=(0.0, 0.0, 1.2), rotation=TILT)
+
+    def close(self) -> None:
+        """The detector leaves the graph."""
+        self._detector.destroy_node()
 
     def publish(self) -> None:
         """One cloud of every camera."""
@@ -115,24 +122,26 @@ def doctors(
     damaged.write_bytes(weights.read_bytes()[:-100])
     cases = {name: case[:3] for name, case in PLANTED.items()}
     cases["healthy"] = (PATIENT_S, HEALTHY, ())
+    cases["remapped"] = (PATIENT_S, "", (f"~/input/points:={HEALTHY}",))
+    cases["as the detector"] = (PATIENT_S, "", ())
     hospital = Hospital(robot)
     names = list(cases)
     processes: dict[str, NodeProcess] = {}
-    for some in (names[:6], names[6:]):
+    for some in (names[:7], names[7:]):
         for name in some:
             wait_s, topic, parameters = cases[name]
-            given = (f"model.weights:={weights}", *parameters)
-            settings = [
-                part
-                for one in given
-                for part in ("-p", one.replace("DAMAGED", f"model.weights:={damaged}"))
-            ]
+            settings = ["-p", f"model.weights:={weights}"]
+            for one in parameters:
+                flag = "-r" if one.startswith("~/") else "-p"
+                settings += [flag, one.replace("DAMAGED", f"model.weights:={damaged}")]
             processes[name] = start_node(
-                *("--points", topic, "--wait", wait_s, "--json", str(folder / f"{name}.json")),
+                *(("--points", topic) if topic else ()),
+                *("--wait", wait_s, "--json", str(folder / f"{name}.json")),
                 *("--ros-args", *settings),
                 command=COMMAND,
             )
         hospital.wait_for([processes[name] for name in some])
+    hospital.close()
     return {
         name: (process, json.loads((folder / f"{name}.json").read_text()))
         for name, process in processes.items()
@@ -160,6 +169,14 @@ def test_a_healthy_robot_is_called_healthy(doctors: dict[str, Any]) -> None:
     assert "its floor is level" in texts["up"]
     assert "x y z rgb" in texts["cloud"]
     assert "4,000 points on cpu" in texts["inference"]
+
+
+@pytest.mark.parametrize("name", ["remapped", "as the detector"])
+def test_the_doctor_looks_where_the_detector_listens(doctors: dict[str, Any], name: str) -> None:
+    process, record = doctors[name]
+    assert process.wait_for_end() == 0, process.output
+    texts = {finding["name"]: finding["text"] for finding in record["findings"]}
+    assert texts["topic"] == f"{HEALTHY} from robot_of_the_tests"
 
 
 def test_the_screen_says_what_the_record_says(doctors: dict[str, Any]) -> None:
