@@ -236,5 +236,6 @@ def _shifted_detections(found: Detections, offset: Tensor) -> Detections:
 
 
 def _shifted_cloud(cloud: PointCloud, offset: Tensor) -> PointCloud:
-    xyz = (cloud.xyz.to(offset.dtype) + offset).to(cloud.xyz.dtype)
-    return PointCloud(xyz, cloud.features, cloud.scene)
+    if not offset.any():
+        return cloud
+    return PointCloud(cloud.xyz + offset.to(cloud.xyz.dtype), cloud.features, cloud.scene)

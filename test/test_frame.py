@@ -95,6 +95,16 @@ def test_boxes_found_with_an_imu_are_carried_into_a_frame_of_tf() -> None:
     np.testing.assert_allclose(box_in_output(result), [3.0, 0.0, 1.0], atol=1e-6)
 
 
+def test_a_zed_like_frame_is_left_upright_and_an_optical_one_is_turned() -> None:
+    buffer = robot()
+    buffer.insert("base_link", "zed_left_camera_frame", 0, (0, 0, 1), STILL, static=True)
+    ahead_left_up = [3.0, 0.5, 0.2]
+    right_down_ahead = [-0.5, -0.2, 3.0]
+    for frame, point in (("zed_left_camera_frame", ahead_left_up), ("camera", right_down_ahead)):
+        result = pipeline(buffer).process(cloud([point], frame))
+        torch.testing.assert_close(result.cloud.xyz, torch.tensor([[3.0, 0.5, 1.2]]))
+
+
 def test_up_none_takes_the_clouds_own_frame() -> None:
     result = pipeline(TransformBuffer(), up="none").process(cloud(CORNERS))
     assert result.gravity_frame == result.frame_id == "camera"

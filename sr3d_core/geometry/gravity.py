@@ -25,6 +25,7 @@ KEEP_RAD = math.radians(3.0)
 
 _CELL_M = 0.05  # surface is counted in cells of this size, near and far alike
 _MAX_CELLS = 4000
+_MAX_FOLLOWED = 20_000  # points that are looked at where a floor is only followed
 _NUM_TRIALS = 500
 _NEIGHBOUR_M = (0.15, 1.2)  # how far apart the three points of a trial plane lie
 _THICKNESS_M = 0.04  # points this near to a plane support it
@@ -111,7 +112,10 @@ def floor_near(xyz: Float[Tensor, "N 3"], up: Float[Tensor, " 3"]) -> FloorPlane
     Far cheaper than `up_rotation`, for following a floor from frame to frame. Of the layers across
     `up` with next to nothing beneath, the largest is fitted by least squares.
     """
-    cells = _surface(xyz.detach().to("cpu", torch.float64)) if len(xyz) else xyz.double()
+    if len(xyz) < _MIN_POINTS:
+        return None
+    xyz = xyz[:: max(1, len(xyz) // _MAX_FOLLOWED)]
+    cells = _surface(xyz.detach().to("cpu", torch.float64))
     if len(cells) < _MIN_POINTS:
         return None
     hint = normal = up.to("cpu", torch.float64)
