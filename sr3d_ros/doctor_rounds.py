@@ -93,7 +93,7 @@ def parameters_of(given: dict[str, Any]) -> tuple[Finding, Parameters]:
 
 def load(parameters: Parameters) -> Detector:
     """The detector as the node makes it."""
-    from sr3d_ros.node import load_detector
+    from sr3d_ros.node_work import load_detector
 
     detector = load_detector(parameters)
     detector.postprocess = postprocess(parameters, detector.classes)
