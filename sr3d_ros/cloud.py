@@ -131,10 +131,10 @@ def number_of(record: Any, name: str) -> int:
         number = int(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         number = -1
-    if number < 0:
+    if not 0 <= number < 1 << 32:  # messages hold 32 bits
         raise MessageError(
             "size",
-            f"{name} is {value!r}, expected a number of 0 or more; is this another message?",
+            f"{name} is {repr(value)[:40]}, expected a number of 0 or more; is it another message?",
         )
     return number
 
