@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sr3d_core.detector import Postprocess
 from sr3d_core.structures import Boxes3D, Detections, Predictions
 from sr3d_ros.selection import ClassRule, SelectionError, postprocess_for
 
@@ -92,3 +93,8 @@ def test_a_class_that_the_model_lacks_is_refused_with_a_hint() -> None:
 def test_numbers_out_of_range_are_refused_by_name(settings: dict, text: str) -> None:
     with pytest.raises(SelectionError, match=text):
         postprocess_for(CLASSES, **settings)
+
+
+def test_a_negative_class_threshold_is_refused() -> None:
+    with pytest.raises(ValueError, match="postprocess.class_thresholds"):
+        Postprocess(class_thresholds=(0.3, -1.0))

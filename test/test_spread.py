@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from cli_harness import save_untrained, sr3d
 from test_network import TINY
 
 from sr3d_core.checkpoint import (
@@ -118,3 +120,12 @@ def test_rewriting_the_manifest_leaves_the_tensors_as_they_are_stored(weights: P
     for name, tensor in before.state_dict().items():
         assert torch.equal(tensor, after.state_dict()[name])
     assert weights.stat().st_size < size + 1000
+
+
+def test_the_command_stores_what_it_measured(tmp_path: Path) -> None:
+    path, report = save_untrained(tmp_path), tmp_path / "spread.json"
+    rewrite_manifest(path, spread=SPREAD)
+    done = sr3d("model", "measure-spread", path, "--rooms", "1", "--json", report)
+    assert done.exit_code == 0, done.output
+    assert json.loads(report.read_text()) == {}  # one room is too few for any class
+    assert read_manifest(path).spread == {}
