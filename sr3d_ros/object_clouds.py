@@ -85,15 +85,17 @@ def object_indices(
 def members(detections: Detections, xyz: torch.Tensor) -> tuple[torch.Tensor, NDArray[np.uint32]]:
     """Pairs of a point and the published place of a detection that holds it, by place."""
     xyz = xyz.cpu()
-    x, y, z = np.ascontiguousarray(xyz.numpy().T)
+    columns = np.ascontiguousarray(xyz.numpy().T)
     boxes = detections.boxes.to("cpu")[torch.from_numpy(published_order(detections))]
     points, places = [torch.zeros(0, dtype=torch.int64)], [np.zeros(0, np.uint32)]
     low, high = bounds(boxes)
     for place, (first, last) in enumerate(zip(low.tolist(), high.tolist(), strict=True)):
-        # The bounds reject nearly all points; the rest get the exact test.
-        near = (x >= first[0]) & (x <= last[0]) & (y >= first[1]) & (y <= last[1])
-        near &= (z >= first[2]) & (z <= last[2])
-        candidates = torch.from_numpy(np.flatnonzero(near))
+        # The bounds reject nearly all points, axis by axis; the rest get the exact test.
+        near = np.flatnonzero((columns[0] >= first[0]) & (columns[0] <= last[0]))
+        for axis in (1, 2):
+            values = columns[axis][near]
+            near = near[(values >= first[axis]) & (values <= last[axis])]
+        candidates = torch.from_numpy(near)
         inside = points_in_boxes(xyz[candidates], boxes[place : place + 1])[:, 0]
         points.append(candidates[inside])
         places.append(np.full(len(points[-1]), place, np.uint32))

@@ -96,5 +96,5 @@ def test_numbers_out_of_range_are_refused_by_name(settings: dict, text: str) -> 
 
 
 def test_a_negative_class_threshold_is_refused() -> None:
-    with pytest.raises(ValueError, match="postprocess.class_thresholds"):
+    with pytest.raises(ValueError, match=r"postprocess\.class_thresholds"):
         Postprocess(class_thresholds=(0.3, -1.0))
