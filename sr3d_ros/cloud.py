@@ -134,7 +134,7 @@ def number_of(record: Any, name: str) -> int:
     if not 0 <= number < 1 << 32:  # messages hold 32 bits
         raise MessageError(
             "size",
-            f"{name} is {repr(value)[:40]}, expected a number of 0 or more; is it another message?",
+            f"{name} is {str(value)[:40]}, expected a number of 0 or more; is it another message?",
         )
     return number
 
