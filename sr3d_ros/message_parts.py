@@ -52,7 +52,7 @@ def ros_types() -> MessageTypes:
         point=import_module("geometry_msgs.msg").Point,
         label_info=vision.LabelInfo,
         vision_class=vision.VisionClass,
-        vision_info=lambda: vision.VisionInfo(),  # looked up by who publishes it
+        vision_info=vision.VisionInfo,
         point_cloud=sensor.PointCloud2,
         point_field=sensor.PointField,
     )
