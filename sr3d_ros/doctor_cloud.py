@@ -27,7 +27,11 @@ Reader = Callable[[], PointCloud]
 
 _MANY_INVALID = 0.9
 _FAR_M, _NEAR_M, _ROOM_M = 100.0, 0.05, 60.0
-_TILTED_RAD, _WRONG_RAD = math.radians(5.0), math.radians(30.0)
+_OPTICAL_NAMES = ("_optical_frame", "_optical")
+_WEAK_FLOOR = 0.1
+_SHOW_THE_FLOOR = "let the camera see more of the floor and run the doctor again"
+_TILTED_RAD = math.radians(5.0)
+_OPTICAL_DOWN = 0.5  # how far up must point along -y before a frame looks optical
 
 
 def reader_of(message: Any, drop_zeros: bool = True) -> Reader:
@@ -148,28 +152,33 @@ def check_filter(cloud: PointCloud, result: FrameResult) -> Finding:
 
 def check_up(cloud: PointCloud, frame: str) -> Finding:
     """Whether the floor is level in the frame that is taken as z up."""
+    remedy = "set frames.up to tf with a z-up frame of the robot, or to floor"
+    if frame.endswith(_OPTICAL_NAMES):  # believed as an alarm alone, never as a rotation
+        text = f"z of '{frame}' is taken as up: an optical frame's z points forward (REP-103)"
+        return fail("up", text, remedy)
     try:
         rotation, confidence = up_rotation(cloud.xyz)
     except GravityError as error:
         return warn(
             "up",
             f"z of '{frame}' is taken as up; not verified: {error}",
-            "let the camera see the floor and run the doctor again",
+            _SHOW_THE_FLOOR,
         )
     tilt_rad = math.acos(max(-1.0, min(1.0, float(rotation[2, 2]))))
     text = f"the floor ({confidence:.0%} of the surface) is tilted {math.degrees(tilt_rad):.0f} "
     text += f"degrees in '{frame}'"
-    if tilt_rad > _WRONG_RAD:
-        return fail(
-            "up",
-            f"{text}: its z axis is not up, it looks like a camera's optical frame",
-            "set frames.up to tf with a z-up frame of the robot, or to floor",
-        )
+    if float(rotation[2, 1]) < -_OPTICAL_DOWN:
+        return fail("up", f"{text}: y points down, it looks like a camera's optical frame", remedy)
     if tilt_rad > _TILTED_RAD:
         return warn(
-            "up", text, "correct the camera's mounting angle in the URDF or static transform"
+            "up",
+            f"{text}, unless a wall was taken for it",
+            "correct the camera's mounting angle in the URDF or static transform",
         )
-    return ok("up", f"z of '{frame}': its floor is level ({confidence:.0%} of the surface)")
+    text = f"z of '{frame}': its floor is level ({confidence:.0%} of the surface)"
+    if confidence < _WEAK_FLOOR:
+        return warn("up", f"{text}, but that is little to go by", _SHOW_THE_FLOOR)
+    return ok("up", text)
 
 
 def check_level(cloud: PointCloud, result: FrameResult, settings: FrameSettings) -> Finding:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sr3d_core.cli import checks
 from sr3d_core.cli.findings import Finding, as_record, examined, fail, lines_of, ok, skip, warn
 from sr3d_core.structures import PointCloud
-from sr3d_ros import doctor
+from sr3d_ros import doctor, doctor_cloud
 from sr3d_ros.crop import Crop
 from sr3d_ros.depth_image import DepthSet
 from sr3d_ros.doctor_cloud import (
@@ -284,6 +284,39 @@ def test_a_crooked_mount_is_a_warning() -> None:
     finding = check_up(cloud(tilted(room(), 10.0)), "base_link")
     assert finding.status == "warn"
     assert "tilted 10 degrees in 'base_link'" in finding.text
+
+
+@pytest.mark.parametrize("frame", ["camera_color_optical_frame", "left_optical"])
+def test_an_optical_frame_is_known_by_its_name_where_no_floor_is_in_sight(frame: str) -> None:
+    wall = np.random.default_rng(0).uniform((-1, -1, 2), (1, 1, 2.01), (2000, 3))
+    assert_failed(check_up(cloud(wall), frame), "z points forward", "set frames.up to tf")
+
+
+def test_a_floor_that_is_hardly_seen_proves_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_cloud, "up_rotation", lambda _: (torch.eye(3), 0.05))
+    finding = check_up(cloud(room()), "base_link")
+    assert finding.status == "warn"
+    assert finding.remedy == "let the camera see more of the floor and run the doctor again"
+
+
+def test_walls_without_a_floor_are_no_proof_against_a_z_up_frame() -> None:
+    rng = np.random.default_rng(0)
+    walls = [rng.uniform((-3, y, -1), (3, y + 0.01, 2), (9000, 3)) for y in (-3.0, 3.0)]
+    walls += [rng.uniform((x, -3, -1), (x + 0.01, 3, 2), (9000, 3)) for x in (-3.0, 3.0)]
+    assert check_up(cloud(np.concatenate(walls)), "base_link").status == "warn"
+
+
+def test_real_clouds_of_a_camera_are_not_called_z_up(real_data: Path) -> None:
+    rosbags = pytest.importorskip("rosbags.highlevel")
+    with rosbags.AnyReader([real_data / "bags" / "open3d_redwood_5frames_mcap"]) as bag:
+        clouds = [c for c in bag.connections if c.msgtype.endswith("/PointCloud2")]
+        for connection, _, raw in bag.messages(connections=clouds):
+            real = bag.deserialize(raw, connection.msgtype)
+            seen = reader_of(real)()
+            assert check_cloud(real, reader_of(real)).status == "ok"
+            assert check_units(seen).status == "ok"
+            finding = check_up(seen, "some_frame")
+            assert_failed(finding, "looks like a camera's optical frame", "frames.up")
 
 
 def test_without_a_floor_up_is_not_verified() -> None:
