@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
@@ -91,23 +92,24 @@ def test_the_class_colours_are_the_generated_ones() -> None:
     assert all(set(color) == {"r", "g", "b"} for color in yaml.safe_load(committed).values())
 
 
-def node_names(pattern: str) -> set[str]:
-    """What the node's files create under private names that match."""
-    sources = "".join(path.read_text() for path in (ROOT / "sr3d_ros").glob("node*.py"))
-    return set(re.findall(pattern, sources))
+def private_names() -> set[str]:
+    """The private topics and services that the node's files name, without the inputs."""
+    found: set[str] = set()
+    for path in (ROOT / "sr3d_ros").glob("node*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.update(re.findall(r"^~/(?!input/)([\w/]+)$", node.value))
+    return found
 
 
 def test_the_security_policy_allows_every_output_and_service_of_the_node() -> None:
     profile = ElementTree.parse(POLICY).getroot().find("enclaves/enclave/profiles/profile")
     assert profile is not None
     allowed = {topic.text for topic in profile.findall("topics[@publish='ALLOW']/topic")}
-    outputs = node_names(r'ublisher\([^)"]*"~/([\w/]+)"')
-    assert outputs
-    assert {f"~{name}" for name in outputs} <= allowed
-    services = {service.text for service in profile.findall("services/service")}
-    own = node_names(r'create_service\([^)"]*"~/([\w/]+)"')
-    assert own
-    assert {f"~{name}" for name in own} <= services
+    allowed |= {service.text for service in profile.findall("services/service")}
+    names = private_names()
+    assert {"output/detections", "enable", "status"} <= names
+    assert {f"~{name}" for name in names} <= allowed
 
 
 def test_the_security_policy_reads_what_the_realsense_preset_reads() -> None:
