@@ -20,12 +20,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import rclpy
-import torch
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from sr3d_core.detector import Detector, Postprocess
+from sr3d_core.detector import Detector
 from sr3d_ros.counters import CloudCounters
 from sr3d_ros.diagnostics import Situation
 from sr3d_ros.node_frames import Frames
@@ -33,7 +32,7 @@ from sr3d_ros.node_inputs import Inputs
 from sr3d_ros.node_parameters import LiveParameters, require_typed
 from sr3d_ros.node_report import Reporter
 from sr3d_ros.node_services import Answer, Services
-from sr3d_ros.node_work import Work
+from sr3d_ros.node_work import Load, Work, load_detector
 from sr3d_ros.params import Parameters
 from sr3d_ros.patience import PatientTransforms
 from sr3d_ros.transforms import transform_source
@@ -42,17 +41,7 @@ TICK_S = 1.0
 CLOSING_S = 2.0
 """How long a frame in hand may hold up the end; launch kills after five seconds."""
 
-Load = Callable[[Parameters], Detector]
 _DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-def load_detector(parameters: Parameters) -> Detector:
-    """The detector that the parameters name; raises ValueError or OSError with the reason."""
-    if parameters.num_threads > 0:
-        torch.set_num_threads(parameters.num_threads)
-    return Detector.from_checkpoint(
-        parameters.weights, device=parameters.device, postprocess=Postprocess(one_class=True)
-    )
 
 
 class DetectorNode(LifecycleNode):
@@ -60,7 +49,11 @@ class DetectorNode(LifecycleNode):
 
     def __init__(self, load: Load = load_detector) -> None:
         try:
-            super().__init__("sr3d_detector", automatically_declare_parameters_from_overrides=True)
+            super().__init__(
+                "sr3d_detector",
+                automatically_declare_parameters_from_overrides=True,
+                allow_undeclared_parameters=True,  # refused by ourselves, in better words
+            )
         except ValueError as error:
             raise (require_typed(error) if "NOT_SET" in str(error) else error) from error
         self._load = load
@@ -153,6 +146,7 @@ class DetectorNode(LifecycleNode):
         self._is_active = False
         if self._inputs is not None:
             self._inputs.close()
+        self._transforms.give_up()
         self._frames.stop()
         self._answers.give_up("the node was deactivated")
 
@@ -228,6 +222,8 @@ class DetectorNode(LifecycleNode):
     def _tick(self) -> None:
         trouble = self._counters.snapshot().last_error or "no frame came"
         self._answers.give_up(trouble, now_s=time.monotonic())
+        if self._inputs is not None:
+            self._inputs.refresh()
         self._reporter.tick()
 
     def _advice_on_silence(self, silence_s: float) -> str:

@@ -14,9 +14,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import rclpy.qos
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import (
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2
 
@@ -96,11 +101,14 @@ class Inputs:
         self._subscriptions.clear()
         self.qos_advice = ""
 
+    def refresh(self) -> None:
+        """Forget a publisher that could not be heard once it is gone."""
+        if self.qos_advice and all(self._is_heard(each) for each in self._subscriptions):
+            self.qos_advice = ""
+
     def advice_on_silence(self, silence_s: float) -> str:
         """Why nothing may be coming; asks the graph, so not to be called often."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
-        if not publishers:
-            self.qos_advice = ""  # whoever could not be heard is gone
         unmatched = self._matcher.advice() if self._settings.kind == "depth" else ""
         if self.qos_advice or unmatched:
             return self.qos_advice or unmatched
@@ -115,6 +123,13 @@ class Inputs:
             candidates=[n for n, types in topics if wanted in types and not n.startswith(own)],
             remap=_CLOUD if self._settings.kind == "cloud" else _DEPTH,
         )
+
+    def _is_heard(self, subscription: Any) -> bool:
+        """Whether a subscription hears all who publish on its topic."""
+        wanted = subscription.qos_profile
+        offered = self._node.get_publishers_info_by_topic(subscription.topic_name)
+        answers = [qos_check_compatible(info.qos_profile, wanted)[0] for info in offered]
+        return QoSCompatibility.ERROR not in answers
 
     @property
     def _cloud_topics(self) -> list[str]:
@@ -147,7 +162,7 @@ class Inputs:
 
     def _on_incompatible_qos(self, name: str, event: Any) -> None:
         topic = str(self._node.resolve_topic_name(name))
-        policy = rclpy.qos.qos_policy_name_from_kind(event.last_policy_kind)
+        policy = qos_policy_name_from_kind(event.last_policy_kind)
         self.qos_advice = advice_on_qos(topic, policy, self._settings.reliability)
         self._node.get_logger().warning(self.qos_advice)
 

@@ -7,7 +7,7 @@ before values are stored, refuses with a reason, and hands an accepted set on as
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -50,6 +50,7 @@ class LiveParameters:
     def __init__(self, node: Node, on_change: Callable[[Parameters], None]) -> None:
         self._node = node
         self._on_change = on_change
+        self._classes: Sequence[str] = ()  # of the model; none while there is no model
         self._declared: set[str] = set()  # parameters of classes, with their descriptors
         given = {
             name: parameter.value
@@ -67,6 +68,7 @@ class LiveParameters:
 
         Comes back with a warning about what was given for classes that are not there, or "".
         """
+        self._classes = tuple(classes)
         specified = [entry for name in classes for entry in class_specifications(name)]
         for name in self._declared - {entry.name for entry in specified}:
             if name not in self._given_names():
@@ -79,7 +81,14 @@ class LiveParameters:
                 self._declared.add(entry.name)
         rules = self.values.class_rules.items()
         unknown = [name for name, rule in rules if rule != ClassRule() and name not in classes]
-        return "; ".join(_unknown_class(name, classes) for name in unknown)
+        said = [f"classes.{name}.* is ignored: {_no_class(name, classes)}" for name in unknown]
+        return "; ".join(said)
+
+    def _require_known_classes(self, names: Iterable[str]) -> None:
+        for name in names:
+            class_name = class_of(name)
+            if class_name and self._classes and class_name not in self._classes:
+                raise ParameterError(f"parameter {name}: {_no_class(class_name, self._classes)}")
 
     def _given_names(self) -> set[str]:
         """Names of class parameters that say something else than the default."""
@@ -97,6 +106,7 @@ class LiveParameters:
     def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
         ours = {each.name: each.value for each in changes if not _is_foreign(each.name)}
         try:
+            self._require_known_classes(ours)
             values = self.values.with_values(ours)
             if values != self.values:
                 self._on_change(values)
@@ -119,10 +129,10 @@ def _is_foreign(name: str) -> bool:
     return name in _FOREIGN_NAMES or name.startswith(_FOREIGN_GROUPS)
 
 
-def _unknown_class(name: str, classes: Sequence[str]) -> str:
+def _no_class(name: str, classes: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, classes, n=1)
     hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(classes)}"
-    return f"classes.{name} is ignored, the model has no such class; {hint}"
+    return f"the model has no class '{name}'; {hint}"
 
 
 def _descriptor(specification: Specification) -> ParameterDescriptor:

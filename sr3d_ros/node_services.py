@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
@@ -50,9 +51,15 @@ class Services:
         self._waiting: dict[Future, tuple[int, float]] = {}  # first frame that counts, time limit
         self._is_loading = False
         self._awake = node.create_guard_condition(lambda: None)
-        node.create_service(SetBool, "~/enable", self._on_enable)
-        node.create_service(Trigger, "~/detect_once", self._on_detect_once)
-        node.create_service(Trigger, "~/load_model", self._on_load_model)
+        # A coroutine that waits would hold up everything in its group, which is not to be the
+        # group of the subscriptions and timers.
+        apart = ReentrantCallbackGroup()
+        for kind, name, callback in (
+            (SetBool, "~/enable", self._on_enable),
+            (Trigger, "~/detect_once", self._on_detect_once),
+            (Trigger, "~/load_model", self._on_load_model),
+        ):
+            node.create_service(kind, name, callback, callback_group=apart)
 
     @property
     def wants_frame(self) -> bool:

@@ -7,13 +7,14 @@ between two frames: each frame takes the model once and is published with the sa
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from rclpy.node import Node
 
-from sr3d_core.detector import Detector
+from sr3d_core.detector import Detector, Postprocess
 from sr3d_ros.frame import FramePipeline, FrameResult
 from sr3d_ros.identities import Identities
 from sr3d_ros.load import AdaptiveBudget
@@ -25,7 +26,19 @@ from sr3d_ros.settings import frame_settings, load_limits, postprocess
 from sr3d_ros.silence import advice_on_extent
 from sr3d_ros.up import UpSource
 
+Load = Callable[[Parameters], Detector]
+"""Makes the detector that parameters name; raises ValueError or OSError with the reason."""
+
 _SAMPLE = 1000  # points that the extent of a cloud is judged by
+
+
+def load_detector(parameters: Parameters) -> Detector:
+    """The detector that the parameters name; raises ValueError or OSError with the reason."""
+    if parameters.num_threads > 0:
+        torch.set_num_threads(parameters.num_threads)
+    return Detector.from_checkpoint(
+        parameters.weights, device=parameters.device, postprocess=Postprocess(one_class=True)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
