@@ -1,4 +1,4 @@
-"""Counts of clouds, what is said about drops and silence, and the status message."""
+"""Counts of frames, what is said about drops, rates, times and lateness; the status message."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ from typing import Any
 
 import pytest
 
-from sr3d_ros.diagnostics import (
-    DETECTOR_FAILED,
-    REMEDIES,
-    CloudCounters,
-    advice_on_silence,
-    fill_status,
-)
+from sr3d_ros.counters import CloudCounters, fill_status
+from sr3d_ros.remedies import DETECTOR_FAILED, REMEDIES
 
 
 class Clock:
@@ -63,7 +58,7 @@ def test_the_first_processed_cloud_is_told_apart(counters: CloudCounters) -> Non
 def test_a_drop_is_counted_and_explained_with_its_remedy(counters: CloudCounters) -> None:
     text = counters.count_dropped("no_transform", "frame 'lamp' is not known")
     assert text is not None
-    assert text.startswith("cloud dropped, no_transform: frame 'lamp' is not known")
+    assert text.startswith("frame dropped, no_transform: frame 'lamp' is not known")
     assert REMEDIES["no_transform"] in text
     assert text.endswith("; 1 so far")
     assert counters.snapshot().drops["no_transform"] == 1
@@ -149,19 +144,62 @@ def test_numbers_of_the_status_are_pythons_own(counters: CloudCounters) -> None:
     assert type(status.detections) is int
 
 
-def test_silence_with_a_publisher_points_at_the_transport() -> None:
-    text = advice_on_silence("/points", 5.2, ["camera"], ["/points"])
-    assert text.startswith(
-        "no cloud on /points for 5 s, although somebody publishes there: camera."
-    )
-    assert "config/fastdds_large_data.xml" in text
-    assert "input.reliability:=reliable" in text
+def test_the_rate_is_that_of_the_last_arrivals(counters: CloudCounters, clock: Clock) -> None:
+    assert counters.snapshot().rate_hz == 0.0
+    for _ in range(11):
+        clock.now_s += 0.1
+        counters.count_received()
+    assert counters.snapshot().rate_hz == pytest.approx(10.0)
 
 
-def test_silence_without_a_publisher_names_the_topics_that_have_clouds() -> None:
-    text = advice_on_silence("/points", 5.0, [], ["/points", "/oak/points"])
-    assert "nobody publishes there, clouds are published on /oak/points" in text
+def test_the_rate_falls_while_nothing_comes(counters: CloudCounters, clock: Clock) -> None:
+    for _ in range(11):
+        clock.now_s += 0.1
+        counters.count_received()
+    clock.now_s += 9.0
+    assert counters.snapshot().rate_hz == pytest.approx(1.1)
 
 
-def test_silence_without_any_cloud_topic_says_so() -> None:
-    assert "no topic has clouds yet" in advice_on_silence("/points", 5.0, [], [])
+def test_percentiles_are_those_of_the_nearest_rank(counters: CloudCounters) -> None:
+    for number in range(1, 101):
+        processed(counters, processing_ms=float(number), latency_ms=2.0 * number)
+    assert counters.snapshot().processing_p50_p99_ms == (50.0, 99.0)
+    assert counters.snapshot().latency_p50_p99_ms == (100.0, 198.0)
+
+
+def test_only_the_last_500_frames_count_for_percentiles(counters: CloudCounters) -> None:
+    for _ in range(100):
+        processed(counters, processing_ms=1000.0)
+    for _ in range(500):
+        processed(counters, processing_ms=1.0)
+    assert counters.snapshot().processing_p50_p99_ms == (1.0, 1.0)
+
+
+def test_lateness_is_measured_from_the_first_late_frame(clock: Clock) -> None:
+    counters = CloudCounters(now_s=clock, late_ms=100.0)
+    for latency_ms in (50.0, 101.0, 150.0):
+        clock.now_s += 2.0
+        processed(counters, latency_ms=latency_ms)
+    clock.now_s += 1.0
+    assert counters.snapshot().late_s == 3.0
+
+
+def test_a_frame_in_time_ends_lateness(clock: Clock) -> None:
+    counters = CloudCounters(now_s=clock, late_ms=100.0)
+    processed(counters, latency_ms=500.0)
+    processed(counters, latency_ms=100.0)
+    assert counters.snapshot().late_s == 0.0
+
+
+def test_frames_without_a_fate_are_in_hand(counters: CloudCounters) -> None:
+    for _ in range(3):
+        counters.count_received()
+    counters.count_dropped("no_xyz", "no x")
+    assert counters.snapshot().in_hand == 2
+
+
+def test_silence_begins_anew_when_listening_does(counters: CloudCounters, clock: Clock) -> None:
+    counters.count_received()
+    clock.now_s += 60.0
+    counters.start_listening()
+    assert counters.silence_s() == 0.0
