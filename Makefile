@@ -42,7 +42,7 @@ test-core: $(VENV)/.installed-dev ## the tests that need no ROS
 venv: $(VENV)/.installed-dev ## the development environment in .venv
 
 clean: ## remove environments, caches and results
-	rm -rf .venv .venv-kilted out build install log *.egg-info
+	rm -rf .venv .venv-kilted .venv-jazzy out build install log *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

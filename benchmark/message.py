@@ -56,5 +56,8 @@ PLAIN_TYPES = MessageTypes(
     marker=SimpleNamespace,
     point=_vector,
     label_info=SimpleNamespace,
+    vision_info=SimpleNamespace,
+    point_cloud=SimpleNamespace,
+    point_field=SimpleNamespace,
     vision_class=SimpleNamespace,
 )

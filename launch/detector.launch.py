@@ -1,11 +1,16 @@
 """Start the detector, and rviz if wanted.
 
-    ros2 launch sr3d_ros detector.launch.py points:=/camera/camera/depth/color/points rviz:=true
+    ros2 launch sr3d_ros detector.launch.py sensor:=realsense rviz:=true
+    ros2 launch sr3d_ros detector.launch.py points:=/my/cloud up:=floor
+    ros2 launch sr3d_ros detector.launch.py sensor:=zed kind:=depth namespace:=front
 
-An argument that is left empty leaves the parameter file's value alone; one that is given wins.
+`sensor` names the topics of a driver and a parameter file made for it (config/sensors); every
+topic and the file can be given on their own. An argument that is left empty leaves the parameter
+file's value alone; one that is given wins. Several cameras: start it once for each, every time
+with its own `namespace`.
 """
 
-from launch.actions import DeclareLaunchArgument, GroupAction
+from launch.actions import DeclareLaunchArgument, GroupAction, SetLaunchConfiguration
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
 from launch_ros.actions import Node, SetParameter, SetParametersFromFile
@@ -15,24 +20,85 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchDescription
 
 SHARE = FindPackageShare("sr3d_ros")
+SENSOR = LaunchConfiguration("sensor")
 USE_SIM_TIME = {
     "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
 }
 
+INPUTS = ("points", "depth", "camera_info", "color", "imu")
+SENSORS = {
+    # what the drivers publish when they are started as docs/robot.md says
+    "any": ("points", "depth", "camera_info", "color", "imu"),
+    "realsense": (
+        "/camera/camera/depth/color/points",
+        "/camera/camera/aligned_depth_to_color/image_raw",
+        "/camera/camera/aligned_depth_to_color/camera_info",
+        "/camera/camera/color/image_raw",
+        "/camera/camera/imu",
+    ),
+    "zed": (
+        "/zed/zed_node/point_cloud/cloud_registered",
+        "/zed/zed_node/depth/depth_registered",
+        "/zed/zed_node/depth/camera_info",
+        "/zed/zed_node/rgb/image_rect_color",
+        "/zed/zed_node/imu/data",
+    ),
+    "oak": (
+        "/oak/points",
+        "/oak/stereo/image_raw",
+        "/oak/stereo/camera_info",
+        "/oak/rgb/image_raw",
+        "/oak/imu/data",
+    ),
+    "orbbec": (
+        "/camera/depth_registered/points",
+        "/camera/depth/image_raw",
+        "/camera/depth/camera_info",
+        "/camera/color/image_raw",
+        "/camera/gyro_accel/sample",
+    ),
+    "kinect": (
+        "/points2",
+        "/depth_to_rgb/image_raw",
+        "/depth_to_rgb/camera_info",
+        "/rgb/image_raw",
+        "/imu",
+    ),
+    "gazebo": (
+        "/camera/points",
+        "/camera/depth_image",
+        "/camera/camera_info",
+        "/camera/image",
+        "/imu",
+    ),
+}
+
 # The topics that config/sr3d.rviz names; they are mapped to the ones in use.
 RVIZ_POINTS = "/camera/camera/depth/color/points"
-RVIZ_MARKERS = "/sr3d_detector/output/markers"
-RVIZ_DETECTIONS = "/sr3d_detector/output/detections"
+RVIZ_OUTPUTS = ("output/markers", "output/detections", "output/objects")
 
 ARGUMENTS = (
     # name, default, description
-    ("points", "/camera/camera/depth/color/points", "topic of the PointCloud2 to detect in"),
+    *(
+        (name, LaunchConfiguration([f"{name}_of_", SENSOR]), f"topic of {what}")
+        for name, what in zip(
+            INPUTS,
+            (
+                "the PointCloud2 to detect in",
+                "the depth image, where kind:=depth",
+                "the depth image's CameraInfo",
+                "the colour image that fits the depth image",
+                "the IMU, where up:=imu",
+            ),
+            strict=True,
+        )
+    ),
     ("namespace", "", "namespace of the node and its topics"),
     ("name", "sr3d_detector", "name of the node"),
     (
         "params_file",
-        PathJoinSubstitution([SHARE, "config", "detector.param.yaml"]),
-        "parameter file; see the default one for every parameter",
+        [SHARE, "/config/sensors/", SENSOR, ".yaml"],
+        "parameter file; config/detector.param.yaml shows every parameter",
     ),
     ("use_sim_time", "false", "take the time from /clock (simulation, replayed bags)"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
@@ -46,16 +112,26 @@ OVERRIDES = (
     # name, parameter, type, description
     ("weights", "model.weights", str, "weights file, or 'default'"),
     ("device", "model.device", str, "auto, cpu, cuda, cuda:1, ..."),
-    ("backend", "model.backend", str, "auto, torch, numba, triton, torchsparse or spconv"),
+    ("backend", "model.backend", str, "auto, torch, numba, int8, triton, torchsparse or spconv"),
+    ("kind", "input.kind", str, "cloud, or depth for depth images"),
     ("reliability", "input.reliability", str, "best_effort or reliable"),
-    ("detection_frame", "frames.detection", str, "z-up frame to detect in, or 'none'"),
+    ("up", "frames.up", str, "how to know up: tf, imu, floor or none (the cloud is z up)"),
+    ("detection_frame", "frames.detection", str, "z-up frame to detect in"),
     ("target_frame", "frames.target", str, "frame of the published boxes"),
     ("score_threshold", "output.score_threshold", float, "leave out boxes below it; 0.0 .. 1.0"),
+    ("tracking", "tracking.enabled", bool, "give objects an id that stays; true or false"),
+    ("autostart", "lifecycle.autostart", bool, "false: wait for a lifecycle manager"),
 )
 
 
 def generate_launch_description() -> LaunchDescription:
     """What `ros2 launch` runs."""
+    sensor = DeclareLaunchArgument(
+        "sensor",
+        default_value="any",
+        choices=list(SENSORS),
+        description="whose topics and parameter file are the defaults",
+    )
     arguments = [
         DeclareLaunchArgument(name, default_value=default, description=description)
         for name, default, description in ARGUMENTS
@@ -64,7 +140,16 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value="", description=f"{description} [{parameter}]")
         for name, parameter, _, description in OVERRIDES
     ]
-    return LaunchDescription([*arguments, *overrides, _detector(), _rviz()])
+    return LaunchDescription([sensor, *_topics(), *arguments, *overrides, _detector(), _rviz()])
+
+
+def _topics() -> list:
+    """`points_of_zed` and so on: what the arguments' defaults look up."""
+    return [
+        SetLaunchConfiguration(f"{name}_of_{sensor}", topic)
+        for sensor, topics in SENSORS.items()
+        for name, topic in zip(INPUTS, topics, strict=True)
+    ]
 
 
 def _detector() -> GroupAction:
@@ -83,7 +168,7 @@ def _detector() -> GroupAction:
         name=LaunchConfiguration("name"),
         namespace=LaunchConfiguration("namespace"),
         parameters=[USE_SIM_TIME],
-        remappings=[("~/input/points", LaunchConfiguration("points"))],
+        remappings=[(f"~/input/{name}", LaunchConfiguration(name)) for name in INPUTS],
         arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
         output="screen",
         emulate_tty=True,
@@ -93,12 +178,9 @@ def _detector() -> GroupAction:
     return GroupAction([SetParametersFromFile(LaunchConfiguration("params_file")), *given, node])
 
 
-def _topic_of_node(suffix: str) -> list:
-    """A private topic of the detector; right for namespaces with and without a leading slash."""
-    return [LaunchConfiguration("namespace"), "/", LaunchConfiguration("name"), suffix]
-
-
 def _rviz() -> Node:
+    """Rviz with the topics in use; a node's private topics are right for every namespace."""
+    detector = [LaunchConfiguration("namespace"), "/", LaunchConfiguration("name"), "/"]
     return Node(
         package="rviz2",
         executable="rviz2",
@@ -108,8 +190,7 @@ def _rviz() -> Node:
         ],
         remappings=[
             (RVIZ_POINTS, LaunchConfiguration("points")),
-            (RVIZ_MARKERS, _topic_of_node("/output/markers")),
-            (RVIZ_DETECTIONS, _topic_of_node("/output/detections")),
+            *((f"/sr3d_detector/{name}", [*detector, name]) for name in RVIZ_OUTPUTS),
         ],
         parameters=[USE_SIM_TIME],
         condition=IfCondition(LaunchConfiguration("rviz")),

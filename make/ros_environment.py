@@ -1,16 +1,18 @@
-"""Find or make the ROS 2 environment of the tests, then run a Python command in it.
+"""Find or make the ROS 2 environments of the tests, and run a Python command in each of them.
 
-    .venv/bin/python make/ros_environment.py -m pytest test/ros
+    .venv/bin/python make/ros_environment.py kilted,jazzy -m pytest test/ros
 
-In this order:
+The first argument names the distributions; the command runs on one after the other.
 
-1. A sourced ROS 2 installation whose rclpy this interpreter can import is used as it is; only
-   the messages of `sr3d_ros` are compiled, unless a colcon workspace already provides them.
-2. Otherwise `.venv-kilted` is made from pip wheels (ros_kilted.txt), and the message packages
-   of test/interfaces are compiled into it. Digests in it make the second run immediate.
+1. Where a ROS 2 installation is sourced whose rclpy this interpreter can import, it is used as it
+   is, once, instead of all of them; only the messages of `sr3d_ros` are compiled, unless a
+   colcon workspace already provides them.
+2. Otherwise `.venv-kilted` and `.venv-jazzy` are made from pip wheels (ros_kilted.txt,
+   ros_jazzy.txt), and the message packages of test/interfaces are compiled into them. Digests
+   in them make the second run immediate.
 3. Where neither exists (no wheels for this machine or Python), one line says so: nothing is run.
 
-`.venv-kilted` is apart from the interpreter that runs this script because the wheels replace
+These environments are apart from the interpreter that runs this script because the wheels replace
 whatever Python starts in their environment by one with other library paths. Torch and the rest
 are not installed twice: a `.pth` file appends this interpreter's site-packages to the path,
 behind the environment's own, so that nothing there can hide a ROS package.
@@ -30,11 +32,11 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv-kilted"
-REQUIREMENTS = ROOT / "make" / "ros_kilted.txt"
+DISTRIBUTIONS = ("kilted", "jazzy")
 INTERFACES = ROOT / "test" / "interfaces"
 WHEEL_PYTHONS = ((3, 10), (3, 13))
 BUILDERS_HEADERS = (
@@ -44,15 +46,43 @@ BUILDERS_HEADERS = (
 """The headers of the machine that built the wheels, as their CMake files name them."""
 
 
+@dataclass(frozen=True)
+class Wheels:
+    """A distribution from pip wheels and the environment that is made of them."""
+
+    distribution: str
+    folder: Path = ROOT
+
+    @property
+    def venv(self) -> Path:
+        """The environment's folder."""
+        return self.folder / f".venv-{self.distribution}"
+
+    @property
+    def requirements(self) -> Path:
+        """The exact versions of its packages."""
+        return ROOT / "make" / f"ros_{self.distribution}.txt"
+
+
 def main(arguments: list[str]) -> int:
-    """Run `python ARGUMENTS` where rclpy works; the exit status is the command's."""
+    """Run `python ARGUMENTS` where rclpy works; the exit status is the first that is not 0."""
+    distributions, *command = arguments
+    wanted = [Wheels(name) for name in distributions.split(",")]
     if "ROS_DISTRO" in os.environ and is_importable("rclpy"):
-        python, environment = sourced_installation()
-    elif (reason := why_no_wheels()) is not None:
+        return run_python(*sourced_installation(), command)
+    if (reason := why_no_wheels()) is not None:
         print(f"ROS tests skipped: no ROS 2 installation is sourced, and {reason}")
         return 0
-    else:
-        python, environment = wheels_environment()
+    for wheels in wanted:
+        environment = wheels_environment(wheels)
+        print(f"on ROS 2 {wheels.distribution}:", flush=True)
+        if status := run_python(*environment, command):
+            return status
+    return 0
+
+
+def run_python(python: Path, environment: dict[str, str], command: list[str]) -> int:
+    """The exit status of a Python command on a ROS domain of its own, on this machine alone."""
     if environment.get("ROS_DISTRO") == "humble":
         environment["ROS_LOCALHOST_ONLY"] = "1"  # newer ones know the range and warn of this
     environment.update(
@@ -60,7 +90,7 @@ def main(arguments: list[str]) -> int:
         ROS_DOMAIN_ID=os.environ.get("ROS_DOMAIN_ID", str(secrets.randbelow(102))),
         ROS_PYTHON_CHECK_FIELDS="1",
     )
-    return subprocess.run([str(python), *arguments], cwd=ROOT, env=environment).returncode
+    return subprocess.run([str(python), *command], cwd=ROOT, env=environment).returncode
 
 
 def is_importable(module: str) -> bool:
@@ -72,7 +102,7 @@ def is_importable(module: str) -> bool:
 
 
 def why_no_wheels() -> str | None:
-    """Why the Kilted wheels do not fit here; None if they do."""
+    """Why the wheels do not fit here; None if they do."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         return f"there are no ROS wheels for {sys.platform} {platform.machine()}"
     if not WHEEL_PYTHONS[0] <= sys.version_info[:2] <= WHEEL_PYTHONS[1]:
@@ -108,46 +138,47 @@ def overlay_paths(prefix: Path) -> list[tuple[str, str]]:
     ]
 
 
-def wheels_environment() -> tuple[Path, dict[str, str]]:
+def wheels_environment(wheels: Wheels) -> tuple[Path, dict[str, str]]:
     """The environment of pip wheels, made or brought up to date."""
-    python = VENV / "bin" / "python"
+    python = wheels.venv / "bin" / "python"
     environment = {
         name: value
         for name, value in os.environ.items()
         if name not in ("PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "VIRTUAL_ENV")
     }
-    environment["AMENT_PREFIX_PATH"] = str(VENV)
+    environment["AMENT_PREFIX_PATH"] = str(wheels.venv)
     numpy = importlib.metadata.version("numpy")
-    installed = digest([REQUIREMENTS], sys.version, sysconfig.get_path("purelib"), numpy)
-    if not is_up_to_date("installed", installed):
-        install_wheels(python, environment)
-        write_stamp("installed", installed)
+    installed = digest([wheels.requirements], sys.version, sysconfig.get_path("purelib"), numpy)
+    if not is_up_to_date(wheels, "installed", installed):
+        install_wheels(wheels, python, environment)
+        write_stamp(wheels, "installed", installed)
     sources = [*INTERFACES.glob("**/*"), *(ROOT / "msg").glob("*.msg")]
     compiled = digest(path for path in sources if path.is_file())
-    if not is_up_to_date("compiled", compiled):
+    if not is_up_to_date(wheels, "compiled", compiled):
         for package in ("vision_msgs", "tf2_msgs", "sr3d_ros"):
-            compile_interfaces(package, VENV, python, environment)
-        write_stamp("compiled", compiled)
+            compile_interfaces(package, wheels.venv, python, environment)
+        write_stamp(wheels, "compiled", compiled)
     return python, environment
 
 
-def install_wheels(python: Path, environment: dict[str, str]) -> None:
-    """A fresh `.venv-kilted` that also sees the packages of this interpreter."""
-    print(f"making {VENV.name}: ROS 2 Kilted from pip wheels (about a minute)", flush=True)
-    shutil.rmtree(VENV, ignore_errors=True)
+def install_wheels(wheels: Wheels, python: Path, environment: dict[str, str]) -> None:
+    """A fresh environment that also sees the packages of this interpreter."""
+    name = f"{wheels.venv.name}: ROS 2 {wheels.distribution.title()}"
+    print(f"making {name} from pip wheels (about a minute)", flush=True)
+    shutil.rmtree(wheels.venv, ignore_errors=True)
     base = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
-    run([str(base), "-m", "venv", str(VENV)], environment)
+    run([str(base), "-m", "venv", str(wheels.venv)], environment)
     numpy = f"numpy=={importlib.metadata.version('numpy')}"
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, "--requirement", str(REQUIREMENTS), numpy], environment)
-    site = sysconfig.get_path("purelib", vars={"base": str(VENV)})
+    run([*pip, "--requirement", str(wheels.requirements), numpy], environment)
+    site = sysconfig.get_path("purelib", vars={"base": str(wheels.venv)})
     Path(site, "zz_packages_of_the_main_environment.pth").write_text(
         sysconfig.get_path("purelib") + "\n"
     )
-    point_at_our_headers(python, environment)
+    point_at_our_headers(wheels.venv, python, environment)
 
 
-def point_at_our_headers(python: Path, environment: dict[str, str]) -> None:
+def point_at_our_headers(venv: Path, python: Path, environment: dict[str, str]) -> None:
     """Let the CMake files of the wheels name the headers that exist here.
 
     Exported targets carry absolute folders of the machine that built the wheels; CMake refuses
@@ -156,7 +187,7 @@ def point_at_our_headers(python: Path, environment: dict[str, str]) -> None:
     ask = "import sysconfig, numpy; print(sysconfig.get_path('include'), numpy.get_include())"
     found = run([str(python), "-c", ask], environment).split()
     headers = dict(zip(("python", "numpy"), found, strict=True))
-    for path in VENV.glob("share/**/*.cmake"):
+    for path in venv.glob("share/**/*.cmake"):
         text = path.read_text()
         for pattern, kind in BUILDERS_HEADERS:
             text = pattern.sub(headers[kind], text)
@@ -206,16 +237,18 @@ def digest(files: Iterable[Path], *also: str) -> str:
     return whole.hexdigest()
 
 
-def is_up_to_date(step: str, fingerprint: str) -> bool:
+def is_up_to_date(wheels: Wheels, step: str, fingerprint: str) -> bool:
     """Whether a step was finished for exactly these inputs."""
-    stamp = VENV / f"{step}.stamp"
+    stamp = wheels.venv / f"{step}.stamp"
     return stamp.is_file() and stamp.read_text() == fingerprint
 
 
-def write_stamp(step: str, fingerprint: str) -> None:
+def write_stamp(wheels: Wheels, step: str, fingerprint: str) -> None:
     """Remember that a step is finished."""
-    (VENV / f"{step}.stamp").write_text(fingerprint)
+    (wheels.venv / f"{step}.stamp").write_text(fingerprint)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3 or not set(sys.argv[1].split(",")) <= set(DISTRIBUTIONS):
+        sys.exit(f"usage: ros_environment.py {','.join(DISTRIBUTIONS)} PYTHON_ARGUMENTS...")
     sys.exit(main(sys.argv[1:]))

@@ -32,6 +32,20 @@ class CheckpointError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClassSpread:
+    """How far found boxes of one class lie from the true ones: root mean square errors."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    center_m: tuple[float, float, float]
+    """Of the centre, in the found box's own frame: along its x, along its y, upwards."""
+    yaw_rad: float
+    """Of the yaw, modulo a quarter turn: which side is the front is not known."""
+    num_boxes: int
+    """How many boxes this was measured on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What a weights file holds and what it was made for."""
 
@@ -49,6 +63,8 @@ class Manifest:
     format_version: int = FORMAT_VERSION
     results: dict[str, float] = field(default_factory=dict)
     """Measured figures that travel with the weights, such as mean AP."""
+    spread: dict[str, ClassSpread] = field(default_factory=dict)
+    """Measured spread by class name; a class that is missing is unknown."""
 
 
 def save_checkpoint(
@@ -62,10 +78,7 @@ def save_checkpoint(
     state = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
     written = replace(manifest, sha256=_digest(state))
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    save_file(state, partial, metadata={_HEADER_KEY: json.dumps(asdict(written))})
-    partial.chmod(0o644)  # safetensors lets only the owner read
-    partial.replace(path)
+    _write(path, state, written)
     return written
 
 
@@ -104,9 +117,28 @@ class _Uninitialised(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def rewrite_manifest(path: str | Path, **changes: Any) -> Manifest:
+    """Change fields of a weights file's manifest and nothing else; returns the new manifest.
+
+    The tensors stay as they are stored. The file is whole at any moment.
+    """
+    path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
+    state, manifest = _read(path)
+    written = replace(manifest, **changes)
+    _write(path, state, written)
+    return written
+
+
 def read_manifest(path: str | Path = "default") -> Manifest:
     """What a weights file says about itself, after checking its digest."""
     return _read(DEFAULT_WEIGHTS if str(path) == "default" else Path(path))[1]
+
+
+def _write(path: Path, state: dict[str, Tensor], manifest: Manifest) -> None:
+    partial = path.with_name(path.name + ".part")
+    save_file(state, partial, metadata={_HEADER_KEY: json.dumps(asdict(manifest))})
+    partial.chmod(0o644)  # safetensors lets only the owner read
+    partial.replace(path)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sr3d_core.checkpoint import load_checkpoint
+from sr3d_core.checkpoint import ClassSpread, load_checkpoint
 from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import (
     MAX_COORDINATE_M,
@@ -49,6 +49,9 @@ class Postprocess:
 
     score_threshold: float = 0.01
     """Detections score more than this; 0..1."""
+    class_thresholds: tuple[float, ...] = ()
+    """One per class, in place of `score_threshold`; above 1 = such boxes are not wanted, so they
+    suppress no others either. Empty = the same for all."""
     iou: float = 0.5
     """Of two boxes of one class that overlap by more than this, the lower-scored goes; 0..1."""
     nms: Literal["bev", "3d"] = "3d"
@@ -69,6 +72,10 @@ class Postprocess:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"postprocess.{name}: {value}, expected at least 1")
+        if not all(threshold >= 0.0 for threshold in self.class_thresholds):
+            raise ValueError(
+                f"postprocess.class_thresholds: {self.class_thresholds}, expected 0 or more"
+            )
         if self.nms not in ("bev", "3d"):
             raise ValueError(f"postprocess.nms: {self.nms!r}, expected 'bev' or '3d'")
 
@@ -85,10 +92,13 @@ class Postprocess:
         is_sound &= (predictions.boxes.size > 0).all(dim=1)
         # A score of 0 passes no threshold; it costs less than picking rows.
         scores = predictions.logits.sigmoid().nan_to_num(0.0) * is_sound[:, None]
+        if self.class_thresholds:
+            scores = scores * (scores > scores.new_tensor(self.class_thresholds))
         if len(scores) > self.max_candidates:
             best = scores.amax(dim=1).topk(self.max_candidates).indices
             predictions, scores = predictions[best], scores[best]
-        rows, labels = (scores > self.score_threshold).nonzero(as_tuple=True)
+        lowest = 0.0 if self.class_thresholds else self.score_threshold
+        rows, labels = (scores > lowest).nonzero(as_tuple=True)
         boxes, candidate_scores = predictions.boxes[rows], scores[rows, labels]
         group = torch.zeros_like(labels) if self.one_class else labels
         kept = nms(boxes, candidate_scores, group, self.iou, overlap=self.nms)
@@ -119,6 +129,8 @@ class Detector:
         self.classes: tuple[str, ...] = tuple(classes)
         self.postprocess = postprocess if postprocess is not None else Postprocess()
         self.max_points = max_points
+        self.spread: Mapping[str, ClassSpread] = {}
+        """Measured spread by class name; a class that is missing is unknown."""
 
     @classmethod
     def from_checkpoint(
@@ -148,6 +160,7 @@ class Detector:
             device=device,
             max_points=max_points,
         )
+        detector.spread = manifest.spread
         detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
 

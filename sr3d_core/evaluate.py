@@ -190,7 +190,7 @@ def _match_all(detections: Sequence[Detections], targets: Sequence[Targets]) -> 
     """Match scene by scene; ground-truth boxes are numbered through the whole data set."""
     iou, truth, first = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], 0
     for found, target in zip(detections, targets, strict=True):
-        best, index = _best_overlap(found.to("cpu"), target.to("cpu"))
+        best, index = best_overlap(found.to("cpu"), target.to("cpu"))
         iou.append(best.numpy())
         truth.append(first + index.numpy())
         first += len(target)
@@ -204,7 +204,7 @@ def _match_all(detections: Sequence[Detections], targets: Sequence[Targets]) -> 
     )
 
 
-def _best_overlap(
+def best_overlap(
     found: Detections, target: Targets
 ) -> tuple[Float[Tensor, " D"], Int[Tensor, " D"]]:
     """Overlap with, and index of, the box of the same class that each detection overlaps most."""

@@ -26,6 +26,7 @@ from sr3d_core.cli.console import (
 
 if TYPE_CHECKING:
     from sr3d_ros.bag_run import BagRun, FrameRecord, Tally
+    from sr3d_ros.bag_source import Topics
     from sr3d_ros.frame import FrameResult
 
 app = typer.Typer(help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.")
@@ -36,20 +37,29 @@ class Up(str, Enum):
 
     AUTO = "auto"
     TF = "tf"
+    IMU = "imu"
+    FLOOR = "floor"
     NONE = "none"
 
 
 BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.")]
 Topic = Annotated[
-    str | None, typer.Option(help="Point cloud topic; needed where the bag has several.")
+    str | None,
+    typer.Option(help="Point cloud or depth image topic; needed where the bag has several."),
 ]
+CameraInfo = Annotated[
+    str | None, typer.Option(help="CameraInfo of a depth topic; default: the one beside it.")
+]
+Color = Annotated[str | None, typer.Option(help="Colour image topic for a depth topic.")]
+Imu = Annotated[str | None, typer.Option(help="IMU topic, for --up imu.")]
 Weights = Annotated[str, typer.Option(help='Weights file, or "default".')]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 UpOption = Annotated[
     Up,
     typer.Option(
-        help="tf: through a z-up frame of the bag's transforms; none: the cloud is z up; "
-        "auto: tf where the bag knows such a frame, else none."
+        help="tf: through a z-up frame of the bag's transforms; imu: from the accelerometer; "
+        "floor: from the floor in the cloud; none: the cloud is z up; auto: tf where the bag "
+        "knows such a frame, else none."
     ),
 ]
 DetectionFrame = Annotated[
@@ -84,6 +94,9 @@ def info(bag: BagPath, json_out: Json = None) -> None:
 def detect(
     bag: BagPath,
     topic: Topic = None,
+    camera_info: CameraInfo = None,
+    color: Color = None,
+    imu: Imu = None,
     weights: Weights = "default",
     score: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes below this.")] = 0.3,
     up: UpOption = Up.AUTO,
@@ -97,9 +110,11 @@ def detect(
 ) -> None:
     """Detect objects in every cloud of a recording; boxes are in a z-up frame."""
     from sr3d_ros.bag_run import detect_run
+    from sr3d_ros.bag_source import Topics
 
+    topics = Topics(topic, camera_info, color, imu)
     opened = _opened(
-        bag, topic, weights, device, backend, score, up, detection_frame, one_class=True
+        bag, topics, weights, device, backend, score, up, detection_frame, one_class=True
     )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         records, tally = detect_run(run, progress, _drawing(pictures, run.classes))
@@ -115,6 +130,9 @@ def evaluate(
     bag: BagPath,
     truth: Annotated[Path, typer.Option("--gt", help="Ground truth, JSON; see the README.")],
     topic: Topic = None,
+    camera_info: CameraInfo = None,
+    color: Color = None,
+    imu: Imu = None,
     weights: Weights = "default",
     score: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes below this.")] = 0.01,
     up: UpOption = Up.AUTO,
@@ -128,10 +146,12 @@ def evaluate(
 ) -> None:
     """Score the detections in a recording: AP25, AP50, recall, latency, dropped frames."""
     from sr3d_ros.bag_run import score_run
+    from sr3d_ros.bag_source import Topics
     from sr3d_ros.bag_truth import BagTruth
 
+    topics = Topics(topic, camera_info, color, imu)
     opened = _opened(
-        bag, topic, weights, device, backend, score, up, detection_frame, one_class=False
+        bag, topics, weights, device, backend, score, up, detection_frame, one_class=False
     )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
@@ -148,7 +168,7 @@ def evaluate(
 @contextmanager
 def _opened(
     bag: Path,
-    topic: str | None,
+    topics: Topics,
     weights: str,
     device: str,
     backend: str,
@@ -161,17 +181,17 @@ def _opened(
     """The recording with a detector, and what there is to say about its transforms."""
     from sr3d_core.detector import Detector, Postprocess
     from sr3d_ros.bag_run import open_run
-    from sr3d_ros.frame import CLOUD_IS_Z_UP, FrameSettings
+    from sr3d_ros.frame import FrameSettings
 
     settings = FrameSettings(detection_frame=frame, score_threshold=score)
     postprocess = Postprocess(score_threshold=score, one_class=one_class)
     detector = Detector.from_checkpoint(
         weights, device=device, backend=backend, postprocess=postprocess
     )
-    with open_run(bag, detector, topic=topic, up=up.value, settings=settings) as run:
+    with open_run(bag, detector, topics=topics, up=up.value, settings=settings) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
-        if up is Up.AUTO and run.pipeline.settings.detection_frame == CLOUD_IS_Z_UP != frame:
+        if up is Up.AUTO and run.pipeline.settings.up == "none":
             say("no z-up frame among the bag's transforms: taking the cloud as z up")
         yield run
 

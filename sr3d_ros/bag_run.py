@@ -13,10 +13,13 @@ import numpy as np
 
 from sr3d_core.evaluate import FindsObjects, Report, report
 from sr3d_core.structures import Detections
+from sr3d_ros.bag_source import Topics, choose_source
 from sr3d_ros.bag_truth import BagTruth, ScoredFrame
 from sr3d_ros.frame import FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.replay import Bag, DroppedFrame, ReplayError, replay, with_up
+from sr3d_ros.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
 from sr3d_ros.transforms import TransformBuffer, TransformError
+from sr3d_ros.up import UpMode
+from sr3d_ros.up_imu import GravityFromImu
 
 DetectionRecord = dict[str, Any]
 """`class`, `score`, `center`, `size`, `yaw`, as `sr3d detect --json` writes them."""
@@ -30,20 +33,26 @@ class BagRun:
     """A recording that is ready to be replayed."""
 
     bag: Bag
-    topic: str
+    source: Source
     classes: tuple[str, ...]
     transforms: TransformBuffer
     transform_errors: list[TransformError]  # unusable transforms, left out
     pipeline: FramePipeline
+    imu: GravityFromImu
+
+    @property
+    def topic(self) -> str:
+        """Where clouds or depth images come from."""
+        return self.source.topic
 
     @property
     def num_clouds(self) -> int:
-        """How many clouds the topic has."""
+        """How many clouds or depth images the topic has."""
         return self.bag.num_messages(self.topic)
 
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
         """Every cloud, in recorded order."""
-        return replay(self.bag, self.topic, self.pipeline)
+        return replay(self.bag, self.source, self.pipeline, self.imu)
 
 
 @contextmanager
@@ -52,16 +61,21 @@ def open_run(
     detector: FindsObjects,
     *,
     topic: str | None = None,
-    up: Literal["auto", "tf", "none"] = "auto",
+    topics: Topics | None = None,
+    up: Literal["auto"] | UpMode = "auto",
     settings: FrameSettings | None = None,
 ) -> Iterator[BagRun]:
-    """Open a bag, choose its cloud topic, read its transforms; raises `ReplayError`."""
+    """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
+
+    `topic` is short for `topics` with a cloud or depth topic alone.
+    """
     with Bag(path) as bag:
-        chosen = bag.cloud_topic(topic)
         transforms, errors = bag.transforms()
         settings = with_up(settings or FrameSettings(), up, transforms)
-        pipeline = FramePipeline(detector.detect, transforms, settings)
-        yield BagRun(bag, chosen, detector.classes, transforms, errors, pipeline)
+        source = choose_source(bag, topics or Topics(topic), needs_imu=settings.up == "imu")
+        imu = GravityFromImu()
+        pipeline = FramePipeline(detector.detect, transforms, settings, imu)
+        yield BagRun(bag, source, detector.classes, transforms, errors, pipeline, imu)
 
 
 @dataclass(slots=True, eq=False)

@@ -31,7 +31,7 @@ from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_ros.frame import FrameResult
 from sr3d_ros.replay import ReplayError
-from sr3d_ros.rigid import Matrix
+from sr3d_ros.rigid import Matrix, rigid_inverse
 from sr3d_ros.transforms import TransformSource
 
 MAX_TILT_RAD = math.radians(5.0)
@@ -146,7 +146,8 @@ class BagTruth:
         truth = self._at(result.stamp_ns)
         if truth is None:
             return None
-        gravity_from_truth = transforms.lookup(result.gravity_frame, self.frame, result.stamp_ns)
+        output_from_truth = transforms.lookup(result.frame_id, self.frame, result.stamp_ns)
+        gravity_from_truth = rigid_inverse(result.output_from_gravity) @ output_from_truth
         boxes = transform_boxes(truth.boxes, _level(gravity_from_truth, self.frame, result))
         targets = Targets(boxes, truth.labels)
         found = result.detections[_is_among(result.detections.labels, self._annotated)]

@@ -21,6 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from sr3d_core.structures import PointCloud
+from sr3d_ros.raw_message import bytes_of, number_of
+from sr3d_ros.refusal import MessageError
+
+__all__ = ["FARTHEST_M", "MessageError", "all_coordinates", "cloud_from_message"]
 
 FARTHEST_M = 1e7
 """Coordinates beyond this are uninitialised memory, and voxel indices would overflow."""
@@ -39,14 +43,6 @@ _ROS_NAMES = {
 _FLOAT32, _FLOAT64, _UINT8 = 7, 8, 2
 _PACKED_TYPES = (_FLOAT32, 6, 5)  # four bytes; the type says nothing about what they mean
 _PACKED_NAMES = ("rgb", "rgba", "bgr", "bgra")
-
-
-class MessageError(ValueError):
-    """A PointCloud2 that cannot be read; `reason` is a short stable slug to count it under."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +95,8 @@ def cloud_from_message(
     Of more than `max_points` points an evenly spaced, deterministic selection is kept.
     Raises `MessageError` that says which field is wrong, how, and what to do.
     """
-    height, width = _number(message, "height"), _number(message, "width")
-    data = _bytes_of(message)
+    height, width = number_of(message, "height"), number_of(message, "width")
+    data = bytes_of(message)
     if height * width == 0:
         if len(data):
             raise MessageError(
@@ -118,34 +114,16 @@ def cloud_from_message(
     return PointCloud.single(torch.from_numpy(xyz), None if rgb is None else torch.from_numpy(rgb))
 
 
-def _number(record: Any, name: str) -> int:
-    """A non-negative integer attribute."""
-    value = getattr(record, name, None)
-    try:
-        number = int(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        number = -1
-    if number < 0:
-        raise MessageError(
-            "size", f"{name} is {value!r}, expected a number of 0 or more; not a PointCloud2?"
-        )
-    return number
+def all_coordinates(message: Any) -> NDArray[np.float32]:
+    """x, y, z (N,3) of every point of a PointCloud2, row by row, also of those without a return.
 
-
-def _bytes_of(message: Any) -> NDArray[np.uint8]:
-    """The data of a message as bytes, without a copy where the buffer allows it."""
-    data = getattr(message, "data", None)
-    try:
-        if isinstance(data, (list, tuple)):
-            return np.frombuffer(bytes(data), np.uint8)
-        raw = memoryview(data)  # type: ignore[arg-type]
-        if raw.nbytes == 0:  # an empty buffer cannot be cast
-            return np.zeros(0, np.uint8)
-        return np.frombuffer(raw.cast("B"), np.uint8)
-    except (TypeError, ValueError, BufferError) as error:
-        raise MessageError(
-            "data", f"data is a {type(data).__name__}, expected bytes ({error})"
-        ) from error
+    Raises `MessageError`, as `cloud_from_message`.
+    """
+    height, width = number_of(message, "height"), number_of(message, "width")
+    if height * width == 0:
+        return np.zeros((0, 3), np.float32)
+    grid = _grid_of(message, bytes_of(message), height, width)
+    return np.ascontiguousarray(_coordinates(grid, _fields_of(message)).T)
 
 
 def _fields_of(message: Any) -> dict[str, _Field]:
@@ -157,7 +135,7 @@ def _fields_of(message: Any) -> dict[str, _Field]:
         raise MessageError("fields", "fields is not a list of PointField") from error
     for entry in entries:
         name = str(getattr(entry, "name", ""))
-        numbers = [_number(entry, part) for part in ("offset", "datatype", "count")]
+        numbers = [number_of(entry, part) for part in ("offset", "datatype", "count")]
         if name in fields and name in ("x", "y", "z", "r", "g", "b", *_PACKED_NAMES):
             raise MessageError(
                 "fields", f"field '{name}' occurs twice; give each field its own name"
@@ -168,7 +146,7 @@ def _fields_of(message: Any) -> dict[str, _Field]:
 
 def _grid_of(message: Any, data: NDArray[np.uint8], height: int, width: int) -> _Grid:
     """Check that the announced sizes fit the data."""
-    row_step, point_step = _number(message, "row_step"), _number(message, "point_step")
+    row_step, point_step = number_of(message, "row_step"), number_of(message, "point_step")
     if point_step == 0:
         raise MessageError(
             "point_step", f"point_step is 0 for {height * width} points; set it in the publisher"

@@ -1,171 +1,196 @@
-"""What happened to every cloud: counts, drop reasons with their remedies, advice on silence.
+"""From counts to what /diagnostics says: one report per concern, with a level and a remedy.
 
-Counted in the executor's and in the worker's thread; plain Python, no ROS imports.
+Concerns are `input`, `tf`, `inference`, `frames`, `model` and `memory`; names on the topic are
+"node: concern" (REP-107). Plain Python, no ROS imports; `node_diagnostics.py` publishes.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
 
-from sr3d_ros.worker import SUPERSEDED, TOO_OLD
+from sr3d_ros.counters import Snapshot
+from sr3d_ros.remedies import QUIET, TRANSFORM_REASONS, remedy_for
 
-DETECTOR_FAILED = "detector_failed"
-"""Drop reason: an exception that is no fault of the cloud or of its transform."""
+PARTS = ("input", "tf", "inference", "frames", "model", "memory")
 
-_READ_THE_TEXT = "correct the publisher of the cloud as the text says"
 
-REMEDIES: Mapping[str, str] = {
-    SUPERSEDED: "normal when the sensor is faster than the detector",
-    TOO_OLD: "raise input.max_age_s, or compare the clocks of sensor and detector",
-    "no_transform": "publish the frame, or correct frames.detection and frames.target",
-    "disconnected": "publish the transform between the two trees",
-    "extrapolation": "raise frames.timeout_s, or compare the clocks of the publishers",
-    "cycle": "two publishers disagree about a frame's parent: stop one of them",
-    "bad_transform": "correct the publisher of the transform",
-    "no_xyz": "publish a cloud with fields x, y and z",
-    "field_type": _READ_THE_TEXT,
-    "fields": _READ_THE_TEXT,
-    "point_step": _READ_THE_TEXT,
-    "size": _READ_THE_TEXT,
-    "truncated": _READ_THE_TEXT,
-    "data": _READ_THE_TEXT,
-    DETECTOR_FAILED: "report it with the text; the next cloud is tried as usual",
-}
-"""Every reason to drop a cloud, and what to do about it."""
+class Level(IntEnum):
+    """As in diagnostic_msgs/DiagnosticStatus."""
 
-_QUIET = (SUPERSEDED,)
-LOG_PERIOD_S = 1.0
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The counts at one moment; times are NaN before the first processed cloud."""
+class Report:
+    """One DiagnosticStatus."""
 
-    received: int
-    processed: int
-    drops: Mapping[str, int]
-    processing_ms: float
-    latency_ms: float
-    num_detections: int
-    frame_id: str
-    last_error: str
+    part: str
+    level: Level
+    message: str
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
-class CloudCounters:
-    """Counts clouds and keeps what was last said about them; safe to use from several threads."""
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What the node knows beside its counts; texts are "" where there is nothing to say."""
 
-    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._now_s = now_s
-        self._lock = threading.Lock()
-        self._drops = dict.fromkeys(REMEDIES, 0)
-        self._said_at_s: dict[str, float] = {}
-        self._received = 0
-        self._processed = 0
-        self._processing_ms = math.nan
-        self._latency_ms = math.nan
-        self._num_detections = 0
-        self._frame_id = ""
-        self._last_error = ""
-        self._last_received_s = now_s()
-
-    def count_received(self) -> None:
-        """A cloud has arrived."""
-        with self._lock:
-            self._received += 1
-            self._last_received_s = self._now_s()
-
-    def count_processed(
-        self, *, processing_ms: float, latency_ms: float, num_detections: int, frame_id: str
-    ) -> bool:
-        """The boxes of a cloud are published; true for the first one ever."""
-        with self._lock:
-            self._processed += 1
-            self._processing_ms = processing_ms
-            self._latency_ms = latency_ms
-            self._num_detections = num_detections
-            self._frame_id = frame_id
-            return self._processed == 1
-
-    def count_dropped(self, reason: str, what: str) -> str | None:
-        """A cloud was dropped; the text to log, None if its reason was logged a moment ago.
-
-        `what` says what was wrong. Nothing is said about reasons that are normal.
-        """
-        with self._lock:
-            self._drops[reason] = self._drops.get(reason, 0) + 1
-            if reason in _QUIET:
-                return None
-            remedy = REMEDIES.get(reason, "see the text")
-            self._last_error = f"{reason}: {what} ({remedy})"
-            now_s = self._now_s()
-            if now_s - self._said_at_s.get(reason, -math.inf) < LOG_PERIOD_S:
-                return None
-            self._said_at_s[reason] = now_s
-            return f"cloud dropped, {self._last_error}; {self._drops[reason]} so far"
-
-    def silence_s(self) -> float:
-        """Seconds since the last cloud, or since the start."""
-        with self._lock:
-            return self._now_s() - self._last_received_s
-
-    def snapshot(self) -> Snapshot:
-        """All counts at this moment."""
-        with self._lock:
-            return Snapshot(
-                received=self._received,
-                processed=self._processed,
-                drops=dict(self._drops),
-                processing_ms=self._processing_ms,
-                latency_ms=self._latency_ms,
-                num_detections=self._num_detections,
-                frame_id=self._frame_id,
-                last_error=self._last_error,
-            )
+    state: str = "active"  # of the life cycle
+    is_listening: bool = True  # false while inactive or disabled
+    topic: str = ""
+    silence_warning_s: float = 5.0
+    silence_advice: str = ""
+    qos_advice: str = ""
+    input_advice: str = ""
+    late_ms: float = math.inf
+    error_after_s: float = 0.0
+    model: str = ""
+    device: str = ""
+    classes: tuple[str, ...] = ()
+    refusal: str = ""  # why the model could not be loaded
+    ignored: str = ""  # parameters of classes that the model does not know
+    memory: Mapping[str, str] = field(default_factory=dict)
+    memory_warning: str = ""
 
 
-def fill_status(
-    status: Any, snapshot: Snapshot, model: str, class_names: Sequence[str], stamp: Any
-) -> Any:
-    """Write a snapshot into an `sr3d_ros/DetectorStatus` and return it."""
-    status.header.stamp = stamp
-    status.header.frame_id = str(snapshot.frame_id)
-    status.model = str(model)
-    status.class_names = [str(name) for name in class_names]
-    status.received = int(snapshot.received)
-    status.processed = int(snapshot.processed)
-    status.drop_reasons = [str(reason) for reason in snapshot.drops]
-    status.drop_counts = [int(count) for count in snapshot.drops.values()]
-    status.processing_ms = float(snapshot.processing_ms)
-    status.latency_ms = float(snapshot.latency_ms)
-    status.detections = int(snapshot.num_detections)
-    status.last_error = str(snapshot.last_error)
-    return status
-
-
-def advice_on_silence(
-    topic: str, silence_s: float, publishers: Sequence[str], cloud_topics: Sequence[str]
-) -> str:
-    """Why no cloud may be coming and what to do.
-
-    `publishers` are the nodes that publish on the topic, `cloud_topics` all topics that carry
-    clouds.
-    """
-    start = f"no cloud on {topic} for {silence_s:.0f} s"
-    if publishers:
-        return (
-            f"{start}, although somebody publishes there: {', '.join(publishers)}. "
-            "A large best-effort cloud is lost in Fast DDS's shared memory: start the publisher "
-            "with config/fastdds_large_data.xml (see the file), or make both sides reliable with "
-            "input.reliability:=reliable"
-        )
-    others = [name for name in cloud_topics if name != topic]
-    known = f"clouds are published on {', '.join(others)}" if others else "no topic has clouds yet"
+def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Report, ...]:
+    """Everything there is to say; `before` is a snapshot of some seconds ago."""
+    recent = _Recent.between(before, now)
     return (
-        f"{start}: nobody publishes there, {known}; start the sensor, or remap ~/input/points "
-        "(launch argument points:=TOPIC)"
+        _input(now, situation),
+        _transforms(now, recent),
+        _inference(now, situation),
+        _frames(now, recent),
+        _model(situation),
+        Report(
+            "memory",
+            Level.WARN if situation.memory_warning else Level.OK,
+            situation.memory_warning or "enough memory",
+            situation.memory,
+        ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """What happened between two snapshots."""
+
+    processed: int
+    drops: Mapping[str, int]  # those that happened
+
+    @classmethod
+    def between(cls, before: Snapshot, now: Snapshot) -> _Recent:
+        drops = {
+            reason: count - before.drops.get(reason, 0)
+            for reason, count in now.drops.items()
+            if count > before.drops.get(reason, 0)
+        }
+        return cls(now.processed - before.processed, drops)
+
+    def level_of(self, reasons: Mapping[str, int]) -> Level:
+        """Some frames lost is a warning, every frame lost an error."""
+        if not reasons:
+            return Level.OK
+        return Level.WARN if self.processed else Level.ERROR
+
+
+def _input(now: Snapshot, situation: Situation) -> Report:
+    values = {
+        "topic": situation.topic,
+        "rate (Hz)": f"{now.rate_hz:.2f}",
+        "age at arrival (ms)": _shown(now.input_age_ms),
+        "silent for (s)": f"{now.silence_s:.1f}",
+    }
+    if not situation.is_listening:
+        what = "disabled by ~/enable" if situation.state == "active" else situation.state
+        return Report("input", Level.OK, f"not listening: {what}", values)
+    is_silent = 0.0 < situation.silence_warning_s <= now.silence_s
+    if is_silent or (situation.qos_advice and now.rate_hz == 0.0):
+        advice = situation.qos_advice or situation.silence_advice
+        fallback = f"nothing on {situation.topic} for {now.silence_s:.0f} s"
+        return Report("input", Level.ERROR, advice or fallback, values)
+    if situation.qos_advice or situation.input_advice:
+        return Report("input", Level.WARN, situation.qos_advice or situation.input_advice, values)
+    return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
+
+
+def _transforms(now: Snapshot, recent: _Recent) -> Report:
+    lost = {reason: n for reason, n in recent.drops.items() if reason in TRANSFORM_REASONS}
+    values = {reason: str(now.drops.get(reason, 0)) for reason in TRANSFORM_REASONS}
+    if not lost:
+        return Report("tf", Level.OK, "no frame was lost for want of a transform lately", values)
+    return Report("tf", recent.level_of(lost), _explained(lost, now), values)
+
+
+def _inference(now: Snapshot, situation: Situation) -> Report:
+    values = {
+        "processing p50 (ms)": _shown(now.processing_p50_p99_ms[0]),
+        "processing p99 (ms)": _shown(now.processing_p50_p99_ms[1]),
+        "stamp to boxes p50 (ms)": _shown(now.latency_p50_p99_ms[0]),
+        "stamp to boxes p99 (ms)": _shown(now.latency_p50_p99_ms[1]),
+        "late for (s)": f"{now.late_s:.1f}",
+        "boxes in the last frame": str(now.num_detections),
+    }
+    if now.processed == 0:
+        return Report("inference", Level.OK, "no frame yet", values)
+    if now.latency_ms <= situation.late_ms:
+        return Report(
+            "inference", Level.OK, f"{now.latency_ms:.0f} ms from stamp to boxes", values
+        )
+    level = Level.ERROR if now.late_s >= situation.error_after_s else Level.WARN
+    message = (
+        f"boxes come {now.latency_ms:.0f} ms after the stamp, more than "
+        f"{situation.late_ms:.0f} ms (diagnostics.late_ms): set load.adaptive, lower "
+        "input.max_points, or compare the clocks of sensor and detector"
+    )
+    return Report("inference", level, message, values)
+
+
+def _frames(now: Snapshot, recent: _Recent) -> Report:
+    counts = {reason: n for reason, n in now.drops.items() if n}
+    values = {
+        "received": str(now.received),
+        "processed": str(now.processed),
+        **{f"dropped: {reason}": f"{n} ({remedy_for(reason)})" for reason, n in counts.items()},
+    }
+    lost = {reason: n for reason, n in recent.drops.items() if reason not in QUIET}
+    if not lost:
+        done = f"{now.processed} of {now.received} frames worked on"
+        return Report("frames", Level.OK, done, values)
+    return Report("frames", recent.level_of(lost), _explained(lost, now), values)
+
+
+def _model(situation: Situation) -> Report:
+    values = {
+        "state": situation.state,
+        "weights": situation.model,
+        "device": situation.device,
+        "classes": str(len(situation.classes)),
+    }
+    if situation.refusal:
+        level = Level.WARN if situation.classes else Level.ERROR
+        return Report("model", level, situation.refusal, values)
+    if situation.ignored:
+        return Report("model", Level.WARN, situation.ignored, values)
+    if not situation.classes:
+        return Report("model", Level.OK, f"no model loaded: {situation.state}", values)
+    return Report(
+        "model", Level.OK, f"{situation.model}, {len(situation.classes)} classes", values
+    )
+
+
+def _explained(lost: Mapping[str, int], now: Snapshot) -> str:
+    """The most frequent reason with its remedy; the last error where it is about that."""
+    reason = max(lost, key=lambda each: lost[each])
+    if reason == now.last_reason:
+        return now.last_error
+    return f"{reason}: {lost[reason]} frames lately ({remedy_for(reason)})"
+
+
+def _shown(number: float) -> str:
+    return "unknown" if math.isnan(number) else f"{number:.1f}"

@@ -1,15 +1,17 @@
-"""One frame from PointCloud2 to detections: the path that the node and the replay share.
+"""One frame from messages to detections: the path that the node and the replay share.
 
-The cloud is moved into a gravity-aligned frame at its own stamp, the sensor at x = y = 0 so that
-coordinates stay small however far the robot has driven; the detector sees z up. Boxes come back
-in the gravity frame, with the matrix that carries them into the output frame.
+What comes in is a PointCloud2, a matched set of depth image, CameraInfo and colour (`DepthSet`),
+or several of these from several cameras. Clouds are put together in the frame of the first, which
+is then turned upright at its own stamp, the sensor at x = y = 0 so that coordinates stay small
+however far the robot has driven; the detector sees z up. Boxes come back in the gravity frame,
+with the matrix that carries them into the output frame.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,27 +20,36 @@ from torch import Tensor
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.cloud import cloud_from_message
+from sr3d_ros.crop import Crop, thinned
+from sr3d_ros.depth_image import DepthSet, cloud_from_depth, colour_misfit
+from sr3d_ros.fusion import joined, moved_between
+from sr3d_ros.refusal import Refused
 from sr3d_ros.rigid import Matrix, rigid_inverse
 from sr3d_ros.transforms import (
     GRAVITY_FRAMES,
-    TransformError,
     TransformSource,
-    first_gravity_frame,
     frame_name,
-    stamp_to_ns,
+    frame_of,
+    stamp_of,
 )
+from sr3d_ros.up import Level, UpFinder, UpMode, UpSource, sound_lookup
+
+BEFORE_CROP = 1_000_000
+"""Larger clouds are thinned to this before they are cropped; millions would hold up the frame."""
 
 CLOUD_IS_Z_UP = "none"
-"""As `detection_frame`: the cloud's own frame is gravity-aligned, no transform is needed."""
+"""As `detection_frame`: the same as `up="none"`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameSettings:
     """What can be set about one frame's way."""
 
+    up: UpMode = "tf"
+    """How to find up: a z-up frame of TF, an IMU, the floor in the cloud, or "none": the cloud's
+    own frame is z up."""
     detection_frame: str = ""
-    """Gravity-aligned frame; "" = first of `gravity_candidates` that resolves, "none" = the
-    cloud's own frame is z up."""
+    """Gravity-aligned frame of TF; "" = first of `gravity_candidates` that resolves."""
     target_frame: str = ""
     """Frame of the published boxes; "" = the cloud's own."""
     score_threshold: float = 0.3
@@ -46,34 +57,41 @@ class FrameSettings:
     drop_zeros: bool = True
     """Treat points at (0, 0, 0) as "no return"."""
     max_points: int | None = 200_000
-    """Larger clouds are thinned evenly to this many points; None = never."""
+    """Larger clouds are thinned evenly to this many points, after the crop; None = never."""
+    crop: Crop = field(default_factory=Crop)
+    """Which points are detected in."""
     gravity_candidates: tuple[str, ...] = GRAVITY_FRAMES
     """Frames to try, in order, where `detection_frame` is ""."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What one cloud gave."""
+    """What one cloud, or several together, gave."""
 
-    stamp_ns: int  # of the cloud
+    stamp_ns: int  # of the first cloud
     frame_id: str  # output frame, where `output_from_gravity` leads
-    gravity_frame: str  # frame of `detections` and `cloud`
+    gravity_frame: str  # frame of `detections` and `cloud`; TF knows it only where up is "tf"
     detections: Detections
     output_from_gravity: Matrix
+    gravity_from_cloud: Matrix  # for points of the first message
     cloud: PointCloud  # what was detected in
     time_ms: dict[str, float]  # wall time: parse, transform, detect
+    up_confidence: float = 1.0  # 0..1, how sure the way up is
+    left_out: tuple[Refused, ...] = ()  # further clouds that could not be used
+    notes: tuple[str, ...] = ()  # what was not used, and why
 
     @property
     def num_points(self) -> int:
-        """How many valid points the cloud had, after thinning."""
+        """How many valid points the cloud had, after cropping and thinning."""
         return len(self.cloud)
 
 
 class FramePipeline:
-    """Turns PointCloud2-like messages into detections.
+    """Turns messages into detections.
 
     `detector` is any callable from a cloud (z up, metres) to detections, such as
-    `Detector.detect`. `settings` may be replaced between frames.
+    `Detector.detect`. `settings` and `detector` may be replaced between frames. `imu` is needed
+    where `settings.up` is "imu".
     """
 
     def __init__(
@@ -81,47 +99,109 @@ class FramePipeline:
         detector: Callable[[PointCloud], Detections],
         transforms: TransformSource,
         settings: FrameSettings | None = None,
+        imu: UpSource | None = None,
     ) -> None:
         self.detector = detector
         self.transforms = transforms
         self.settings = settings or FrameSettings()
-        self._chosen_frame: dict[str, str] = {}  # gravity frame per cloud frame, once found
+        self._up = UpFinder(transforms, imu)
 
-    def process(self, message: Any) -> FrameResult:
-        """Detect in one cloud; raises `MessageError` or `TransformError`, both with `.reason`.
+    def process(self, first: Any, *others: Any) -> FrameResult:
+        """Detect in one cloud, or in several as in one; raises `Refused`, which has a `.reason`.
 
-        An empty cloud has no detections; that is not an error.
+        Each is a PointCloud2-like message or a `DepthSet`. The first decides stamp and frame and
+        must be usable; what is wrong with others is in the result. An empty cloud has no
+        detections; that is not an error.
         """
         started = time.perf_counter()
-        settings = self.settings
-        cloud = cloud_from_message(
-            message, drop_zeros=settings.drop_zeros, max_points=settings.max_points
-        )
+        frame, stamp_ns = frame_of(first), stamp_of(first)
+        cloud = self._read(first)
+        whole, left_out = self._joined(cloud, frame, stamp_ns, others)
         parsed = time.perf_counter()
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        cloud_frame = frame_name(message.header.frame_id)
-        gravity_frame, gravity_from_cloud = self._gravity(cloud_frame, stamp_ns)
-        output_frame = frame_name(settings.target_frame) or cloud_frame
-        output_from_gravity = self._output(
-            output_frame, cloud_frame, gravity_frame, gravity_from_cloud, stamp_ns
-        )
-        level_cloud, offset = _below_sensor(cloud, gravity_from_cloud)
+        level = self._level(whole, frame, stamp_ns)
+        output_frame = frame_name(self.settings.target_frame) or frame
+        output_from_gravity = self._output(output_frame, frame, level, stamp_ns)
+        level_cloud, offset = _below_sensor(whole, level.gravity_from_cloud)
+        level_cloud = self._selected(level_cloud, offset)
         moved = time.perf_counter()
         found = self._detect(level_cloud)
         detected = time.perf_counter()
         return FrameResult(
             stamp_ns=stamp_ns,
             frame_id=output_frame,
-            gravity_frame=gravity_frame,
+            gravity_frame=level.frame,
             detections=_shifted_detections(found, offset),
             output_from_gravity=output_from_gravity,
+            gravity_from_cloud=level.gravity_from_cloud,
             cloud=_shifted_cloud(level_cloud, offset),
             time_ms={
                 "parse": (parsed - started) * 1e3,
                 "transform": (moved - parsed) * 1e3,
                 "detect": (detected - moved) * 1e3,
             },
+            up_confidence=level.confidence,
+            left_out=left_out,
+            notes=_notes(first, *others),
         )
+
+    def _read(self, message: Any) -> PointCloud:
+        """The points of one input within the range, in its own frame."""
+        settings = self.settings
+        max_points = settings.max_points
+        if max_points is not None and (settings.crop.has_range or settings.crop.has_region):
+            max_points = max(max_points, BEFORE_CROP)
+        if isinstance(message, DepthSet):
+            cloud = cloud_from_depth(
+                message.depth, message.info, message.colour, max_points=max_points
+            )
+        else:
+            cloud = cloud_from_message(
+                message, drop_zeros=settings.drop_zeros, max_points=max_points
+            )
+        return cloud[settings.crop.in_range(cloud.xyz)] if settings.crop.has_range else cloud
+
+    def _joined(
+        self, cloud: PointCloud, frame: str, stamp_ns: int, others: tuple[Any, ...]
+    ) -> tuple[PointCloud, tuple[Refused, ...]]:
+        """All clouds in the frame of the first, and why some are missing."""
+        parts, left_out = [cloud], list[Refused]()
+        for other in others:
+            try:
+                matrix = moved_between(
+                    self.transforms, frame, stamp_ns, frame_of(other), stamp_of(other)
+                )
+                parts.append(self._read(other).transformed(torch.from_numpy(matrix)))
+            except Refused as error:
+                left_out.append(error)
+        return joined(parts), tuple(left_out)
+
+    def _level(self, cloud: PointCloud, frame: str, stamp_ns: int) -> Level:
+        """The z-up frame of a cloud."""
+        settings = self.settings
+        wanted = frame_name(settings.detection_frame)
+        if settings.up == "none" or wanted == CLOUD_IS_Z_UP:
+            return Level(frame, np.eye(4), 1.0)
+        if settings.up == "imu":
+            return self._up.from_imu(frame, stamp_ns)
+        if settings.up == "floor":
+            return self._up.from_floor(cloud.xyz, frame, stamp_ns)
+        return self._up.through_tf(frame, stamp_ns, wanted, settings.gravity_candidates)
+
+    def _output(self, output_frame: str, frame: str, level: Level, stamp_ns: int) -> Matrix:
+        """`output_from_gravity`; boxes in the cloud's own frame need no second transform."""
+        if output_frame == level.frame:
+            return np.eye(4)
+        cloud_from_gravity = rigid_inverse(level.gravity_from_cloud)
+        if output_frame == frame:
+            return cloud_from_gravity
+        return sound_lookup(self.transforms, output_frame, frame, stamp_ns) @ cloud_from_gravity
+
+    def _selected(self, level_cloud: PointCloud, offset: Tensor) -> PointCloud:
+        """The points in the region of interest, not more than the budget."""
+        crop = self.settings.crop
+        if crop.has_region:
+            level_cloud = level_cloud[crop.in_region(level_cloud.xyz, offset.tolist())]
+        return thinned(level_cloud, self.settings.max_points)
 
     def _detect(self, cloud: PointCloud) -> Detections:
         if len(cloud) == 0:
@@ -129,38 +209,15 @@ class FramePipeline:
         found = self.detector(cloud).to("cpu")
         return found[found.scores >= self.settings.score_threshold]
 
-    def _gravity(self, cloud_frame: str, stamp_ns: int) -> tuple[str, Matrix]:
-        """The gravity-aligned frame of a cloud and `gravity_from_cloud`."""
-        wanted = frame_name(self.settings.detection_frame)
-        if wanted == CLOUD_IS_Z_UP:
-            return cloud_frame, np.eye(4)
-        if wanted:
-            return wanted, self.transforms.lookup(wanted, cloud_frame, stamp_ns)
-        known = self._chosen_frame.get(cloud_frame)
-        if known in self.settings.gravity_candidates:
-            try:
-                return known, self.transforms.lookup(known, cloud_frame, stamp_ns)
-            except TransformError as error:
-                if error.reason == "extrapolation":
-                    raise  # it will come; another frame would make the boxes jump
-        chosen = first_gravity_frame(
-            self.transforms, cloud_frame, stamp_ns, self.settings.gravity_candidates
-        )
-        self._chosen_frame[cloud_frame] = chosen
-        return chosen, self.transforms.lookup(chosen, cloud_frame, stamp_ns)
 
-    def _output(
-        self,
-        output_frame: str,
-        cloud_frame: str,
-        gravity_frame: str,
-        gravity_from_cloud: Matrix,
-        stamp_ns: int,
-    ) -> Matrix:
-        """`output_from_gravity`; boxes in the cloud's own frame need no second transform."""
-        if output_frame == cloud_frame:
-            return rigid_inverse(gravity_from_cloud)
-        return self.transforms.lookup(output_frame, gravity_frame, stamp_ns)
+def _notes(*messages: Any) -> tuple[str, ...]:
+    """Why colour images of depth sets were not used."""
+    pairs = [(m.depth, m.colour) for m in messages if isinstance(m, DepthSet)]
+    return tuple(
+        filter(
+            None, (colour_misfit(depth, colour) for depth, colour in pairs if colour is not None)
+        )
+    )
 
 
 def _below_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
@@ -179,5 +236,6 @@ def _shifted_detections(found: Detections, offset: Tensor) -> Detections:
 
 
 def _shifted_cloud(cloud: PointCloud, offset: Tensor) -> PointCloud:
-    xyz = (cloud.xyz.to(offset.dtype) + offset).to(cloud.xyz.dtype)
-    return PointCloud(xyz, cloud.features, cloud.scene)
+    if not offset.any():
+        return cloud
+    return PointCloud(cloud.xyz + offset.to(cloud.xyz.dtype), cloud.features, cloud.scene)

@@ -1,260 +1,291 @@
-"""The detector as a ROS 2 node: clouds in, labelled boxes out, and a word about every failure.
+"""The detector as a ROS 2 lifecycle node: frames in, labelled boxes out, words about failures.
 
-    ~/input/points        sensor_msgs/PointCloud2, any layout, newest only
-    ~/output/detections   vision_msgs/Detection3DArray; empty = looked, found nothing
-    ~/output/markers      visualization_msgs/MarkerArray
-    ~/label_info          vision_msgs/LabelInfo, latched
-    ~/status              sr3d_ros/DetectorStatus, at 1 Hz and when something goes wrong
+    ~/input/*               see node_inputs.py    newest only
+    ~/output/*, ~/*_info    see node_outputs.py   an empty array = looked, found nothing
+    ~/status, /diagnostics  see node_report.py
+    ~/enable, ~/detect_once, ~/load_model    see node_services.py
 
-The executor's thread only hands clouds over; the worker's thread parses, transforms, detects and
-publishes. A cloud that fails publishes nothing, is counted under its reason and explained in the
-log; the node goes on. Runs on Humble and newer.
+The executor's thread hands frames over and answers, the worker's thread does the work. A frame
+that fails publishes nothing, is counted under its reason and explained in the log; the node goes
+on. A model that cannot be loaded refuses the configuration; the node stays alive and says why.
+Runs on Humble and newer.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import rclpy
-import torch
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import Detection3DArray, LabelInfo
-from visualization_msgs.msg import MarkerArray
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from sr3d_core.detector import Detector, Postprocess
-from sr3d_ros.diagnostics import DETECTOR_FAILED, CloudCounters, advice_on_silence, fill_status
-from sr3d_ros.frame import FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.messages import detection_array, label_info, marker_array, ros_types
-from sr3d_ros.msg import DetectorStatus
-from sr3d_ros.params import Parameters, declare_parameters
+from sr3d_core.detector import Detector
+from sr3d_ros.counters import CloudCounters
+from sr3d_ros.diagnostics import Situation
+from sr3d_ros.node_frames import Frames
+from sr3d_ros.node_inputs import Inputs
+from sr3d_ros.node_parameters import LiveParameters, require_typed
+from sr3d_ros.node_report import Reporter
+from sr3d_ros.node_services import Answer, Services
+from sr3d_ros.node_work import Load, Work, load_detector
+from sr3d_ros.params import Parameters
 from sr3d_ros.patience import PatientTransforms
-from sr3d_ros.transforms import stamp_to_ns, transform_source
-from sr3d_ros.worker import Worker
+from sr3d_ros.transforms import transform_source
 
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+TICK_S = 1.0
+CLOSING_S = 2.0
+"""How long a frame in hand may hold up the end; launch kills after five seconds."""
 
-STATUS_PERIOD_S = 1.0
+_DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-def load_detector(parameters: Parameters) -> Detector:
-    """The detector that the parameters name; raises ValueError or OSError with the reason."""
-    if parameters.num_threads > 0:
-        torch.set_num_threads(parameters.num_threads)
-    return Detector.from_checkpoint(
-        parameters.weights,
-        device=parameters.device,
-        backend=parameters.backend,
-        postprocess=Postprocess(score_threshold=parameters.score_threshold, one_class=True),
-    )
+class DetectorNode(LifecycleNode):
+    """Publishes the boxes of every frame that it finds time for; raises `ParameterError`."""
 
-
-class DetectorNode(Node):
-    """Publishes the boxes of every cloud that it finds time for.
-
-    Raises `ParameterError`, or what `load` raises where the weights cannot be used.
-    """
-
-    def __init__(self, load: Callable[[Parameters], Detector] = load_detector) -> None:
-        super().__init__("sr3d_detector", automatically_declare_parameters_from_overrides=True)
-        self._settings = declare_parameters(self)
-        self._detector = load(self._settings)
-        self._counters = CloudCounters()
-        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand
-        self._transforms = PatientTransforms(
-            transform_source(self), self._settings.transform_timeout_s
+    def __init__(self, load: Load = load_detector) -> None:
+        try:
+            super().__init__(
+                "sr3d_detector",
+                automatically_declare_parameters_from_overrides=True,
+                allow_undeclared_parameters=True,  # refused by ourselves, in better words
+            )
+        except ValueError as error:
+            raise (require_typed(error) if "NOT_SET" in str(error) else error) from error
+        self._load = load
+        self._is_active, self._is_enabled = False, True
+        self._work: Work | None = None
+        self._inputs: Inputs | None = None
+        self._refusal = self._ignored = ""
+        self._live = LiveParameters(self, self._apply)
+        settings = self._live.values
+        self._transforms = PatientTransforms(transform_source(self), settings.transform_timeout_s)
+        self._counters = CloudCounters(late_ms=settings.late_ms)
+        self._answers = Services(self, self)
+        self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
+        self._frames = Frames(
+            self,
+            self._counters,
+            is_wanted=lambda number: self._is_enabled or self._answers.is_wanted(number),
+            on_done=self._answers.frame_done,
+            on_trouble=self._reporter.publish_status,
         )
-        self._pipeline = FramePipeline(
-            self._detector.detect, self._transforms, self._frame_settings()
-        )
-        self._types = ros_types()
-        self._advertise()
-        self._worker: Worker[PointCloud2] = Worker(
-            handle=self._process,
-            on_drop=self._on_drop,
-            on_failure=self._on_failure,
-            age_s=lambda cloud: 1e-9 * self._age_ns(cloud),
-            max_age_s=self._settings.max_age_s,
-        )
-        self._subscribe()
-        self.create_timer(STATUS_PERIOD_S, self._publish_status, clock=self._steady_clock)
-        self.get_logger().info(
-            f"ready: {len(self._detector.classes)} classes, weights {self._settings.weights}, "
-            f"on {self._detector.device}; waiting for clouds on {self._subscription.topic_name}"
-        )
+        self._frames.limit_age(settings.max_age_s)
+        # Simulated time may stand still.
+        self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def close(self) -> None:
-        """Stop working on clouds, then leave the graph."""
-        self._worker.close()
+    def start(self) -> bool:
+        """Configure and activate; false where the configuration was refused."""
+        return self.trigger_configure() == _DONE and self.trigger_activate() == _DONE
+
+    def close(self) -> bool:
+        """Stop working on frames, then leave the graph; false if a frame is still in hand."""
+        self._stop()
+        is_idle = self._frames.close(CLOSING_S)
         self.destroy_node()
+        return is_idle
 
-    def _frame_settings(self) -> FrameSettings:
-        return FrameSettings(
-            detection_frame=self._settings.detection_frame,
-            target_frame=self._settings.target_frame,
-            score_threshold=self._settings.score_threshold,
-            drop_zeros=self._settings.drop_zeros,
-            max_points=self._settings.max_points,
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and advertise; refused, with the reason, where that is impossible."""
+        settings = self._live.values
+        try:
+            detector = self._load(settings)
+            self._inputs = Inputs(self, settings, self._frames.offer, self._frames.refuse)
+            self._work = Work(self, detector, settings, self._transforms, self._inputs.imu)
+            self._ignored = self._live.declare_classes(detector.classes)
+        except Exception as error:  # rclpy would swallow it
+            self._refusal = f"cannot configure: {_told(error)}"
+            self.get_logger().error(self._refusal)
+            self.on_cleanup(state)
+            return _REFUSED
+        self._refusal = ""
+        if self._ignored:
+            self.get_logger().warning(self._ignored)
+        return _DONE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen and work."""
+        assert self._work is not None
+        assert self._inputs is not None
+        self._is_active = True
+        self._frames.start(self._work)
+        self.follow_requests()
+        model = self._work.model
+        self.get_logger().info(
+            f"ready: {len(model.detector.classes)} classes, weights {model.weights}, "
+            f"on {model.detector.device}; waiting for frames on {self._inputs.topic}"
+        )
+        return _DONE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Leave the input topics; when this is over, nothing more is published."""
+        self._stop()
+        return _DONE
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the model and leave the output topics."""
+        work, self._work, self._inputs = self._work, None, None
+        if work is not None:
+            work.close()
+        return _DONE
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivating and cleaning up."""
+        self._stop()
+        return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to the state without a model, from which the node can be configured again."""
+        return self.on_shutdown(state)
+
+    def _stop(self) -> None:
+        self._is_active = False
+        if self._inputs is not None:
+            self._inputs.close()
+        self._transforms.give_up()
+        self._frames.stop()
+        self._answers.give_up("the node was deactivated")
+
+    @property
+    def _state(self) -> str:
+        if self._work is None:
+            return "unconfigured"
+        return "active" if self._is_active else "inactive"
+
+    def set_enabled(self, is_enabled: bool) -> str:
+        """Listen to the sensor or not; comes back with what to say."""
+        self._is_enabled = is_enabled
+        if not is_enabled:
+            self._frames.clear()
+        self.follow_requests()
+        state = "" if self._is_active else f"; the node is {self._state}"
+        return ("enabled" if is_enabled else "disabled") + state
+
+    def follow_requests(self) -> str:
+        """Listen if anybody wants frames; comes back with why that is impossible, or ""."""
+        if self._inputs is None or not self._is_active:
+            return f"the node is {self._state}; configure and activate it first"
+        if not self._is_enabled and not self._answers.wants_frame:
+            self._inputs.close()
+        elif not self._inputs.is_open:
+            self._counters.start_listening()
+            self._inputs.open()
+        return ""
+
+    def next_frame(self) -> int:
+        """The number of the first frame that arrives from now on."""
+        return self._frames.num_arrived + 1
+
+    def loading(self) -> Callable[[], Callable[[], Answer]]:
+        """What loads the model in another thread; it comes back with what swaps it in."""
+        settings = self._live.values
+
+        def load() -> Callable[[], Answer]:
+            try:
+                detector = self._load(settings)
+            except Exception as error:  # whatever it is, the model in use stays
+                refusal = f"cannot load {settings.weights}: {_told(error)}"
+                return lambda: self._keep_model(refusal)
+            return lambda: self._swap_model(detector, settings)
+
+        return load if self._work is not None else lambda: self._start_late
+
+    def _start_late(self) -> Answer:
+        """A node that could not start for want of a model tries again."""
+        is_done = self._live.values.autostart and self.start()
+        return is_done, self._refusal or f"the node is {self._state}"
+
+    def _keep_model(self, refusal: str) -> Answer:
+        self._refusal = refusal
+        self.get_logger().error(f"{refusal}; the model in use stays")
+        return False, refusal
+
+    def _swap_model(self, detector: Detector, loaded: Parameters) -> Answer:
+        if self._work is None:
+            return False, "the node was cleaned up while the model was loaded"
+        self._work.swap(detector, loaded.weights)
+        self._refusal, self._ignored = "", self._live.declare_classes(detector.classes)
+        text = f"loaded {loaded.weights}, {len(detector.classes)} classes"
+        self.get_logger().info(text)
+        return True, "; ".join(filter(None, [text, self._ignored]))
+
+    def _apply(self, settings: Parameters) -> None:
+        """Work by settings that were just set; raises ValueError where that is impossible."""
+        if self._work is not None:
+            self._work.apply(settings)
+        self._frames.limit_age(settings.max_age_s)
+
+    def _tick(self) -> None:
+        trouble = self._counters.snapshot().last_error or "no frame came"
+        self._answers.give_up(trouble, now_s=time.monotonic())
+        if self._inputs is not None:
+            self._inputs.refresh()
+        self._reporter.tick()
+
+    def _advice_on_silence(self, silence_s: float) -> str:
+        return "" if self._inputs is None else self._inputs.advice_on_silence(silence_s)
+
+    def _situation(self) -> Situation:
+        """What diagnostics need to know beside the counts."""
+        settings, work, inputs = self._live.values, self._work, self._inputs
+        return Situation(
+            state=self._state,
+            is_listening=inputs is not None and inputs.is_open,
+            topic="" if inputs is None else inputs.topic,
+            silence_warning_s=settings.silence_warning_s,
+            qos_advice="" if inputs is None else inputs.qos_advice,
+            input_advice="" if work is None else work.advice,
+            late_ms=settings.late_ms,
+            error_after_s=settings.error_after_s,
+            model=settings.weights if work is None else work.model.weights,
+            device="" if work is None else str(work.model.detector.device),
+            classes=() if work is None else tuple(work.model.detector.classes),
+            refusal=self._refusal,
+            ignored=self._ignored,
+            memory={} if work is None else work.memory,
+            memory_warning="" if work is None else work.model.guard.warning,
         )
 
-    def _advertise(self) -> None:
-        """All publishers, and the class names for those who come later."""
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self._detections = self.create_publisher(Detection3DArray, "~/output/detections", 10)
-        self._markers = self.create_publisher(MarkerArray, "~/output/markers", 10)
-        self._labels = self.create_publisher(LabelInfo, "~/label_info", latched)
-        self._status = self.create_publisher(DetectorStatus, "~/status", 10)
-        self._labels.publish(
-            label_info(
-                self._detector.classes,
-                stamp_ns=self.get_clock().now().nanoseconds,
-                threshold=self._settings.score_threshold,
-                types=self._types,
-            )
-        )
 
-    def _subscribe(self) -> None:
-        """Clouds with a queue of one, and the watch over clouds that do not come."""
-        self._subscription = self.create_subscription(
-            PointCloud2,
-            "~/input/points",
-            self._on_cloud,
-            QoSProfile(depth=1, reliability=_reliability(self._settings.reliability)),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible_qos),
-        )
-        if self._settings.silence_warning_s > 0.0:
-            self.create_timer(
-                self._settings.silence_warning_s, self._warn_of_silence, clock=self._steady_clock
-            )
-
-    def _on_cloud(self, cloud: PointCloud2) -> None:
-        self._counters.count_received()
-        self._worker.offer(cloud)
-
-    def _process(self, cloud: PointCloud2) -> None:
-        """Detect in one cloud and publish; whatever it raises, the worker reports."""
-        self._transforms.start_frame()
-        result = self._pipeline.process(cloud)
-        self._publish(result)
-        is_first = self._counters.count_processed(
-            processing_ms=sum(result.time_ms.values()),
-            latency_ms=1e-6 * self._age_ns(cloud),
-            num_detections=len(result.detections),
-            frame_id=result.frame_id,
-        )
-        if is_first:
-            self._publish_status()
-
-    def _publish(self, result: FrameResult) -> None:
-        parts: dict[str, Any] = {
-            "stamp_ns": result.stamp_ns,
-            "frame_id": result.frame_id,
-            "output_from_gravity": result.output_from_gravity,
-            "classes": self._detector.classes,
-            "types": self._types,
-        }
-        class_id_as = self._settings.class_id_as
-        self._detections.publish(
-            detection_array(result.detections, class_id_as=class_id_as, **parts)
-        )
-        if self._settings.publish_markers:
-            self._markers.publish(marker_array(result.detections, **parts))
-
-    def _on_drop(self, _: PointCloud2, reason: str) -> None:
-        self._reject(reason, "a cloud waited too long")
-
-    def _on_failure(self, _: PointCloud2, error: Exception) -> None:
-        reason = getattr(error, "reason", DETECTOR_FAILED)
-        what = str(error) if reason != DETECTOR_FAILED else f"{type(error).__name__}: {error}"
-        self._reject(reason, what)
-
-    def _reject(self, reason: str, what: str) -> None:
-        """Count a cloud that yields no boxes, and say why, not more than once a second."""
-        text = self._counters.count_dropped(reason, what)
-        if text is not None and self.context.ok():
-            self.get_logger().warning(text)
-            self._publish_status()
-
-    def _publish_status(self) -> None:
-        self._status.publish(
-            fill_status(
-                DetectorStatus(),
-                self._counters.snapshot(),
-                self._settings.weights,
-                self._detector.classes,
-                self.get_clock().now().to_msg(),
-            )
-        )
-
-    def _warn_of_silence(self) -> None:
-        """Most "it runs, but I see nothing" is a topic or a QoS: say which."""
-        silence_s = self._counters.silence_s()
-        if silence_s < self._settings.silence_warning_s:
-            return
-        topic = self._subscription.topic_name
-        publishers = [info.node_name for info in self.get_publishers_info_by_topic(topic)]
-        cloud_topics = [
-            name
-            for name, types in self.get_topic_names_and_types()
-            if "sensor_msgs/msg/PointCloud2" in types
-        ]
-        self.get_logger().warning(advice_on_silence(topic, silence_s, publishers, cloud_topics))
-
-    def _on_incompatible_qos(self, event: Any) -> None:
-        self.get_logger().warning(
-            f"a publisher on {self._subscription.topic_name} does not offer what "
-            f"input.reliability:={self._settings.reliability} asks for (policy "
-            f"{event.last_policy_kind}), so none of its clouds come; set "
-            "input.reliability:=best_effort, or make the publisher reliable"
-        )
-
-    def _age_ns(self, cloud: PointCloud2) -> int:
-        """Time since the stamp of a cloud."""
-        return int(self.get_clock().now().nanoseconds) - stamp_to_ns(cloud.header.stamp)
+def _told(error: Exception) -> str:
+    """An error in words; ours explain themselves."""
+    is_ours = isinstance(error, (ValueError, OSError))
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
-def _reliability(name: str) -> ReliabilityPolicy:
-    return ReliabilityPolicy.RELIABLE if name == "reliable" else ReliabilityPolicy.BEST_EFFORT
-
-
-def main(
-    arguments: Sequence[str] | None = None,
-    load: Callable[[Parameters], Detector] = load_detector,
-) -> int:
+def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> int:
     """Run the node until it is interrupted; the exit status is 1 where it cannot start."""
     rclpy.init(args=arguments)
+    node, is_idle = None, True
     try:
-        node = _started_node(load)
-        if node is None:
-            return 1
-        try:
-            rclpy.spin(node)
-        finally:
-            node.close()
+        node = DetectorNode(load)
+        if node.get_parameter("lifecycle.autostart").value:
+            node.start()
+        rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # asked to stop
+    except ValueError as error:
+        if node is not None:
+            raise
+        rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
+        return 1
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break the end
+        if node is not None:
+            is_idle = node.close()
         if rclpy.ok():
             rclpy.shutdown()
+    if not is_idle:
+        # The interpreter cannot end a thread inside of the network; leaving it behind may crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
     return 0
 
 
-def _started_node(load: Callable[[Parameters], Detector]) -> DetectorNode | None:
-    """The node; None, with one line in the log, where its parameters or weights are unusable."""
-    try:
-        return DetectorNode(load)
-    except (ValueError, OSError) as error:
-        rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
-        return None
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main())

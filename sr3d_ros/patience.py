@@ -18,8 +18,8 @@ _POLL_S = 0.005
 class PatientTransforms:
     """A `TransformSource` that asks another one until it answers or the frame's time is up.
 
-    Used by one thread. Only `extrapolation` is waited for: a frame that nobody has published yet
-    would hold up every cloud.
+    Used by one thread, apart from `give_up`. Only `extrapolation` is waited for: a frame that
+    nobody has published yet would hold up every cloud.
     """
 
     def __init__(
@@ -38,6 +38,10 @@ class PatientTransforms:
     def start_frame(self) -> None:
         """The next lookups belong to a new frame, which may wait the full time."""
         self._deadline_s = self._now_s() + self._timeout_s
+
+    def give_up(self) -> None:
+        """The frame in hand need not wait any more; safe in any thread."""
+        self._deadline_s = self._now_s()
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Matrix:
         """`target_from_source` at a stamp; raises the `TransformError` that remains."""

@@ -2,7 +2,7 @@
 
 Reads ROS 2 bags (sqlite3, mcap) and ROS 1 bags through `rosbags`. Transforms of the whole bag are
 read ahead into one buffer that forgets nothing, so no frame is lost to a transform that was
-recorded late.
+recorded late. Clouds, images and IMU messages come in recorded order, as a node gets them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from types import TracebackType
 from typing import Any, Literal
 
 from sr3d_ros.cloud import MessageError
-from sr3d_ros.frame import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.transforms import TransformBuffer, TransformError, frame_name, stamp_to_ns
+from sr3d_ros.depth_image import DepthSet
+from sr3d_ros.frame import FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.matcher import StampMatcher
+from sr3d_ros.refusal import Refused
+from sr3d_ros.transforms import TransformBuffer, TransformError, frame_name, stamp_of
+from sr3d_ros.up import UpMode
+from sr3d_ros.up_imu import GravityFromImu
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMU_TYPE = "sensor_msgs/msg/Imu"
 _TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _FOREVER_S = float("inf")
@@ -39,11 +47,21 @@ class TopicSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """The topics of a bag that frames come from."""
+
+    topic: str  # PointCloud2, or depth Image where `info` is given
+    info: str = ""  # CameraInfo of the depth image
+    colour: str = ""  # colour Image; "" = none
+    imu: str = ""  # Imu; "" = none
+
+
+@dataclass(frozen=True, slots=True)
 class DroppedFrame:
     """A cloud that could not be used, and why."""
 
     stamp_ns: int
-    reason: str  # slug, as `MessageError.reason` and `TransformError.reason`
+    reason: str  # slug, as `Refused.reason`
     text: str
 
 
@@ -118,7 +136,7 @@ class Bag:
     def transforms(self) -> tuple[TransformBuffer, list[TransformError]]:
         """Every transform of the bag, and what was wrong with unusable ones."""
         buffer, errors = TransformBuffer(history_s=_FOREVER_S), []
-        for topic, _, message in self._messages(*_TF_TOPICS):
+        for topic, _, message in self.messages(*_TF_TOPICS):
             if isinstance(message, MessageError):
                 continue
             try:
@@ -127,16 +145,12 @@ class Bag:
                 errors.append(error)
         return buffer, errors
 
-    def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
-        """Receive time in nanoseconds and message, in recorded order.
+    def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+        """Topic, receive time in nanoseconds and message, in recorded order.
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        for _, time_ns, message in self._messages(topic):
-            yield time_ns, message
-
-    def _messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
-        usable = (CLOUD_TYPE, *_TF_TYPES)
+        usable = (CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE, IMU_TYPE, *_TF_TYPES)
         chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
         if not chosen:
             return
@@ -168,32 +182,84 @@ class Bag:
             ) from error
 
 
-def replay(bag: Bag, topic: str, pipeline: FramePipeline) -> Iterator[FrameResult | DroppedFrame]:
-    """Every cloud of a topic through the pipeline, in recorded order."""
-    for time_ns, message in bag.messages(topic):
-        if isinstance(message, MessageError):
-            yield DroppedFrame(time_ns, message.reason, str(message))
-            continue
+def replay(
+    bag: Bag,
+    source: Source | str,
+    pipeline: FramePipeline,
+    imu: GravityFromImu | None = None,
+) -> Iterator[FrameResult | DroppedFrame]:
+    """Every cloud or depth image of a source through the pipeline, in recorded order.
+
+    `imu` is the one that the pipeline asks; it is filled on the way. Depth images for which no
+    CameraInfo or colour image was recorded come last, as dropped.
+    """
+    source = Source(source) if isinstance(source, str) else source
+    sets = _DepthSets(source) if source.info else None
+    topics = filter(None, (source.topic, source.info, source.colour, source.imu))
+    for topic, time_ns, message in bag.messages(*topics):
         try:
-            yield pipeline.process(message)
-        except (MessageError, TransformError) as error:
-            yield DroppedFrame(stamp_to_ns(message.header.stamp), error.reason, str(error))
+            if topic == source.imu and imu is not None:
+                imu.add(message)
+            elif isinstance(message, MessageError):
+                raise message
+            else:
+                frame = message if sets is None else sets.add(topic, message)
+                if frame is not None:
+                    yield pipeline.process(frame)
+        except Refused as error:
+            yield DroppedFrame(_stamp_or(message, time_ns), error.reason, str(error))
+    if sets is not None:
+        yield from sets.unmatched()
+
+
+class _DepthSets:
+    """Sets of images out of a recording, and which depth images found none."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        images = [source.topic, source.colour] if source.colour else [source.topic]
+        self._matcher = StampMatcher([*images, source.info], steady=(source.info,), queue=30)
+        self._waiting: list[int] = []  # stamps of depth images without a set
+
+    def add(self, topic: str, message: Any) -> DepthSet | None:
+        """The set that a message completes."""
+        if topic == self._source.topic:
+            self._waiting.append(stamp_of(message))
+        found = self._matcher.add(topic, message)
+        if found is None:
+            return None
+        depth = found[self._source.topic]
+        self._waiting.remove(stamp_of(depth))
+        return DepthSet(depth, found[self._source.info], found.get(self._source.colour))
+
+    def unmatched(self) -> Iterator[DroppedFrame]:
+        """The depth images that are left."""
+        text = self._matcher.advice() or "no colour image matches"
+        for stamp_ns in self._waiting:
+            yield DroppedFrame(stamp_ns, "unmatched", text)
+
+
+def _stamp_or(message: Any, time_ns: int) -> int:
+    """The stamp of a message, or when it was received where it has none."""
+    try:
+        return stamp_of(message)
+    except MessageError:
+        return time_ns
 
 
 def with_up(
-    settings: FrameSettings, up: Literal["auto", "tf", "none"], transforms: TransformBuffer
+    settings: FrameSettings, up: Literal["auto"] | UpMode, transforms: TransformBuffer
 ) -> FrameSettings:
-    """Settings for how to find up: `tf` through a gravity-aligned frame, `none` = already z up.
+    """Settings for how to find up.
 
     `auto` is `tf` where the bag knows the frame that was asked for or one of the usual
     candidates, and `none` otherwise.
     """
+    if up != "auto":
+        return replace(settings, up=up)
     wanted = frame_name(settings.detection_frame)
-    candidates = (wanted,) if wanted else settings.gravity_candidates
-    has_frame = bool(set(candidates) & set(transforms.frames))
-    if up == "none" or (up == "auto" and not has_frame and not wanted):
-        return replace(settings, detection_frame=CLOUD_IS_Z_UP)
-    return settings
+    has_frame = bool({*settings.gravity_candidates} & {*transforms.frames})
+    return replace(settings, up="tf" if has_frame or wanted else "none")
 
 
 def _types_for_old_bags() -> Any:

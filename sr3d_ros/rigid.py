@@ -64,3 +64,21 @@ def slerp(first: Quaternion, second: Quaternion, share: float) -> Quaternion:
         weight_b = sign * math.sin(share * angle) / math.sin(angle)
     x, y, z, w = (weight_a * a + weight_b * b for a, b in zip(first, second, strict=True))
     return (x, y, z, w)
+
+
+def level_rotation(up: NDArray[np.float64]) -> Matrix:
+    """The 3x3 rotation that turns a unit vector into +z and keeps x as far as it can."""
+    forward = np.array([1.0, 0.0, 0.0]) if abs(up[0]) < 0.9 else np.array([0.0, 1.0, 0.0])
+    x = forward - (forward @ up) * up
+    x /= np.linalg.norm(x)
+    return np.stack([x, np.cross(up, x), up])
+
+
+def is_rigid(matrix: Matrix) -> bool:
+    """Whether a 4x4 matrix holds finite numbers and a rotation."""
+    rotation = matrix[:3, :3]
+    return bool(
+        np.isfinite(matrix).all()
+        and np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
+        and np.linalg.det(rotation) > 0
+    )

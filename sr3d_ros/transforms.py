@@ -15,7 +15,13 @@ import numpy as np
 
 from sr3d_ros.rigid import Matrix, matrix_of
 from sr3d_ros.transform_buffer import TransformBuffer
-from sr3d_ros.transform_terms import TransformError, frame_name, stamp_to_ns
+from sr3d_ros.transform_terms import (
+    TransformError,
+    frame_name,
+    frame_of,
+    stamp_of,
+    stamp_to_ns,
+)
 
 __all__ = [
     "GRAVITY_FRAMES",
@@ -26,6 +32,8 @@ __all__ = [
     "TransformSource",
     "first_gravity_frame",
     "frame_name",
+    "frame_of",
+    "stamp_of",
     "stamp_to_ns",
     "transform_source",
 ]

@@ -16,6 +16,8 @@ SUPERSEDED = "superseded"
 """Drop reason: a newer item came before the worker was free."""
 TOO_OLD = "too_old"
 """Drop reason: the item was older than the age limit when the worker was free."""
+STOPPED = "stopped"
+"""Drop reason: the item still waited when no more work was wanted."""
 
 Item = TypeVar("Item")
 
@@ -30,7 +32,8 @@ class Worker(Generic[Item]):
 
     `handle` may raise: `on_failure` gets the item and the exception, and the next item is
     taken. `on_drop` gets an item that is never handled and the reason. `age_s` says how old an
-    item is in seconds, compared with `max_age_s` when the item is taken; 0 means no limit.
+    item is in seconds, compared with `max_age_s` when the item is taken; 0 means no limit, and
+    the limit may be changed at any time.
     `on_drop` runs in the thread that offers or in the worker's, `on_failure` in the worker's.
     """
 
@@ -42,11 +45,11 @@ class Worker(Generic[Item]):
         age_s: Callable[[Item], float] = _no_age,
         max_age_s: float = 0.0,
     ) -> None:
+        self.max_age_s = max_age_s
         self._handle = handle
         self._on_drop = on_drop
         self._on_failure = on_failure
         self._age_s = age_s
-        self._max_age_s = max_age_s
         self._slot: list[Item] = []  # empty or one item
         self._is_closed = False
         self._changed = threading.Condition()
@@ -61,14 +64,22 @@ class Worker(Generic[Item]):
         for old in waiting:
             self._on_drop(old, SUPERSEDED)
 
+    def clear(self) -> None:
+        """Drop an item that still waits; the one in hand is finished."""
+        with self._changed:
+            waiting, self._slot = self._slot, []
+        for old in waiting:
+            self._on_drop(old, STOPPED)
+
     def close(self, timeout_s: float = 5.0) -> bool:
-        """Finish the item in hand and end the thread; an item that still waits is left.
+        """Finish the item in hand, drop the one that waits, and end the thread.
 
         False if the thread is still busy after `timeout_s`; it cannot hold up the process.
         """
         with self._changed:
             self._is_closed = True
             self._changed.notify()
+        self.clear()
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -83,7 +94,7 @@ class Worker(Generic[Item]):
 
     def _work_on(self, item: Item) -> None:
         try:
-            if 0.0 < self._max_age_s < self._age_s(item):
+            if 0.0 < self.max_age_s < self._age_s(item):
                 self._on_drop(item, TOO_OLD)
             else:
                 self._handle(item)

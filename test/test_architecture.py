@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "analysis": {"detector", "data", "supervision", "geometry", "structures"},
+    "spread": {"evaluate", "checkpoint", "structures"},
     "picture": {"colors", "geometry", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -38,7 +39,7 @@ ROS_MAY_IMPORT = {
     *{"evaluate", "data", "picture", "cli"},  # replay and its commands
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
-TRAINING = {"train", "supervision", "evaluate", "analysis"}
+TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}
 ROS_PACKAGES = ("rclpy", "sensor_msgs", "vision_msgs", "geometry_msgs", "tf2_ros", "std_msgs")
 ENGINES = ("torchsparse", "spconv", "numba", "llvmlite", "triton")
 

@@ -1,21 +1,14 @@
-"""Counts of clouds, what is said about drops and silence, and the status message."""
+"""What diagnostics say: levels by recent losses and by sustained lateness, remedies in words."""
 
 from __future__ import annotations
 
-import math
-import threading
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from sr3d_ros.diagnostics import (
-    DETECTOR_FAILED,
-    REMEDIES,
-    CloudCounters,
-    advice_on_silence,
-    fill_status,
-)
+from sr3d_ros.counters import CloudCounters, Snapshot
+from sr3d_ros.diagnostics import PARTS, Level, Report, Situation, reports
 
 
 class Clock:
@@ -28,140 +21,165 @@ class Clock:
         return self.now_s
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+class Life:
+    """A node's counts, and what is said about the last seconds."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.counters = CloudCounters(now_s=self.clock, late_ms=100.0)
+        self.before: Snapshot = self.counters.snapshot()
+
+    def frames(self, count: int, latency_ms: float = 50.0, drops: Sequence[str] = ()) -> Life:
+        for _ in range(count):
+            self.clock.now_s += 0.1
+            self.counters.count_received(age_ms=10.0)
+            self.counters.count_processed(
+                processing_ms=20.0, latency_ms=latency_ms, num_detections=1, frame_id="base"
+            )
+        for reason in drops:
+            self.counters.count_received(age_ms=10.0)
+            self.counters.count_dropped(reason, "the text")
+        return self
+
+    def pass_by(self, seconds: float) -> Life:
+        self.before = self.counters.snapshot()
+        self.clock.now_s += seconds
+        return self
+
+    def report(self, part: str, **situation: Any) -> Report:
+        given = Situation(**{"late_ms": 100.0, "error_after_s": 5.0, "topic": "/p", **situation})
+        found = reports(self.counters.snapshot(), self.before, given)
+        return {each.part: each for each in found}[part]
 
 
-@pytest.fixture
-def counters(clock: Clock) -> CloudCounters:
-    return CloudCounters(now_s=clock)
+def test_there_is_one_report_for_each_concern() -> None:
+    life = Life()
+    found = reports(life.counters.snapshot(), life.before, Situation())
+    assert tuple(report.part for report in found) == PARTS
 
 
-def processed(counters: CloudCounters, **changes: Any) -> bool:
-    values = {"processing_ms": 20.0, "latency_ms": 30.0, "num_detections": 2, "frame_id": "base"}
-    return counters.count_processed(**{**values, **changes})
+def test_frames_that_come_are_well_with_rate_and_age() -> None:
+    report = Life().frames(11).report("input")
+    assert (report.level, report.message) == (Level.OK, "10.0 frames per second")
+    assert report.values["age at arrival (ms)"] == "10.0"
+    assert report.values["topic"] == "/p"
 
 
-def status_of(counters: CloudCounters) -> Any:
-    blank = SimpleNamespace(header=SimpleNamespace(stamp=None, frame_id=""))
-    return fill_status(blank, counters.snapshot(), "default", ("chair", "bed"), stamp="now")
+def test_silence_is_an_error_with_its_advice() -> None:
+    report = Life().frames(3).pass_by(6.0).report("input", silence_advice="start the sensor")
+    assert (report.level, report.message) == (Level.ERROR, "start the sensor")
 
 
-def test_everything_is_zero_at_the_start(counters: CloudCounters) -> None:
-    snapshot = counters.snapshot()
-    assert (snapshot.received, snapshot.processed, sum(snapshot.drops.values())) == (0, 0, 0)
-    assert math.isnan(snapshot.latency_ms)
-    assert snapshot.last_error == ""
+def test_silence_is_fine_where_nobody_listens() -> None:
+    life = Life().frames(3).pass_by(60.0)
+    report = life.report("input", is_listening=False)
+    assert (report.level, report.message) == (Level.OK, "not listening: disabled by ~/enable")
+    assert life.report("input", is_listening=False, state="inactive").message.endswith("inactive")
 
 
-def test_the_first_processed_cloud_is_told_apart(counters: CloudCounters) -> None:
-    assert processed(counters)
-    assert not processed(counters)
+def test_silence_may_be_switched_off() -> None:
+    assert Life().pass_by(60.0).report("input", silence_warning_s=0.0).level == Level.OK
 
 
-def test_a_drop_is_counted_and_explained_with_its_remedy(counters: CloudCounters) -> None:
-    text = counters.count_dropped("no_transform", "frame 'lamp' is not known")
-    assert text is not None
-    assert text.startswith("cloud dropped, no_transform: frame 'lamp' is not known")
-    assert REMEDIES["no_transform"] in text
-    assert text.endswith("; 1 so far")
-    assert counters.snapshot().drops["no_transform"] == 1
+def test_a_publisher_that_cannot_be_heard_is_an_error_at_once_if_nothing_comes() -> None:
+    assert Life().report("input", qos_advice="set best effort").level == Level.ERROR
 
 
-def test_one_reason_is_logged_once_a_second(counters: CloudCounters, clock: Clock) -> None:
-    said = []
-    for now_s in (100.0, 100.5, 100.9, 101.0, 101.5):
-        clock.now_s = now_s
-        said.append(counters.count_dropped("truncated", "short") is not None)
-    assert said == [True, False, False, True, False]
-    assert counters.snapshot().drops["truncated"] == 5
+def test_a_second_publisher_that_cannot_be_heard_is_a_warning() -> None:
+    report = Life().frames(5).report("input", qos_advice="set best effort")
+    assert (report.level, report.message) == (Level.WARN, "set best effort")
 
 
-def test_another_reason_is_logged_at_once(counters: CloudCounters) -> None:
-    assert counters.count_dropped("truncated", "short") is not None
-    assert counters.count_dropped("no_xyz", "no x") is not None
+def test_an_odd_cloud_is_a_warning() -> None:
+    report = Life().frames(5).report("input", input_advice="is it in millimetres?")
+    assert (report.level, report.message) == (Level.WARN, "is it in millimetres?")
 
 
-def test_a_superseded_cloud_is_normal_and_not_logged(counters: CloudCounters) -> None:
-    assert counters.count_dropped("superseded", "newer came") is None
-    assert counters.snapshot().drops["superseded"] == 1
-    assert counters.snapshot().last_error == ""
+def test_some_frames_without_a_transform_are_a_warning_with_the_remedy() -> None:
+    report = Life().frames(3, drops=["no_transform"]).report("tf")
+    assert report.level == Level.WARN
+    assert "robot_state_publisher" in report.message
+    assert report.values["no_transform"] == "1"
 
 
-def test_a_reason_that_nobody_foresaw_is_counted_too(counters: CloudCounters) -> None:
-    assert counters.count_dropped("meteorite", "hit") is not None
-    assert counters.snapshot().drops["meteorite"] == 1
+def test_no_frame_with_a_transform_is_an_error() -> None:
+    assert Life().frames(0, drops=["extrapolation"] * 3).report("tf").level == Level.ERROR
 
 
-def test_silence_is_measured_from_the_last_cloud(counters: CloudCounters, clock: Clock) -> None:
-    clock.now_s = 107.0
-    assert counters.silence_s() == 7.0
-    counters.count_received()
-    clock.now_s = 108.5
-    assert counters.silence_s() == 1.5
+def test_what_is_long_ago_is_counted_but_forgiven() -> None:
+    report = Life().frames(0, drops=["extrapolation"]).pass_by(5.0).frames(3).report("tf")
+    assert report.level == Level.OK
+    assert report.values["extrapolation"] == "1"
 
 
-def test_threads_do_not_lose_counts(counters: CloudCounters) -> None:
-    def work() -> None:
-        for _ in range(1000):
-            counters.count_received()
-            counters.count_dropped(DETECTOR_FAILED, "x")
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert counters.snapshot().received == 4000
-    assert counters.snapshot().drops[DETECTOR_FAILED] == 4000
+def test_every_reason_is_listed_with_its_count_and_remedy() -> None:
+    report = Life().frames(1, drops=["no_xyz", "no_xyz", "superseded"]).report("frames")
+    assert report.values["dropped: no_xyz"] == "2 (publish a cloud with fields x, y and z)"
+    assert report.values["dropped: superseded"].startswith("1 (normal when")
+    assert (report.values["received"], report.values["processed"]) == ("4", "1")
 
 
-def test_the_status_lists_every_reason_in_a_fixed_order(counters: CloudCounters) -> None:
-    counters.count_dropped("no_xyz", "no x")
-    status = status_of(counters)
-    assert status.drop_reasons == list(REMEDIES)
-    assert status.drop_counts[status.drop_reasons.index("no_xyz")] == 1
-    assert sum(status.drop_counts) == 1
+def test_frames_that_are_superseded_are_no_trouble() -> None:
+    assert Life().frames(1, drops=["superseded"] * 9).report("frames").level == Level.OK
 
 
-def test_the_status_tells_model_classes_and_figures(counters: CloudCounters) -> None:
-    counters.count_received()
-    processed(counters)
-    status = status_of(counters)
-    assert (status.model, status.class_names) == ("default", ["chair", "bed"])
-    assert (status.received, status.processed, status.detections) == (1, 1, 2)
-    assert (status.processing_ms, status.latency_ms) == (20.0, 30.0)
-    assert (status.header.stamp, status.header.frame_id) == ("now", "base")
+@pytest.mark.parametrize(("num_good", "level"), [(1, Level.WARN), (0, Level.ERROR)])
+def test_frames_lost_are_a_warning_all_frames_lost_an_error(num_good: int, level: Level) -> None:
+    report = Life().frames(num_good, drops=["truncated"]).report("frames")
+    assert report.level == level
+    assert report.message.startswith("truncated: the text (")
 
 
-def test_numbers_of_the_status_are_pythons_own(counters: CloudCounters) -> None:
-    numpy = pytest.importorskip("numpy")
-    processed(
-        counters,
-        processing_ms=numpy.float32(1.5),
-        latency_ms=numpy.float32(2.5),
-        num_detections=numpy.int64(3),
-    )
-    status = status_of(counters)
-    assert type(status.processing_ms) is float
-    assert type(status.latency_ms) is float
-    assert type(status.detections) is int
+def test_the_most_frequent_reason_is_told() -> None:
+    report = Life().frames(0, drops=["no_xyz"] * 3 + ["truncated"]).report("frames")
+    assert report.message == "no_xyz: 3 frames lately (publish a cloud with fields x, y and z)"
 
 
-def test_silence_with_a_publisher_points_at_the_transport() -> None:
-    text = advice_on_silence("/points", 5.2, ["camera"], ["/points"])
-    assert text.startswith(
-        "no cloud on /points for 5 s, although somebody publishes there: camera."
-    )
-    assert "config/fastdds_large_data.xml" in text
-    assert "input.reliability:=reliable" in text
+def test_times_are_reported_as_percentiles() -> None:
+    report = Life().frames(5).report("inference")
+    assert report.level == Level.OK
+    assert report.values["processing p50 (ms)"] == "20.0"
+    assert report.values["stamp to boxes p99 (ms)"] == "50.0"
 
 
-def test_silence_without_a_publisher_names_the_topics_that_have_clouds() -> None:
-    text = advice_on_silence("/points", 5.0, [], ["/points", "/oak/points"])
-    assert "nobody publishes there, clouds are published on /oak/points" in text
+def test_before_the_first_frame_times_are_unknown() -> None:
+    report = Life().report("inference")
+    assert (report.level, report.message) == (Level.OK, "no frame yet")
+    assert report.values["processing p50 (ms)"] == "unknown"
 
 
-def test_silence_without_any_cloud_topic_says_so() -> None:
-    assert "no topic has clouds yet" in advice_on_silence("/points", 5.0, [], [])
+@pytest.mark.parametrize(("num_frames", "level"), [(20, Level.WARN), (60, Level.ERROR)])
+def test_lateness_is_a_warning_at_first_and_an_error_when_it_lasts(
+    num_frames: int, level: Level
+) -> None:
+    """Ten frames a second; late for five seconds is an error."""
+    report = Life().frames(num_frames, latency_ms=250.0).report("inference")
+    assert report.level == level
+    assert report.message.startswith("boxes come 250 ms after the stamp, more than 100 ms")
+    assert "load.adaptive" in report.message
+
+
+def test_a_model_that_could_not_be_loaded_is_an_error_with_the_reason() -> None:
+    report = Life().report("model", refusal="cannot configure: no such file")
+    assert (report.level, report.message) == (Level.ERROR, "cannot configure: no such file")
+
+
+def test_a_model_in_use_beside_one_that_could_not_be_loaded_is_a_warning() -> None:
+    assert Life().report("model", refusal="no", classes=("bed",)).level == Level.WARN
+
+
+def test_parameters_of_classes_that_are_not_there_are_a_warning() -> None:
+    report = Life().report("model", classes=("bed",), ignored="classes.bad.* is ignored")
+    assert (report.level, report.message) == (Level.WARN, "classes.bad.* is ignored")
+
+
+def test_the_model_in_use_is_named() -> None:
+    report = Life().report("model", classes=("bed",), model="default", device="cpu")
+    assert (report.level, report.message) == (Level.OK, "default, 1 classes")
+    assert report.values["classes"] == "1"
+
+
+def test_memory_that_ran_out_is_a_warning() -> None:
+    report = Life().report("memory", memory={"GPU free (MB)": "3"}, memory_warning="ran out")
+    assert (report.level, report.message) == (Level.WARN, "ran out")
+    assert report.values == {"GPU free (MB)": "3"}

@@ -1,4 +1,4 @@
-"""The launch file without ROS: run against modules that record what is constructed.
+"""The launch files without ROS: run against modules that record what is constructed.
 
 `launch` and `launch_ros` come only with a ROS installation. Recording stand-ins show which
 arguments are declared and used, and what the nodes are given; the rest is compared with the
@@ -20,24 +20,34 @@ from typing import Any
 import pytest
 import yaml
 
-from sr3d_ros.params import specifications
+from sr3d_ros.params import Parameters, specifications
 
 ROOT = Path(__file__).parent.parent
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 MODULES = {
     "launch": ("LaunchDescription",),
-    "launch.actions": ("DeclareLaunchArgument", "GroupAction"),
-    "launch.conditions": ("IfCondition",),
+    "launch.actions": (
+        *("DeclareLaunchArgument", "ExecuteProcess", "GroupAction"),
+        *("IncludeLaunchDescription", "SetLaunchConfiguration"),
+    ),
+    "launch.conditions": ("IfCondition", "UnlessCondition"),
+    "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
     "launch.substitutions": (
         "LaunchConfiguration",
         "NotEqualsSubstitution",
         "PathJoinSubstitution",
     ),
     "launch_ros": (),
-    "launch_ros.actions": ("Node", "SetParameter", "SetParametersFromFile"),
+    "launch_ros.actions": (
+        *("ComposableNodeContainer", "LoadComposableNodes", "Node"),
+        *("SetParameter", "SetParametersFromFile"),
+    ),
+    "launch_ros.descriptions": ("ComposableNode",),
     "launch_ros.parameter_descriptions": ("ParameterValue",),
     "launch_ros.substitutions": ("FindPackageShare",),
 }
+SENSOR_FILES = sorted((ROOT / "config" / "sensors").glob("*.yaml"))
+INPUTS = ("points", "depth", "camera_info", "color", "imu")
 
 
 class Recorded:
@@ -67,37 +77,73 @@ def walk(value: Any) -> Iterator[Recorded]:
             yield from walk(item)
 
 
-@pytest.fixture(params=LAUNCH_FILES, ids=lambda path: path.name)
-def everything(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+def description_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     """All objects that one launch file makes."""
     for name, classes in MODULES.items():
         module = ModuleType(name)
         for kind in classes:
             setattr(module, kind, type(kind, (Recorded,), {}))
         monkeypatch.setitem(sys.modules, name, module)
-    return list(walk(runpy.run_path(str(request.param))["generate_launch_description"]()))
+    return list(walk(runpy.run_path(str(path))["generate_launch_description"]()))
+
+
+@pytest.fixture(params=LAUNCH_FILES, ids=lambda path: path.name)
+def any_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    """All objects of each launch file in turn."""
+    return description_of(request.param, monkeypatch)
+
+
+@pytest.fixture
+def everything(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    """All objects that the detector's launch file makes."""
+    return description_of(ROOT / "launch" / "detector.launch.py", monkeypatch)
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    return description_of(ROOT / "launch" / "replay.launch.py", monkeypatch)
+
+
+@pytest.fixture
+def depth_to_cloud(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    return description_of(ROOT / "launch" / "depth_to_cloud.launch.py", monkeypatch)
 
 
 def named(everything: list[Recorded], kind: str) -> list[Recorded]:
     return [thing for thing in everything if thing.kind == kind]
 
 
-def detector_of(everything: list[Recorded]) -> Recorded:
-    nodes = [n for n in named(everything, "Node") if n.named["package"] == "sr3d_ros"]
-    assert len(nodes) == 1
-    return nodes[0]
+def declared(everything: list[Recorded]) -> dict[str, Recorded]:
+    return {a.positional[0]: a for a in named(everything, "DeclareLaunchArgument")}
 
 
-def test_there_is_a_launch_file() -> None:
-    assert [path.name for path in LAUNCH_FILES] == ["detector.launch.py"]
+def node_of(everything: list[Recorded], package: str) -> Recorded:
+    (node,) = [n for n in named(everything, "Node") if n.named["package"] == package]
+    return node
 
 
-def test_every_argument_is_declared_once_described_and_used(everything: list[Recorded]) -> None:
-    declared = [a.positional[0] for a in named(everything, "DeclareLaunchArgument")]
-    used = {c.positional[0] for c in named(everything, "LaunchConfiguration")}
-    assert len(declared) == len(set(declared))
-    assert set(declared) == used
-    assert all(a.named["description"] for a in named(everything, "DeclareLaunchArgument"))
+def test_there_are_three_launch_files() -> None:
+    assert [path.name for path in LAUNCH_FILES] == [
+        "depth_to_cloud.launch.py",
+        "detector.launch.py",
+        "replay.launch.py",
+    ]
+
+
+def test_every_argument_is_declared_once_described_and_used(any_file: list[Recorded]) -> None:
+    arguments = [a.positional[0] for a in named(any_file, "DeclareLaunchArgument")]
+    names = [c.positional[0] for c in named(any_file, "LaunchConfiguration")]
+    used = {name for name in names if isinstance(name, str)}
+    assert len(arguments) == len(set(arguments))
+    assert set(arguments) == used
+    assert all(a.named["description"] for a in named(any_file, "DeclareLaunchArgument"))
+
+
+def test_no_launch_file_runs_python_while_it_launches() -> None:
+    for path in LAUNCH_FILES:
+        source = path.read_text()
+        assert "import OpaqueFunction" not in source
+        assert "PythonExpression" not in source
 
 
 def test_every_parameter_that_is_set_exists(everything: list[Recorded]) -> None:
@@ -110,15 +156,12 @@ def test_every_parameter_that_is_set_exists(everything: list[Recorded]) -> None:
 def test_an_argument_left_empty_does_not_override_the_parameter_file(
     everything: list[Recorded],
 ) -> None:
-    defaults = {
-        argument.positional[0]: argument.named["default_value"]
-        for argument in named(everything, "DeclareLaunchArgument")
-    }
+    arguments = declared(everything)
     for setting in named(everything, "SetParameter"):
         (comparison,) = setting.named["condition"].positional
         configuration, nothing = comparison.positional
         assert configuration.positional == setting.positional[1].positional[0].positional
-        assert defaults[configuration.positional[0]] == nothing == ""
+        assert arguments[configuration.positional[0]].named["default_value"] == nothing == ""
 
 
 def test_the_parameter_file_comes_before_the_arguments_and_the_node(
@@ -130,38 +173,149 @@ def test_the_parameter_file_comes_before_the_arguments_and_the_node(
     assert kinds == ["SetParametersFromFile", *["SetParameter"] * settings, "Node"]
 
 
-def test_the_files_that_defaults_name_exist(everything: list[Recorded]) -> None:
-    for join in named(everything, "PathJoinSubstitution"):
+def test_the_files_that_are_named_exist(any_file: list[Recorded]) -> None:
+    for join in named(any_file, "PathJoinSubstitution"):
         share, *path = join.positional[0]
         assert share.positional == ("sr3d_ros",)
         assert ROOT.joinpath(*path).is_file()
 
 
-def test_the_executable_is_installed_under_its_name(everything: list[Recorded]) -> None:
-    executable = detector_of(everything).named["executable"]
-    script = ROOT / "scripts" / executable
-    assert f"install(PROGRAMS scripts/{executable} " in (ROOT / "CMakeLists.txt").read_text()
-    assert script.stat().st_mode & 0o100
-    assert "from sr3d_ros.node import main" in script.read_text()
+def test_every_sensor_has_a_parameter_file_and_every_file_a_sensor(
+    everything: list[Recorded],
+) -> None:
+    choices = declared(everything)["sensor"].named["choices"]
+    assert sorted(choices) == [path.stem for path in SENSOR_FILES]
+    share, folder, sensor, suffix = declared(everything)["params_file"].named["default_value"]
+    assert share.positional == ("sr3d_ros",)
+    assert (folder, sensor.positional, suffix) == ("/config/sensors/", ("sensor",), ".yaml")
+
+
+def test_every_topic_argument_looks_its_sensor_up(everything: list[Recorded]) -> None:
+    table = {s.positional[0] for s in named(everything, "SetLaunchConfiguration")}
+    for name in INPUTS:
+        ((prefix, sensor),) = declared(everything)[name].named["default_value"].positional
+        assert sensor.positional == ("sensor",)
+        for choice in declared(everything)["sensor"].named["choices"]:
+            assert f"{prefix}{choice}" in table
+
+
+def test_the_table_of_topics_is_set_before_it_is_looked_up(everything: list[Recorded]) -> None:
+    (description,) = named(everything, "LaunchDescription")
+    kinds = [action.kind for action in description.positional[0]]
+    last = len(kinds) - 1 - kinds[::-1].index("SetLaunchConfiguration")
+    assert kinds[0] == "DeclareLaunchArgument"
+    assert set(kinds[1:last]) == {"SetLaunchConfiguration"}
+
+
+@pytest.mark.parametrize("path", SENSOR_FILES, ids=lambda path: path.stem)
+def test_a_sensor_file_sets_parameters_and_names_the_topics(
+    path: Path, everything: list[Recorded]
+) -> None:
+    values = flat(yaml.safe_load(path.read_text())["/**"]["ros__parameters"])
+    assert Parameters.from_values(values).values != {}
+    topics = {
+        s.positional[0]: s.positional[1] for s in named(everything, "SetLaunchConfiguration")
+    }
+    for name in ("points", "depth", "imu") if path.stem != "any" else ("points",):
+        assert topics[f"{name}_of_{path.stem}"] in path.read_text()
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested parameters by dotted name."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found.update(flat(value, f"{prefix}{name}."))
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
+
+
+def test_the_executables_are_installed_under_their_names(everything: list[Recorded]) -> None:
+    assert node_of(everything, "sr3d_ros").named["executable"] == "detector_node"
+    cmake = " ".join((ROOT / "CMakeLists.txt").read_text().split())
+    for script, module in (("detector_node", "node"), ("doctor", "doctor")):
+        path = ROOT / "scripts" / script
+        assert re.search(rf"install\(PROGRAMS [^)]*scripts/{script} ", cmake)
+        assert path.stat().st_mode & 0o100
+        assert f"from sr3d_ros.{module} import main" in path.read_text()
 
 
 def topics_of_the_node() -> set[str]:
-    """The topic names that node.py creates, read from its source: rclpy may be missing here."""
-    tree = ast.parse((ROOT / "sr3d_ros" / "node.py").read_text())
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return {
-        str(argument.value)
-        for call in calls
-        if isinstance(call.func, ast.Attribute) and call.func.attr.startswith("create_")
-        for argument in call.args
-        if isinstance(argument, ast.Constant)
+    """The private topics that the node's files name, read from their sources.
+
+    They are not imported: rclpy may be missing here.
+    """
+    found: set[str] = set()
+    for path in (ROOT / "sr3d_ros").glob("node*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and str(node.value).startswith("~/"):
+                found.add(str(node.value))
+    return found
+
+
+def test_every_input_is_remapped_to_its_argument(everything: list[Recorded]) -> None:
+    remaps = node_of(everything, "sr3d_ros").named["remappings"]
+    assert [(topic, argument.positional) for topic, argument in remaps] == [
+        (f"~/input/{name}", (name,)) for name in INPUTS
+    ]
+    assert {"~/input/points", "~/input/imu"} <= topics_of_the_node()
+
+
+def test_a_replay_gives_the_recordings_clock_to_the_detector(replay: list[Recorded]) -> None:
+    (clock,) = named(replay, "SetLaunchConfiguration")
+    assert clock.positional == ("use_sim_time", "true")
+    (description,) = named(replay, "LaunchDescription")
+    kinds = [action.kind for action in description.positional[0]]
+    assert kinds.index("SetLaunchConfiguration") < kinds.index("IncludeLaunchDescription")
+    for player in named(replay, "ExecuteProcess"):
+        assert player.named["cmd"][:3] == ["ros2", "bag", "play"]
+        assert "--clock" in player.named["cmd"]
+
+
+def test_a_replay_loops_or_does_not(replay: list[Recorded]) -> None:
+    players = {
+        player.named["condition"].kind: player.named["cmd"][-1]
+        for player in named(replay, "ExecuteProcess")
     }
+    assert players["IfCondition"] == "--loop"
+    assert players["UnlessCondition"] != "--loop"
 
 
-def test_the_topic_that_is_remapped_is_the_nodes(everything: list[Recorded]) -> None:
-    ((topic, points),) = detector_of(everything).named["remappings"]
-    assert topic in topics_of_the_node()
-    assert points.positional == ("points",)
+def test_a_recording_must_be_named(replay: list[Recorded]) -> None:
+    assert declared(replay)["bag"].named["default_value"] is None
+
+
+def test_who_publishes_clouds_has_room_for_them(
+    replay: list[Recorded], depth_to_cloud: list[Recorded]
+) -> None:
+    publishers = [
+        *named(replay, "ExecuteProcess"),
+        *named(depth_to_cloud, "ComposableNodeContainer"),
+    ]
+    assert len(publishers) == 3
+    for publisher in publishers:
+        assert set(publisher.named["additional_env"]) == {
+            "FASTDDS_DEFAULT_PROFILES_FILE",
+            "FASTRTPS_DEFAULT_PROFILES_FILE",
+        }
+
+
+def test_depth_is_registered_or_taken_as_it_is(depth_to_cloud: list[Recorded]) -> None:
+    loaded = {
+        load.named["condition"].kind: [
+            node.named["plugin"].removeprefix("depth_image_proc::")
+            for node in load.named["composable_node_descriptions"]
+        ]
+        for load in named(depth_to_cloud, "LoadComposableNodes")
+    }
+    assert loaded == {
+        "IfCondition": ["RegisterNode", "PointCloudXyzrgbNode"],
+        "UnlessCondition": ["PointCloudXyzrgbNode"],
+    }
+    (container,) = named(depth_to_cloud, "ComposableNodeContainer")
+    for load in named(depth_to_cloud, "LoadComposableNodes"):
+        assert load.named["target_container"] == container.named["name"]
 
 
 def rviz_layout() -> dict[str, Any]:
@@ -170,7 +324,7 @@ def rviz_layout() -> dict[str, Any]:
 
 
 def test_rviz_shows_the_topics_that_the_launch_file_maps(everything: list[Recorded]) -> None:
-    (rviz,) = (n for n in named(everything, "Node") if n.named["package"] == "rviz2")
+    rviz = node_of(everything, "rviz2")
     mapped = {topic for topic, _ in rviz.named["remappings"]}
     shown = {d["Topic"]["Value"] for d in rviz_layout()["Displays"] if "Topic" in d}
     assert shown == mapped
@@ -180,9 +334,9 @@ def test_rviz_shows_the_topics_that_the_launch_file_maps(everything: list[Record
 def test_rviz_needs_only_stock_displays() -> None:
     enabled = [d for d in rviz_layout()["Displays"] if d["Enabled"]]
     assert {display["Class"].split("/")[0] for display in enabled} == {"rviz_default_plugins"}
-    (cloud,) = (d for d in enabled if d["Class"].endswith("/PointCloud2"))
-    assert cloud["Topic"]["Reliability Policy"] == "Best Effort"
-    assert cloud["Color Transformer"] == "RGB8"
+    clouds = {d["Name"]: d for d in enabled if d["Class"].endswith("/PointCloud2")}
+    assert clouds["Cloud"]["Topic"]["Reliability Policy"] == "Best Effort"
+    assert clouds["Cloud"]["Color Transformer"] == "RGB8"
 
 
 def test_rviz_names_topics_of_the_node() -> None:
@@ -192,6 +346,13 @@ def test_rviz_names_topics_of_the_node() -> None:
         if d.get("Topic", {}).get("Value", "").startswith("/sr3d_detector/")
     }
     assert {f"~/{topic}" for topic in own} <= topics_of_the_node()
+
+
+def test_rviz_gets_the_topics_of_the_namespace(everything: list[Recorded]) -> None:
+    remaps = dict(node_of(everything, "rviz2").named["remappings"])
+    namespace, slash, name, _, topic = remaps["/sr3d_detector/output/markers"]
+    assert (namespace.positional, name.positional) == (("namespace",), ("name",))
+    assert (slash, topic) == ("/", "output/markers")
 
 
 def test_the_fast_dds_profile_is_valid_and_large() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import dataclasses
 import math
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sr3d_ros.params import ParameterError, Parameters, specifications
+from sr3d_ros.params import ClassRule, ParameterError, Parameters, class_of, specifications
 
 PARAMETER_FILE = Path(__file__).parent.parent / "config" / "detector.param.yaml"
 
@@ -35,8 +36,31 @@ def test_nothing_given_is_all_defaults() -> None:
 
 
 def test_the_shipped_file_holds_every_parameter_with_its_default() -> None:
-    defaults = {specification.name: specification.default for specification in specifications()}
-    assert shipped_values() == defaults
+    shipped = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in shipped_values().items()
+    }
+    assert shipped == {each.name: each.default for each in specifications()}
+
+
+def test_no_list_of_the_shipped_file_is_empty_because_ros_cannot_type_it() -> None:
+    assert all(value != [] for value in shipped_values().values())
+
+
+def test_the_shipped_file_marks_what_can_change_while_the_node_runs() -> None:
+    lines = PARAMETER_FILE.read_text().splitlines()
+    for specification in specifications():
+        name = specification.name.split(".")[1]
+        group = group_of(lines, specification.name)
+        (line,) = (each for each in group if each.startswith(f"      {name}: "))
+        assert ("# * " in line) == (specification.changes == "live"), specification.name
+
+
+def group_of(lines: list[str], name: str) -> list[str]:
+    """The lines of the group that a parameter belongs to."""
+    start = lines.index(f"    {name.split('.')[0]}:")
+    rest = lines[start + 1 :]
+    return rest[: rest.index("")] if "" in rest else rest
 
 
 def test_the_values_of_the_shipped_file_are_accepted() -> None:
@@ -88,8 +112,104 @@ def test_a_misspelt_name_is_refused_with_the_right_one() -> None:
 
 
 def test_a_foreign_name_is_refused_with_the_list_of_names() -> None:
-    with pytest.raises(ParameterError, match=r"qqq does not exist; known: model\.weights, "):
+    with pytest.raises(ParameterError, match=r"qqq does not exist; known: lifecycle\.autostart, "):
         Parameters.from_values({"qqq": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("filter.roi", 5, "5, expected a list of numbers"),
+        ("filter.roi", ["a"], "['a'], expected a list of numbers"),
+        ("filter.roi", [math.inf] * 6, "inf], expected a list of numbers"),
+        ("input.extra_topics", [1], "[1], expected a list of texts"),
+        ("input.extra_topics", "/points", "'/points', expected a list of texts"),
+    ],
+)
+def test_a_wrong_list_is_refused_in_words(name: str, value: object, expected: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Parameters.from_values({name: value})
+    assert f"{expected} (" in str(caught.value)
+
+
+def test_a_list_comes_back_as_a_tuple_of_numbers() -> None:
+    given = array.array("d", [0.0, 0.0, 0.0, 1.0, 2.0, 3.0])
+    assert Parameters.from_values({"filter.roi": given}).roi == (0.0, 0.0, 0.0, 1.0, 2.0, 3.0)
+    assert Parameters.from_values({"filter.roi": [0, 0, 0, 1, 2, 3]}).roi == (0, 0, 0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"filter.min_range_m": 5.0, "filter.max_range_m": 2.0},
+            "filter.min_range_m: 5 is not below filter.max_range_m: 2; set both in one go",
+        ),
+        (
+            {"filter.min_height_m": 2.0, "filter.max_height_m": 1.0},
+            "filter.min_height_m: 2 is not below filter.max_height_m: 1",
+        ),
+        (
+            {"filter.min_range_m": 2.0, "filter.max_range_m": 2.0},
+            "filter.min_range_m: 2 is not below filter.max_range_m: 2",
+        ),
+        ({"filter.roi": [0.0, 1.0]}, "filter.roi: 2 numbers, expected six"),
+        (
+            {"filter.roi": [1.0, 0.0, 0.0, 0.0, 1.0, 1.0]},
+            "expected x0 < x1, y0 < y1 and z0 < z1; six zeros switch it off",
+        ),
+    ],
+)
+def test_values_at_odds_are_refused(values: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        Parameters.from_values(values)
+    assert expected in str(caught.value)
+
+
+def test_a_largest_range_of_zero_is_no_limit() -> None:
+    assert Parameters.from_values({"filter.min_range_m": 5.0}).max_range_m == 0.0
+
+
+def test_a_class_has_its_own_threshold_and_can_be_switched_off() -> None:
+    parameters = Parameters.from_values(
+        {"classes.bed.enabled": False, "classes.chair.score_threshold": 0.5}
+    )
+    assert parameters.rule_of("bed") == ClassRule(enabled=False)
+    assert parameters.rule_of("chair") == ClassRule(score_threshold=0.5)
+    assert parameters.rule_of("desk") == ClassRule()
+
+
+def test_what_is_said_about_a_class_adds_up() -> None:
+    parameters = Parameters.from_values({"classes.bed.score_threshold": 0.5})
+    changed = parameters.with_values({"classes.bed.enabled": False})
+    assert changed.rule_of("bed") == ClassRule(enabled=False, score_threshold=0.5)
+    assert parameters.rule_of("bed").enabled
+
+
+@pytest.mark.parametrize("name", ["classes.bed.colour", "classes.bed", "classes."])
+def test_a_class_has_no_other_parameters(name: str) -> None:
+    with pytest.raises(ParameterError, match="does not exist"):
+        Parameters.from_values({name: True})
+
+
+def test_a_wrong_value_for_a_class_is_refused() -> None:
+    with pytest.raises(
+        ParameterError, match=r"classes\.bed\.score_threshold: 2\.0, expected a num"
+    ):
+        Parameters.from_values({"classes.bed.score_threshold": 2.0})
+
+
+def test_a_class_is_read_from_the_name_of_its_parameter() -> None:
+    assert class_of("classes.night_stand.enabled") == "night_stand"
+    assert class_of("output.markers") == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("filter.roi", "live"), ("model.weights", "load"), ("frames.up", "start")],
+)
+def test_every_parameter_says_when_a_change_acts(name: str, changes: str) -> None:
+    assert {s.name: s.changes for s in specifications()}[name] == changes
 
 
 @pytest.mark.parametrize("specification", specifications(), ids=lambda s: s.name)

@@ -78,3 +78,12 @@ def test_a_frame_that_nobody_publishes_is_not_waited_for() -> None:
     with pytest.raises(TransformError):
         patient(source, 0.2).lookup("base", "camera", 1)
     assert source.now_s == 0.0
+
+
+def test_a_frame_that_nobody_wants_any_more_does_not_wait() -> None:
+    source = LateSource(known_from_s=9.0)
+    transforms = patient(source, 5.0)
+    transforms.give_up()
+    with pytest.raises(TransformError):
+        transforms.lookup("base", "camera", 1)
+    assert source.now_s == 0.0

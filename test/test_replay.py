@@ -514,6 +514,6 @@ def test_real_ros_1_bag_is_replayed_or_says_that_its_transforms_are_late() -> No
     assert not isinstance(frame, DroppedFrame)
     assert (frame.num_points, frame.frame_id) == (13_966, "ground")
     with open_run(path, BoundingBox()) as run:
-        late = next(iter(replay(run.bag, run.topic, run.pipeline)))
+        late = next(iter(replay(run.bag, run.source, run.pipeline)))
     assert isinstance(late, DroppedFrame)
     assert late.reason == "extrapolation"

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -16,16 +16,16 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """The script as a module, with nothing sourced and an environment folder of its own."""
+def environment(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script as a module, with nothing sourced."""
     path = ROOT / "make" / "ros_environment.py"
     spec = importlib.util.spec_from_file_location("ros_environment", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "ros_environment", module)  # dataclasses look it up
     spec.loader.exec_module(module)
     monkeypatch.delenv("ROS_DISTRO", raising=False)
-    monkeypatch.setattr(module, "VENV", tmp_path)
     return module
 
 
@@ -38,7 +38,7 @@ def test_without_wheels_one_line_says_so_and_nothing_is_run(
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     monkeypatch.setattr(subprocess, "run", forbid)
-    assert environment.main(["-c", "print(1)"]) == 0
+    assert environment.main(["kilted,jazzy", "-c", "print(1)"]) == 0
     assert capsys.readouterr().out == (
         "ROS tests skipped: no ROS 2 installation is sourced, and there are no ROS wheels for "
         "linux aarch64\n"
@@ -61,13 +61,51 @@ def test_a_module_of_a_missing_package_is_not_importable(environment: ModuleType
     assert environment.is_importable("json.decoder")
 
 
-def test_a_step_is_done_again_only_when_its_inputs_change(environment: ModuleType) -> None:
+def test_every_distribution_has_its_exact_versions(environment: ModuleType) -> None:
+    for name in environment.DISTRIBUTIONS:
+        lines = environment.Wheels(name).requirements.read_text().splitlines()
+        packages = [line for line in lines if line and not line.startswith("#")]
+        assert all("==" in line for line in packages)
+        assert any(line.startswith("ros-rclpy[fastrtps]==") for line in packages)
+        assert len(packages) == len(set(packages))
+
+
+def test_the_command_runs_on_one_distribution_after_the_other(
+    environment: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(wheels: object) -> tuple[Path, dict[str, str]]:
+        return Path(wheels.distribution), {}  # type: ignore[attr-defined]
+
+    ran: list[str] = []
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        ran.append(command[0])
+        return SimpleNamespace(returncode=statuses[command[0]])
+
+    monkeypatch.setattr(environment, "why_no_wheels", lambda: None)
+    monkeypatch.setattr(environment, "wheels_environment", made)
+    monkeypatch.setattr(subprocess, "run", run)
+    statuses = {"kilted": 0, "jazzy": 3}
+    assert environment.main(["kilted,jazzy", "-c", "pass"]) == 3
+    assert ran == ["kilted", "jazzy"]
+    statuses = {"kilted": 2, "jazzy": 0}
+    ran.clear()
+    assert environment.main(["kilted,jazzy", "-c", "pass"]) == 2
+    assert ran == ["kilted"]
+
+
+def test_a_step_is_done_again_only_when_its_inputs_change(
+    environment: ModuleType, tmp_path: Path
+) -> None:
+    wheels = environment.Wheels("jazzy", tmp_path)
+    wheels.venv.mkdir()
     files = [ROOT / "msg" / "DetectorStatus.msg"]
     before = environment.digest(files, "3.10")
-    assert not environment.is_up_to_date("compiled", before)
-    environment.write_stamp("compiled", before)
-    assert environment.is_up_to_date("compiled", environment.digest(files, "3.10"))
-    assert not environment.is_up_to_date("compiled", environment.digest(files, "3.11"))
+    assert not environment.is_up_to_date(wheels, "compiled", before)
+    environment.write_stamp(wheels, "compiled", before)
+    assert environment.is_up_to_date(wheels, "compiled", environment.digest(files, "3.10"))
+    assert not environment.is_up_to_date(wheels, "compiled", environment.digest(files, "3.11"))
+    assert not environment.is_up_to_date(wheels, "installed", before)
 
 
 def test_the_headers_of_the_builder_are_replaced_by_ours(
@@ -79,7 +117,7 @@ def test_the_headers_of_the_builder_are_replaced_by_ours(
         '"/opt/python/cp311-cp311/include/python3.11;'
         '/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/_core/include"'
     )
-    environment.point_at_our_headers(Path(sys.executable), {})
+    environment.point_at_our_headers(tmp_path, Path(sys.executable), {})
     ours = re.fullmatch(r'"(.*);(.*)"', exported.read_text())
     assert ours is not None
     assert all(Path(folder).is_absolute() for folder in ours.groups())

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sr3d_ros.worker import SUPERSEDED, TOO_OLD, Worker
+from sr3d_ros.worker import STOPPED, SUPERSEDED, TOO_OLD, Worker
 
 PATIENCE_S = 30.0
 
@@ -128,6 +128,39 @@ def test_closing_does_not_wait_for_ever_for_a_stuck_item(recorder: Recorder) -> 
     assert not worker.close(timeout_s=0.01)
     recorder.may_finish.release()
     recorder.wait(recorder.done)
+
+
+def test_closing_drops_the_item_that_waits(recorder: Recorder) -> None:
+    worker = worker_of(recorder)
+    worker.offer(1)
+    recorder.wait(recorder.started)
+    worker.offer(2)
+    recorder.may_finish.release()
+    assert worker.close(PATIENCE_S)
+    assert recorder.handled == [1]
+    assert recorder.dropped == [(2, STOPPED)]
+
+
+def test_clearing_leaves_the_item_in_hand_and_the_worker_at_work(recorder: Recorder) -> None:
+    worker = worker_of(recorder)
+    recorder.may_finish.release(2)
+    worker.clear()
+    for item in (1, 2):
+        worker.offer(item)
+        recorder.wait(recorder.done)
+    assert worker.close()
+    assert recorder.handled == [1, 2]
+    assert recorder.dropped == []
+
+
+def test_the_age_limit_can_change_while_the_worker_runs(recorder: Recorder) -> None:
+    worker = worker_of(recorder)
+    recorder.may_finish.release()
+    worker.max_age_s = 5.0
+    worker.offer(6)
+    recorder.wait(recorder.done)
+    assert worker.close()
+    assert recorder.dropped == [(6, TOO_OLD)]
 
 
 def test_every_offered_item_has_exactly_one_fate(recorder: Recorder) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sr3d_core.structures import PointCloud
 
 BackendOption = Annotated[
-    str, typer.Option(help="Engine: auto, torch, numba, triton, torchsparse or spconv.")
+    str, typer.Option(help="Engine: auto, torch, numba, int8, triton, torchsparse or spconv.")
 ]
 """`--backend`, the same for every command that runs a network."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.cli.console import one_line_errors, result_console, write_json
+from sr3d_core.cli.console import one_line_errors, progress_of, result_console, write_json
 
 app = typer.Typer(help="Look at weights files.", no_args_is_help=True)
 
@@ -51,3 +52,43 @@ def verify(weights: Weights = "default") -> None:
         result_console().print(
             f"{weights}: sound, {len(manifest.classes)} classes, sha256 {manifest.sha256}"
         )
+
+
+@app.command("measure-spread")
+def measure_spread(
+    weights: Annotated[Path, typer.Argument(help="Weights file to measure and to write to.")],
+    rooms: Annotated[
+        int, typer.Option(help="How many unseen rooms, one frame each.", min=1)
+    ] = 300,
+    score: Annotated[float, typer.Option(help="Boxes scored below do not count.")] = 0.3,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json_out: Annotated[Path | None, typer.Option("--json", help="Also write it here.")] = None,
+) -> None:
+    """Measure how far found boxes lie from the true ones, and store it in the weights file.
+
+    The node makes the covariances of its messages from this. Weights of a robot's own classes
+    that no procedural room has stay without: their covariances are 0, which is "unknown".
+
+    Example: sr3d model measure-spread runs/my/weights.safetensors
+    """
+    with one_line_errors():
+        from sr3d_core.checkpoint import rewrite_manifest
+        from sr3d_core.data.rooms import Rooms
+        from sr3d_core.detector import Detector, Postprocess
+        from sr3d_core.spread import measure_spread as measure
+
+        detector = Detector.from_checkpoint(
+            weights, device=device, postprocess=Postprocess(score_threshold=score, one_class=True)
+        )
+        samples = Rooms("val", rooms, sensors=("frame",), label_space=detector.classes)
+        with progress_of("rooms", rooms) as tell:
+            spread = measure(detector, (samples[index] for index in range(rooms)), tell)
+        rewrite_manifest(weights, spread=spread)
+        table = Table(title=f"spread over {rooms} rooms, stored in {weights}")
+        for heading in ("class", "boxes", "x cm", "y cm", "up cm", "yaw deg"):
+            table.add_column(heading)
+        for name, one in spread.items():
+            figures = [100 * part for part in one.center_m] + [math.degrees(one.yaw_rad)]
+            table.add_row(name, str(one.num_boxes), *(f"{figure:.1f}" for figure in figures))
+        result_console().print(table)
+        write_json(json_out, {name: asdict(one) for name, one in spread.items()})

@@ -25,12 +25,14 @@ KEEP_RAD = math.radians(3.0)
 
 _CELL_M = 0.05  # surface is counted in cells of this size, near and far alike
 _MAX_CELLS = 4000
+_MAX_FOLLOWED = 20_000  # points that are looked at where a floor is only followed
 _NUM_TRIALS = 500
 _NEIGHBOUR_M = (0.15, 1.2)  # how far apart the three points of a trial plane lie
 _THICKNESS_M = 0.04  # points this near to a plane support it
 _BELOW_M = 0.12  # points this far beneath a plane speak against a floor
 _MIN_POINTS = 50
 _FLATNESS = 0.7  # a room is at most this high for each metre that it is wide
+_MAX_STEP_RAD = math.radians(12.0)  # a known direction may be wrong by so much
 _WEAK_SUPPORT = 0.15  # a floor this small is no reason to turn a cloud that has z up
 
 
@@ -92,6 +94,56 @@ def up_rotation(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3 3"], float]
     if floor.guess.up == "z" and _is_level(cells, floor):
         return axis_rotation("z"), floor.support
     return _level(floor), floor.support
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FloorPlane:
+    """A floor: the points with `normal @ xyz == offset_m`."""
+
+    normal: Float[Tensor, " 3"]  # unit, upwards, float64
+    offset_m: float
+    support: float  # share of the seen surface that lies in it
+    num_inliers: int  # cells of the surface, 5 cm wide
+
+
+def floor_near(xyz: Float[Tensor, "N 3"], up: Float[Tensor, " 3"]) -> FloorPlane | None:
+    """The floor of a cloud whose unit up direction is known to some degrees; None if unseen.
+
+    Far cheaper than `up_rotation`, for following a floor from frame to frame. Of the layers across
+    `up` with next to nothing beneath, the largest is fitted by least squares.
+    """
+    if len(xyz) < _MIN_POINTS:
+        return None
+    xyz = xyz[:: max(1, len(xyz) // _MAX_FOLLOWED)]
+    cells = _surface(xyz.detach().to("cpu", torch.float64))
+    if len(cells) < _MIN_POINTS:
+        return None
+    hint = normal = up.to("cpu", torch.float64)
+    offset = _lowest_layer(cells @ normal)
+    for thickness in (0.10, 0.06, _THICKNESS_M):
+        is_inlier = (cells @ normal - offset).abs() <= thickness
+        if int(is_inlier.sum()) < 3:
+            return None
+        normal = _refine(cells, is_inlier, hint)
+        offset = float((cells[is_inlier] @ normal).mean())
+    heights = cells @ normal - offset
+    is_inlier = heights.abs() <= _THICKNESS_M
+    support = float(is_inlier.double().mean())
+    is_floor = (
+        support >= _UPRIGHT.min_support
+        and float((heights < -_BELOW_M).double().mean()) <= _UPRIGHT.max_below
+        and float(normal @ hint) >= math.cos(_MAX_STEP_RAD)
+    )
+    return FloorPlane(normal, offset, support, int(is_inlier.sum())) if is_floor else None
+
+
+def _lowest_layer(heights: Float[Tensor, " S"]) -> float:
+    """The middle of the fullest layer, two thicknesses high, with next to nothing beneath."""
+    ordered = heights.sort().values
+    last = torch.searchsorted(ordered, ordered + 2 * _THICKNESS_M, right=True)
+    count = last - torch.arange(len(ordered))
+    candidates = count[: max(1, int(_UPRIGHT.max_below * len(ordered)))]
+    return float(ordered[int(candidates.argmax())]) + _THICKNESS_M
 
 
 def _best_floor(cells: Float[Tensor, "S 3"]) -> _Floor | None:

@@ -9,13 +9,19 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
+from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
 from processes import PATIENCE_S
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import PointCloud2, PointField
+from std_srvs.srv import SetBool, Trigger
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
@@ -40,6 +46,9 @@ class Robot:
         self.markers: list[MarkerArray] = []
         self.labels: list[LabelInfo] = []
         self.statuses: list[DetectorStatus] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        self.name = ""
+        self._heard: list[Any] = []
 
     def close(self) -> None:
         """Leave the graph."""
@@ -47,15 +56,24 @@ class Robot:
         self.node.destroy_node()
 
     def listen_to(self, name: str) -> None:
-        """Collect everything that a detector of this full name publishes, from now on."""
+        """Collect everything that a detector of this full name publishes, from now on.
+
+        What was said by the detector of another test is not heard any more.
+        """
+        for subscription in self._heard:
+            self.node.destroy_subscription(subscription)
+        self._heard.clear()
+        self.name = name
         for kept, kind, topic, qos in (
             (self.detections, Detection3DArray, "output/detections", 10),
             (self.markers, MarkerArray, "output/markers", 10),
             (self.labels, LabelInfo, "label_info", LATCHED),
             (self.statuses, DetectorStatus, "status", 10),
+            (self.diagnostics, DiagnosticArray, "/diagnostics", 10),
         ):
             kept.clear()
-            self.node.create_subscription(kind, f"{name}/{topic}", kept.append, qos)
+            full = topic if topic.startswith("/") else f"{name}/{topic}"
+            self._heard.append(self.node.create_subscription(kind, full, kept.append, qos))
 
     def wait(
         self,
@@ -74,9 +92,13 @@ class Robot:
                 next_s = time.monotonic() + every_s
             self._executor.spin_once(timeout_sec=0.05)
 
-    def cloud_publisher(self, topic: str, qos: QoSProfile) -> Any:
+    def now_ns(self) -> int:
+        """The time of stamps."""
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def cloud_publisher(self, topic: str, qos: QoSProfile, kind: type = PointCloud2) -> Any:
         """A publisher that the detector has found."""
-        publisher = self.node.create_publisher(PointCloud2, topic, qos)
+        publisher = self.node.create_publisher(kind, topic, qos)
         self.wait(lambda: publisher.get_subscription_count() > 0, f"nobody subscribes to {topic}")
         return publisher
 
@@ -89,6 +111,60 @@ class Robot:
         """How many clouds were dropped for a reason, by the newest status."""
         status = self.latest_status()
         return int(status.drop_counts[list(status.drop_reasons).index(reason)])
+
+    def adds_up(self) -> bool:
+        """Whether the newest status accounts for every cloud."""
+        status = self.latest_status()
+        return bool(status.received == status.processed + sum(status.drop_counts))
+
+    def diagnosed(self, part: str) -> DiagnosticStatus:
+        """What /diagnostics says last about a part of the detector; waits for the first."""
+        self.wait(lambda: self.diagnostics, "no diagnostics")
+        ending = f"{self.name.rpartition('/')[2]}: {part}"
+        return next(s for s in self.diagnostics[-1].status if s.name == ending)
+
+    def wait_for_diagnosis(
+        self, part: str, level: bytes, text: str, meanwhile: Callable[[], None] | None = None
+    ) -> DiagnosticStatus:
+        """Spin until a part has a level and says a text."""
+
+        def is_said() -> bool:
+            status = self.diagnosed(part)
+            return status.level == level and text in status.message
+
+        self.wait(is_said, f"{part} never said {text!r}", meanwhile)
+        return self.diagnosed(part)
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        """The answer of a service of the detector."""
+        client = self.node.create_client(kind, f"{self.name}/{name}")
+        self.wait(client.service_is_ready, f"no service {name}")
+        answer = client.call_async(request)
+        self.wait(answer.done, f"no answer from {name}")
+        self.node.destroy_client(client)
+        return answer.result()
+
+    def trigger(self, name: str) -> Any:
+        """The answer of a service without arguments."""
+        return self.call(Trigger, name, Trigger.Request())
+
+    def enable(self, is_enabled: bool) -> Any:
+        """The answer of ~/enable."""
+        return self.call(SetBool, "enable", SetBool.Request(data=is_enabled))
+
+    def set(self, name: str, value: Any) -> SetParametersResult:
+        """What the detector says to a new value of a parameter."""
+        message = Parameter(name, value=value).to_parameter_msg()
+        answer = self.call(
+            SetParameters, "set_parameters", SetParameters.Request(parameters=[message])
+        )
+        return answer.results[0]
+
+    def change_state(self, transition: int) -> bool:
+        """Whether a transition of the life cycle was made."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return bool(self.call(ChangeState, "change_state", request).success)
 
     def publish_static(self, parent: str, child: str, **place: Any) -> None:
         """Where a frame is for ever."""

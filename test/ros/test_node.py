@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from processes import ROOT, NodeProcess
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import CAMERA_TILT, LATCHED, Robot, cloud_message, room, stamp_ns_of
 from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import Detection3DArray, LabelInfo
+from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
 
 NAME = "/robot/sr3d_detector"
 TOPIC = "/camera/points"
@@ -72,7 +71,7 @@ def bench(robot: Robot, start_node: Any, weights: Path) -> Bench:
         *("-p", f"model.weights:={weights}"),
         *("-p", "input.reliability:=reliable"),
         *("-p", "output.score_threshold:=0.0"),
-        *("-p", "frames.timeout_s:=10.0"),
+        *("-p", "frames.timeout_s:=3.0"),
     )
     process.wait_for_line("ready: 3 classes")
     robot.listen_to(NAME)
@@ -164,7 +163,7 @@ def test_a_malformed_cloud_is_counted_and_the_next_good_one_works(
 ) -> None:
     bench.send_until_counted(make, reason)
     assert bench.robot.latest_status().last_error.startswith(f"{reason}: ")
-    bench.process.wait_for_line(f"WARN.*cloud dropped, {reason}")
+    bench.process.wait_for_line(f"WARN.*frame dropped, {reason}")
     assert len(bench.array_of_a_room().detections) > 0
 
 
@@ -207,20 +206,133 @@ def test_the_status_accounts_for_every_cloud(bench: Bench) -> None:
 def test_a_publisher_that_cannot_be_heard_is_explained(bench: Bench) -> None:
     deaf = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     publisher = bench.robot.node.create_publisher(PointCloud2, TOPIC, deaf)
-    line = bench.process.wait_for_line("does not offer what input.reliability:=reliable asks for")
+    line = bench.process.wait_for_line("offers best effort, input.reliability:=reliable asks for")
     assert "set input.reliability:=best_effort" in line
     bench.robot.node.destroy_publisher(publisher)
 
 
-def test_parameters_are_fixed_while_the_node_runs(bench: Bench) -> None:
-    client = bench.robot.node.create_client(SetParameters, f"{NAME}/set_parameters")
-    bench.robot.wait(client.service_is_ready, "no parameter service")
-    value = Parameter("output.score_threshold", value=0.9).to_parameter_msg()
-    answer = client.call_async(SetParameters.Request(parameters=[value]))
-    bench.robot.wait(answer.done, "no answer")
-    (result,) = answer.result().results
+def test_the_model_is_announced_to_those_who_come_late(bench: Bench) -> None:
+    heard: list[VisionInfo] = []
+    bench.robot.node.create_subscription(VisionInfo, f"{NAME}/vision_info", heard.append, LATCHED)
+    bench.robot.wait(lambda: heard, "no latched vision_info")
+    assert "untrained.safetensors" in heard[0].method
+    assert heard[0].database_location == f"{NAME}/label_info"
+
+
+def test_a_threshold_that_is_raised_leaves_boxes_out_at_once(bench: Bench) -> None:
+    before = len(bench.array_of_a_room().detections)
+    assert bench.robot.set("output.max_detections", 1).successful
+    assert len(bench.array_of_a_room().detections) == 1
+    assert bench.robot.set("output.max_detections", 100).successful
+    assert bench.robot.set("output.score_threshold", 1.0).successful
+    assert len(bench.array_of_a_room().detections) == 0
+    assert bench.robot.set("output.score_threshold", 0.0).successful
+    assert len(bench.array_of_a_room().detections) == before
+
+
+def test_a_class_that_is_switched_off_is_not_reported(bench: Bench) -> None:
+    bench.array_of_a_room()
+    for name in ("table", "desk"):
+        assert bench.robot.set(f"classes.{name}.enabled", False).successful
+    names = {entry.results[0].hypothesis.class_id for entry in bench.array_of_a_room().detections}
+    assert names == {"chair"}
+    for name in ("table", "desk"):
+        assert bench.robot.set(f"classes.{name}.enabled", True).successful
+
+
+def test_boxes_move_to_another_frame_while_the_node_runs(bench: Bench) -> None:
+    assert bench.robot.set("frames.target", "base_link").successful
+    (frame,) = {entry.header.frame_id for entry in bench.array_of_a_room().detections}
+    assert frame == "base_link"
+    assert bench.robot.set("frames.target", "").successful
+
+
+def test_a_region_without_points_gives_an_empty_array(bench: Bench) -> None:
+    assert bench.robot.set("filter.roi", [50.0, 50.0, 0.0, 51.0, 51.0, 1.0]).successful
+    assert len(bench.array_of_a_room().detections) == 0
+    assert bench.robot.set("filter.roi", []).successful
+    assert len(bench.array_of_a_room().detections) > 0
+
+
+def test_the_points_of_every_box_come_on_request(bench: Bench) -> None:
+    heard: list[PointCloud2] = []
+    topic = f"{NAME}/output/objects"
+    listener = bench.robot.node.create_subscription(PointCloud2, topic, heard.append, 2)
+    for choice, first_field in (("clouds", "x"), ("indices", "index")):
+        assert bench.robot.set("output.object_clouds", choice).successful
+        heard.clear()
+        bench.robot.wait(lambda: heard, f"no {choice}", bench.send_room, every_s=1.0)
+        assert heard[-1].fields[0].name == first_field
+    assert bench.robot.set("output.object_clouds", "none").successful
+    bench.robot.node.destroy_subscription(listener)
+
+
+def test_objects_keep_their_identity_when_they_are_tracked(bench: Bench) -> None:
+    assert bench.robot.set("tracking.min_hits", 1).successful
+    assert bench.robot.set("tracking.enabled", True).successful
+    first = {entry.id for entry in bench.array_of_a_room().detections}
+    again = {entry.id for entry in bench.array_of_a_room().detections}
+    assert first
+    assert "" not in first
+    assert first & again
+    assert bench.robot.set("tracking.enabled", False).successful
+    assert {entry.id for entry in bench.array_of_a_room().detections} == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("filter.roi", [1.0, 2.0], "filter.roi: 2 numbers, expected six"),
+        ("filter.roi", ["a"], "expected a list of numbers"),
+        ("filter.min_height_m", 10_000.0, "filter.min_height_m: 10000 is not below"),
+        ("output.class_id_as", "colour", "'colour', expected one of 'name', 'index'"),
+        ("output.score_threshold", 1.5, "range"),
+        ("input.reliability", "best_effort", "read-only"),
+        ("classes.tabel.enabled", False, "has no class 'tabel'; did you mean table?"),
+        ("output.score", 0.5, "does not exist; did you mean output.score_threshold?"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused_with_a_reason(
+    bench: Bench, name: str, value: Any, expected: str
+) -> None:
+    result = bench.robot.set(name, value)
     assert not result.successful
-    assert "read-only" in result.reason
+    assert expected in result.reason
+    assert len(bench.array_of_a_room().detections) > 0
+
+
+def test_diagnostics_say_that_all_is_well(bench: Bench) -> None:
+    bench.array_of_a_room()
+    bench.robot.diagnostics.clear()
+    for part in ("input", "model", "memory"):
+        bench.robot.wait_for_diagnosis(part, DiagnosticStatus.OK, "", bench.send_room)
+    values = {entry.key: entry.value for entry in bench.robot.diagnosed("inference").values}
+    assert float(values["processing p99 (ms)"]) >= float(values["processing p50 (ms)"]) > 0.0
+
+
+def test_transforms_that_stop_are_diagnosed_and_forgiven_when_they_come_back(
+    bench: Bench,
+) -> None:
+    """A moving camera whose transforms end: nothing is published from then on."""
+    robot, mast = bench.robot, "mast_camera"
+    assert robot.set("input.max_age_s", 0.0).successful
+    robot.publish_moving("base_link", mast, bench.now_ns() - 10**9, rotation=CAMERA_TILT)
+
+    def send_future() -> None:
+        bench.send(cloud_message(room(), mast, bench.now_ns() + 3600 * 10**9))
+
+    before = robot.count_of("extrapolation")
+    robot.wait(lambda: robot.count_of("extrapolation") > before, "not counted", send_future, 2.0)
+    status = robot.wait_for_diagnosis("tf", DiagnosticStatus.ERROR, "extrapolation")
+    assert "raise frames.timeout_s" in status.message
+    robot.detections.clear()
+
+    def send_both() -> None:
+        bench.send(cloud_message(room(), mast, bench.now_ns()))
+        robot.publish_moving("base_link", mast, bench.now_ns() + 10**7, rotation=CAMERA_TILT)
+
+    robot.wait(lambda: robot.detections, "no array after the transforms came back", send_both)
+    robot.wait_for_diagnosis("tf", DiagnosticStatus.OK, "no frame was lost", bench.send_room)
 
 
 def test_an_interrupt_ends_the_node_cleanly(bench: Bench) -> None:

@@ -36,7 +36,7 @@ def process(robot: Robot, start_node: Any) -> NodeProcess:
 
 
 def test_without_a_publisher_the_node_says_that_nobody_publishes(process: NodeProcess) -> None:
-    line = process.wait_for_line(f"no cloud on {TOPIC} for .* s: nobody publishes there")
+    line = process.wait_for_line(f"nothing on {TOPIC} for .* s: nobody publishes there")
     assert "remap ~/input/points" in line
 
 

@@ -207,9 +207,19 @@ class Layout:
         shapes = [c for c, low, high in self._blocked if low < height and high > height - 0.3]
         for _ in range(tries):
             at = self._rng.uniform((0, 0), (self.floor.width, self.floor.depth))
-            if not self.floor.contains(at[None], margin).all():
-                continue
-            mine = rectangle(at, np.full(2, 2 * margin), 0.0)
-            if not shapes or not overlaps(mine, np.stack(shapes)).any():
+            if self._is_clear_of(shapes, at, margin):
                 return at
         return None
+
+    def is_free(self, at: Float[ndarray, " 2"], margin: float, height: float) -> bool:
+        """Whether a point of the floor has nothing below `height` within `margin` metres of it."""
+        shapes = [c for c, low, _ in self._blocked if low < height]
+        return self._is_clear_of(shapes, at, margin)
+
+    def _is_clear_of(
+        self, shapes: list[Float[ndarray, "4 2"]], at: Float[ndarray, " 2"], margin: float
+    ) -> bool:
+        if not self.floor.contains(at[None], margin).all():
+            return False
+        mine = rectangle(at, np.full(2, 2 * margin), 0.0)
+        return not shapes or not overlaps(mine, np.stack(shapes)).any()

@@ -2,8 +2,8 @@
 
 A frame's cloud may have its origin at the camera or on the floor below it, looks into any
 direction, and is levelled up to a few degrees, as a robot's clouds are. Boxes are the full ones of
-the things, kept when enough of them is seen: `_MIN_POINTS` points, `_MIN_VISIBLE` of the
-silhouette not hidden, `_MIN_IN_VIEW` of the surface inside the image and the range, and points
+the things, kept when enough of them is seen: `_MIN_POINTS` points, `MIN_VISIBLE` of the
+silhouette not hidden, `MIN_IN_VIEW` of the surface inside the image and the range, and points
 along at least `_MIN_SPAN` of the longer side.
 """
 
@@ -27,8 +27,8 @@ Rng = np.random.Generator
 Sensor = Literal["frame", "scan"]
 
 _MIN_POINTS = 30
-_MIN_VISIBLE = 0.12
-_MIN_IN_VIEW = 0.4
+MIN_VISIBLE = 0.12
+MIN_IN_VIEW = 0.4
 _MIN_SPAN = 0.5
 _SCAN_STREAM = 1_000_000
 
@@ -68,7 +68,7 @@ def frame_of(room: Room, rng: Rng, name: str) -> Sample:
     view = _view(room, rng, width=int(rng.choice([200, 240, 280, 320])))
     shot = capture(room, view, Light.random(rng), rng)
     in_view = shot.in_view.mean(axis=1)
-    seen = (shot.visible >= _MIN_VISIBLE) & (in_view >= _MIN_IN_VIEW)
+    seen = (shot.visible >= MIN_VISIBLE) & (in_view >= MIN_IN_VIEW)
     origin = view.position * (1, 1, rng.random() < 0.5)
     if rng.random() < 0.3:
         origin[:2] += rng.normal(0, 2, 2)
@@ -102,7 +102,7 @@ def scan_of(room: Room, rng: Rng, name: str) -> Sample:
 
 def _merged(shots: list[Capture]) -> Capture:
     """All views as one; a surface point is in view where its thing is not hidden."""
-    in_view = [shot.in_view & (shot.visible >= _MIN_VISIBLE)[:, None] for shot in shots]
+    in_view = [shot.in_view & (shot.visible >= MIN_VISIBLE)[:, None] for shot in shots]
     return Capture(
         np.concatenate([shot.xyz for shot in shots]),
         np.concatenate([shot.rgb for shot in shots]),
@@ -191,7 +191,7 @@ def _sample(
     """Thin the points out, count them per thing, and move everything into the output frame."""
     keep = _thinned(shot.xyz, rng)
     xyz, rgb, thing = shot.xyz[keep], shot.rgb[keep], shot.thing[keep]
-    kept = [k for k in np.flatnonzero(seen) if _is_clear(room.things[k], xyz[thing == k])]
+    kept = [k for k in np.flatnonzero(seen) if is_clear(room.things[k], xyz[thing == k])]
     tilt = np.clip(rng.normal(0, np.deg2rad(1.0), 2), -np.deg2rad(3), np.deg2rad(3))
     level = turn_x(float(tilt[0])) @ turn_y(float(tilt[1]))
     level = level @ turn_z(turn)
@@ -210,7 +210,7 @@ def _sample(
     return Sample(cloud, targets, name)
 
 
-def _is_clear(placed: Placed, points: Float[ndarray, "n 3"]) -> bool:
+def is_clear(placed: Placed, points: Float[ndarray, "n 3"]) -> bool:
     """Whether a thing's points tell its size: enough of them, spread over its length."""
     if len(points) < _MIN_POINTS:
         return False

@@ -50,6 +50,18 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """The images of one view, and what it saw of each labelled thing."""
+
+    depth: Float[ndarray, "H W"]  # measured, metres along the optical axis, 0 = none
+    rgb: Float[ndarray, "H W 3"]  # 0..1
+    rays: Float[ndarray, "H W 3"]  # direction of every pixel in the optical frame, z = 1
+    thing: Int[ndarray, "H W"]  # index into the room's things, -1 = none of them
+    visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
+    in_view: Bool[ndarray, "O S"]  # which surface points fall into the image and range
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Capture:
     """Measured points of one view, and what the view saw of each labelled thing."""
 
@@ -81,6 +93,14 @@ def random_model(rng: Rng, width: int) -> tuple[Pinhole, DepthNoise]:
 
 
 def capture(room: Room, view: View, light: Light, rng: Rng) -> Capture:
+    """Render a view, measure it and take its points."""
+    photo = photograph(room, view, light, rng)
+    kept = photo.depth > 0
+    xyz = (photo.rays[kept] * photo.depth[kept, None]) @ view.room_from_optical.T + view.position
+    return Capture(xyz, photo.rgb[kept], photo.thing[kept], photo.visible, photo.in_view)
+
+
+def photograph(room: Room, view: View, light: Light, rng: Rng) -> Photo:
     """Render a view and measure it."""
     turned = (room.corners - view.position) @ view.room_from_optical
     hits = rasterise(turned, room.owner, len(room.things), view.pinhole)
@@ -92,15 +112,13 @@ def capture(room: Room, view: View, light: Light, rng: Rng) -> Capture:
     cosine = cosine / np.linalg.norm(rays, axis=2)
     absorbs = room.absorbs[face] + _darkness(room.colour[face], hits.depth)
     measured = measure(hits.depth, cosine, absorbs, view.noise, view.range_m, rng)
-    kept = measured > 0
-    xyz = (rays[kept] * measured[kept, None]) @ view.room_from_optical.T + view.position
-    rgb = light.colours(room, view, hits.face, hits.depth, normal, rays, rng)[kept]
+    rgb = light.colours(room, view, hits.face, hits.depth, normal, rays, rng)
     seen = inside_image(
         ((room.surface.reshape(-1, 3) - view.position) @ view.room_from_optical),
         view.pinhole,
         view.range_m,
     ).reshape(room.surface.shape[:2])
-    return Capture(xyz, rgb, thing[kept], share, seen)
+    return Photo(measured, rgb, rays, thing, share, seen)
 
 
 def _normals(corners: Float[ndarray, "F 3 3"]) -> Float[ndarray, "F 3"]:

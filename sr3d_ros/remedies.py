@@ -1,0 +1,52 @@
+"""Every reason to drop a frame, and in words what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sr3d_ros.worker import STOPPED, SUPERSEDED, TOO_OLD
+
+DETECTOR_FAILED = "detector_failed"
+"""Drop reason: an exception that is no fault of the frame or of its transform."""
+OUT_OF_MEMORY = "out_of_memory"
+"""Drop reason: the GPU's memory did not do, also with half the points."""
+
+UNMATCHED = "unmatched"
+"""Drop reason: a message of a set whose other messages did not come."""
+
+QUIET = (SUPERSEDED, STOPPED)
+"""Reasons that are normal: counted, but neither logged nor a warning."""
+
+TRANSFORM_REASONS = ("no_transform", "disconnected", "extrapolation", "cycle", "bad_transform")
+"""Reasons that are about transforms."""
+
+_READ_THE_TEXT = "correct the publisher of the cloud as the text says"
+
+REMEDIES: Mapping[str, str] = {
+    SUPERSEDED: "normal when the sensor is faster than the detector",
+    STOPPED: "normal when the node is deactivated or disabled",
+    TOO_OLD: "raise input.max_age_s, or compare the clocks of sensor and detector",
+    "no_transform": "publish the frame (start robot_state_publisher or the camera's "
+    "static_transform_publisher), correct frames.detection and frames.target, or set frames.up",
+    "disconnected": "publish the transform between the two trees",
+    "extrapolation": "raise frames.timeout_s, or compare the clocks of the publishers",
+    "cycle": "two publishers disagree about a frame's parent: stop one of them",
+    "bad_transform": "correct the publisher of the transform",
+    "no_xyz": "publish a cloud with fields x, y and z",
+    "field_type": _READ_THE_TEXT,
+    "fields": _READ_THE_TEXT,
+    "point_step": _READ_THE_TEXT,
+    "size": _READ_THE_TEXT,
+    "truncated": _READ_THE_TEXT,
+    "data": _READ_THE_TEXT,
+    UNMATCHED: "publish the topics of one frame with equal stamps, or raise "
+    "input.match_tolerance_s or input.fuse_window_s",
+    OUT_OF_MEMORY: "lower input.max_points, use a smaller model, or free the GPU of other work",
+    DETECTOR_FAILED: "report it with the text; the next frame is tried as usual",
+}
+"""What to do, by reason."""
+
+
+def remedy_for(reason: str) -> str:
+    """What to do about a reason; the texts of unforeseen ones say it themselves."""
+    return REMEDIES.get(reason, "do as the text says")

@@ -1,0 +1,71 @@
+"""Why nothing may be coming in, and what to do: most "it runs, but I see nothing" ends here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def advice_on_silence(
+    topic: str,
+    silence_s: float,
+    *,
+    publishers: Sequence[str] = (),
+    strangers: Sequence[str] = (),
+    candidates: Sequence[str] = (),
+    remap: str = "~/input/points",
+) -> str:
+    """Why nothing may be coming on a topic and what to do.
+
+    `publishers` are the nodes that publish there what is wanted, `strangers` types of other
+    messages that are published there, `candidates` all topics that carry what is wanted, `remap`
+    the node's own name for the topic.
+    """
+    start = f"nothing on {topic} for {silence_s:.0f} s"
+    if publishers:
+        return (
+            f"{start}, although somebody publishes there: {', '.join(publishers)}. "
+            "A large best-effort message is lost in Fast DDS's shared memory: start the publisher "
+            "with config/fastdds_large_data.xml (see the file), or make both sides reliable with "
+            "input.reliability:=reliable"
+        )
+    others = [name for name in candidates if name != topic]
+    known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
+    if strangers:
+        what = f"{', '.join(strangers)} is published there, which is of another type"
+    else:
+        what = "nobody publishes there"
+    return (
+        f"{start}: {what}, {known}; start the sensor, or remap {remap} "
+        "(launch argument points:=TOPIC)"
+    )
+
+
+def advice_on_qos(topic: str, policy: str, reliability: str) -> str:
+    """Why a publisher cannot be heard and what to do; `policy` is the one that does not match."""
+    start = f"a publisher on {topic} does not offer what this node asks for"
+    if policy.lower() == "reliability" and reliability == "reliable":
+        return (
+            f"{start}: it offers best effort, input.reliability:=reliable asks for more, so "
+            "nothing of it comes; set input.reliability:=best_effort, or make the publisher "
+            "reliable"
+        )
+    return (
+        f"{start} (policy {policy.lower()}), so nothing of it comes; change that policy at the "
+        f"publisher, or here with qos_overrides.{topic}.subscription.{policy.lower()}"
+    )
+
+
+def advice_on_extent(extent_m: Sequence[float]) -> str | None:
+    """Why a cloud of this extent (x y z, metres, z up) can hardly be a room; None if it can."""
+    size = " x ".join(f"{length:.3g}" for length in extent_m)
+    if extent_m[2] > 20.0 or max(extent_m) > 300.0:
+        return (
+            f"cloud is {size} m: is it in millimetres? ROS clouds are in metres (REP-103); "
+            "correct the publisher's scale"
+        )
+    if 0.0 < max(extent_m) < 0.05:
+        return (
+            f"cloud is {size} m: smaller than a hand; is it in kilometres, or scaled? ROS clouds "
+            "are in metres (REP-103)"
+        )
+    return None

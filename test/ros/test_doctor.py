@@ -1,0 +1,187 @@
+"""`ros2 run sr3d_ros doctor` on a real graph: it finds each planted fault, and nothing else.
+
+The pytest process plays cameras and transforms; every doctor is a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from processes import NodeProcess
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from robot import Robot, cloud_message, room
+from sensor_msgs.msg import PointCloud2
+
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
+COMMAND = (sys.executable, "-m", "sr3d_ros.doctor")
+QUICK_S, PATIENT_S = "15", "60"
+"""Faults that show as silence are waited for shortly; what arrives ends the waiting early."""
+TILT = (-0.5, 0.5, -0.5, 0.5)
+BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+HEALTHY = "/healthy/points"
+
+PLANTED = {
+    # name: wait, topic, parameters, check that fails, text, remedy
+    "wrong topic": (QUICK_S, "/wrong", (), "topic", "nobody publishes /wrong", HEALTHY),
+    "qos": (
+        *(PATIENT_S, "/best_effort/points", ("input.reliability:=reliable",)),
+        *("qos", "incompatible", "input.reliability to best_effort"),
+    ),
+    "no transform": (
+        *(QUICK_S, "/adrift/points", (), "tf", "no transform from 'adrift'"),
+        "robot_state_publisher",
+    ),
+    "stopped sensor": (
+        *(QUICK_S, "/stopped/points", (), "arrival", "no message for", "the sensor has stopped"),
+    ),
+    "millimetres": (PATIENT_S, "/mm/points", (), "units", "millimetres?", "metres"),
+    "optical as z up": (
+        *(PATIENT_S, HEALTHY, ("frames.up:=none",), "up", "tilted 90 degrees in 'camera'"),
+        "frames.up to tf",
+    ),
+    "empty cloud": (PATIENT_S, "/empty/points", (), "cloud", "empty", "lens"),
+    "missing weights": (
+        *(PATIENT_S, HEALTHY, ("model.weights:=/nowhere/x.safetensors",)),
+        *("weights", "no such weights file", "'default'"),
+    ),
+    "damaged weights": (PATIENT_S, HEALTHY, ("DAMAGED",), "weights", "damaged", "'default'"),
+    "no gpu": (PATIENT_S, HEALTHY, ("model.device:=cuda:7",), "gpu", "cuda:7", "auto or cpu"),
+    "misspelt parameter": (
+        *(PATIENT_S, HEALTHY, ("frames.upp:=tf",), "parameters", "did you mean frames.up"),
+        "docs/parameters.md",
+    ),
+}
+
+
+class Hospital:
+    """The cameras, the doctors and their findings by name of the fault."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+        node = robot.node
+        quiet = PublisherEventCallbacks(use_default_callbacks=False)  # their text is deprecated
+        best_effort = node.create_publisher(
+            PointCloud2, "/best_effort/points", BEST_EFFORT, event_callbacks=quiet
+        )
+        self._clouds = [
+            (node.create_publisher(PointCloud2, HEALTHY, 5), room(), "camera"),
+            (best_effort, room(), "camera"),
+            (node.create_publisher(PointCloud2, "/adrift/points", 5), room(), "adrift"),
+            (node.create_publisher(PointCloud2, "/mm/points", 5), 1000 * room(), "camera"),
+            (node.create_publisher(PointCloud2, "/empty/points", 5), room()[:0], "camera"),
+        ]
+        self._detector = rclpy.create_node("sr3d_detector")  # listens, is never spun
+        self._detector.create_subscription(PointCloud2, HEALTHY, lambda _: None, BEST_EFFORT)
+        self._stopped = node.create_publisher(PointCloud2, "/stopped/points", 5)
+        robot.publish_static("base_link", "camera", translation=(0.0, 0.0, 1.2), rotation=TILT)
+
+    def close(self) -> None:
+        """The detector leaves the graph."""
+        self._detector.destroy_node()
+
+    def publish(self) -> None:
+        """One cloud of every camera."""
+        now_ns = self._robot.node.get_clock().now().nanoseconds
+        for publisher, xyz, frame_id in self._clouds:
+            publisher.publish(cloud_message(xyz.astype(np.float32), frame_id, now_ns))
+
+    def wait_for(self, doctors: list[NodeProcess]) -> None:
+        """Play the robot until every doctor has said how it is."""
+        for doctor in doctors:
+            self._robot.wait(
+                lambda doctor=doctor: (
+                    "all is well" in doctor.output or "not well" in doctor.output
+                ),
+                "a doctor does not finish",
+                meanwhile=self.publish,
+                every_s=0.2,
+            )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("findings")
+
+
+@pytest.fixture(scope="module")
+def doctors(
+    start_node: Any, robot: Robot, weights: Path, folder: Path
+) -> dict[str, tuple[NodeProcess, dict[str, Any]]]:
+    """The process and the findings of each doctor, some at a time because each imports torch."""
+    damaged = folder / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:-100])
+    cases = {name: case[:3] for name, case in PLANTED.items()}
+    cases["healthy"] = (PATIENT_S, HEALTHY, ())
+    cases["remapped"] = (PATIENT_S, "", (f"~/input/points:={HEALTHY}",))
+    cases["as the detector"] = (PATIENT_S, "", ())
+    hospital = Hospital(robot)
+    names = list(cases)
+    processes: dict[str, NodeProcess] = {}
+    for some in (names[:7], names[7:]):
+        for name in some:
+            wait_s, topic, parameters = cases[name]
+            settings = ["-p", f"model.weights:={weights}"]
+            for one in parameters:
+                flag = "-r" if one.startswith("~/") else "-p"
+                settings += [flag, one.replace("DAMAGED", f"model.weights:={damaged}")]
+            processes[name] = start_node(
+                *(("--points", topic) if topic else ()),
+                *("--wait", wait_s, "--json", str(folder / f"{name}.json")),
+                *("--ros-args", *settings),
+                command=COMMAND,
+            )
+        hospital.wait_for([processes[name] for name in some])
+    hospital.close()
+    return {
+        name: (process, json.loads((folder / f"{name}.json").read_text()))
+        for name, process in processes.items()
+    }
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_the_doctor_finds_the_planted_fault(doctors: dict[str, Any], fault: str) -> None:
+    process, record = doctors[fault]
+    name, text, remedy = PLANTED[fault][3:]
+    failures = {f["name"]: f for f in record["findings"] if f["status"] == "fail"}
+    assert name in failures, process.output
+    assert text in failures[name]["text"]
+    assert remedy in failures[name]["remedy"]
+    assert failures.keys() <= {name, "inference"}, process.output
+    assert process.wait_for_end() == 1
+
+
+def test_a_healthy_robot_is_called_healthy(doctors: dict[str, Any]) -> None:
+    process, record = doctors["healthy"]
+    assert process.wait_for_end() == 0, process.output
+    assert record["ok"]
+    texts = {finding["name"]: finding["text"] for finding in record["findings"]}
+    assert "base_link <- camera" in texts["tf"]
+    assert "its floor is level" in texts["up"]
+    assert "x y z rgb" in texts["cloud"]
+    assert "4,000 points on cpu" in texts["inference"]
+
+
+@pytest.mark.parametrize("name", ["remapped", "as the detector"])
+def test_the_doctor_looks_where_the_detector_listens(doctors: dict[str, Any], name: str) -> None:
+    process, record = doctors[name]
+    assert process.wait_for_end() == 0, process.output
+    texts = {finding["name"]: finding["text"] for finding in record["findings"]}
+    assert texts["topic"] == f"{HEALTHY} from robot_of_the_tests"
+
+
+def test_the_screen_says_what_the_record_says(doctors: dict[str, Any]) -> None:
+    process, record = doctors["millimetres"]
+    for finding in record["findings"]:
+        assert finding["text"] in process.output
+        assert finding["remedy"] in process.output
+    assert process.output.splitlines()[-1] == "not well: see the lines with FAIL"

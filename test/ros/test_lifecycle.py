@@ -1,0 +1,225 @@
+"""The node's life: its arcs, its services, models that cannot be loaded, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from double_node import LOADING_S, QUICK
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import GetState
+from processes import NodeProcess
+from rclpy.qos import QoSProfile
+from robot import Robot, cloud_message
+from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import Trigger
+
+COMMAND = (sys.executable, str(Path(__file__).parent / "double_node.py"))
+NAME = "/sr3d_detector"
+TOPIC = f"{NAME}/input/points"
+
+
+def arguments(*parameters: str) -> tuple[str, ...]:
+    given = ("frames.detection:=none", "input.reliability:=reliable", *parameters)
+    return ("--ros-args", *(word for each in given for word in ("-p", each)))
+
+
+class Bench:
+    """A node with a test double, and clouds for it."""
+
+    def __init__(self, robot: Robot, process: NodeProcess) -> None:
+        self.robot = robot
+        self.process = process
+        self.publisher = robot.node.create_publisher(PointCloud2, TOPIC, QoSProfile(depth=5))
+
+    def state(self) -> str:
+        return str(self.robot.call(GetState, "get_state", GetState.Request()).current_state.label)
+
+    def send(self, num_points: int = QUICK) -> None:
+        xyz = np.ones((num_points, 3), np.float32)
+        self.publisher.publish(cloud_message(xyz, "camera", self.robot.now_ns()))
+
+    def num_listeners(self) -> int:
+        return int(self.publisher.get_subscription_count())
+
+    def wait_for_array(self) -> None:
+        self.robot.detections.clear()
+        self.robot.wait(lambda: self.robot.detections, "no detections", self.send)
+
+
+@pytest.fixture(scope="module")
+def bench(robot: Robot, start_node: Callable[..., NodeProcess]) -> Bench:
+    """A node whose weights are missing at first; the tests go on from state to state."""
+    process = start_node(*arguments("model.weights:=missing"), command=COMMAND)
+    process.wait_for_line("ERROR.*cannot configure")
+    robot.listen_to(NAME)
+    return Bench(robot, process)
+
+
+def test_a_missing_model_refuses_the_configuration_and_the_node_lives(bench: Bench) -> None:
+    assert bench.state() == "unconfigured"
+    assert "cannot configure: missing: no such weights file" in bench.process.output
+    assert "Traceback" not in bench.process.output
+    assert bench.num_listeners() == 0
+
+
+def test_diagnostics_say_why_there_is_no_model(bench: Bench) -> None:
+    bench.robot.wait_for_diagnosis("model", DiagnosticStatus.ERROR, "no such weights file")
+
+
+def test_what_needs_a_model_is_refused_with_the_reason(bench: Bench) -> None:
+    answer = bench.robot.trigger("detect_once")
+    assert not answer.success
+    assert "the node is unconfigured" in answer.message
+    answer = bench.robot.trigger("load_model")
+    assert not answer.success
+    assert "no such weights file" in answer.message
+
+
+def test_another_model_starts_the_node_that_could_not_start(bench: Bench) -> None:
+    assert bench.robot.set("model.weights", "kitchen").successful
+    answer = bench.robot.trigger("load_model")
+    assert answer.success, answer.message
+    assert bench.state() == "active"
+    bench.wait_for_array()
+    bench.robot.wait_for_diagnosis("model", DiagnosticStatus.OK, "kitchen")
+
+
+def test_a_deactivated_node_listens_to_nothing_and_says_so(bench: Bench) -> None:
+    assert bench.robot.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert bench.state() == "inactive"
+    bench.robot.wait(lambda: bench.num_listeners() == 0, "still subscribed")
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "not listening: inactive")
+    assert "the node is inactive" in bench.robot.trigger("detect_once").message
+
+
+def test_an_activated_node_works_again(bench: Bench) -> None:
+    assert bench.robot.change_state(Transition.TRANSITION_ACTIVATE)
+    bench.wait_for_array()
+
+
+def test_cleaning_up_forgets_the_model_and_configuring_loads_it_again(bench: Bench) -> None:
+    assert bench.robot.change_state(Transition.TRANSITION_DEACTIVATE)
+    assert bench.robot.change_state(Transition.TRANSITION_CLEANUP)
+    assert bench.state() == "unconfigured"
+    gone = [info.topic_type for info in bench.robot.node.get_publishers_info_by_topic(TOPIC)]
+    assert len(gone) == 1  # the robot itself
+    assert bench.robot.change_state(Transition.TRANSITION_CONFIGURE)
+    assert bench.robot.change_state(Transition.TRANSITION_ACTIVATE)
+    bench.wait_for_array()
+
+
+def test_a_disabled_node_leaves_its_input(bench: Bench) -> None:
+    assert bench.robot.enable(False).message == "disabled"
+    bench.robot.wait(lambda: bench.num_listeners() == 0, "still subscribed")
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "disabled by ~/enable")
+    assert bench.state() == "active"
+
+
+def test_a_disabled_node_detects_once_on_request(bench: Bench) -> None:
+    bench.robot.detections.clear()
+    before = bench.robot.latest_status().processed
+    answers: list[Any] = []
+    client = bench.robot.node.create_client(Trigger, f"{NAME}/detect_once")
+    bench.robot.wait(client.service_is_ready, "no service")
+    client.call_async(Trigger.Request()).add_done_callback(
+        lambda future: answers.append(future.result())
+    )
+    bench.robot.wait(lambda: answers, "no answer", bench.send, every_s=0.1)
+    assert answers[0].success
+    assert answers[0].message == "1 objects: 1 chair"
+    bench.robot.wait(lambda: bench.num_listeners() == 0, "still subscribed")
+    bench.robot.wait(lambda: bench.robot.latest_status().processed > before, "not counted")
+    bench.robot.wait(bench.robot.adds_up, "frames unaccounted for")
+    assert len(bench.robot.detections) == 1
+
+
+def test_an_enabled_node_works_again(bench: Bench) -> None:
+    assert bench.robot.enable(True).message == "enabled"
+    bench.wait_for_array()
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_one_in_use(bench: Bench) -> None:
+    assert bench.robot.set("model.weights", "missing").successful
+    answer = bench.robot.trigger("load_model")
+    assert (answer.success, answer.message) == (
+        False,
+        "cannot load missing: missing: no such weights file",
+    )
+    bench.wait_for_array()
+    bench.robot.wait_for_diagnosis("model", DiagnosticStatus.WARN, "cannot load missing")
+
+
+def test_frames_go_on_while_a_model_is_loaded(bench: Bench) -> None:
+    assert bench.robot.set("model.weights", "slowly").successful
+    bench.wait_for_array()
+    bench.robot.wait(bench.robot.adds_up, "frames unaccounted for")
+    bench.robot.detections.clear()
+    before = sum(bench.robot.latest_status().drop_counts)
+    answers: list[Any] = []
+    client = bench.robot.node.create_client(Trigger, f"{NAME}/load_model")
+    bench.robot.wait(client.service_is_ready, "no service")
+    client.call_async(Trigger.Request()).add_done_callback(
+        lambda future: answers.append(future.result())
+    )
+    bench.robot.wait(lambda: answers, "no answer", bench.send, every_s=0.25)
+    assert answers[0].message == "loaded slowly, 1 classes"
+    assert len(bench.robot.detections) >= LOADING_S / 0.25 / 2
+    bench.robot.wait(bench.robot.adds_up, "frames unaccounted for")
+    assert sum(bench.robot.latest_status().drop_counts) == before
+
+
+def test_another_model_brings_its_own_classes(bench: Bench) -> None:
+    assert bench.robot.set("model.weights", "bedroom").successful
+    answer = bench.robot.trigger("load_model")
+    assert answer.success
+    bench.wait_for_array()
+    found = bench.robot.detections[-1].detections[0].results[0].hypothesis.class_id
+    assert found == "bed"
+    names = [entry.class_name for entry in bench.robot.labels[-1].class_map]
+    assert names == ["bed", "chair"]
+    assert bench.robot.set("classes.bed.score_threshold", 0.5).successful
+
+
+def test_a_node_that_is_interrupted_while_inferring_ends_cleanly(bench: Bench) -> None:
+    """Last, because the module's node is gone afterwards."""
+    for _ in range(3):
+        bench.send(100)
+    bench.process.interrupt()
+    assert bench.process.wait_for_end() == 0
+    assert "Traceback" not in bench.process.output
+
+
+def test_an_interrupt_while_the_model_is_loaded_is_clean(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    process = start_node(*arguments("model.weights:=slowly"), command=COMMAND)
+    process.wait_for_line("loading slowly")
+    process.interrupt()
+    assert process.wait_for_end() == 0
+    assert "Traceback" not in process.output
+
+
+def test_a_node_told_not_to_start_waits_for_a_manager(
+    robot: Robot, start_node: Callable[..., NodeProcess]
+) -> None:
+    """And it shuts down by a transition, which is not the end of the process."""
+    name = "/waiting/sr3d_detector"
+    process = start_node(
+        *arguments("lifecycle.autostart:=false"), "-r", "__ns:=/waiting", command=COMMAND
+    )
+    robot.listen_to(name)
+    robot.latest_status()
+    state = robot.call(GetState, "get_state", GetState.Request()).current_state.label
+    assert state == "unconfigured"
+    for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        assert robot.change_state(transition)
+    process.wait_for_line("ready: 1 classes")
+    assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    process.interrupt()
+    assert process.wait_for_end() == 0

@@ -1,0 +1,62 @@
+"""Covariances in messages: axes, order, and what zeros mean."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from message_stand_ins import CLASSES, OPTICAL_FROM_LEVEL, TWO, found
+
+from sr3d_core.checkpoint import ClassSpread
+from sr3d_core.structures import Detections
+from sr3d_ros.covariance import pose_covariances
+
+CHAIR = {"chair": ClassSpread(center_m=(0.1, 0.2, 0.3), yaw_rad=0.4, num_boxes=50)}
+
+
+def covariance_of(yaw: float, output_from_gravity: np.ndarray) -> np.ndarray:
+    box = found((0.5, 0, [1, 2, 3, 1, 1, 1, yaw]))
+    return pose_covariances(box, CLASSES, CHAIR, output_from_gravity)[0]
+
+
+def test_a_box_along_the_axes_has_its_spread_on_the_diagonal() -> None:
+    expected = np.diag([0.01, 0.04, 0.09, 0.0, 0.0, 0.16])
+    np.testing.assert_allclose(covariance_of(0.0, np.eye(4)), expected, atol=1e-12)
+
+
+def test_a_quarter_turn_exchanges_x_and_y() -> None:
+    diagonal = np.diag(covariance_of(math.pi / 2, np.eye(4)))
+    np.testing.assert_allclose(diagonal, [0.04, 0.01, 0.09, 0, 0, 0.16], atol=1e-8)
+
+
+def test_in_an_optical_frame_the_height_is_y_and_the_yaw_turns_about_y() -> None:
+    diagonal = np.diag(covariance_of(0.0, OPTICAL_FROM_LEVEL))
+    np.testing.assert_allclose(diagonal, [0.04, 0.09, 0.01, 0, 0.16, 0], atol=1e-12)
+
+
+def test_samples_drawn_in_the_box_have_the_covariance_that_is_sent() -> None:
+    rng = np.random.default_rng(0)
+    errors = rng.normal(0, (0.1, 0.2, 0.3), (200_000, 3))
+    cosine, sine = math.cos(0.7), math.sin(0.7)
+    turned = errors @ np.array([[cosine, sine, 0], [-sine, cosine, 0], [0, 0, 1]])
+    placed = turned @ OPTICAL_FROM_LEVEL[:3, :3].T
+    sent = covariance_of(0.7, OPTICAL_FROM_LEVEL)
+    np.testing.assert_allclose(np.cov(placed.T), sent[:3, :3], atol=1e-3)
+
+
+def test_a_class_of_unknown_spread_has_zeros() -> None:
+    both = pose_covariances(TWO, CLASSES, CHAIR, np.eye(4))
+    assert both[0].any()
+    assert not both[1].any()
+
+
+@pytest.mark.parametrize("yaw", [-3.0, 0.3, 2.0])
+def test_covariances_are_symmetric_and_not_negative(yaw: float) -> None:
+    covariance = covariance_of(yaw, OPTICAL_FROM_LEVEL)
+    np.testing.assert_allclose(covariance, covariance.T, atol=1e-15)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-12
+
+
+def test_no_detections_have_no_covariances() -> None:
+    assert pose_covariances(Detections.empty(), CLASSES, CHAIR, np.eye(4)).shape == (0, 6, 6)

@@ -1,0 +1,117 @@
+"""A full GPU: freed, halved, tried once more, reported; other errors are left alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sr3d_core.structures import Detections, PointCloud
+from sr3d_ros.memory import OutOfMemory, SparingDetector, is_out_of_memory, memory_values
+
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB\nsecond line"
+
+
+class SmallGpu:
+    """A detector that has room for so many points."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.seen: list[int] = []
+        self.num_freed = 0
+
+    def detect(self, cloud: PointCloud) -> Detections:
+        self.seen.append(len(cloud))
+        if len(cloud) > self.room:
+            raise torch.cuda.OutOfMemoryError(FULL)
+        return Detections.empty()
+
+    def free(self) -> None:
+        self.num_freed += 1
+
+
+def cloud(num_points: int) -> PointCloud:
+    return PointCloud.single(torch.zeros(num_points, 3), None)
+
+
+def sparing(gpu: SmallGpu) -> SparingDetector:
+    return SparingDetector(gpu.detect, gpu.free)
+
+
+def test_where_memory_does_nothing_changes() -> None:
+    gpu = SmallGpu(room=10_000)
+    detector = sparing(gpu)
+    detector(cloud(10_000))
+    assert (gpu.seen, gpu.num_freed) == ([10_000], 0)
+    assert (detector.max_points, detector.warning) == (None, "")
+
+
+def test_where_memory_runs_out_half_the_points_are_tried_once() -> None:
+    gpu = SmallGpu(room=6_000)
+    sparing(gpu)(cloud(10_000))
+    assert (gpu.seen, gpu.num_freed) == ([10_000, 5_000], 1)
+
+
+def test_the_budget_stays_halved_and_is_reported() -> None:
+    gpu = SmallGpu(room=6_000)
+    detector = sparing(gpu)
+    detector(cloud(10_000))
+    detector(cloud(10_000))
+    assert gpu.seen == [10_000, 5_000, 5_000]
+    assert "thinned to 5000 points" in detector.warning
+
+
+def test_after_a_reset_all_points_are_tried_again() -> None:
+    gpu = SmallGpu(room=6_000)
+    detector = sparing(gpu)
+    detector(cloud(10_000))
+    detector.reset()
+    gpu.room = 10_000
+    detector(cloud(10_000))
+    assert gpu.seen[-1] == 10_000
+
+
+def test_where_half_is_too_much_the_frame_is_refused_with_the_figures() -> None:
+    gpu = SmallGpu(room=100)
+    detector = sparing(gpu)
+    with pytest.raises(OutOfMemory) as caught:
+        detector(cloud(10_000))
+    assert caught.value.reason == "out_of_memory"
+    assert str(caught.value) == (
+        "no memory for 10000 points, nor for 5000: CUDA out of memory. Tried to allocate 2.00 GiB"
+    )
+    assert (gpu.seen, gpu.num_freed) == ([10_000, 5_000], 2)
+
+
+def test_the_budget_is_not_halved_to_nothing() -> None:
+    gpu = SmallGpu(room=100)
+    detector = sparing(gpu)
+    for _ in range(20):
+        with pytest.raises(OutOfMemory):
+            detector(cloud(10_000))
+    assert detector.max_points == 1000
+
+
+def test_other_errors_pass_through() -> None:
+    def broken(_: PointCloud) -> Detections:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        SparingDetector(broken)(cloud(1))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.cuda.OutOfMemoryError("x"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), True),
+        (RuntimeError("mat1 and mat2 shapes"), False),
+    ],
+)
+def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) is expected
+
+
+def test_the_memory_of_the_process_is_told_in_megabytes() -> None:
+    assert 50 < float(memory_values(torch.device("cpu"))["process (MB)"]) < 100_000
