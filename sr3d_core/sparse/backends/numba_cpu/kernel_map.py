@@ -98,10 +98,10 @@ class BitIndex:
 class Pairs:
     """The pairs of a kernel map by block of output rows, then by kernel offset.
 
-    Each block has a place for every pair there could be, so that blocks are listed independently.
+    Each block has one place more than it has pairs, so that blocks are listed independently.
     """
 
-    inputs: NDArray  # (K O + ROWS) int32
+    inputs: NDArray  # (P + blocks + ROWS) int32
     outputs: NDArray
     starts: NDArray  # (blocks, K + 1) int32
     block: int  # output rows per block
@@ -112,10 +112,14 @@ class Pairs:
         """List the pairs of a (K, O) table."""
         num_kernel, num_outputs = neighbours.shape
         block = min(MAX_BLOCK, max(MIN_BLOCK, -(-num_outputs // MIN_BLOCKS)))
-        starts = np.empty((-(-num_outputs // block), num_kernel + 1), np.int32)
-        inputs = np.empty(neighbours.size + ROWS, np.int32)  # read ahead
-        outputs = np.empty_like(inputs)
         num_tasks = neighbours.size // MIN_LOOK_UPS
+        sizes = np.empty(-(-num_outputs // block), np.int64)
+        threads.share(maps.count_pairs, num_tasks, neighbours, block, sizes)
+        ends = (sizes + 1).cumsum()
+        starts = np.empty((len(sizes), num_kernel + 1), np.int32)
+        starts[:, 0] = ends - sizes - 1
+        inputs = np.empty(int(sizes.sum()) + len(sizes) + ROWS, np.int32)  # read ahead
+        outputs = np.empty_like(inputs)
         threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
         return cls(inputs, outputs, starts, block, num_outputs)
 

@@ -216,14 +216,30 @@ def transpose(counter: Any, neighbours: Any, transposed: Any) -> None:
                 transposed[k, neighbours[k, o]] = o
 
 
+@compiled("void(i8[::1], i4[:,::1], i8, i8[::1])")
+def count_pairs(counter: Any, neighbours: Any, block: int, sizes: Any) -> None:
+    """How many pairs each block of outputs has."""
+    num_kernel, num_rows = neighbours.shape
+    while True:
+        t: int = take_ticket(counter.ctypes.data)
+        if t >= len(sizes):
+            break
+        size = np.int32(0)
+        for k in range(num_kernel):
+            some = neighbours[k, t * block : min(num_rows, (t + 1) * block)]
+            for i in range(len(some)):
+                size += np.int32(some[i] >= 0)
+        sizes[t] = size
+
+
 @compiled("void(i8[::1], i4[:,::1], i8, i4[::1], i4[::1], i4[:,::1])")
 def list_pairs(
     counter: Any, neighbours: Any, block: int, inputs: Any, outputs: Any, starts: Any
 ) -> None:
     """The pairs of each block of outputs, by offset and row.
 
-    Those of block t and offset k begin at `starts[t, k]`, those of the block end at
-    `starts[t, K]`. Every block has room for all the pairs there could be.
+    Those of block t begin at `starts[t, 0]`, which is given, those of its offset k at
+    `starts[t, k]`; they end at `starts[t, K]`. A block has room for one more than it has.
     """
     num_kernel, num_rows = neighbours.shape
     while True:
@@ -231,7 +247,7 @@ def list_pairs(
         if t >= len(starts):
             break
         first = t * block
-        p = np.uint64(first * num_kernel)  # without a sign: no check for counting from the end
+        p = np.uint64(starts[t, 0])  # without a sign: no check for counting from the end
         for k in range(num_kernel):
             starts[t, k] = p
             o = first
