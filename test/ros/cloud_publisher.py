@@ -1,6 +1,6 @@
-"""Publishes best-effort clouds of 3.2 MB at 10 Hz, in a process of its own, until it is ended.
+"""Publishes best-effort clouds at a rate, in a process of its own, until it is ended.
 
-python cloud_publisher.py TOPIC
+python cloud_publisher.py TOPIC HZ POINTS [RELIABILITY]    (a cloud has 2 x POINTS points)
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from robot import cloud_message, room
 from sensor_msgs.msg import PointCloud2
 
 
-def main(topic: str) -> None:
+def main(topic: str, hz: str, num_points: str, reliability: str = "best_effort") -> None:
     """Publish for ever."""
     rclpy.init()
     node = Node("camera_of_the_tests")
-    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability.upper()])
     publisher = node.create_publisher(PointCloud2, topic, qos)
-    message = cloud_message(room(50_000), "camera", 0)
+    message = cloud_message(room(int(num_points)), "camera", 0)
 
     def publish() -> None:
         message.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(message)
 
-    node.create_timer(0.1, publish)
+    node.create_timer(1.0 / int(hz), publish)
     print("publishing", flush=True)
     with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
@@ -38,4 +38,4 @@ def main(topic: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

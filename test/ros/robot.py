@@ -28,6 +28,13 @@ from visualization_msgs.msg import MarkerArray
 
 from sr3d_ros.msg import DetectorStatus
 
+try:
+    from rclpy.event_handler import PublisherEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import PublisherEventCallbacks
+
+QUIET_EVENTS = PublisherEventCallbacks(incompatible_qos=lambda _: None)
+"""For publishers that are not to be heard: rclpy's own remark is a deprecated call."""
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CAMERA_TILT = (-0.5, 0.5, -0.5, 0.5)
 """Orientation x y z w of an optical frame (z forward, y down) in a level body frame."""

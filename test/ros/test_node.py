@@ -15,7 +15,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from processes import ROOT, NodeProcess
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from robot import CAMERA_TILT, LATCHED, Robot, cloud_message, room, stamp_ns_of
+from robot import CAMERA_TILT, LATCHED, QUIET_EVENTS, Robot, cloud_message, room, stamp_ns_of
 from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
 
@@ -205,7 +205,9 @@ def test_the_status_accounts_for_every_cloud(bench: Bench) -> None:
 
 def test_a_publisher_that_cannot_be_heard_is_explained(bench: Bench) -> None:
     deaf = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-    publisher = bench.robot.node.create_publisher(PointCloud2, TOPIC, deaf)
+    publisher = bench.robot.node.create_publisher(
+        PointCloud2, TOPIC, deaf, event_callbacks=QUIET_EVENTS
+    )
     line = bench.process.wait_for_line("offers best effort, input.reliability:=reliable asks for")
     assert "set input.reliability:=best_effort" in line
     bench.robot.node.destroy_publisher(publisher)

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from double_node import SLOW_S, UNLUCKY
+from diagnostic_msgs.msg import DiagnosticStatus
+from double_node import HUGE, QUICK, SLOW_S, UNLUCKY
 from processes import ROOT, NodeProcess
 from rclpy.qos import QoSProfile
 from robot import Robot, cloud_message, room, stamp_ns_of
+from vision_msgs.msg import Detection3DArray
 
 HERE = Path(__file__).parent
 NAME = "/sr3d_detector"
@@ -35,6 +37,19 @@ def process(robot: Robot, start_node: Any) -> NodeProcess:
     return process
 
 
+def start_camera(folder: Path, hz: int = 10, num_points: int = 50_000) -> NodeProcess:
+    """A best-effort camera in a process of its own, with the shipped profile of Fast DDS."""
+    return NodeProcess(
+        folder / "camera.txt",
+        [TOPIC, str(hz), str(num_points)],
+        [sys.executable, str(HERE / "cloud_publisher.py")],
+        {
+            "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE),
+            "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE),
+        },
+    )
+
+
 def test_without_a_publisher_the_node_says_that_nobody_publishes(process: NodeProcess) -> None:
     line = process.wait_for_line(f"nothing on {TOPIC} for .* s: nobody publishes there")
     assert "remap ~/input/points" in line
@@ -47,18 +62,7 @@ def test_large_best_effort_clouds_arrive_with_the_shipped_profile(
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("no shared memory on this machine")
     before = robot.latest_status().received
-    camera = NodeProcess(
-        tmp_path / "camera.txt",
-        [TOPIC],
-        [sys.executable, str(HERE / "cloud_publisher.py")],
-        {
-            "FASTDDS_DEFAULT_PROFILES_FILE": str(PROFILE),
-            "FASTRTPS_DEFAULT_PROFILES_FILE": str(PROFILE),
-            "PYTHONPATH": os.pathsep.join(
-                [str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")]
-            ),
-        },
-    )
+    camera = start_camera(tmp_path)
     try:
         camera.wait_for_line("publishing")
         robot.wait(lambda: robot.latest_status().received >= before + 20, "large clouds are lost")
@@ -87,12 +91,7 @@ def test_a_slow_detector_builds_no_backlog(process: NodeProcess, robot: Robot) -
     assert arrived_while_sending < 100
     assert len(robot.detections) - arrived_while_sending <= 3  # in hand, in the slot, on the wire
     assert robot.count_of("superseded") > 0
-
-    def adds_up() -> bool:
-        status = robot.statuses[-1]
-        return status.received == status.processed + sum(status.drop_counts)
-
-    robot.wait(adds_up, "in is not out + dropped")
+    robot.wait(robot.adds_up, "in is not out + dropped")
     assert robot.latest_status().processing_ms >= 1e3 * SLOW_S
     robot.node.destroy_publisher(publisher)
 
@@ -113,9 +112,123 @@ def test_a_failing_detector_is_counted_and_the_node_goes_on(
     )
     assert "RuntimeError: 13 points bring bad luck" in robot.latest_status().last_error
     robot.detections.clear()
-    robot.wait(lambda: robot.detections, "the node stopped working", lambda: send(14))
+    robot.wait(lambda: robot.detections, "the node stopped working", lambda: send(QUICK))
     assert "Traceback" not in process.output
     robot.node.destroy_publisher(publisher)
+
+
+def test_a_full_gpu_is_reported_and_the_frame_tried_again_with_half(
+    process: NodeProcess, robot: Robot
+) -> None:
+    """The double has no memory for clouds of 20,000 points."""
+    publisher = robot.cloud_publisher(TOPIC, QoSProfile(depth=5))
+    robot.detections.clear()
+
+    def send() -> None:
+        publisher.publish(cloud_message(room(HUGE // 2), "camera", robot.now_ns()))
+
+    robot.wait(lambda: robot.detections, "not tried again", send, every_s=1.0)
+    robot.wait_for_diagnosis("memory", DiagnosticStatus.WARN, "thinned to 10000 points", send)
+    assert robot.count_of("out_of_memory") == 0
+    assert robot.set("input.max_points", 100_000).successful
+    robot.wait_for_diagnosis("memory", DiagnosticStatus.OK, "enough memory")
+    robot.node.destroy_publisher(publisher)
+
+
+def test_a_cloud_in_millimetres_is_pointed_out(process: NodeProcess, robot: Robot) -> None:
+    publisher = robot.cloud_publisher(TOPIC, QoSProfile(depth=5))
+
+    def send() -> None:
+        publisher.publish(cloud_message(1000.0 * room(500), "camera", robot.now_ns()))
+
+    robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "is it in millimetres?", send)
+    robot.node.destroy_publisher(publisher)
+
+
+def test_points_are_fewer_under_load_and_more_again_afterwards(
+    process: NodeProcess, robot: Robot
+) -> None:
+    publisher = robot.cloud_publisher(TOPIC, QoSProfile(depth=5))
+
+    def send() -> None:
+        publisher.publish(cloud_message(room(2500), "camera", robot.now_ns()))
+
+    def budget() -> int:
+        values = {entry.key: entry.value for entry in robot.diagnosed("memory").values}
+        return int(values["points per frame"])
+
+    assert robot.set("input.max_points", 5000).successful
+    assert robot.set("load.min_points", 1000).successful
+    assert robot.set("load.target_ms", 100.0).successful
+    assert robot.set("load.adaptive", True).successful
+    robot.wait(lambda: budget() == 1000, "the budget was not lowered", send)
+    assert robot.set("load.target_ms", 60_000.0).successful
+    robot.wait(lambda: budget() == 5000, "the budget was not raised", send, every_s=0.1)
+    assert robot.set("load.adaptive", False).successful
+    robot.node.destroy_publisher(publisher)
+
+
+def test_parameters_that_change_under_load_are_applied_without_losing_a_frame(
+    process: NodeProcess, robot: Robot
+) -> None:
+    publisher = robot.cloud_publisher(TOPIC, QoSProfile(depth=5))
+    robot.wait(robot.adds_up, "frames unaccounted for")
+    failed = robot.count_of("detector_failed")
+    changes = [
+        (name, value)
+        for index in range(5)
+        for name, value in (
+            ("output.class_id_as", ("index", "name")[index % 2]),
+            ("filter.max_range_m", 5.0 + index),
+            ("classes.chair.score_threshold", 0.1 * index),
+            ("input.max_points", 50_000 + index),
+        )
+    ]
+    for name, value in changes:
+        for _ in range(3):
+            publisher.publish(cloud_message(room(100), "camera", robot.now_ns()))
+        assert robot.set(name, value).successful
+    robot.wait(robot.adds_up, "in is not out + dropped")
+    assert robot.count_of("detector_failed") == failed
+    robot.node.destroy_publisher(publisher)
+
+
+def test_thirty_big_clouds_a_second_are_answered_within_two_inference_times(
+    process: NodeProcess, robot: Robot, tmp_path: Path
+) -> None:
+    """Overload: 9.6 MB clouds at 30 Hz into a detector of 300 ms; memory stays flat."""
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no shared memory on this machine")
+    for name in ("input.max_points", "output.class_id_as"):
+        assert robot.set(name, {"input.max_points": 200_000}.get(name, "name")).successful
+    before = robot.latest_status()
+    ages_s: list[float] = []
+    megabytes: list[float] = []
+    listener = robot.node.create_subscription(
+        Detection3DArray,
+        f"{NAME}/output/detections",
+        lambda array: ages_s.append(1e-9 * (robot.now_ns() - stamp_ns_of(array))),
+        10,
+    )
+
+    def note_memory() -> None:
+        values = {entry.key: entry.value for entry in robot.diagnosed("memory").values}
+        megabytes.append(float(values["process (MB)"]))
+
+    camera = start_camera(tmp_path, hz=30, num_points=150_000)
+    try:
+        camera.wait_for_line("publishing")
+        robot.wait(lambda: len(ages_s) >= 15, "no detections", note_memory)
+        camera.interrupt()
+        assert camera.wait_for_end() == 0
+    finally:
+        camera.end()
+    robot.wait(robot.adds_up, "in is not out + dropped")
+    after = robot.latest_status()
+    assert after.received - before.received > after.processed - before.processed
+    assert np.percentile(ages_s, 90) < 2 * SLOW_S
+    assert megabytes[-1] - megabytes[len(megabytes) // 2] < 100.0
+    robot.node.destroy_subscription(listener)
 
 
 def test_a_silent_publisher_is_named_with_advice(process: NodeProcess, robot: Robot) -> None:

@@ -1,4 +1,4 @@
-"""What keeps the node from starting is said in one line, and the exit status is not 0."""
+"""What keeps the node from starting is said in one line; without a model it lives and says so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from processes import NodeProcess
+from robot import Robot
 
 
 @pytest.fixture(scope="module")
@@ -15,18 +16,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def failures(start_node: Any, folder: Path, weights: Path) -> dict[str, NodeProcess]:
+def failures(start_node: Any, folder: Path) -> dict[str, NodeProcess]:
     """Nodes that cannot start, all at once because each has to import torch first."""
-    damaged = folder / "damaged.safetensors"
-    damaged.write_bytes(weights.read_bytes()[:-100])
     file = folder / "mine.yaml"
     file.write_text("/**:\n  ros__parameters:\n    output:\n      score_treshold: 0.5\n")
+    empty = folder / "empty.yaml"
+    empty.write_text("/**:\n  ros__parameters:\n    filter:\n      roi: []\n")
     arguments = {
         "range": ("-p", "output.score_threshold:=1.5"),
         "type": ("-p", "model.weights:=5"),
         "name": ("--params-file", str(file)),
-        "missing": ("-p", "model.weights:=/nowhere/weights.safetensors"),
-        "damaged": ("-p", f"model.weights:={damaged}"),
+        "empty": ("--params-file", str(empty)),
+        "odds": ("-p", "filter.min_range_m:=5.0", "-p", "filter.max_range_m:=1.0"),
     }
     return {key: start_node("--ros-args", *given) for key, given in arguments.items()}
 
@@ -43,8 +44,8 @@ def failures(start_node: Any, folder: Path, weights: Path) -> dict[str, NodeProc
             "name",
             "parameter output.score_treshold does not exist; did you mean output.score_threshold",
         ),
-        ("missing", "cannot start: /nowhere/weights.safetensors: no such weights file"),
-        ("damaged", "damaged.safetensors: not a readable safetensors file"),
+        ("empty", "a parameter file holds a value without a type, such as []"),
+        ("odds", "filter.min_range_m: 5 is not below filter.max_range_m: 1"),
     ],
 )
 def test_the_node_says_in_one_line_why_it_cannot_start(
@@ -55,3 +56,33 @@ def test_the_node_says_in_one_line_why_it_cannot_start(
     (line,) = (line for line in process.output.splitlines() if line.strip())
     assert "FATAL" in line
     assert expected in line
+
+
+@pytest.fixture(scope="module")
+def refusals(start_node: Any, folder: Path, weights: Path) -> dict[str, NodeProcess]:
+    """Nodes whose model cannot be loaded."""
+    damaged = folder / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:-100])
+    paths = {"missing": "/nowhere/weights.safetensors", "damaged": str(damaged)}
+    return {
+        key: start_node("--ros-args", "-r", f"__ns:=/{key}", "-p", f"model.weights:={path}")
+        for key, path in paths.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("refusal", "expected"),
+    [
+        ("missing", "cannot configure: /nowhere/weights.safetensors: no such weights file"),
+        ("damaged", "damaged.safetensors: not a readable safetensors file"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_and_the_node_lives(
+    refusals: dict[str, NodeProcess], robot: Robot, refusal: str, expected: str
+) -> None:
+    assert expected in refusals[refusal].wait_for_line("ERROR.*cannot configure")
+    robot.listen_to(f"/{refusal}/sr3d_detector")
+    assert expected in robot.trigger("load_model").message
+    refusals[refusal].interrupt()
+    assert refusals[refusal].wait_for_end() == 0
+    assert "Traceback" not in refusals[refusal].output
