@@ -105,6 +105,7 @@ class BatchNorm(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bn = nn.BatchNorm1d(channels)
+        self._folded: tuple[tuple[int, ...], Tensor, Tensor] | None = None
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         """Normalise; a single voxel, which has no variance, uses the running statistics."""
@@ -117,12 +118,24 @@ class BatchNorm(nn.Module):
         return x.replaced(self.bn(x.features))
 
     def epilogue(self, shortcut: Tensor | None, is_rectified: bool) -> Epilogue:
-        """Normalisation by the running statistics, and what follows it."""
+        """Normalisation by the running statistics, and what follows it; without gradients."""
         mean, variance = self.bn.running_mean, self.bn.running_var
         assert mean is not None
         assert variance is not None
-        scale = self.bn.weight * (variance + self.bn.eps).rsqrt()
-        return Epilogue(scale, self.bn.bias - mean * scale, shortcut, is_rectified)
+        count = self.bn.num_batches_tracked  # training changes the others without a trace
+        assert count is not None
+        parts = (mean, variance, count, self.bn.weight, self.bn.bias)
+        key = tuple(number for part in parts for number in _identity(part))
+        if self._folded is None or self._folded[0] != key:  # a millisecond a frame, if done anew
+            scale = self.bn.weight * (variance + self.bn.eps).rsqrt()
+            self._folded = key, scale, self.bn.bias - mean * scale
+        _, scale, shift = self._folded
+        return Epilogue(scale, shift, shortcut, is_rectified)
+
+
+def _identity(tensor: Tensor) -> tuple[int, int]:
+    """Changes whenever the tensor's values do."""
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
 
 
 def conv_norm(

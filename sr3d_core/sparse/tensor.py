@@ -168,6 +168,7 @@ def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:
     if not len(coords):
         return first
     coords, row = first.engine.distinct(coords, first.stride)
-    features = torch.cat([first.features, second.features])
-    summed = features.new_zeros(len(coords), features.shape[1]).index_add(0, row, features)
+    summed = first.features.new_zeros(len(coords), first.features.shape[1])
+    summed = summed.index_add(0, row[: len(first)], first.features)
+    summed = summed.index_add_(0, row[len(first) :], second.features)
     return SparseTensor(coords, summed, first.stride, MapCache(first.engine))
