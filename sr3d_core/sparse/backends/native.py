@@ -20,6 +20,9 @@ from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex
 from sr3d_core.sparse.lattice import Lattice
 
+TRIAL_TOLERANCE = 1e-2
+"""Of the largest value: tensor cores may round; a wrong order of offsets is another number."""
+
 
 class TorchEngine:
     """The reference that every other engine is tested against; for its methods see `Engine`."""
@@ -72,6 +75,26 @@ class TorchEngine:
     ) -> Float[Tensor, "O C"]:
         """The channel-wise maximum over each output's inputs; every output has at least one."""
         return max_pool(features, kernel_map)
+
+
+def require_agreement(engine: TorchEngine, device: torch.device) -> None:
+    """Raises RuntimeError where an engine convolves a few voxels otherwise than this one.
+
+    For engines that could not be run where they were written, before anything relies on them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    coords = torch.randint(4, (64, 4), generator=generator).unique(dim=0).to(device)
+    features = torch.randn(len(coords), 16, generator=generator).to(device)
+    weight = torch.randn(27, 16, 16, generator=generator).to(device)
+    kernel_map = engine.same_map(engine.index(coords, 1), 3)
+    expected = convolve(features, weight, kernel_map)
+    error = float((engine.convolve(features, weight, kernel_map) - expected).abs().max())
+    largest = float(expected.abs().max())
+    if not error <= TRIAL_TOLERANCE * largest:
+        raise RuntimeError(
+            f"it differs from the torch engine by {error:.3g} on a trial, largest value "
+            f"{largest:.3g}; expected less than {TRIAL_TOLERANCE:g} of it"
+        )
 
 
 def convolve(

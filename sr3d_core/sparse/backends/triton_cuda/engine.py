@@ -6,15 +6,18 @@ decides the numbers) and one wherever the count of voxels is not known before, w
 pooling and gradients wait for nothing. float64 goes to the torch engine, on the same maps.
 
 The kernels are compiled when first used, once per channel counts, precision and tile; Triton
-keeps them on disk. They were proven with Triton's interpreter on a CPU (TRITON_INTERPRET=1).
+keeps them on disk. They were proven with Triton's interpreter on a CPU (TRITON_INTERPRET=1), not
+yet on a GPU; so where there is one, the engine starts with a small trial against the torch
+engine, and does not start where that fails.
 """
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sr3d_core.sparse.backends.native import TorchEngine
+from sr3d_core.sparse.backends.native import TorchEngine, require_agreement
 from sr3d_core.sparse.backends.triton_cuda.launch import PRECISIONS, Convolution, products
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap
@@ -24,6 +27,10 @@ class TritonEngine(TorchEngine):
     """Sparse convolution on a GPU; for the methods see `Engine`."""
 
     name = "triton"
+
+    def __init__(self) -> None:
+        if torch.cuda.is_available():
+            require_agreement(self, torch.device("cuda"))
 
     def convolve(
         self,
