@@ -268,11 +268,12 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # asked to stop
-    except ValueError as error:
-        if node is not None:
-            raise
-        rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
-        return 1
+    except Exception as error:
+        if node is None and isinstance(error, ValueError):
+            rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
+            return 1
+        if rclpy.ok():
+            raise  # otherwise: asked to stop in the middle of a call of rclpy
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break the end
         if node is not None:

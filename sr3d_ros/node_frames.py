@@ -133,9 +133,14 @@ class Frames:
     def _reject(self, reason: str, what: str) -> None:
         """Count a frame that yields no boxes, and say why, not more than once a second."""
         text = self._counters.count_dropped(reason, what)
-        if text is not None and self._node.context.ok():
+        if text is None:
+            return
+        try:
             self._node.get_logger().warning(text)
             self._on_trouble()
+        except Exception:
+            if self._node.context.ok():
+                raise  # otherwise: the node is being ended
 
     def _age_ns(self, arrival: Arrival) -> int:
         """Time since the stamp of a frame's first message."""

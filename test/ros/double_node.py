@@ -1,7 +1,7 @@
 """The node with a test double for a detector: slow, and failing on clouds of some sizes.
 
 The weights' name says what is loaded: "missing" cannot be, "slowly" takes its time, "bedroom"
-knows another class.
+knows another class; "stuck" takes a minute for each cloud.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ class Double:
         if parameters.weights == "slowly":
             print("loading slowly", flush=True)
             time.sleep(LOADING_S)
+        self._stuck_s = 60.0 if parameters.weights == "stuck" else 0.0
         self.classes = ("bed", "chair") if parameters.weights == "bedroom" else ("chair",)
 
     def detect(self, cloud: PointCloud) -> Detections:
         """A chair of half a metre at the origin, or a bed."""
+        if self._stuck_s:
+            print("stuck", flush=True)
+            time.sleep(self._stuck_s)
         if len(cloud) != QUICK:
             time.sleep(SLOW_S)
         if len(cloud) == UNLUCKY:

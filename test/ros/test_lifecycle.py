@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,24 @@ def test_an_interrupt_while_the_model_is_loaded_is_clean(
     process.interrupt()
     assert process.wait_for_end() == 0
     assert "Traceback" not in process.output
+
+
+def test_a_frame_that_does_not_end_does_not_hold_up_the_end(
+    robot: Robot, start_node: Callable[..., NodeProcess]
+) -> None:
+    """Launch kills five seconds after it has asked; a frame may take longer."""
+    process = start_node(*arguments("model.weights:=stuck"), "-r", "__ns:=/stuck", command=COMMAND)
+    process.wait_for_line("ready: 1 classes")
+    publisher = robot.cloud_publisher("/stuck/sr3d_detector/input/points", QoSProfile(depth=1))
+    xyz = np.ones((QUICK, 3), np.float32)
+    publisher.publish(cloud_message(xyz, "camera", robot.now_ns()))
+    process.wait_for_line("^stuck")
+    started_s = time.monotonic()
+    process.interrupt()
+    assert process.wait_for_end() == 0
+    assert time.monotonic() - started_s < 20.0  # far from a minute, on a busy machine too
+    assert "Traceback" not in process.output
+    robot.node.destroy_publisher(publisher)
 
 
 def test_a_node_told_not_to_start_waits_for_a_manager(

@@ -1,7 +1,6 @@
 """The node with a real detector: cloud in, boxes out, every bad cloud counted and explained.
 
-One node process serves the module, started as the launch file starts it: in a namespace, with
-the input remapped, the shipped parameter file and some parameters on top of it.
+One node process serves the module; see bench.py.
 """
 
 from __future__ import annotations
@@ -12,71 +11,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench import CAMERA, NAME, TOPIC, Bench, start_bench
 from diagnostic_msgs.msg import DiagnosticStatus
-from processes import ROOT, NodeProcess
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import CAMERA_TILT, LATCHED, QUIET_EVENTS, Robot, cloud_message, room, stamp_ns_of
 from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
-
-NAME = "/robot/sr3d_detector"
-TOPIC = "/camera/points"
-CAMERA = "camera_optical_frame"
-
-
-class Bench:
-    """The node under test, the robot around it, and clouds with ever newer stamps."""
-
-    def __init__(self, robot: Robot, process: NodeProcess) -> None:
-        self.robot = robot
-        self.process = process
-        self.publisher = robot.cloud_publisher(TOPIC, QoSProfile(depth=5))
-        self.sent_ns: set[int] = set()
-
-    def now_ns(self) -> int:
-        return int(self.robot.node.get_clock().now().nanoseconds)
-
-    def send(self, message: PointCloud2) -> None:
-        self.sent_ns.add(stamp_ns_of(message))
-        self.publisher.publish(message)
-
-    def send_room(self, frame_id: str = CAMERA) -> None:
-        self.send(cloud_message(room(), frame_id, self.now_ns()))
-
-    def array_of_a_room(self) -> Detection3DArray:
-        """What comes back for a good cloud, sent again until the node knows the frames."""
-        robot = self.robot
-        robot.detections.clear()
-        robot.wait(lambda: robot.detections, "no detections", self.send_room, every_s=1.0)
-        return robot.detections[0]
-
-    def send_until_counted(self, make: Any, reason: str) -> None:
-        """Send a bad cloud until the node has counted it under a reason."""
-        before = self.robot.count_of(reason)
-        self.robot.wait(
-            lambda: self.robot.count_of(reason) > before,
-            f"nothing counted as {reason}",
-            lambda: self.send(make(self.now_ns())),
-            every_s=1.0,
-        )
+from vision_msgs.msg import LabelInfo, VisionInfo
 
 
 @pytest.fixture(scope="module")
 def bench(robot: Robot, start_node: Any, weights: Path) -> Bench:
-    process = start_node(
-        "--ros-args",
-        *("-r", "__ns:=/robot"),
-        *("-r", f"~/input/points:={TOPIC}"),
-        *("--params-file", str(ROOT / "config" / "detector.param.yaml")),
-        *("-p", f"model.weights:={weights}"),
-        *("-p", "input.reliability:=reliable"),
-        *("-p", "output.score_threshold:=0.0"),
-        *("-p", "frames.timeout_s:=3.0"),
-    )
-    process.wait_for_line("ready: 3 classes")
-    robot.listen_to(NAME)
-    robot.publish_static("base_link", CAMERA, translation=(0.0, 0.0, 1.2), rotation=CAMERA_TILT)
-    return Bench(robot, process)
+    return start_bench(robot, start_node, weights)
 
 
 def test_a_coloured_cloud_gives_boxes_with_its_stamp_and_frame(bench: Bench) -> None:
@@ -219,88 +164,6 @@ def test_the_model_is_announced_to_those_who_come_late(bench: Bench) -> None:
     bench.robot.wait(lambda: heard, "no latched vision_info")
     assert "untrained.safetensors" in heard[0].method
     assert heard[0].database_location == f"{NAME}/label_info"
-
-
-def test_a_threshold_that_is_raised_leaves_boxes_out_at_once(bench: Bench) -> None:
-    before = len(bench.array_of_a_room().detections)
-    assert bench.robot.set("output.max_detections", 1).successful
-    assert len(bench.array_of_a_room().detections) == 1
-    assert bench.robot.set("output.max_detections", 100).successful
-    assert bench.robot.set("output.score_threshold", 1.0).successful
-    assert len(bench.array_of_a_room().detections) == 0
-    assert bench.robot.set("output.score_threshold", 0.0).successful
-    assert len(bench.array_of_a_room().detections) == before
-
-
-def test_a_class_that_is_switched_off_is_not_reported(bench: Bench) -> None:
-    bench.array_of_a_room()
-    for name in ("table", "desk"):
-        assert bench.robot.set(f"classes.{name}.enabled", False).successful
-    names = {entry.results[0].hypothesis.class_id for entry in bench.array_of_a_room().detections}
-    assert names == {"chair"}
-    for name in ("table", "desk"):
-        assert bench.robot.set(f"classes.{name}.enabled", True).successful
-
-
-def test_boxes_move_to_another_frame_while_the_node_runs(bench: Bench) -> None:
-    assert bench.robot.set("frames.target", "base_link").successful
-    (frame,) = {entry.header.frame_id for entry in bench.array_of_a_room().detections}
-    assert frame == "base_link"
-    assert bench.robot.set("frames.target", "").successful
-
-
-def test_a_region_without_points_gives_an_empty_array(bench: Bench) -> None:
-    assert bench.robot.set("filter.roi", [50.0, 50.0, 0.0, 51.0, 51.0, 1.0]).successful
-    assert len(bench.array_of_a_room().detections) == 0
-    assert bench.robot.set("filter.roi", []).successful
-    assert len(bench.array_of_a_room().detections) > 0
-
-
-def test_the_points_of_every_box_come_on_request(bench: Bench) -> None:
-    heard: list[PointCloud2] = []
-    topic = f"{NAME}/output/objects"
-    listener = bench.robot.node.create_subscription(PointCloud2, topic, heard.append, 2)
-    for choice, first_field in (("clouds", "x"), ("indices", "index")):
-        assert bench.robot.set("output.object_clouds", choice).successful
-        heard.clear()
-        bench.robot.wait(lambda: heard, f"no {choice}", bench.send_room, every_s=1.0)
-        assert heard[-1].fields[0].name == first_field
-    assert bench.robot.set("output.object_clouds", "none").successful
-    bench.robot.node.destroy_subscription(listener)
-
-
-def test_objects_keep_their_identity_when_they_are_tracked(bench: Bench) -> None:
-    assert bench.robot.set("tracking.min_hits", 1).successful
-    assert bench.robot.set("tracking.enabled", True).successful
-    first = {entry.id for entry in bench.array_of_a_room().detections}
-    again = {entry.id for entry in bench.array_of_a_room().detections}
-    assert first
-    assert "" not in first
-    assert first & again
-    assert bench.robot.set("tracking.enabled", False).successful
-    assert {entry.id for entry in bench.array_of_a_room().detections} == {""}
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "expected"),
-    [
-        ("filter.roi", [1.0, 2.0], "filter.roi: 2 numbers, expected six"),
-        ("filter.roi", ["a"], "expected a list of numbers"),
-        ("filter.min_height_m", 10_000.0, "filter.min_height_m: 10000 is not below"),
-        ("output.class_id_as", "colour", "'colour', expected one of 'name', 'index'"),
-        ("output.score_threshold", 1.5, "range"),
-        ("input.reliability", "best_effort", "read-only"),
-        ("classes.tabel.enabled", False, "has no class 'tabel'; did you mean table?"),
-        ("output.score", 0.5, "does not exist; did you mean output.score_threshold?"),
-    ],
-)
-def test_a_change_that_makes_no_sense_is_refused_with_a_reason(
-    bench: Bench, name: str, value: Any, expected: str
-) -> None:
-    result = bench.robot.set(name, value)
-    assert not result.successful
-    assert expected in result.reason
-    assert len(bench.array_of_a_room().detections) > 0
 
 
 def test_diagnostics_say_that_all_is_well(bench: Bench) -> None:
