@@ -28,7 +28,8 @@ class MapTimer:
     def _time(self, method: Callable[..., Any], *args: Any) -> Any:
         start = time.perf_counter()
         result = method(*args)
-        getattr(result, "pairs", None)  # some engines list the pairs when they are first needed
+        if self.engine.name in ("torch", "numba"):
+            getattr(result, "pairs", None)  # listed when they are first needed
         self.seconds += time.perf_counter() - start
         return result
 

@@ -35,7 +35,7 @@ class Network:
     """Architecture to start from."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fields of `Architecture` that differ from the preset."""
-    backend: Literal["auto", "torch", "numba", "triton", "torchsparse", "spconv"] = "auto"
+    backend: Literal["auto", "torch", "numba", "int8", "triton", "torchsparse", "spconv"] = "auto"
     """Engine of the convolutions while training; any engine runs the weights afterwards."""
     weights: str | None = None
     """Weights file to start from ("default": those that ship), to fine-tune on other scenes; parts

@@ -85,7 +85,8 @@ class Postprocess:
         Boxes that are not finite or have no size are left out, and so are scores that are NaN.
         """
         # Most anchor points say nothing: they go first. Rounding is left to the test that counts.
-        least = _logit(self.score_threshold - _ROUNDING)
+        lowest = min(self.class_thresholds, default=self.score_threshold)
+        least = _logit(min(lowest, 1.0) - _ROUNDING)  # above 1, a class is not wanted
         is_mute = predictions.logits.amax(dim=1) <= least  # where one is NaN, look closer
         predictions = predictions[(~is_mute).nonzero()[:, 0]]
         is_sound = predictions.boxes.array.isfinite().all(dim=1)
@@ -97,8 +98,7 @@ class Postprocess:
         if len(scores) > self.max_candidates:
             best = scores.amax(dim=1).topk(self.max_candidates).indices
             predictions, scores = predictions[best], scores[best]
-        lowest = 0.0 if self.class_thresholds else self.score_threshold
-        rows, labels = (scores > lowest).nonzero(as_tuple=True)
+        rows, labels = (scores > (0.0 if self.class_thresholds else lowest)).nonzero(as_tuple=True)
         boxes, candidate_scores = predictions.boxes[rows], scores[rows, labels]
         group = torch.zeros_like(labels) if self.one_class else labels
         kept = nms(boxes, candidate_scores, group, self.iou, overlap=self.nms)
@@ -144,8 +144,8 @@ class Detector:
     ) -> Detector:
         """A detector from a weights file; "default" means the weights that ship.
 
-        `backend` is the engine of the convolutions: auto, torch, numba, triton, torchsparse or
-        spconv; ValueError where it is unknown, missing or not for this device.
+        `backend` is the engine of the convolutions: auto, torch, numba, int8, triton,
+        torchsparse or spconv; ValueError where it is unknown, missing or not for this device.
 
         It looks at one point before it is returned, so that code is compiled or loaded by now
         and the first cloud takes as long as the next. Raises CheckpointError where the file is

@@ -326,7 +326,7 @@ def test_without_a_floor_up_is_not_verified() -> None:
     assert "not verified" in finding.text
     (fitted,) = judged(FrameSettings(up="floor"), TransformBuffer(), message(ball))
     assert fitted.name == "up"
-    assert_failed(fitted, "no floor", "text")
+    assert_failed(fitted, "no floor", "frames.up")
 
 
 def test_a_target_frame_that_nobody_publishes_is_found() -> None:

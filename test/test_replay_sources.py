@@ -180,7 +180,7 @@ def test_the_command_takes_depth_topics(
 ) -> None:
     monkeypatch.setattr(
         "sr3d_core.detector.Detector.from_checkpoint",
-        lambda weights, device, postprocess: BoundingBox(),
+        lambda weights, device, backend, postprocess: BoundingBox(),
     )
     out = tmp_path / "out.json"
     options = ["--topic", DEPTH, "--color", COLOUR, "--up", up, "--json", str(out)]
