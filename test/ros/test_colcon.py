@@ -94,12 +94,18 @@ def test_message_and_modules_come_from_the_overlay(
 
 
 def test_the_node_starts_from_the_overlay(workspace: Path, environment: dict[str, str]) -> None:
-    """As `ros2 run` and launch start it: it gets as far as the weights that are not there."""
+    """As `ros2 run` and launch start it: it gets as far as a parameter that does not exist."""
     node = workspace / "install" / "sr3d_ros" / "lib" / "sr3d_ros" / "detector_node"
-    arguments = "--ros-args -p model.weights:=/nowhere/x.safetensors"
-    done = in_overlay(workspace, environment, f"{node} {arguments}")
+    done = in_overlay(workspace, environment, f"{node} --ros-args -p model.weight:=mine")
     assert done.returncode == 1
-    assert "cannot start: /nowhere/x.safetensors: no such weights file" in done.stdout
+    assert "parameter model.weight does not exist; did you mean model.weights?" in done.stdout
+
+
+def test_the_doctor_starts_from_the_overlay(workspace: Path, environment: dict[str, str]) -> None:
+    doctor = workspace / "install" / "sr3d_ros" / "lib" / "sr3d_ros" / "doctor"
+    done = in_overlay(workspace, environment, f"{doctor} --help")
+    assert done.returncode == 0
+    assert "--wait" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -109,6 +115,10 @@ def test_the_node_starts_from_the_overlay(workspace: Path, environment: dict[str
         "config/detector.param.yaml",
         "config/sr3d.rviz",
         "config/fastdds_large_data.xml",
+        "config/sensors/realsense.yaml",
+        "config/sros2/sr3d_detector.policy.xml",
+        "launch/depth_to_cloud.launch.py",
+        "launch/replay.launch.py",
         "package.xml",
         "msg/DetectorStatus.msg",
     ],
