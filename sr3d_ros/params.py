@@ -38,7 +38,9 @@ class ClassRule:
     """What is wanted of one class: parameters `classes.<name>.enabled`, `.score_threshold`."""
 
     enabled: bool = True
+    """Whether its boxes are reported."""
     score_threshold: float = 0.0
+    """Its own threshold, 0..1; 0 = the general one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,23 +11,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from sr3d_core.detector import Postprocess
+from sr3d_ros.params import ClassRule
 
 
 class SelectionError(ValueError):
     """Output settings that cannot be applied; the text names the parameter and what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassRule:
-    """What `classes.<name>.*` says about one class."""
-
-    enabled: bool = True
-    """Whether its boxes are reported."""
-    score_threshold: float = 0.0
-    """Its own threshold, 0..1; 0 = the general one."""
 
 
 def postprocess_for(

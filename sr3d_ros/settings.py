@@ -10,7 +10,7 @@ from sr3d_ros.crop import Crop
 from sr3d_ros.frame import FrameSettings
 from sr3d_ros.load import LoadLimits
 from sr3d_ros.params import Parameters, specifications
-from sr3d_ros.selection import ClassRule, postprocess_for
+from sr3d_ros.selection import postprocess_for
 from sr3d_ros.tracking import TrackingSettings
 
 _LOWEST_M, _HIGHEST_M = (
@@ -46,11 +46,7 @@ def crop(parameters: Parameters) -> Crop:
 
 def postprocess(parameters: Parameters, classes: Sequence[str]) -> Postprocess:
     """Which boxes are reported; what is said about classes the model lacks has no effect."""
-    rules = {
-        name: ClassRule(enabled=rule.enabled, score_threshold=rule.score_threshold)
-        for name, rule in parameters.class_rules.items()
-        if name in classes
-    }
+    rules = {name: rule for name, rule in parameters.class_rules.items() if name in classes}
     return postprocess_for(
         classes,
         score_threshold=parameters.score_threshold,
