@@ -198,7 +198,7 @@ def test_thirty_big_clouds_a_second_do_not_pile_up(
 ) -> None:
     """Overload: 9.6 MB clouds at 30 Hz into a detector of 300 ms; memory stays flat.
 
-    A queue would make the answers 2 s old half-way. How old exactly is for benchmark/bench_node.py.
+    A queue would make the answers 2 s old half-way; benchmark/bench_node.py says how old exactly.
     """
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("no shared memory on this machine")
