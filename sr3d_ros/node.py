@@ -122,8 +122,10 @@ class DetectorNode(LifecycleNode):
         return _DONE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Leave the input topics; when this is over, nothing more is published."""
+        """Leave the input topics and wipe the markers; then nothing more is published."""
         self._stop()
+        if self._work is not None:
+            self._work.pause()
         return _DONE
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:

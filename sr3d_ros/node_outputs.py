@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -20,6 +21,7 @@ from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
 from visualization_msgs.msg import MarkerArray
 
 from sr3d_core.detector import Detector
+from sr3d_core.structures import Detections
 from sr3d_ros.covariance import pose_covariances
 from sr3d_ros.frame import FrameResult
 from sr3d_ros.messages import detection_array, label_info, marker_array, ros_types, vision_info
@@ -36,6 +38,7 @@ class Outputs:
         self._node = node
         self._types = ros_types()
         self._version = 0
+        self._marked_frame = ""  # where markers stand
         self._detections = self._publisher(Detection3DArray, "~/output/detections", 10)
         self._markers = self._publisher(MarkerArray, "~/output/markers", 10)
         self._objects = self._publisher(PointCloud2, "~/output/objects", 2)
@@ -101,6 +104,7 @@ class Outputs:
         self._detections.publish(array)
         if settings.publish_markers:
             self._markers.publish(marker_array(result.detections, **parts))
+            self._marked_frame = result.frame_id
         if settings.object_clouds == "clouds":
             self._objects.publish(object_cloud(result.detections, result.cloud, **place))
         elif settings.object_clouds == "indices":
@@ -112,6 +116,21 @@ class Outputs:
                     types=self._types,
                 )
             )
+
+    def wipe(self) -> None:
+        """Remove the markers that stand, which nobody would renew."""
+        if self._marked_frame:
+            self._markers.publish(
+                marker_array(
+                    Detections.empty(),
+                    stamp_ns=int(self._node.get_clock().now().nanoseconds),
+                    frame_id=self._marked_frame,
+                    output_from_gravity=np.eye(4),
+                    classes=(),
+                    types=self._types,
+                )
+            )
+            self._marked_frame = ""
 
     def _publisher(self, kind: type, name: str, depth: int) -> Any:
         return self._node.create_publisher(

@@ -96,6 +96,10 @@ class Work:
         points = self._points(self._settings)
         return {**memory_values(self._model.detector.device), "points per frame": str(points)}
 
+    def pause(self) -> None:
+        """No further frame comes for now."""
+        self._outputs.wipe()
+
     def close(self) -> None:
         """Leave the topics."""
         self._outputs.close()

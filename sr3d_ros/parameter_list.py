@@ -214,7 +214,7 @@ class ParameterList:
     )
     track_max_age_s: float = parameter(
         "tracking.max_age_s",
-        2.0,
+        5.0,
         "an object that is not seen for so long is forgotten, seconds",
         between=(0.01, 3600.0),
     )
@@ -226,7 +226,7 @@ class ParameterList:
     )
     track_gate_m: float = parameter(
         "tracking.gate_m",
-        1.0,
+        0.5,
         "a box farther than this from where an object is expected is another one, metres",
         between=(0.01, 100.0),
     )

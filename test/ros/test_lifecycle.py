@@ -19,6 +19,7 @@ from rclpy.qos import QoSProfile
 from robot import Robot, cloud_message
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "double_node.py"))
 NAME = "/sr3d_detector"
@@ -102,6 +103,16 @@ def test_a_deactivated_node_listens_to_nothing_and_says_so(bench: Bench) -> None
 def test_an_activated_node_works_again(bench: Bench) -> None:
     assert bench.robot.change_state(Transition.TRANSITION_ACTIVATE)
     bench.wait_for_array()
+
+
+def test_a_deactivated_node_leaves_no_markers_behind(bench: Bench) -> None:
+    seen = bench.robot.markers
+    bench.robot.wait(lambda: seen and len(seen[-1].markers) > 1, "no markers", bench.send)
+    assert bench.robot.change_state(Transition.TRANSITION_DEACTIVATE)
+    bench.robot.wait(lambda: len(seen[-1].markers) == 1, "markers stand for ever")
+    (eraser,) = seen[-1].markers
+    assert eraser.action == Marker.DELETEALL
+    assert bench.robot.change_state(Transition.TRANSITION_ACTIVATE)
 
 
 def test_cleaning_up_forgets_the_model_and_configuring_loads_it_again(bench: Bench) -> None:
