@@ -22,6 +22,7 @@ from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.cloud import cloud_from_message
 from sr3d_ros.crop import Crop, thinned
 from sr3d_ros.depth_image import DepthSet, cloud_from_depth, colour_misfit
+from sr3d_ros.extent import require_metres
 from sr3d_ros.fusion import joined, moved_between
 from sr3d_ros.refusal import Refused
 from sr3d_ros.rigid import Matrix, rigid_inverse
@@ -141,8 +142,23 @@ class FramePipeline:
             },
             up_confidence=level.confidence,
             left_out=left_out,
-            notes=_notes(first, *others),
+            notes=(*_notes(first, *others), *self._notes_on_up(frame)),
         )
+
+    def _notes_on_up(self, frame: str) -> tuple[str, ...]:
+        """What is odd about the frame that is taken as z up."""
+        is_optical = frame.endswith(("_optical_frame", "_optical"))
+        if not (self._takes_cloud_as_level and is_optical):
+            return ()
+        return (
+            f"z of '{frame}' is taken as up, but an optical frame's z points forward: "
+            "set frames.up to tf, imu or floor",
+        )
+
+    @property
+    def _takes_cloud_as_level(self) -> bool:
+        settings = self.settings
+        return settings.up == "none" or frame_name(settings.detection_frame) == CLOUD_IS_Z_UP
 
     def _read(self, message: Any) -> PointCloud:
         """The points of one input within the range, in its own frame."""
@@ -158,6 +174,7 @@ class FramePipeline:
             cloud = cloud_from_message(
                 message, drop_zeros=settings.drop_zeros, max_points=max_points
             )
+        require_metres(cloud.xyz)
         return cloud[settings.crop.in_range(cloud.xyz)] if settings.crop.has_range else cloud
 
     def _joined(
@@ -179,7 +196,7 @@ class FramePipeline:
         """The z-up frame of a cloud."""
         settings = self.settings
         wanted = frame_name(settings.detection_frame)
-        if settings.up == "none" or wanted == CLOUD_IS_Z_UP:
+        if self._takes_cloud_as_level:
             return Level(frame, np.eye(4), 1.0)
         if settings.up == "imu":
             return self._up.from_imu(frame, stamp_ns)

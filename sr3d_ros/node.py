@@ -229,7 +229,9 @@ class DetectorNode(LifecycleNode):
         self._reporter.tick()
 
     def _advice_on_silence(self, silence_s: float) -> str:
-        return "" if self._inputs is None else self._inputs.advice_on_silence(silence_s)
+        was_heard = self._counters.snapshot().received > 0
+        inputs = self._inputs
+        return "" if inputs is None else inputs.advice_on_silence(silence_s, was_heard)
 
     def _situation(self) -> Situation:
         """What diagnostics need to know beside the counts."""

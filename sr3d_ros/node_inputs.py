@@ -106,7 +106,7 @@ class Inputs:
         if self.qos_advice and all(self._is_heard(each) for each in self._subscriptions):
             self.qos_advice = ""
 
-    def advice_on_silence(self, silence_s: float) -> str:
+    def advice_on_silence(self, silence_s: float, was_heard: bool) -> str:
         """Why nothing may be coming; asks the graph, so not to be called often."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         unmatched = self._matcher.advice() if self._settings.kind == "depth" else ""
@@ -122,6 +122,7 @@ class Inputs:
             strangers=[info.topic_type for info in publishers if info.topic_type != wanted],
             candidates=[n for n, types in topics if wanted in types and not n.startswith(own)],
             remap=_CLOUD if self._settings.kind == "cloud" else _DEPTH,
+            was_heard=was_heard,
         )
 
     def _is_heard(self, subscription: Any) -> bool:

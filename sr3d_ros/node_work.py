@@ -15,6 +15,7 @@ import torch
 from rclpy.node import Node
 
 from sr3d_core.detector import Detector, Postprocess
+from sr3d_ros.extent import extent_of
 from sr3d_ros.frame import FramePipeline, FrameResult
 from sr3d_ros.identities import Identities
 from sr3d_ros.load import AdaptiveBudget
@@ -28,8 +29,6 @@ from sr3d_ros.up import UpSource
 
 Load = Callable[[Parameters], Detector]
 """Makes the detector that parameters name; raises ValueError or OSError with the reason."""
-
-_SAMPLE = 1000  # points that the extent of a cloud is judged by
 
 
 def load_detector(parameters: Parameters) -> Detector:
@@ -167,10 +166,9 @@ def _model(detector: Detector, weights: str) -> Model:
 def _advice(result: FrameResult) -> str:
     """What is odd about a frame that was worked on all the same; "" where nothing is."""
     said = [*result.notes, *(str(error) for error in result.left_out)]
-    xyz = result.cloud.xyz
-    if len(xyz):
-        sample = xyz[:: max(len(xyz) // _SAMPLE, 1)].float()
-        ends = torch.quantile(sample, torch.tensor([0.01, 0.99], device=xyz.device), dim=0)
-        extent = advice_on_extent((ends[1] - ends[0]).tolist())
-        said += [extent] if extent else []
+    extent = extent_of(result.cloud.xyz)
+    if not extent:
+        said.append("no point is left to look at: the cloud is empty, or filter.* leaves nothing")
+    elif advice := advice_on_extent(extent):
+        said.append(advice)
     return "; ".join(said)

@@ -43,6 +43,7 @@ REMEDIES: Mapping[str, str] = {
     "encoding": "publish depth as 16UC1 or 32FC1",
     "camera_info": "publish the CameraInfo of the depth image, calibrated",
     "undecodable": "the recording is damaged there: record again",
+    "units": "publish metres (REP-103): correct the driver's scale",
     "no_floor": "point the camera so that it sees floor, or set frames.up to tf or imu",
     "no_imu": "publish ~/input/imu (remap it), or set frames.up to tf or floor",
     "stale_imu": "compare the clocks of IMU and camera, or raise the IMU's rate",

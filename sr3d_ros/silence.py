@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+FARTHEST_ROOM_M = 300.0
+"""No depth camera sees as far."""
+
 
 def advice_on_silence(
     topic: str,
@@ -13,14 +16,21 @@ def advice_on_silence(
     strangers: Sequence[str] = (),
     candidates: Sequence[str] = (),
     remap: str = "~/input/points",
+    was_heard: bool = False,
 ) -> str:
     """Why nothing may be coming on a topic and what to do.
 
     `publishers` are the nodes that publish there what is wanted, `strangers` types of other
     messages that are published there, `candidates` all topics that carry what is wanted, `remap`
-    the node's own name for the topic.
+    the node's own name for the topic; `was_heard`: something has come before.
     """
     start = f"nothing on {topic} for {silence_s:.0f} s"
+    if publishers and was_heard:
+        return (
+            f"{start}, although somebody publishes there: {', '.join(publishers)}. Something came "
+            "before, so the sensor has stopped: look at its driver's log and its cable. If it "
+            "still publishes, start it with config/fastdds_large_data.xml (see the file)"
+        )
     if publishers:
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. "
@@ -58,7 +68,7 @@ def advice_on_qos(topic: str, policy: str, reliability: str) -> str:
 def advice_on_extent(extent_m: Sequence[float]) -> str | None:
     """Why a cloud of this extent (x y z, metres, z up) can hardly be a room; None if it can."""
     size = " x ".join(f"{length:.3g}" for length in extent_m)
-    if extent_m[2] > 20.0 or max(extent_m) > 300.0:
+    if extent_m[2] > 20.0 or max(extent_m) > FARTHEST_ROOM_M:
         return (
             f"cloud is {size} m: is it in millimetres? ROS clouds are in metres (REP-103); "
             "correct the publisher's scale"

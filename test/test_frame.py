@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.crop import Crop
 from sr3d_ros.frame import FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.refusal import MessageError, UpError
+from sr3d_ros.refusal import MessageError, Refused, UpError
 from sr3d_ros.transforms import TransformBuffer, TransformError
 from sr3d_ros.up_imu import UpVector
 
@@ -215,3 +215,18 @@ def test_a_message_without_a_header_is_refused(spoiled: Any) -> None:
     with pytest.raises(MessageError) as caught:
         pipeline(robot()).process(message)
     assert caught.value.reason == "header"
+
+
+@pytest.mark.parametrize("settings", [{}, {"crop": Crop(max_range_m=5.0)}])
+def test_a_cloud_in_millimetres_is_refused_before_it_costs_minutes(settings: Any) -> None:
+    corners = np.random.default_rng(0).uniform(0.0, 4000.0, (500, 3))
+    with pytest.raises(Refused, match="is it in millimetres") as refusal:
+        pipeline(robot(), up="none", **settings).process(cloud(corners))
+    assert refusal.value.reason == "units"
+
+
+def test_an_optical_frame_taken_as_z_up_is_pointed_out() -> None:
+    points = [[0.0, 0.0, 1.0]]
+    result = pipeline(robot(), up="none").process(cloud(points, frame="camera_optical_frame"))
+    assert "an optical frame's z points forward" in "".join(result.notes)
+    assert pipeline(robot(), up="none").process(cloud(points)).notes == ()

@@ -60,3 +60,9 @@ def test_a_cloud_smaller_than_a_hand_is_odd_too() -> None:
 
 def test_a_cloud_of_one_point_is_fine() -> None:
     assert advice_on_extent((0.0, 0.0, 0.0)) is None
+
+
+def test_a_sensor_that_was_heard_and_falls_silent_has_stopped() -> None:
+    text = advice_on_silence("/points", 5.0, publishers=["camera"], was_heard=True)
+    assert "although somebody publishes there: camera." in text
+    assert "the sensor has stopped: look at its driver's log" in text

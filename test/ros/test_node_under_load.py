@@ -141,7 +141,8 @@ def test_a_cloud_in_millimetres_is_pointed_out(process: NodeProcess, robot: Robo
     def send() -> None:
         publisher.publish(cloud_message(1000.0 * room(500), "camera", robot.now_ns()))
 
-    robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "is it in millimetres?", send)
+    robot.wait(lambda: robot.count_of("units") > 0, "not refused", send)
+    robot.wait(lambda: "is it in millimetres?" in robot.latest_status().last_error, "not told")
     robot.node.destroy_publisher(publisher)
 
 
