@@ -190,7 +190,10 @@ def read_process(pid: int) -> tuple[float, ...]:
 
 
 def growth(samples: list[list[float]], warm_up_s: float) -> dict[str, Any]:
-    """For each measure its first and last value after the warm-up, extremes, and slope."""
+    """For each measure its first and last value after the warm-up, extremes, slope and course.
+
+    A slope over minutes says little where memory goes up and down; the course shows which it is.
+    """
     rows = np.array([row for row in samples if row[0] >= warm_up_s])
     if len(rows) < CYCLE_S:
         return {"seconds": len(rows), "why_empty": f"less than {CYCLE_S} s after the warm-up"}
@@ -202,6 +205,10 @@ def growth(samples: list[list[float]], warm_up_s: float) -> dict[str, Any]:
             "min": values.min(),
             "max": values.max(),
             "slope_per_hour": round(3600.0 * float(np.polyfit(rows[:, 0], values, 1)[0]), 2),
+            "median_of_each_minute": [
+                float(np.median(values[at : at + CYCLE_S]))
+                for at in range(0, len(values) - CYCLE_S + 1, CYCLE_S)
+            ],
         }
     return told
 
