@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d_ros.depth_image import DepthSet
+from sr3d_ros.input.depth_image import DepthSet
 from sr3d_ros.replay import Bag
 
 NUMBERS: tuple[Any, ...] = (

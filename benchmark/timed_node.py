@@ -14,7 +14,7 @@ from pathlib import Path
 from sr3d_core.detector import Detector
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.node import main
-from sr3d_ros.node_work import load_detector
+from sr3d_ros.node_parts.work import load_detector
 from sr3d_ros.params import Parameters
 
 

@@ -22,7 +22,7 @@ FOREIGN = ("use_sim_time", "qos_overrides", "diagnostic_updater")
 HEAD = """\
 # Parameters of the detector
 
-Made by `make/parameter_reference.py` from `sr3d_ros/parameter_list.py`; do not edit.
+Made by `make/parameter_reference.py` from `sr3d_ros/parameters/declared.py`; do not edit.
 
 Set them in a file (`params_file:=mine.yaml`, see `config/detector.param.yaml`), at the start
 (`--ros-args -p output.score_threshold:=0.5`) or, those marked *live*, while the node runs

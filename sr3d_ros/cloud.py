@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from sr3d_core.structures import PointCloud
-from sr3d_ros.raw_message import bytes_of, number_of
+from sr3d_ros.input.raw_message import bytes_of, number_of
 from sr3d_ros.refusal import MessageError
 
 __all__ = ["FARTHEST_M", "MessageError", "all_coordinates", "cloud_from_message"]

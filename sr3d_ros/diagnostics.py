@@ -1,7 +1,7 @@
 """From counts to what /diagnostics says: one report per concern, with a level and a remedy.
 
 Concerns are `input`, `tf`, `inference`, `frames`, `model` and `memory`; names on the topic are
-"node: concern" (REP-107). Plain Python, no ROS imports; `node_diagnostics.py` publishes.
+"node: concern" (REP-107). Plain Python, no ROS imports; `node_parts/diagnostics.py` publishes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from sr3d_ros.counters import Snapshot
-from sr3d_ros.remedies import QUIET, TRANSFORM_REASONS, remedy_for
+from sr3d_ros.health.counters import Snapshot
+from sr3d_ros.health.remedies import QUIET, TRANSFORM_REASONS, remedy_for
 
 PARTS = ("input", "tf", "inference", "frames", "model", "memory")
 

@@ -5,8 +5,8 @@
     ros2 run sr3d_ros doctor --json --ros-args --params-file mine.yaml -p frames.up:=floor
 
 It takes the detector's own parameters and remaps, so what is examined is what will run. The exit
-status is 1 where something failed. What a check means and does is in `doctor_graph.py`,
-`doctor_cloud.py` and, shared with `sr3d doctor`, in `sr3d_core/cli/checks.py`.
+status is 1 where something failed. What a check means and does is in `checks/graph.py`,
+`checks/cloud.py` and, shared with `sr3d doctor`, in `sr3d_core/cli/checks.py`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     has_torch = report.examine("torch", checks.check_torch)
     has_packages = report.examine("packages", checks.check_packages)
     if has_ros and has_torch and has_packages:
-        from sr3d_ros.doctor_rounds import examine_robot
+        from sr3d_ros.checks.rounds import examine_robot
 
         examine_robot(report, given, points=options.points, wait_s=options.wait)
     else:

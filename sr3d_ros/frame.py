@@ -20,12 +20,13 @@ from torch import Tensor
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.cloud import cloud_from_message
-from sr3d_ros.crop import Crop, thinned
-from sr3d_ros.depth_image import DepthSet, cloud_from_depth, colour_misfit
-from sr3d_ros.extent import require_metres
-from sr3d_ros.fusion import joined, moved_between
+from sr3d_ros.input.crop import Crop, thinned
+from sr3d_ros.input.depth_image import DepthSet, cloud_from_depth, colour_misfit
+from sr3d_ros.input.extent import require_metres
+from sr3d_ros.input.fusion import joined, moved_between
 from sr3d_ros.refusal import Refused
-from sr3d_ros.rigid import Matrix, rigid_inverse
+from sr3d_ros.tf.rigid import Matrix, rigid_inverse
+from sr3d_ros.tf.up import Level, UpFinder, UpMode, UpSource, sound_lookup
 from sr3d_ros.transforms import (
     GRAVITY_FRAMES,
     TransformSource,
@@ -33,7 +34,6 @@ from sr3d_ros.transforms import (
     frame_of,
     stamp_of,
 )
-from sr3d_ros.up import Level, UpFinder, UpMode, UpSource, sound_lookup
 
 BEFORE_CROP = 1_000_000
 """Larger clouds are thinned to this before they are cropped; millions would hold up the frame."""

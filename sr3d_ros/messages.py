@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr3d_core.structures import Detections
-from sr3d_ros.markers import MarkerStyle, marker_array
-from sr3d_ros.message_parts import (
+from sr3d_ros.output.markers import MarkerStyle, marker_array
+from sr3d_ros.output.message_parts import (
     MessageTypes,
     fill_header,
     fill_pose,
@@ -25,7 +25,7 @@ from sr3d_ros.message_parts import (
     require_one_each,
     ros_types,
 )
-from sr3d_ros.rigid import Matrix
+from sr3d_ros.tf.rigid import Matrix
 
 __all__ = [
     "MarkerStyle",

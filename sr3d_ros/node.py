@@ -1,9 +1,9 @@
 """The detector as a ROS 2 lifecycle node: frames in, labelled boxes out, words about failures.
 
-    ~/input/*               see node_inputs.py    newest only
-    ~/output/*, ~/*_info    see node_outputs.py   an empty array = looked, found nothing
-    ~/status, /diagnostics  see node_report.py
-    ~/enable, ~/detect_once, ~/load_model    see node_services.py
+    ~/input/*               node_parts/inputs.py    newest only
+    ~/output/*, ~/*_info    node_parts/outputs.py   an empty array = looked, found nothing
+    ~/status, /diagnostics  node_parts/report.py
+    ~/enable, ~/detect_once, ~/load_model           node_parts/services.py
 
 The executor's thread hands frames over and answers, the worker's thread does the work. A frame
 that fails publishes nothing, is counted under its reason and explained in the log; the node goes
@@ -25,16 +25,16 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from sr3d_core.detector import Detector
-from sr3d_ros.counters import CloudCounters
 from sr3d_ros.diagnostics import Situation
-from sr3d_ros.node_frames import Frames
-from sr3d_ros.node_inputs import Inputs
-from sr3d_ros.node_parameters import LiveParameters, require_typed
-from sr3d_ros.node_report import Reporter
-from sr3d_ros.node_services import Answer, Services
-from sr3d_ros.node_work import Load, Work, load_detector
+from sr3d_ros.health.counters import CloudCounters
+from sr3d_ros.node_parts.frames import Frames
+from sr3d_ros.node_parts.inputs import Inputs
+from sr3d_ros.node_parts.parameters import LiveParameters, require_typed
+from sr3d_ros.node_parts.report import Reporter
+from sr3d_ros.node_parts.services import Answer, Services
+from sr3d_ros.node_parts.work import Load, Work, load_detector
 from sr3d_ros.params import Parameters
-from sr3d_ros.patience import PatientTransforms
+from sr3d_ros.tf.patience import PatientTransforms
 from sr3d_ros.transforms import transform_source
 
 TICK_S = 1.0

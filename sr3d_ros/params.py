@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sr3d_ros.parameter_list import ParameterList
-from sr3d_ros.parameter_rules import (
+from sr3d_ros.parameters.declared import ParameterList
+from sr3d_ros.parameters.rules import (
     CLASS_PREFIX,
     ParameterError,
     ParameterValue,

@@ -16,13 +16,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 from sr3d_ros.cloud import MessageError
-from sr3d_ros.depth_image import DepthSet
 from sr3d_ros.frame import FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.matcher import StampMatcher
+from sr3d_ros.input.depth_image import DepthSet
+from sr3d_ros.input.matcher import StampMatcher
 from sr3d_ros.refusal import Refused
+from sr3d_ros.tf.up import UpMode
+from sr3d_ros.tf.up_imu import GravityFromImu
 from sr3d_ros.transforms import TransformBuffer, TransformError, frame_name, stamp_of
-from sr3d_ros.up import UpMode
-from sr3d_ros.up_imu import GravityFromImu
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 IMAGE_TYPE = "sensor_msgs/msg/Image"

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sr3d_ros.rigid import Matrix, matrix_of
-from sr3d_ros.transform_buffer import TransformBuffer
-from sr3d_ros.transform_terms import (
+from sr3d_ros.tf.buffer import TransformBuffer
+from sr3d_ros.tf.rigid import Matrix, matrix_of
+from sr3d_ros.tf.terms import (
     TransformError,
     frame_name,
     frame_of,

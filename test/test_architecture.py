@@ -38,6 +38,8 @@ ROS_MAY_IMPORT = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors"},
     *{"evaluate", "data", "picture", "cli"},  # replay and its commands
 }
+NEED_ROS = ("node.py", "node_parts/", "checks/probe.py", "checks/rounds.py")
+"""Of sr3d_ros, what imports rclpy at its top; the rest imports it where it is there, or never."""
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}
 ROS_PACKAGES = ("rclpy", "sensor_msgs", "vision_msgs", "geometry_msgs", "tf2_ros", "std_msgs")
@@ -106,10 +108,16 @@ def test_ros_side_imports_only_the_detector_and_what_it_needs(path: Path) -> Non
     assert parts_imported(path) <= ROS_MAY_IMPORT
 
 
-@pytest.mark.parametrize("name", ["cloud", "messages", "replay", "bag_commands"])
-def test_ros_free_files_import_no_rclpy(name: str) -> None:
-    roots = {each.split(".")[0] for each in imports(ROOT / "sr3d_ros" / f"{name}.py")}
-    assert "rclpy" not in roots
+@pytest.mark.parametrize("path", ROS, ids=name_of)
+def test_only_the_node_and_the_doctor_of_a_graph_need_ros(path: Path) -> None:
+    """So that replay, the doctor and all parsing work on a laptop without ROS."""
+    names = {name.split(".")[0] for name in imports(path, at_top_only=True)}
+    inside = str(path.relative_to(ROOT / "sr3d_ros"))
+    if not inside.startswith(NEED_ROS):
+        assert not names & {*ROS_PACKAGES, "builtin_interfaces", "diagnostic_msgs"}
+        assert not any(
+            name.startswith("sr3d_ros.node") for name in imports(path, at_top_only=True)
+        )
 
 
 def test_inference_never_imports_training() -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.depth_image import DepthSet, cloud_from_depth, colour_misfit
 from sr3d_ros.frame import FramePipeline, FrameSettings
+from sr3d_ros.input.depth_image import DepthSet, cloud_from_depth, colour_misfit
 from sr3d_ros.refusal import MessageError
 from sr3d_ros.replay import Bag
 from sr3d_ros.transforms import TransformBuffer

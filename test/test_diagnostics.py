@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sr3d_ros.counters import CloudCounters, Snapshot
 from sr3d_ros.diagnostics import PARTS, Level, Report, Situation, reports
+from sr3d_ros.health.counters import CloudCounters, Snapshot
 
 
 class Clock:

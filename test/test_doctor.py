@@ -19,10 +19,9 @@ from numpy.typing import NDArray
 from sr3d_core.cli import checks
 from sr3d_core.cli.findings import Finding, as_record, examined, fail, lines_of, ok, skip, warn
 from sr3d_core.structures import PointCloud
-from sr3d_ros import doctor, doctor_cloud
-from sr3d_ros.crop import Crop
-from sr3d_ros.depth_image import DepthSet
-from sr3d_ros.doctor_cloud import (
+from sr3d_ros import doctor
+from sr3d_ros.checks import cloud as cloud_checks
+from sr3d_ros.checks.cloud import (
     check_cloud,
     check_filter,
     check_level,
@@ -33,7 +32,7 @@ from sr3d_ros.doctor_cloud import (
     reader_of,
     way_of,
 )
-from sr3d_ros.doctor_graph import (
+from sr3d_ros.checks.graph import (
     CLOUD_TYPE,
     Heard,
     Publisher,
@@ -43,6 +42,8 @@ from sr3d_ros.doctor_graph import (
     check_topic,
 )
 from sr3d_ros.frame import FrameSettings
+from sr3d_ros.input.crop import Crop
+from sr3d_ros.input.depth_image import DepthSet
 from sr3d_ros.transforms import TransformBuffer
 
 CAMERA = Publisher("camera", "reliable")
@@ -293,7 +294,7 @@ def test_an_optical_frame_is_known_by_its_name_where_no_floor_is_in_sight(frame:
 
 
 def test_a_floor_that_is_hardly_seen_proves_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_cloud, "up_rotation", lambda _: (torch.eye(3), 0.05))
+    monkeypatch.setattr(cloud_checks, "up_rotation", lambda _: (torch.eye(3), 0.05))
     finding = check_up(cloud(room()), "base_link")
     assert finding.status == "warn"
     assert finding.remedy == "let the camera see more of the floor and run the doctor again"

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.crop import Crop
 from sr3d_ros.frame import FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.input.crop import Crop
 from sr3d_ros.refusal import MessageError, Refused, UpError
+from sr3d_ros.tf.up_imu import UpVector
 from sr3d_ros.transforms import TransformBuffer, TransformError
-from sr3d_ros.up_imu import UpVector
 
 S = 1_000_000_000
 STILL = (0.0, 0.0, 0.0, 1.0)

@@ -10,7 +10,7 @@ import torch
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.frame import FrameResult
-from sr3d_ros.identities import Identities
+from sr3d_ros.output.identities import Identities
 from sr3d_ros.params import Parameters
 from sr3d_ros.transforms import TransformBuffer, TransformError
 

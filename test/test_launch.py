@@ -247,7 +247,7 @@ def topics_of_the_node() -> set[str]:
     They are not imported: rclpy may be missing here.
     """
     found: set[str] = set()
-    for path in (ROOT / "sr3d_ros").glob("node*.py"):
+    for path in (ROOT / "sr3d_ros").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and str(node.value).startswith("~/"):
                 found.add(str(node.value))
@@ -367,7 +367,7 @@ def test_the_fast_dds_profile_is_valid_and_large() -> None:
 def test_every_message_package_that_is_imported_is_a_dependency() -> None:
     manifest = ElementTree.parse(ROOT / "package.xml").getroot()
     dependencies = {e.text for e in manifest if e.tag in ("depend", "exec_depend")}
-    sources = "".join(path.read_text() for path in (ROOT / "sr3d_ros").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "sr3d_ros").rglob("*.py"))
     imported = set(re.findall(r"(?:from |\")(\w+_(?:msgs|interfaces))\.msg", sources))
     assert imported
     assert imported <= dependencies

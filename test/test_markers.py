@@ -9,7 +9,7 @@ import pytest
 from message_stand_ins import CLASSES, OPTICAL_FROM_LEVEL, STAMP_NS, TWO, TYPES, found, xyz
 
 from sr3d_core.structures import Detections
-from sr3d_ros.markers import MarkerStyle, marker_array
+from sr3d_ros.output.markers import MarkerStyle, marker_array
 
 
 def markers_of(detections: Detections, **style: Any) -> list[Any]:

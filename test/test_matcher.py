@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d_ros.matcher import FuseWindow, StampMatcher
+from sr3d_ros.input.matcher import FuseWindow, StampMatcher
 from sr3d_ros.refusal import MessageError
 
 

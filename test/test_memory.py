@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.memory import OutOfMemory, SparingDetector, is_out_of_memory, memory_values
+from sr3d_ros.health.memory import OutOfMemory, SparingDetector, is_out_of_memory, memory_values
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB\nsecond line"
 

@@ -23,7 +23,6 @@ from scipy.spatial.transform import Rotation
 
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.structures import Detections
-from sr3d_ros.covariance import pose_covariances
 from sr3d_ros.messages import (
     MarkerStyle,
     detection_array,
@@ -31,6 +30,7 @@ from sr3d_ros.messages import (
     marker_array,
     vision_info,
 )
+from sr3d_ros.output.covariance import pose_covariances
 
 
 def array_of(detections: Detections, matrix: Any = None, **options: Any) -> Any:

@@ -13,7 +13,7 @@ from message_stand_ins import OPTICAL_FROM_LEVEL, STAMP_NS, TYPES, RosTypes, fou
 
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.cloud import cloud_from_message
-from sr3d_ros.object_clouds import object_cloud, object_indices
+from sr3d_ros.output.object_clouds import object_cloud, object_indices
 
 # The second box scores higher: it is detection 0 in messages.
 BOXES = found((0.5, 0, [0, 0, 0.5, 1, 1, 1, 0.0]), (0.9, 0, [5, 0, 0.5, 2, 1, 1, 0.7854]))

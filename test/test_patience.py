@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr3d_ros.patience import PatientTransforms
-from sr3d_ros.rigid import Matrix
+from sr3d_ros.tf.patience import PatientTransforms
+from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.transforms import TransformError
 
 

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from sr3d_ros.remedies import QUIET, REMEDIES, TRANSFORM_REASONS, remedy_for
+from sr3d_ros.health.remedies import QUIET, REMEDIES, TRANSFORM_REASONS, remedy_for
 
-SOURCES = sorted((Path(__file__).parent.parent / "sr3d_ros").glob("*.py"))
+SOURCES = sorted((Path(__file__).parent.parent / "sr3d_ros").rglob("*.py"))
 REFUSALS = ("MessageError", "UpError", "TransformError", "Refused", "OutOfMemory")
 
 

@@ -20,9 +20,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from typer.testing import CliRunner
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.bag_commands import app
-from sr3d_ros.bag_run import detect_run, open_run, score_run
-from sr3d_ros.bag_truth import BagTruth
+from sr3d_ros.bags.commands import app
+from sr3d_ros.bags.run import detect_run, open_run, score_run
+from sr3d_ros.bags.truth import BagTruth
 from sr3d_ros.frame import FramePipeline, FrameSettings
 from sr3d_ros.replay import Bag, DroppedFrame, ReplayError, replay
 from sr3d_ros.transforms import TransformBuffer, TransformError

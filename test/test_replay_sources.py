@@ -15,9 +15,9 @@ from rosbags.typesys import Stores, get_typestore
 from typer.testing import CliRunner
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.bag_commands import app
-from sr3d_ros.bag_run import detect_run, open_run
-from sr3d_ros.bag_source import Topics
+from sr3d_ros.bags.commands import app
+from sr3d_ros.bags.run import detect_run, open_run
+from sr3d_ros.bags.source import Topics
 from sr3d_ros.frame import FrameResult
 from sr3d_ros.replay import ReplayError
 

@@ -95,7 +95,7 @@ def test_the_class_colours_are_the_generated_ones() -> None:
 def private_names() -> set[str]:
     """The private topics and services that the node's files name, without the inputs."""
     found: set[str] = set()
-    for path in (ROOT / "sr3d_ros").glob("node*.py"):
+    for path in (ROOT / "sr3d_ros").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.update(re.findall(r"^~/(?!input/)([\w/]+)$", node.value))

@@ -6,15 +6,15 @@ import math
 
 import pytest
 
-from sr3d_ros.crop import Crop
-from sr3d_ros.params import Parameters
-from sr3d_ros.settings import (
+from sr3d_ros.input.crop import Crop
+from sr3d_ros.parameters.settings import (
     crop,
     frame_settings,
     load_limits,
     postprocess,
     tracking_settings,
 )
+from sr3d_ros.params import Parameters
 
 
 def test_by_default_nothing_is_cropped() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sr3d_ros.silence import advice_on_extent, advice_on_qos, advice_on_silence
+from sr3d_ros.health.silence import advice_on_extent, advice_on_qos, advice_on_silence
 
 
 def test_silence_with_a_publisher_points_at_the_transport() -> None:

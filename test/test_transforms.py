@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-from sr3d_ros.rigid import matrix_of, quaternion_of, rigid_inverse
+from sr3d_ros.tf.rigid import matrix_of, quaternion_of, rigid_inverse
 from sr3d_ros.transforms import (
     Tf2Source,
     TopicSource,

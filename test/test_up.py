@@ -16,11 +16,11 @@ from scipy.spatial.transform import Rotation
 from sr3d_core.geometry.gravity import floor_near
 from sr3d_ros.refusal import Refused, UpError
 from sr3d_ros.replay import Bag
-from sr3d_ros.rigid import is_rigid, level_rotation
+from sr3d_ros.tf.rigid import is_rigid, level_rotation
+from sr3d_ros.tf.up import UpFinder
+from sr3d_ros.tf.up_floor import FloorMemory, floor_up
+from sr3d_ros.tf.up_imu import GravityFromImu
 from sr3d_ros.transforms import TransformBuffer, TransformError
-from sr3d_ros.up import UpFinder
-from sr3d_ros.up_floor import FloorMemory, floor_up
-from sr3d_ros.up_imu import GravityFromImu
 
 S = 1_000_000_000
 G = 9.81

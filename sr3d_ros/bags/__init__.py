@@ -1,0 +1,1 @@
+"""Recordings: reading, running and scoring them; without ROS."""

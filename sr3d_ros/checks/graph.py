@@ -1,0 +1,147 @@
+"""The doctor's questions about a topic: is it there, does its QoS fit, does anything arrive?
+
+Pure: `checks/probe.py` listens, these functions judge what was heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sr3d_core.cli.findings import Finding, fail, ok, warn
+
+CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMU_TYPE = "sensor_msgs/msg/Imu"
+CLOCKS_DIFFER_S = 1.0
+"""A sensor's message is tens of milliseconds old; a second is another clock."""
+_STOPPED_S = 2.0
+_LOST = 0.5  # of the clouds that a reliable subscription gets
+_FAST_DDS = (
+    "start the publisher with FASTDDS_DEFAULT_PROFILES_FILE (Humble, Jazzy: "
+    "FASTRTPS_DEFAULT_PROFILES_FILE) set to config/fastdds_large_data.xml"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who publishes on a topic."""
+
+    node: str
+    reliability: str  # "reliable" or "best_effort"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What was noticed of one topic; times in seconds."""
+
+    topic: str
+    kind: str  # type that is expected, as "sensor_msgs/msg/PointCloud2"
+    argument: str  # how the topic is named in the launch file
+    topics: Mapping[str, Sequence[str]]  # every topic of the graph with its types
+    publishers: tuple[Publisher, ...]
+    waited_s: float
+    arrivals_s: tuple[float, ...] = ()  # since the start, with the node's QoS
+    num_reliable: int = 0  # messages that a second, reliable subscription got
+    latest: Any = None  # the newest message
+    age_s: float = 0.0  # from its stamp to its arrival
+
+
+def check_topic(heard: Heard) -> Finding:
+    """Whether somebody publishes the right type on the topic."""
+    types = heard.topics.get(heard.topic, ())
+    if types and heard.kind not in types:
+        return fail(
+            "topic",
+            f"{heard.topic} carries {', '.join(types)}, expected {heard.kind}",
+            _where_else(heard),
+        )
+    if not heard.publishers:
+        return fail("topic", f"nobody publishes {heard.topic}", _where_else(heard))
+    nodes = ", ".join(sorted({publisher.node for publisher in heard.publishers}))
+    return ok("topic", f"{heard.topic} from {nodes}")
+
+
+def _where_else(heard: Heard) -> str:
+    """Topics that carry what is expected."""
+    others = sorted(
+        name for name, types in heard.topics.items() if heard.kind in types and name != heard.topic
+    )
+    short = heard.kind.rpartition("/")[2]
+    if not others:
+        return (
+            f"no topic has a {short}: start the camera driver; if it runs, compare ROS_DOMAIN_ID "
+            "and ROS_AUTOMATIC_DISCOVERY_RANGE of both shells"
+        )
+    return f"{short} comes on {', '.join(others)}: set {heard.argument}:={others[0]}"
+
+
+def check_qos(heard: Heard, asked: str) -> Finding:
+    """Whether the reliability that is asked for is offered."""
+    offered = sorted({publisher.reliability for publisher in heard.publishers})
+    text = f"offered {' and '.join(offered)}, asked {asked}"
+    if asked != "reliable" or "best_effort" not in offered:
+        return ok("qos", text)
+    remedy = "set input.reliability to best_effort, or make the publisher reliable"
+    if offered == ["best_effort"]:
+        return fail("qos", f"{text}: incompatible, nothing can arrive", remedy)
+    return warn("qos", f"{text}: some publishers are not heard", remedy)
+
+
+def check_arrival(heard: Heard) -> Finding:
+    """Whether messages come, how often, and whether they have stopped."""
+    num = len(heard.arrivals_s)
+    if num == 0:
+        return _nothing(heard)
+    silence_s = heard.waited_s - heard.arrivals_s[-1]
+    span_s = heard.arrivals_s[-1] - heard.arrivals_s[0]
+    period_s = span_s / (num - 1) if num > 1 else 0.0
+    if silence_s > max(_STOPPED_S, 5.0 * period_s):
+        return fail(
+            "arrival",
+            f"{num} came, then nothing for {silence_s:.1f} s: the sensor has stopped",
+            "look at the driver's log and the cable; start the driver again",
+        )
+    rate = f"{1.0 / period_s:.1f} Hz" if period_s > 0.0 else "1 message"
+    size = _size_of(heard.latest)
+    if num < _LOST * heard.num_reliable:
+        text = f"{rate}: {num} of {heard.num_reliable} came, the others were lost on the way"
+        return warn("arrival", text, f"set input.reliability to reliable, or {_FAST_DDS}")
+    return ok("arrival", f"{rate}{size}")
+
+
+def _nothing(heard: Heard) -> Finding:
+    """Why nothing came at all."""
+    if heard.num_reliable:
+        return fail(
+            "arrival",
+            f"all {heard.num_reliable} messages of {heard.waited_s:.0f} s were lost on the way: "
+            "too large for Fast DDS's shared memory as best effort",
+            f"set input.reliability to reliable, or {_FAST_DDS}",
+        )
+    remedy = "the sensor has stopped: look at the driver's log and the cable, start it again"
+    if any(publisher.reliability == "best_effort" for publisher in heard.publishers):
+        remedy += f"; if `ros2 topic hz {heard.topic}` is silent too, {_FAST_DDS}"
+    return fail(
+        "arrival", f"no message for {heard.waited_s:.0f} s although somebody publishes", remedy
+    )
+
+
+def _size_of(message: Any) -> str:
+    num_bytes = len(getattr(message, "data", ()))
+    return f", {num_bytes / 1e6:.1f} MB each" if num_bytes else ""
+
+
+def check_stamp(heard: Heard) -> Finding:
+    """Whether the stamps fit the clock that transforms are looked up with."""
+    if abs(heard.age_s) <= CLOCKS_DIFFER_S:
+        return ok("stamp", f"{1e3 * heard.age_s:.0f} ms old on arrival")
+    where = "in the past" if heard.age_s > 0 else "in the future"
+    return warn(
+        "stamp",
+        f"{abs(heard.age_s):,.1f} s {where}: the sensor has another clock than this process",
+        "simulation or bag: set use_sim_time to true and play with --clock; two computers: "
+        "synchronise their clocks (chrony)",
+    )

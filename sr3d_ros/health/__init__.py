@@ -1,0 +1,1 @@
+"""Counts, reasons with their remedies, and limits of memory and load."""

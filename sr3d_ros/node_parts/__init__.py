@@ -1,0 +1,1 @@
+"""What `node.py` is made of."""

@@ -1,0 +1,1 @@
+"""What becomes of detections: which are kept, who is who, messages."""

@@ -1,0 +1,48 @@
+"""Pose covariances of detections, from the spread that was measured for their classes.
+
+ROS orders a pose's covariance x, y, z, then rotations about the x, y and z axes of the message's
+frame. A box errs in its centre, independently along its own axes, and in its yaw about gravity.
+It stands upright by definition: turns about the other axes have variance 0 where the class is
+known, which means "does not happen", not "unknown". Where the class's spread was never measured
+all 36 numbers are 0, which is ROS's "unknown". The yaw's variance is that of the box's sides:
+which of them is the front is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr3d_core.checkpoint import ClassSpread
+from sr3d_core.structures import Detections
+from sr3d_ros.tf.rigid import Matrix
+
+
+def pose_covariances(
+    detections: Detections,
+    classes: Sequence[str],
+    spread: Mapping[str, ClassSpread],
+    output_from_gravity: Matrix,
+) -> NDArray[np.float64]:
+    """(D,6,6) covariances in the output frame, by the rows of `detections`; m^2 and rad^2."""
+    result = np.zeros((len(detections), 6, 6))
+    labels = detections.labels.cpu().tolist()
+    yaws = detections.boxes.yaw.detach().cpu().double().tolist()
+    for covariance, label, yaw in zip(result, labels, yaws, strict=True):
+        known = spread.get(classes[label])
+        if known is None:
+            continue
+        output_from_box = output_from_gravity[:3, :3] @ _turn(yaw)
+        variances = np.square(known.center_m)
+        covariance[:3, :3] = (output_from_box * variances) @ output_from_box.T
+        up = output_from_gravity[:3, 2]
+        covariance[3:, 3:] = known.yaw_rad**2 * np.outer(up, up)
+    return result
+
+
+def _turn(yaw: float) -> NDArray[np.float64]:
+    """The rotation about z by `yaw` radians."""
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    return np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])

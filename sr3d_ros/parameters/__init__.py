@@ -1,0 +1,1 @@
+"""The node's parameters as plain data: which there are, what values they take."""

@@ -1,0 +1,244 @@
+"""The list of the node's parameters: ROS name, default, meaning, range.
+
+The list is the only one there is: the node declares these fields; `config/detector.param.yaml`,
+the launch file and docs/parameters.md are tested against it. `params.py` reads values into it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sr3d_ros.parameters.rules import parameter
+
+_FAR_M = 10_000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterList:
+    """Everything that can be set about the node, apart from its classes."""
+
+    autostart: bool = parameter(
+        "lifecycle.autostart", True, "configure and activate the node when it starts"
+    )
+    weights: str = parameter(
+        "model.weights",
+        "default",
+        "weights file, or 'default' for the weights that ship; ~/load_model swaps them",
+    )
+    device: str = parameter(
+        "model.device",
+        "auto",
+        "where the network runs: 'auto', 'cpu', 'cuda', 'cuda:1', ...",
+    )
+    backend: str = parameter(
+        "model.backend",
+        "auto",
+        "engine of the convolutions; auto = numba on a CPU, triton on a GPU, else torch; "
+        "int8 = bytes, quicker on a CPU with VNNI",
+        choices=("auto", "torch", "numba", "int8", "triton", "torchsparse", "spconv"),
+    )
+    num_threads: int = parameter(
+        "model.num_threads",
+        0,
+        "CPU threads of the network; 0 = torch's choice",
+        between=(0, 256),
+    )
+    kind: Literal["cloud", "depth"] = parameter(
+        "input.kind",
+        "cloud",
+        "what to subscribe to: ~/input/points, or ~/input/depth with ~/input/camera_info",
+        choices=("cloud", "depth"),
+    )
+    reliability: Literal["best_effort", "reliable"] = parameter(
+        "input.reliability",
+        "best_effort",
+        "QoS of the sensor subscriptions; best_effort matches every publisher",
+        choices=("best_effort", "reliable"),
+    )
+    max_age_s: float = parameter(
+        "input.max_age_s",
+        0.0,
+        "frames with an older stamp are dropped, seconds; 0 = no limit",
+        between=(0.0, 3600.0),
+    )
+    silence_warning_s: float = parameter(
+        "input.silence_warning_s",
+        5.0,
+        "warn when nothing has come for so long, seconds; 0 = never",
+        between=(0.0, 3600.0),
+    )
+    max_points: int = parameter(
+        "input.max_points",
+        200_000,
+        "larger clouds are thinned evenly to this many points",
+        between=(1, 10_000_000),
+    )
+    drop_zeros: bool = parameter(
+        "input.drop_zeros",
+        True,
+        "treat points at exactly (0, 0, 0) as 'no return'",
+    )
+    match_tolerance_s: float = parameter(
+        "input.match_tolerance_s",
+        0.02,
+        "depth, camera info and colour of one frame differ by at most so much, seconds",
+        between=(0.0, 1.0),
+    )
+    extra_topics: tuple[str, ...] = parameter(
+        "input.extra_topics",
+        ("",),
+        "topics of further clouds to join with ~/input/points in one z-up frame; [''] = none",
+    )
+    fuse_window_s: float = parameter(
+        "input.fuse_window_s",
+        0.05,
+        "clouds of several cameras whose stamps differ by at most so much are one frame, seconds",
+        between=(0.0, 1.0),
+    )
+    adaptive: bool = parameter(
+        "load.adaptive",
+        False,
+        "lower the number of points under load, raise it again",
+    )
+    min_points: int = parameter(
+        "load.min_points",
+        20_000,
+        "load.adaptive never goes below this many points",
+        between=(1, 10_000_000),
+    )
+    target_ms: float = parameter(
+        "load.target_ms",
+        100.0,
+        "time for one frame that load.adaptive aims at, milliseconds",
+        between=(1.0, 60_000.0),
+    )
+    up: Literal["tf", "imu", "floor", "none"] = parameter(
+        "frames.up",
+        "tf",
+        "how to know up: tf = a z-up frame, imu = ~/input/imu, floor = fit the largest level "
+        "plane, none = the cloud's own frame is z up",
+        choices=("tf", "imu", "floor", "none"),
+    )
+    detection_frame: str = parameter(
+        "frames.detection",
+        "",
+        "z-up frame to detect in; '' = the first of base_footprint, base_link, odom, map that "
+        "is known; 'none' = the cloud's own frame is z up",
+    )
+    target_frame: str = parameter(
+        "frames.target",
+        "",
+        "frame of the published boxes; '' = the frame of the cloud",
+    )
+    transform_timeout_s: float = parameter(
+        "frames.timeout_s",
+        0.2,
+        "how long one frame may wait for its transform, seconds",
+        between=(0.0, 10.0),
+    )
+    min_range_m: float = parameter(
+        "filter.min_range_m",
+        0.0,
+        "points nearer to the sensor are left out, metres",
+        between=(0.0, _FAR_M),
+    )
+    max_range_m: float = parameter(
+        "filter.max_range_m",
+        0.0,
+        "points farther from the sensor are left out, metres; 0 = no limit",
+        between=(0.0, _FAR_M),
+    )
+    min_height_m: float = parameter(
+        "filter.min_height_m",
+        -_FAR_M,
+        "points with a lower z in the detection frame are left out, metres",
+        between=(-_FAR_M, _FAR_M),
+    )
+    max_height_m: float = parameter(
+        "filter.max_height_m",
+        _FAR_M,
+        "points with a higher z in the detection frame are left out, metres",
+        between=(-_FAR_M, _FAR_M),
+    )
+    roi: tuple[float, ...] = parameter(
+        "filter.roi",
+        (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        "points outside are left out: x0 y0 z0 x1 y1 z1 in the detection frame, metres; six "
+        "zeros = everywhere",
+    )
+    score_threshold: float = parameter(
+        "output.score_threshold",
+        0.3,
+        "boxes below this score are left out",
+        between=(0.0, 1.0),
+    )
+    nms_iou: float = parameter(
+        "output.nms_iou",
+        0.5,
+        "of two boxes that overlap by more than this, the one with the lower score is left out",
+        between=(0.0, 1.0),
+    )
+    max_detections: int = parameter(
+        "output.max_detections",
+        100,
+        "a frame has at most this many boxes, those with the highest scores; 0 = no limit",
+        between=(0, 1000),
+    )
+    class_id_as: Literal["name", "index"] = parameter(
+        "output.class_id_as",
+        "name",
+        "what ObjectHypothesis.class_id holds: the class's name or its index in ~/label_info",
+        choices=("name", "index"),
+    )
+    publish_markers: bool = parameter(
+        "output.markers",
+        True,
+        "publish ~/output/markers for rviz",
+    )
+    object_clouds: Literal["none", "clouds", "indices"] = parameter(
+        "output.object_clouds",
+        "none",
+        "also publish the points in every box: the points themselves or their numbers",
+        choices=("none", "clouds", "indices"),
+    )
+    tracking: bool = parameter(
+        "tracking.enabled",
+        False,
+        "give objects an id that stays from frame to frame",
+    )
+    tracking_frame: str = parameter(
+        "tracking.frame",
+        "",
+        "frame that stands still, to track in; '' = odom, else map, else the detection frame",
+    )
+    track_max_age_s: float = parameter(
+        "tracking.max_age_s",
+        5.0,
+        "an object that is not seen for so long is forgotten, seconds",
+        between=(0.01, 3600.0),
+    )
+    track_min_hits: int = parameter(
+        "tracking.min_hits",
+        3,
+        "an object gets its id when it was seen in this many frames",
+        between=(1, 100),
+    )
+    track_gate_m: float = parameter(
+        "tracking.gate_m",
+        0.5,
+        "a box farther than this from where an object is expected is another one, metres",
+        between=(0.01, 100.0),
+    )
+    late_ms: float = parameter(
+        "diagnostics.late_ms",
+        500.0,
+        "from a frame's stamp to its boxes; more is late and a warning, milliseconds",
+        between=(1.0, 600_000.0),
+    )
+    error_after_s: float = parameter(
+        "diagnostics.error_after_s",
+        5.0,
+        "boxes that are late for so long without a break are an error, seconds",
+        between=(0.0, 3600.0),
+    )

@@ -1,0 +1,1 @@
+"""Where frames lie, and which way is up."""
