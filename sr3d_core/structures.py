@@ -47,7 +47,7 @@ class PointCloud:
     def transformed(self, target_from_source: Float[Tensor, "4 4"]) -> PointCloud:
         """The cloud in another frame: `p' = R p + t`, computed in the matrix's precision."""
         matrix = target_from_source.to(self.xyz.device)
-        xyz = self.xyz.to(matrix.dtype) @ matrix[:3, :3].T + matrix[:3, 3]
+        xyz = torch.addmm(matrix[:3, 3], self.xyz.to(matrix.dtype), matrix[:3, :3].T)
         return PointCloud(xyz.to(self.xyz.dtype), self.features, self.scene)
 
 

@@ -75,7 +75,8 @@ class FrameResult:
     detections: Detections
     output_from_gravity: Matrix
     gravity_from_cloud: Matrix  # for points of the first message
-    cloud: PointCloud  # what was detected in
+    sensor_cloud: PointCloud  # what was detected in: as `cloud`, but around the sensor
+    sensor_offset: Tensor  # from there to `gravity_frame`, metres
     time_ms: dict[str, float]  # wall time: parse, transform, detect
     up_confidence: float = 1.0  # 0..1, how sure the way up is
     left_out: tuple[Refused, ...] = ()  # further clouds that could not be used
@@ -84,7 +85,15 @@ class FrameResult:
     @property
     def num_points(self) -> int:
         """How many valid points the cloud had, after cropping and thinning."""
-        return len(self.cloud)
+        return len(self.sensor_cloud)
+
+    @property
+    def cloud(self) -> PointCloud:
+        """What was detected in, in `gravity_frame`."""
+        cloud, offset = self.sensor_cloud, self.sensor_offset
+        if not offset.any():
+            return cloud
+        return PointCloud(cloud.xyz + offset.to(cloud.xyz.dtype), cloud.features, cloud.scene)
 
 
 class FramePipeline:
@@ -134,7 +143,8 @@ class FramePipeline:
             detections=_shifted_detections(found, offset),
             output_from_gravity=output_from_gravity,
             gravity_from_cloud=level.gravity_from_cloud,
-            cloud=_shifted_cloud(level_cloud, offset),
+            sensor_cloud=level_cloud,
+            sensor_offset=offset,
             time_ms={
                 "parse": (parsed - started) * 1e3,
                 "transform": (moved - parsed) * 1e3,
@@ -250,9 +260,3 @@ def _shifted_detections(found: Detections, offset: Tensor) -> Detections:
     center = (boxes.center.to(offset.dtype) + offset).to(boxes.center.dtype)
     moved = Boxes3D(center, boxes.size, boxes.yaw)
     return Detections(moved, found.scores, found.labels, found.time_ms)
-
-
-def _shifted_cloud(cloud: PointCloud, offset: Tensor) -> PointCloud:
-    if not offset.any():
-        return cloud
-    return PointCloud(cloud.xyz + offset.to(cloud.xyz.dtype), cloud.features, cloud.scene)

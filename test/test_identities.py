@@ -27,7 +27,8 @@ def seen(second: int, x: float, frame_id: str = "base_link") -> FrameResult:
         detections=Detections(boxes, torch.tensor([0.9]), torch.tensor([0])),
         output_from_gravity=np.eye(4),
         gravity_from_cloud=np.eye(4),
-        cloud=PointCloud.single(torch.zeros(0, 3), None),
+        sensor_cloud=PointCloud.single(torch.zeros(0, 3), None),
+        sensor_offset=torch.zeros(3),
         time_ms={},
     )
 

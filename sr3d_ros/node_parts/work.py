@@ -166,7 +166,7 @@ def _model(detector: Detector, weights: str) -> Model:
 def _advice(result: FrameResult) -> str:
     """What is odd about a frame that was worked on all the same; "" where nothing is."""
     said = [*result.notes, *(str(error) for error in result.left_out)]
-    extent = extent_of(result.cloud.xyz)
+    extent = extent_of(result.sensor_cloud.xyz)
     if not extent:
         said.append("no point is left to look at: the cloud is empty, or filter.* leaves nothing")
     elif advice := advice_on_extent(extent):
