@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -115,3 +119,20 @@ def test_out_of_memory_is_recognised(error: Exception, expected: bool) -> None:
 
 def test_the_memory_of_the_process_is_told_in_megabytes() -> None:
     assert 50 < float(memory_values(torch.device("cpu"))["process (MB)"]) < 100_000
+
+
+def test_what_c_keeps_of_freed_memory_is_given_back() -> None:
+    """In a process of its own, whose memory nobody else changes."""
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("this C library is not glibc")
+    script = """
+from sr3d_ros.health.memory import _resident_bytes, give_back
+blocks = [bytes([1]) * 100_000 for _ in range(400)]
+full, last = _resident_bytes(), bytes([1]) * 100_000  # the last one keeps the heap from shrinking
+blocks.clear()
+kept = _resident_bytes()
+give_back()
+assert full - kept < 10e6, "glibc has given it back by itself: the test shows nothing"
+assert full - _resident_bytes() > 30e6, (full, kept, _resident_bytes())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

@@ -1,11 +1,13 @@
 """A full GPU does not end the node: free what is cached, halve the points, try once more.
 
 The budget stays halved until `reset`; a model that does not fit would otherwise cost every frame
-an attempt in vain. `memory_values` is what diagnostics show.
+an attempt in vain. `give_back` is for what a replaced model leaves behind, `memory_values` is what
+diagnostics show.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import resource
 from collections.abc import Callable, Iterator
@@ -88,10 +90,22 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def free_cache() -> None:
-    """Give back what is cached but not used."""
+    """Give back what is cached but not used, also by Python."""
     gc.collect()
+    give_back()
+
+
+def give_back() -> None:
+    """Give back what torch's and C's allocators keep but do not use; some milliseconds.
+
+    glibc alone would keep the pages: a node whose model was swapped every minute held 7 MB more
+    after each, of which nothing was in use.
+    """
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it, others need it less
+    if trim is not None:
+        trim(0)
 
 
 def memory_values(device: torch.device) -> dict[str, str]:

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_ros.frame import FramePipeline, FrameResult
 from sr3d_ros.health.load import AdaptiveBudget
-from sr3d_ros.health.memory import SparingDetector, memory_values
+from sr3d_ros.health.memory import SparingDetector, give_back, memory_values
 from sr3d_ros.health.silence import advice_on_extent
 from sr3d_ros.input.extent import extent_of
 from sr3d_ros.node_parts.outputs import Outputs
@@ -123,6 +123,7 @@ class Work:
         self._budget.reset()
         self._model = _model(detector, weights)
         self._outputs.announce(detector, self._settings, weights)
+        give_back()
 
     def process(self, frame: tuple[Any, ...]) -> Finished:
         """Detect in a frame; raises `Refused`, or whatever a detector may raise."""
