@@ -8,6 +8,7 @@ sees something through offset k. Rows and tables are addressed in 64 bits.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, no_type_check
 
@@ -16,8 +17,11 @@ import triton.language as tl
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """`triton.jit`; Triton types parameters by what they are called with."""
-    return triton.jit(function)
+    """`triton.jit` of a function as it is written, without what a checker of types put around it.
+
+    Triton types parameters by what they are called with.
+    """
+    return triton.jit(inspect.unwrap(function))
 
 
 @kernel
