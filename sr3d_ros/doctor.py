@@ -150,7 +150,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "only one there is",
     )
     parser.add_argument(
-        "--wait", type=float, default=WAIT_S, help="seconds to wait for messages (default: 8)"
+        "--wait",
+        type=float,
+        default=WAIT_S,
+        help="seconds to wait for a detector, a topic, a message, a transform (default: 8)",
     )
     parser.add_argument(
         "--json", nargs="?", const="-", help="write JSON to a file; without a name to stdout"

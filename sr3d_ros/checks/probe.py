@@ -20,8 +20,8 @@ from sr3d_ros.tf.up_imu import GravityFromImu
 from sr3d_ros.transforms import TransformSource, transform_source
 
 NODE_NAME = "sr3d_doctor"
-SETTLE_S = 2.0
-"""So long discovery is given before a node or a topic counts as absent."""
+SETTLE_S = 3.0
+"""So long others of a kind may show themselves after the first: Fast DDS announces so often."""
 
 
 class Probe:
@@ -54,14 +54,14 @@ class Probe:
         self.node.set_parameters([Parameter("use_sim_time", value=True)])
 
     def detectors(self, wanted: str, wait_s: float) -> list[str]:
-        """The detectors that run; a wanted one is waited for."""
+        """The detectors that run; a wanted one is waited for, or else the first."""
         found: list[str] = []
 
         def look() -> bool:
             found[:] = names_of_detectors(self.node)
-            return wanted in found if wanted else False
+            return wanted in found if wanted else bool(found)
 
-        self.spin_until(look, wait_s if wanted else SETTLE_S)
+        self._wait_for_all(look, wait_s)
         return found
 
     def ask(self, detector: str, wait_s: float) -> Running | None:
@@ -86,10 +86,15 @@ class Probe:
             found[:] = [n for n, types in topics if kind in types and self._publishers_of(n)]
             return bool(found)
 
-        self.spin_until(look, wait_s)
-        self.spin_until(lambda: False, SETTLE_S if found else 0.0)
-        look()
+        self._wait_for_all(look, wait_s)
         return sorted(found)
+
+    def _wait_for_all(self, look: Callable[[], bool], wait_s: float) -> None:
+        """Look until something is found, and again when the others had time to come."""
+        self.spin_until(look, wait_s)
+        if look():
+            self.spin_until(lambda: False, SETTLE_S)
+            look()
 
     def _topics(self) -> dict[str, list[str]]:
         """Every topic with its types, without what detectors publish."""

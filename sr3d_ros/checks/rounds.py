@@ -44,7 +44,7 @@ from sr3d_ros.checks.graph import (
     check_topic,
     not_one_topic,
 )
-from sr3d_ros.checks.probe import Probe
+from sr3d_ros.checks.probe import SETTLE_S, Probe
 from sr3d_ros.doctor import LOOKED_AT, Report
 from sr3d_ros.input.depth_image import DepthSet
 from sr3d_ros.parameters.settings import frame_settings, postprocess
@@ -91,7 +91,7 @@ def examine_robot(
 def _chosen(report: Report, probe: Probe, wanted: str, wait_s: float) -> _Subject | None:
     """The detector that is meant; None, and the reason in the report, where that is unknown."""
     given = probe.given_parameters()
-    names = probe.detectors(wanted, wait_s)
+    names = probe.detectors(wanted, SETTLE_S if given and not wanted else wait_s)
     if not wanted and (given or not names):
         return _as_given(report, probe, given, names)
     name = wanted or names[0]
@@ -206,7 +206,7 @@ class _Visit:
             if len(topics) == 1:
                 return self._probe.listen(topics[0], asked, self._wait_s, kind, argument)
         except RuntimeError as error:  # of rclpy: a name that cannot be one
-            text = f"cannot listen to {topic!r}: {error}"
+            text = f"cannot listen to {topic!r}: {str(error).partition(', at ')[0]}"
             self._report.add(fail("topic", text, "name a topic such as /camera/points"))
             return None
         self._report.add(not_one_topic(kind, argument, topics))

@@ -84,7 +84,7 @@ class Hospital:
             node.create_publisher(PointCloud2, topic, BEST_EFFORT, event_callbacks=quiet)
             for topic in ("/best_effort/points", "/large/points")
         )
-        self._clouds = [
+        clouds = [
             (node.create_publisher(PointCloud2, HEALTHY, 5), room(), "camera"),
             (best_effort, room(), "camera"),
             (node.create_publisher(PointCloud2, "/adrift/points", 5), room(), "adrift"),
@@ -92,14 +92,19 @@ class Hospital:
             (node.create_publisher(PointCloud2, "/empty/points", 5), room()[:0], "camera"),
             (large, room(LARGE), "camera"),
         ]
+        self._clouds = [
+            (publisher, cloud_message(xyz.astype(np.float32), frame_id, 0))
+            for publisher, xyz, frame_id in clouds
+        ]
         self._stopped = node.create_publisher(PointCloud2, "/stopped/points", 5)
         robot.publish_static("base_link", "camera", translation=(0.0, 0.0, 1.2), rotation=TILT)
 
     def publish(self) -> None:
         """One cloud of every camera."""
-        now_ns = self._robot.node.get_clock().now().nanoseconds
-        for publisher, xyz, frame_id in self._clouds:
-            publisher.publish(cloud_message(xyz.astype(np.float32), frame_id, now_ns))
+        stamp = self._robot.node.get_clock().now().to_msg()
+        for publisher, cloud in self._clouds:
+            cloud.header.stamp = stamp
+            publisher.publish(cloud)
 
     def wait_for(self, doctors: list[NodeProcess]) -> None:
         """Play the robot until every doctor has said how it is."""
@@ -131,7 +136,7 @@ def doctors(
     hospital = Hospital(robot)
     names = list(cases)
     processes: dict[str, NodeProcess] = {}
-    for some in (names[:6], names[6:12], names[12:]):
+    for some in (names[first : first + 5] for first in range(0, len(names), 5)):
         for name in some:
             wait_s, topic, parameters = cases[name]
             settings = ["-p", f"model.weights:={weights}"]
