@@ -98,6 +98,7 @@ def test_clouds_that_are_all_lost_are_told_from_a_stopped_sensor() -> None:
     lost = replace(HEALTHY, arrivals_s=(), num_lost=40, waited_s=4.0)
     assert_failed(check_arrival(lost), "all 40 messages of 4 s were lost", "set input.reliability")
     assert "fastdds_large_data.xml" in check_arrival(lost).remedy
+    assert "input.reliability" not in check_arrival(replace(lost, asked="reliable")).remedy
 
 
 def test_clouds_that_are_partly_lost_are_a_warning() -> None:

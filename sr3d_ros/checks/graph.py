@@ -56,6 +56,7 @@ class Heard:
     )
     latest: Any = None  # the newest message
     age_s: float = 0.0  # from its stamp to its arrival
+    asked: str = "best_effort"  # the reliability of the subscription
 
 
 def check_topic(heard: Heard) -> Finding:
@@ -152,8 +153,8 @@ def _nothing(heard: Heard) -> Finding:
     if heard.num_lost >= _FEW_LOST:
         return fail(
             "arrival",
-            f"all {heard.num_lost} messages of {heard.waited_s:.0f} s were lost on the way: as "
-            "best effort they are too large for Fast DDS's shared memory, or for the network",
+            f"all {heard.num_lost} messages of {heard.waited_s:.0f} s were lost on the way: they "
+            "are too large for Fast DDS's shared memory, or for the network",
             _against_loss(heard),
         )
     remedy = "the sensor has stopped: look at the driver's log and the cable, start it again"
@@ -166,7 +167,8 @@ def _nothing(heard: Heard) -> Finding:
 
 def _against_loss(heard: Heard) -> str:
     """What to do about messages that are lost on the way."""
-    if any(publisher.reliability == "reliable" for publisher in heard.publishers):
+    is_offered = any(publisher.reliability == "reliable" for publisher in heard.publishers)
+    if is_offered and heard.asked != "reliable":
         return f"set input.reliability to reliable, or {_FAST_DDS}"
     return _FAST_DDS
 

@@ -126,6 +126,7 @@ class Probe:
             num_lost=ear.num_lost,
             latest=ear.latest,
             age_s=ear.age_s,
+            asked=asked,
         )
 
     def listen_to_imu(self, topic: str) -> GravityFromImu:
