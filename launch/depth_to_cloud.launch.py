@@ -10,7 +10,11 @@ where others want the cloud, too. The defaults are RealSense's topics with `alig
 
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition, UnlessCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import (
+    EnvironmentVariable,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+)
 from launch_ros.actions import ComposableNodeContainer, LoadComposableNodes
 from launch_ros.descriptions import ComposableNode
 from launch_ros.substitutions import FindPackageShare
@@ -18,9 +22,13 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchDescription
 
 PROFILE = PathJoinSubstitution([FindPackageShare("sr3d_ros"), "config", "fastdds_large_data.xml"])
+# A profile that the user exported comes first: it says who is to be reached, and how.
 ROOM_FOR_CLOUDS = {
-    "FASTDDS_DEFAULT_PROFILES_FILE": PROFILE,  # Kilted and newer
-    "FASTRTPS_DEFAULT_PROFILES_FILE": PROFILE,  # Humble and Jazzy
+    name: EnvironmentVariable(name, default_value=PROFILE)
+    for name in (
+        "FASTDDS_DEFAULT_PROFILES_FILE",  # Kilted and newer
+        "FASTRTPS_DEFAULT_PROFILES_FILE",  # Humble and Jazzy
+    )
 }
 CONTAINER = "depth_to_cloud"
 

@@ -15,16 +15,24 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition, UnlessCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import (
+    EnvironmentVariable,
+    LaunchConfiguration,
+    PathJoinSubstitution,
+)
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
 
 SHARE = FindPackageShare("sr3d_ros")
 PROFILE = PathJoinSubstitution([SHARE, "config", "fastdds_large_data.xml"])
+# A profile that the user exported comes first: it says who is to be reached, and how.
 ROOM_FOR_CLOUDS = {
-    "FASTDDS_DEFAULT_PROFILES_FILE": PROFILE,  # Kilted and newer
-    "FASTRTPS_DEFAULT_PROFILES_FILE": PROFILE,  # Humble and Jazzy
+    name: EnvironmentVariable(name, default_value=PROFILE)
+    for name in (
+        "FASTDDS_DEFAULT_PROFILES_FILE",  # Kilted and newer
+        "FASTRTPS_DEFAULT_PROFILES_FILE",  # Humble and Jazzy
+    )
 }
 
 ARGUMENTS = (

@@ -239,13 +239,12 @@ def choose_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device {str(device)!r} {_DEVICES}")
     if chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device {str(device)!r}: torch {torch.__version__} sees no GPU; "
-            "use --device cpu or auto"
+            f"device {str(device)!r}: torch {torch.__version__} sees no GPU; choose cpu or auto"
         )
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device {str(device)!r}: there are {torch.cuda.device_count()} GPUs, counted from 0; "
-            "use a lower number or --device auto"
+            "choose a lower number or auto"
         )
     return chosen
 

@@ -1,12 +1,14 @@
 """`ros2 run sr3d_ros doctor`: why does the detector not see anything? One screen, green or red.
 
     ros2 run sr3d_ros doctor
+    ros2 run sr3d_ros doctor --node /front/sr3d_detector
     ros2 run sr3d_ros doctor --points /camera/camera/depth/color/points
     ros2 run sr3d_ros doctor --json --ros-args --params-file mine.yaml -p frames.up:=floor
 
-It takes the detector's own parameters and remaps, so what is examined is what will run. The exit
-status is 1 where something failed. What a check means and does is in `checks/graph.py`,
-`checks/cloud.py` and, shared with `sr3d doctor`, in `sr3d_core/cli/checks.py`.
+It examines the detector that runs, with its parameters and topics; or, with the parameters and
+remaps that it is given, what would run. The exit status is 1 where something failed. What a check
+means and does is in `checks/detector.py`, `checks/graph.py`, `checks/cloud.py` and, shared with
+`sr3d doctor`, in `sr3d_core/cli/checks.py`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from sr3d_core.cli.findings import (
     lines_of,
     ok,
     skip,
+    verdict,
 )
 
 WAIT_S = 8.0
@@ -54,11 +57,12 @@ class Report:
         return self.add(examined(name, check))
 
     def skip_rest(self, names: Sequence[str], why: str) -> None:
-        """Note what cannot be looked at, of these names."""
+        """Note what cannot be looked at, of these names; told in one line."""
         done = {finding.name for finding in self.findings}
-        for name in names:
-            if name not in done:
-                self.add(skip(name, why))
+        left = [name for name in names if name not in done]
+        self.findings += [skip(name, why) for name in left]
+        if left:
+            self._tell(skip("others", f"{why} ({', '.join(left)})"))
 
 
 def check_ros() -> Finding:
@@ -112,14 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if has_ros and has_torch and has_packages:
         from sr3d_ros.checks.rounds import examine_robot
 
-        examine_robot(report, given, points=options.points, wait_s=options.wait)
+        examine_robot(report, given, options.node, options.points, options.wait)
     else:
-        names = ("parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
+        names = ("detector", "parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
         report.skip_rest(names, "python packages are missing")
     _write(report.findings, options.json)
     healthy = is_healthy(report.findings)
     if not quiet:
-        print("all is well" if healthy else "not well: see the lines with FAIL", flush=True)
+        print(verdict(report.findings), flush=True)
     return 0 if healthy else 1
 
 
@@ -127,17 +131,29 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Our own arguments; what follows --ros-args is the detector's."""
     parser = argparse.ArgumentParser(
         prog="ros2 run sr3d_ros doctor",
-        description="Why does the detector not see anything? Examines this machine, the topics, "
-        "the transforms and one cloud. After --ros-args: the detector's parameters and remaps.",
+        description="Why does the detector not see anything? Examines this machine, the detector "
+        "that runs, its topics, the transforms and one cloud. After --ros-args: parameters and "
+        "remaps of a detector that is to be examined instead.",
+        epilog="Exit status: 0 = detection works, also where the last line tells of warnings; "
+        "1 = something failed; 2 = wrong arguments.",
+    )
+    parser.add_argument(
+        "--node",
+        default="",
+        help="the detector to examine, such as /front/sr3d_detector, where several run; "
+        "parameters after --ros-args come before its own",
     )
     parser.add_argument(
         "--points",
         default="",
-        help="topic of the cloud (or depth image); default: what a running detector listens to, "
-        "or the only one there is",
+        help="topic of the cloud (or depth image); default: what the detector listens to, or the "
+        "only one there is",
     )
     parser.add_argument(
-        "--wait", type=float, default=WAIT_S, help="seconds to wait for messages (default: 8)"
+        "--wait",
+        type=float,
+        default=WAIT_S,
+        help="seconds to wait for a detector, a topic, a message, a transform (default: 8)",
     )
     parser.add_argument(
         "--json", nargs="?", const="-", help="write JSON to a file; without a name to stdout"

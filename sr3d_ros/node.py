@@ -190,7 +190,7 @@ class DetectorNode(LifecycleNode):
             try:
                 detector = self._load(settings)
             except Exception as error:  # whatever it is, the model in use stays
-                refusal = f"cannot load {settings.weights}: {_told(error)}"
+                refusal = f"cannot load the model: {_told(error)}"
                 return lambda: self._keep_model(refusal)
             return lambda: self._swap_model(detector, settings)
 

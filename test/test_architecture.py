@@ -38,7 +38,11 @@ ROS_MAY_IMPORT = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors"},
     *{"evaluate", "data", "picture", "cli"},  # replay and its commands
 }
-NEED_ROS = ("node.py", "node_parts/", "checks/probe.py", "checks/rounds.py")
+NEED_ROS = (
+    "node.py",
+    "node_parts/",
+    *(f"checks/{name}.py" for name in ("ear", "probe", "rounds", "running")),
+)
 """Of sr3d_ros, what imports rclpy at its top; the rest imports it where it is there, or never."""
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}

@@ -309,5 +309,5 @@ def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_missing_gpu_is_told() -> None:
-    with pytest.raises(ValueError, match="sees no GPU; use --device cpu or auto"):
+    with pytest.raises(ValueError, match="sees no GPU; choose cpu or auto"):
         choose_device("cuda")

@@ -33,6 +33,7 @@ MODULES = {
     "launch.conditions": ("IfCondition", "UnlessCondition"),
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
     "launch.substitutions": (
+        "EnvironmentVariable",
         "LaunchConfiguration",
         "NotEqualsSubstitution",
         "PathJoinSubstitution",
@@ -295,10 +296,13 @@ def test_who_publishes_clouds_has_room_for_them(
     ]
     assert len(publishers) == 3
     for publisher in publishers:
-        assert set(publisher.named["additional_env"]) == {
-            "FASTDDS_DEFAULT_PROFILES_FILE",
-            "FASTRTPS_DEFAULT_PROFILES_FILE",
-        }
+        room = publisher.named["additional_env"]
+        assert set(room) == {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}
+        for name, profile in room.items():
+            assert profile.kind == "EnvironmentVariable"  # a profile of the user's comes first
+            assert profile.positional == (name,)
+            (path,) = profile.named["default_value"].positional
+            assert path[1:] == ["config", "fastdds_large_data.xml"]
 
 
 def test_depth_is_registered_or_taken_as_it_is(depth_to_cloud: list[Recorded]) -> None:

@@ -1,5 +1,7 @@
 """Does everything that detection needs work on this machine? One small function per question.
 
+`setting` is how the one who asks sets what is checked: "--device" in a terminal, "model.device"
+on a robot; remedies name it.
 Nothing but the standard library is imported before a check runs, so that each of them can say
 what is missing.
 """
@@ -75,7 +77,7 @@ def check_extras() -> Finding:
     return ok("extras", ", ".join(found))
 
 
-def check_gpu(device: str) -> Finding:
+def check_gpu(device: str, setting: str = "--device") -> Finding:
     """Whether the device that is asked for is there, and whether a GPU lies idle."""
     import torch
 
@@ -87,17 +89,17 @@ def check_gpu(device: str) -> Finding:
         return fail(
             "gpu",
             str(error),
-            "set the device to auto or cpu, or install the driver and a torch with CUDA",
+            f"set {setting} to auto or cpu, or install the driver and a torch with CUDA",
         )
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     if chosen.type == "cuda":
         return ok("gpu", f"{names[chosen.index or 0]}, asked for: {device}")
     if names:
-        return warn("gpu", f"{', '.join(names)} is not used", "set the device to auto")
+        return warn("gpu", f"{', '.join(names)} is not used", f"set {setting} to auto")
     return ok("gpu", f"none, the network runs on the CPU; asked for: {device}")
 
 
-def check_engine(device: str, backend: str = "auto") -> Finding:
+def check_engine(device: str, backend: str = "auto", setting: str = "--backend") -> Finding:
     """Which engine of sparse convolution is taken on this device."""
     from sr3d_core.detector import choose_device
     from sr3d_core.sparse.engine import engine_for
@@ -109,7 +111,7 @@ def check_engine(device: str, backend: str = "auto") -> Finding:
     try:
         engine = engine_for(backend, chosen)
     except ValueError as error:
-        return fail("engine", str(error), "set the engine to auto (model.backend)")
+        return fail("engine", str(error), f"set {setting} to auto")
     text = f"{engine.name} on {chosen}"
     if chosen.type == "cpu" and engine.name == "torch":
         return warn("engine", text, "numba is several times faster: pip install numba")
@@ -135,19 +137,27 @@ def check_engines(device: str) -> Finding:
     return ok("engines", f"{', '.join(running)} run on {chosen}{''.join(others)}")
 
 
-def check_weights(weights: str) -> Finding:
+def check_weights(weights: str, setting: str = "--weights") -> Finding:
     """Whether the weights file is there, whole and ours."""
     from sr3d_core.checkpoint import CheckpointError, read_manifest
 
     try:
         manifest = read_manifest(weights)
     except CheckpointError as error:
-        return fail("weights", str(error), "correct the path of the weights, or use 'default'")
+        remedy = f"set {setting} to the path of a weights file, or to default"
+        return fail("weights", str(error), remedy)
     return ok("weights", f"{weights}: sound, {len(manifest.classes)} classes")
 
 
-def check_inference(load: Callable[[], Detector], cloud: PointCloud | None = None) -> Finding:
-    """One detection in a cloud that is z up, or in a made-up floor, timed after a first one."""
+def check_inference(
+    load: Callable[[], Detector],
+    cloud: PointCloud | None = None,
+    relief: str = "close other programs, or use a GPU",
+) -> Finding:
+    """One detection in a cloud that is z up, or in a made-up floor, timed after a first one.
+
+    `relief` is what to do where it takes too long.
+    """
     try:
         detector = load()
     except (ValueError, OSError) as error:
@@ -162,7 +172,7 @@ def check_inference(load: Callable[[], Detector], cloud: PointCloud | None = Non
     text = f"{elapsed_ms:.0f} ms for {len(cloud):,} {what} on {detector.device}"
     text += f", {len(found)} boxes"
     if elapsed_ms > SLOW_MS:
-        return warn("inference", text, "give it more CPU threads, fewer points or a GPU")
+        return warn("inference", text, relief)
     return ok("inference", text)
 
 

@@ -10,7 +10,7 @@ import typer
 
 from sr3d_core.cli import checks
 from sr3d_core.cli.console import BackendOption, result_console, write_json
-from sr3d_core.cli.findings import Finding, as_record, examined, is_healthy, lines_of
+from sr3d_core.cli.findings import Finding, as_record, examined, is_healthy, lines_of, verdict
 
 if TYPE_CHECKING:
     from sr3d_core.detector import Detector
@@ -26,7 +26,7 @@ def doctor(
 ) -> None:
     """Check this machine: Python, torch, GPU, engine, extras, the weights, one inference.
 
-    Exit status 1 where something that detection needs does not work.
+    Exit status 0 where detection works, also with warnings; 1 where it does not.
 
     Example: sr3d doctor --device cuda
     """
@@ -46,6 +46,7 @@ def doctor(
         findings.append(examined(name, check))
         text = lines_of(findings[-1], coloured=False)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(verdict(findings), markup=False, highlight=False)
     write_json(json_out, as_record(findings))
     if not is_healthy(findings):
         raise typer.Exit(1)

@@ -70,6 +70,17 @@ def is_healthy(findings: Iterable[Finding]) -> bool:
     return all(finding.status != "fail" for finding in findings)
 
 
+def verdict(findings: Iterable[Finding]) -> str:
+    """The last line for people: whether detection works, and what is to be read above."""
+    statuses = [finding.status for finding in findings]
+    num_failures, num_warnings = statuses.count("fail"), statuses.count("warn")
+    warnings = f"{num_warnings} warning{'s' if num_warnings > 1 else ''}"
+    if num_failures:
+        failures = f"{num_failures} failure{'s' if num_failures > 1 else ''}"
+        return f"not well: {failures}{f' and {warnings}' if num_warnings else ''} above"
+    return f"it will run; {warnings} above" if num_warnings else "all is well"
+
+
 def lines_of(finding: Finding, coloured: bool) -> str:
     """A finding for people: a line, and a second one with the remedy."""
     mark = f"{_MARKS[finding.status]:4}"

@@ -18,10 +18,16 @@ IMU_TYPE = "sensor_msgs/msg/Imu"
 CLOCKS_DIFFER_S = 1.0
 """A sensor's message is tens of milliseconds old; a second is another clock."""
 _STOPPED_S = 2.0
-_LOST = 0.5  # of the clouds that a reliable subscription gets
+_LOST, _FEW_LOST = 0.1, 3
+"""More than this share and number is no accident of one moment."""
 _FAST_DDS = (
-    "start the publisher with FASTDDS_DEFAULT_PROFILES_FILE (Humble, Jazzy: "
-    "FASTRTPS_DEFAULT_PROFILES_FILE) set to config/fastdds_large_data.xml"
+    "start the publisher in a shell with export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix "
+    "--share sr3d_ros)/config/fastdds_large_data.xml (Humble, Jazzy: "
+    "FASTRTPS_DEFAULT_PROFILES_FILE)"
+)
+_START_THE_DRIVER = (
+    "start the camera driver; if it runs, compare ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE "
+    "of both shells"
 )
 
 
@@ -31,6 +37,7 @@ class Publisher:
 
     node: str
     reliability: str  # "reliable" or "best_effort"
+    kind: str = CLOUD_TYPE  # type of its messages
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,43 +46,73 @@ class Heard:
 
     topic: str
     kind: str  # type that is expected, as "sensor_msgs/msg/PointCloud2"
-    argument: str  # how the topic is named in the launch file
-    topics: Mapping[str, Sequence[str]]  # every topic of the graph with its types
+    argument: str  # the input that it is for, as the launch file names it: "points"
+    topics: Mapping[str, Sequence[str]]  # every topic of the sensors with its types
     publishers: tuple[Publisher, ...]
     waited_s: float
     arrivals_s: tuple[float, ...] = ()  # since the start, with the node's QoS
-    num_reliable: int = 0  # messages that a second, reliable subscription got
+    num_lost: int = (
+        0  # messages that the middleware knows to have been sent, but could not hand on
+    )
     latest: Any = None  # the newest message
     age_s: float = 0.0  # from its stamp to its arrival
+    asked: str = "best_effort"  # the reliability of the subscription
 
 
 def check_topic(heard: Heard) -> Finding:
     """Whether somebody publishes the right type on the topic."""
+    name = _name_of(heard.kind)
     types = heard.topics.get(heard.topic, ())
     if types and heard.kind not in types:
         return fail(
-            "topic",
+            name,
             f"{heard.topic} carries {', '.join(types)}, expected {heard.kind}",
             _where_else(heard),
         )
     if not heard.publishers:
-        return fail("topic", f"nobody publishes {heard.topic}", _where_else(heard))
+        return fail(name, f"nobody publishes {heard.topic}", _where_else(heard))
     nodes = ", ".join(sorted({publisher.node for publisher in heard.publishers}))
-    return ok("topic", f"{heard.topic} from {nodes}")
+    return ok(name, f"{heard.topic} from {nodes}")
 
 
 def _where_else(heard: Heard) -> str:
-    """Topics that carry what is expected."""
+    """Topics that carry what is expected, and how to choose one."""
     others = sorted(
         name for name, types in heard.topics.items() if heard.kind in types and name != heard.topic
     )
     short = heard.kind.rpartition("/")[2]
+    is_depth = heard.kind == CLOUD_TYPE and IMAGE_TYPE in heard.topics.get(heard.topic, ())
+    depth = "; depth images are read with input.kind: depth" if is_depth else ""
     if not others:
-        return (
-            f"no topic has a {short}: start the camera driver; if it runs, compare ROS_DOMAIN_ID "
-            "and ROS_AUTOMATIC_DISCOVERY_RANGE of both shells"
-        )
-    return f"{short} comes on {', '.join(others)}: set {heard.argument}:={others[0]}"
+        return f"no topic has a {short}: {_START_THE_DRIVER}{depth}"
+    return (
+        f"{short} comes on {', '.join(others)}: launch the detector with "
+        f"{heard.argument}:={others[0]}, the doctor with {_option(heard.argument, others[0])}"
+        f"{depth}"
+    )
+
+
+def not_one_topic(kind: str, argument: str, topics: Sequence[str]) -> Finding:
+    """Why there is not one topic to look at: none has what is expected, or several have it."""
+    name, short = _name_of(kind), kind.rpartition("/")[2]
+    if not topics:
+        return fail(name, f"no topic has a {short}", _START_THE_DRIVER)
+    return fail(
+        name,
+        f"{len(topics)} topics have a {short}: {', '.join(topics)}",
+        f"say which one is meant: {_option(argument, topics[0])}",
+    )
+
+
+def _name_of(kind: str) -> str:
+    return "imu" if kind == IMU_TYPE else "topic"
+
+
+def _option(argument: str, topic: str) -> str:
+    """How the doctor is told a topic."""
+    if argument in ("points", "depth"):
+        return f"--points {topic}"
+    return f"--ros-args -r '~/input/{argument}:={topic}'"
 
 
 def check_qos(heard: Heard, asked: str) -> Finding:
@@ -92,9 +129,12 @@ def check_qos(heard: Heard, asked: str) -> Finding:
 
 def check_arrival(heard: Heard) -> Finding:
     """Whether messages come, how often, and whether they have stopped."""
-    num = len(heard.arrivals_s)
+    num, lost = len(heard.arrivals_s), heard.num_lost
     if num == 0:
         return _nothing(heard)
+    if lost >= _FEW_LOST and lost > _LOST * (num + lost):
+        text = f"{num} of {num + lost} came, {lost} were lost on the way{_size_of(heard.latest)}"
+        return warn("arrival", text, _against_loss(heard))
     silence_s = heard.waited_s - heard.arrivals_s[-1]
     span_s = heard.arrivals_s[-1] - heard.arrivals_s[0]
     period_s = span_s / (num - 1) if num > 1 else 0.0
@@ -105,21 +145,17 @@ def check_arrival(heard: Heard) -> Finding:
             "look at the driver's log and the cable; start the driver again",
         )
     rate = f"{1.0 / period_s:.1f} Hz" if period_s > 0.0 else "1 message"
-    size = _size_of(heard.latest)
-    if num < _LOST * heard.num_reliable:
-        text = f"{rate}: {num} of {heard.num_reliable} came, the others were lost on the way"
-        return warn("arrival", text, f"set input.reliability to reliable, or {_FAST_DDS}")
-    return ok("arrival", f"{rate}{size}")
+    return ok("arrival", f"{rate}{_size_of(heard.latest)}")
 
 
 def _nothing(heard: Heard) -> Finding:
     """Why nothing came at all."""
-    if heard.num_reliable:
+    if heard.num_lost >= _FEW_LOST:
         return fail(
             "arrival",
-            f"all {heard.num_reliable} messages of {heard.waited_s:.0f} s were lost on the way: "
-            "too large for Fast DDS's shared memory as best effort",
-            f"set input.reliability to reliable, or {_FAST_DDS}",
+            f"all {heard.num_lost} messages of {heard.waited_s:.0f} s were lost on the way: they "
+            "are too large for Fast DDS's shared memory, or for the network",
+            _against_loss(heard),
         )
     remedy = "the sensor has stopped: look at the driver's log and the cable, start it again"
     if any(publisher.reliability == "best_effort" for publisher in heard.publishers):
@@ -127,6 +163,14 @@ def _nothing(heard: Heard) -> Finding:
     return fail(
         "arrival", f"no message for {heard.waited_s:.0f} s although somebody publishes", remedy
     )
+
+
+def _against_loss(heard: Heard) -> str:
+    """What to do about messages that are lost on the way."""
+    is_offered = any(publisher.reliability == "reliable" for publisher in heard.publishers)
+    if is_offered and heard.asked != "reliable":
+        return f"set input.reliability to reliable, or {_FAST_DDS}"
+    return _FAST_DDS
 
 
 def _size_of(message: Any) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from rclpy.executors import SingleThreadedExecutor
@@ -13,20 +11,17 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from sr3d_ros.checks.detector import Running
+from sr3d_ros.checks.ear import Ear, message_type, name_of
 from sr3d_ros.checks.graph import CLOUD_TYPE, IMU_TYPE, Heard, Publisher
+from sr3d_ros.checks.running import ask, heard_by, names_of_detectors, published_by
+from sr3d_ros.parameters.rules import is_foreign
 from sr3d_ros.tf.up_imu import GravityFromImu
-from sr3d_ros.transforms import TransformSource, stamp_to_ns, transform_source
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+from sr3d_ros.transforms import TransformSource, transform_source
 
 NODE_NAME = "sr3d_doctor"
-DETECTOR_NAME = "sr3d_detector"
-_SETTLE_S = 1.0
-"""So long discovery is given before a topic counts as absent."""
-_ENOUGH = 5
+SETTLE_S = 3.0
+"""So long others of a kind may show themselves after the first: Fast DDS announces so often."""
 
 
 class Probe:
@@ -44,9 +39,9 @@ class Probe:
         self.node.destroy_node()
 
     def given_parameters(self) -> dict[str, Any]:
-        """What the command line and parameter files set, by ROS name."""
+        """What the command line and parameter files set of the detector, by ROS name."""
         given: dict[str, Parameter] = self.node.get_parameters_by_prefix("")
-        return {name: parameter.value for name, parameter in given.items()}
+        return {name: each.value for name, each in given.items() if not is_foreign(name)}
 
     def spin_until(self, is_over: Callable[[], bool], limit_s: float) -> None:
         """Hear messages until something is true or the time is over."""
@@ -54,125 +49,95 @@ class Probe:
         while not is_over() and time.monotonic() < end_s:
             self._executor.spin_once(timeout_sec=0.05)
 
-    def topic_in_use(self, private: str, kind: str, wait_s: float) -> str:
-        """The topic of a private name such as `~/input/points`.
+    def follow_clock(self) -> None:
+        """Take the time from /clock."""
+        self.node.set_parameters([Parameter("use_sim_time", value=True)])
 
-        It is the one that it was remapped to; else the one that a running detector listens to;
-        else the only one of this type. Where none of these is known, the private name.
-        """
-        name = str(self.node.resolve_topic_name(private))
-        if not name.startswith(f"{self.node.get_fully_qualified_name()}/"):
-            return name
+    def detectors(self, wanted: str, wait_s: float) -> list[str]:
+        """The detectors that run; a wanted one is waited for, or else the first."""
         found: list[str] = []
 
         def look() -> bool:
-            found[:] = self._heard_by_detector(kind) or self._topics_of(kind)
+            found[:] = names_of_detectors(self.node)
+            return wanted in found if wanted else bool(found)
+
+        self._wait_for_all(look, wait_s)
+        return found
+
+    def ask(self, detector: str, wait_s: float) -> Running | None:
+        """What a detector that runs says about itself; None where it does not answer."""
+        return ask(self.node, self.spin_until, detector, wait_s)
+
+    def heard_by(self, detector: str) -> dict[str, list[str]]:
+        """The topics that a detector listens to, by type."""
+        return heard_by(self.node, detector)
+
+    def remapped(self, private: str) -> str:
+        """What the command line makes of a name such as `~/input/points`; "" if it does not."""
+        name = str(self.node.resolve_topic_name(private))
+        return "" if name.startswith(f"{self.node.get_fully_qualified_name()}/") else name
+
+    def topics_with(self, kind: str, wait_s: float) -> list[str]:
+        """The topics on which somebody publishes this type, detectors apart."""
+        found: list[str] = []
+
+        def look() -> bool:
+            topics = self._topics().items()
+            found[:] = [n for n, types in topics if kind in types and self._publishers_of(n)]
             return bool(found)
 
-        self.spin_until(look, wait_s)
-        self.spin_until(lambda: False, _SETTLE_S if found else 0.0)
-        look()
-        return found[0] if len(found) == 1 else name
-
-    def _heard_by_detector(self, kind: str) -> list[str]:
-        found: set[str] = set()
-        for node, namespace in self.node.get_node_names_and_namespaces():
-            if node != DETECTOR_NAME:
-                continue
-            with suppress(RuntimeError):  # it may be gone by now
-                heard = self.node.get_subscriber_names_and_types_by_node(node, namespace)
-                found.update(topic for topic, types in heard if kind in types)
+        self._wait_for_all(look, wait_s)
         return sorted(found)
 
-    def _topics_of(self, kind: str) -> list[str]:
-        return [
-            name
-            for name, types in self._topics().items()
-            if kind in types and self.node.count_publishers(name)
-        ]
+    def _wait_for_all(self, look: Callable[[], bool], wait_s: float) -> None:
+        """Look until something is found, and again when the others had time to come."""
+        self.spin_until(look, wait_s)
+        if look():
+            self.spin_until(lambda: False, SETTLE_S)
+            look()
 
     def _topics(self) -> dict[str, list[str]]:
-        """Every topic with its types, without what a detector publishes."""
-        return {
-            name: types
-            for name, types in self.node.get_topic_names_and_types()
-            if f"/{DETECTOR_NAME}/output/" not in name
-        }
+        """Every topic with its types, without what detectors publish."""
+        detectors = names_of_detectors(self.node)
+        own = {topic for name in detectors for topic in published_by(self.node, name)}
+        topics = self.node.get_topic_names_and_types()
+        return {name: types for name, types in topics if name not in own}
 
     def listen(
         self, topic: str, asked: str, wait_s: float, kind: str = CLOUD_TYPE, argument: str = ""
     ) -> Heard:
-        """What comes on a topic with the node's reliability, and with the reliable one beside it.
-
-        Ends early when enough has come.
-        """
-        message_type = _message_type(kind)
-        arrivals: list[tuple[float, Any, float]] = []
-        reliable: list[float] = []
-        started_s = time.monotonic()
-
-        def on_message(message: Any) -> None:
-            now_ns = int(self.node.get_clock().now().nanoseconds)
-            age_s = 1e-9 * (now_ns - stamp_to_ns(message.header.stamp))
-            arrivals.append((time.monotonic() - started_s, message, age_s))
-            del arrivals[:-100]
-
-        def subscribe(reliability: str, callback: Callable[[Any], None]) -> Any:
-            quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
-            return self.node.create_subscription(
-                message_type, topic, callback, qos(reliability), event_callbacks=quiet
-            )
-
-        subscriptions = [subscribe(asked, on_message)]
+        """What comes on a topic with the node's reliability; ends early when enough is known."""
+        topic = str(self.node.resolve_topic_name(topic))
         self.spin_until(lambda: bool(self._publishers_of(topic)), wait_s)
-        offers = {publisher.reliability for publisher in self._publishers_of(topic)}
-        if asked != "reliable" and "reliable" in offers:
-            subscriptions.append(subscribe("reliable", lambda _: reliable.append(0.0)))
-        if offers:
-            self.spin_until(lambda: len(arrivals) >= _ENOUGH, wait_s)
-        waited_s = time.monotonic() - started_s
-        publishers = self._publishers_of(topic)
-        for subscription in subscriptions:
-            self.node.destroy_subscription(subscription)
+        ear = Ear(self.node, kind)
+        # A type that this process uses otherwise on the topic, as on /tf, would be an exception.
+        if kind in {publisher.kind for publisher in self._publishers_of(topic)}:
+            ear.open(topic, asked)
+            self.spin_until(ear.has_heard_enough, wait_s)
+            ear.close()
         return Heard(
             topic=topic,
             kind=kind,
-            argument=argument or topic,
+            argument=argument,
             topics=self._topics(),
-            publishers=publishers,
-            waited_s=waited_s,
-            arrivals_s=tuple(arrival[0] for arrival in arrivals),
-            num_reliable=len(reliable),
-            latest=arrivals[-1][1] if arrivals else None,
-            age_s=arrivals[-1][2] if arrivals else 0.0,
+            publishers=self._publishers_of(topic),
+            waited_s=ear.waited_s,
+            arrivals_s=tuple(ear.arrivals_s),
+            num_lost=ear.num_lost,
+            latest=ear.latest,
+            age_s=ear.age_s,
+            asked=asked,
         )
 
     def listen_to_imu(self, topic: str) -> GravityFromImu:
         """Up from an IMU; hears it whenever the probe spins."""
         imu = GravityFromImu()
         best_effort = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.node.create_subscription(_message_type(IMU_TYPE), topic, imu.add, best_effort)
+        self.node.create_subscription(message_type(IMU_TYPE), topic, imu.add, best_effort)
         return imu
 
     def _publishers_of(self, topic: str) -> tuple[Publisher, ...]:
         return tuple(
-            Publisher(node=info.node_name, reliability=_name_of(info.qos_profile.reliability))
+            Publisher(info.node_name, name_of(info.qos_profile.reliability), info.topic_type)
             for info in self.node.get_publishers_info_by_topic(topic)
         )
-
-
-def qos(reliability: str) -> QoSProfile:
-    """Depth one, as the node subscribes."""
-    is_reliable = reliability == "reliable"
-    policy = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(depth=1, reliability=policy)
-
-
-def _name_of(policy: ReliabilityPolicy) -> str:
-    return "best_effort" if policy == ReliabilityPolicy.BEST_EFFORT else "reliable"
-
-
-def _message_type(kind: str) -> Any:
-    """The class of a type such as "sensor_msgs/msg/PointCloud2"."""
-    package, _, name = kind.split("/")
-    return getattr(import_module(f"{package}.msg"), name)

@@ -27,7 +27,8 @@ REMEDIES: Mapping[str, str] = {
     STOPPED: "normal when the node is deactivated or disabled",
     TOO_OLD: "raise input.max_age_s, or compare the clocks of sensor and detector",
     "no_transform": "publish the frame (start robot_state_publisher or the camera's "
-    "static_transform_publisher), correct frames.detection and frames.target, or set frames.up",
+    "static_transform_publisher), or correct frames.detection and frames.target; where there is "
+    "no TF at all, set frames.up to floor (launch argument up:=floor)",
     "disconnected": "publish the transform between the two trees",
     "extrapolation": "raise frames.timeout_s, or compare the clocks of the publishers",
     "cycle": "two publishers disagree about a frame's parent: stop one of them",

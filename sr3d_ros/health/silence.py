@@ -46,7 +46,7 @@ def advice_on_silence(
         what = "nobody publishes there"
     return (
         f"{start}: {what}, {known}; start the sensor, or remap {remap} "
-        "(launch argument points:=TOPIC)"
+        f"(launch argument {remap.rpartition('/')[2]}:=TOPIC)"
     )
 
 

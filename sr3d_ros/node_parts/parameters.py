@@ -19,6 +19,7 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from sr3d_ros.parameters.rules import is_foreign
 from sr3d_ros.params import (
     ClassRule,
     ParameterError,
@@ -29,8 +30,6 @@ from sr3d_ros.params import (
     specifications,
 )
 
-_FOREIGN_NAMES = ("use_sim_time", "start_type_description_service")
-_FOREIGN_GROUPS = ("qos_overrides.", "diagnostic_updater.")
 _REFUSAL = "; nothing was changed"
 _CHANGES = {
     "live": "acts on the next frame",
@@ -55,7 +54,7 @@ class LiveParameters:
         given = {
             name: parameter.value
             for name, parameter in node.get_parameters_by_prefix("").items()
-            if not _is_foreign(name)
+            if not is_foreign(name)
         }
         self.values = Parameters.from_values(given)
         for specification in specifications():
@@ -104,7 +103,7 @@ class LiveParameters:
         self._node.declare_parameter(name, plain, _descriptor(specification), ignore_override=True)
 
     def _on_set(self, changes: list[Parameter]) -> SetParametersResult:
-        ours = {each.name: each.value for each in changes if not _is_foreign(each.name)}
+        ours = {each.name: each.value for each in changes if not is_foreign(each.name)}
         try:
             self._require_known_classes(ours)
             values = self.values.with_values(ours)
@@ -122,11 +121,6 @@ def require_typed(error: ValueError) -> ParameterError:
         f"{error}: a parameter file holds a value without a type, such as [] or nothing at all; "
         "leave the line out, or write [''] for no texts and six zeros for no region"
     )
-
-
-def _is_foreign(name: str) -> bool:
-    """Whether rclpy or another library looks after a parameter."""
-    return name in _FOREIGN_NAMES or name.startswith(_FOREIGN_GROUPS)
 
 
 def _no_class(name: str, classes: Sequence[str]) -> str:

@@ -18,6 +18,8 @@ Changes = Literal["live", "load", "start"]
 """When a change acts: at the next frame, when the model is loaded anew, or at the next start."""
 
 CLASS_PREFIX = "classes."
+_FOREIGN = ("use_sim_time", "start_type_description_service")
+_FOREIGN_GROUPS = ("qos_overrides.", "diagnostic_updater.")
 _LIVE_GROUPS = (CLASS_PREFIX, "filter.", "load.", "output.", "tracking.")
 _LIVE = ("frames.target", "input.drop_zeros", "input.max_age_s", "input.max_points")
 _LOAD_GROUP = "model."
@@ -116,6 +118,11 @@ def changes_of(name: str) -> Changes:
     if name in _LIVE or name.startswith(_LIVE_GROUPS):
         return "live"
     return "load" if name.startswith(_LOAD_GROUP) else "start"
+
+
+def is_foreign(name: str) -> bool:
+    """Whether rclpy or another library looks after a parameter."""
+    return name in _FOREIGN or name.startswith(_FOREIGN_GROUPS)
 
 
 def unknown_name(name: str, known: Iterable[str]) -> str:

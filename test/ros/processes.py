@@ -59,6 +59,12 @@ class NodeProcess:
         with self._new_line:
             return "\n".join(self._lines)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over and all that it printed was read."""
+        with self._new_line:
+            return self._is_over
+
     def wait_for_line(self, pattern: str, timeout_s: float = PATIENCE_S) -> str:
         """The first line, printed already or to come, in which the pattern is found."""
 

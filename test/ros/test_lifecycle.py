@@ -161,10 +161,12 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_in_use(bench: Bench) -> No
     answer = bench.robot.trigger("load_model")
     assert (answer.success, answer.message) == (
         False,
-        "cannot load missing: missing: no such weights file",
+        "cannot load the model: missing: no such weights file",
     )
     bench.wait_for_array()
-    bench.robot.wait_for_diagnosis("model", DiagnosticStatus.WARN, "cannot load missing")
+    bench.robot.wait_for_diagnosis(
+        "model", DiagnosticStatus.WARN, "cannot load the model: missing"
+    )
 
 
 def test_frames_go_on_while_a_model_is_loaded(bench: Bench) -> None:

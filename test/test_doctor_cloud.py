@@ -1,0 +1,263 @@
+"""What the doctor concludes from one real cloud: layout, units, transforms, which way is up."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from doctor_harness import assert_failed
+from numpy.typing import NDArray
+
+from sr3d_core.cli.findings import Finding
+from sr3d_core.structures import PointCloud
+from sr3d_ros.checks import cloud as cloud_checks
+from sr3d_ros.checks.cloud import (
+    check_cloud,
+    check_filter,
+    check_level,
+    check_transform,
+    check_units,
+    check_up,
+    read_or_none,
+    reader_of,
+    way_of,
+)
+from sr3d_ros.frame import FrameSettings
+from sr3d_ros.input.crop import Crop
+from sr3d_ros.input.depth_image import DepthSet
+from sr3d_ros.transforms import TransformBuffer
+
+OPTICAL = (-0.5, 0.5, -0.5, 0.5)  # z forward, y down, in a level body frame
+
+
+def message(xyz: NDArray, frame_id: str = "camera") -> Any:
+    """An unorganised cloud of float32 x y z."""
+    names = ("x", "y", "z")
+    return SimpleNamespace(
+        header=SimpleNamespace(frame_id=frame_id, stamp=SimpleNamespace(sec=1, nanosec=0)),
+        height=1,
+        width=len(xyz),
+        fields=[
+            SimpleNamespace(name=name, offset=4 * axis, datatype=7, count=1)
+            for axis, name in enumerate(names)
+        ],
+        point_step=12,
+        row_step=12 * len(xyz),
+        is_bigendian=False,
+        is_dense=False,
+        data=np.ascontiguousarray(xyz, np.float32).tobytes(),
+    )
+
+
+def room() -> NDArray:
+    """What a camera sees that looks along +y: a floor 1 m below it, a wall, a box; z up."""
+    rng = np.random.default_rng(0)
+    floor = rng.uniform((-2, 0, -1.0), (2, 4, -0.99), (4000, 3))
+    wall = rng.uniform((-2, 4, -1), (2, 4.01, 1), (2000, 3))
+    box = rng.uniform((0, 1, -1), (0.6, 1.6, -0.4), (500, 3))
+    xyz = np.concatenate([floor, wall, box])
+    is_seen = (np.abs(xyz[:, 0]) < 0.9 * xyz[:, 1]) & (np.abs(xyz[:, 2]) < 0.8 * xyz[:, 1])
+    return xyz[is_seen]
+
+
+def cloud(xyz: NDArray) -> PointCloud:
+    return PointCloud.single(torch.from_numpy(np.asarray(xyz, np.float32)), None)
+
+
+def optical(xyz: NDArray) -> NDArray:
+    """The same points as a camera that looks along +y sees them: x right, y down, z forward."""
+    return np.stack([xyz[:, 0], -xyz[:, 2], xyz[:, 1]], axis=1)
+
+
+def tilted(xyz: NDArray, degrees: float) -> NDArray:
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return xyz @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]).T
+
+
+def judged(settings: FrameSettings, buffer: TransformBuffer, points: Any) -> list[Finding]:
+    """What is found on the way from a message to the cloud that is detected in."""
+    way = way_of(settings, buffer)
+    first = check_transform(points, way, settings)
+    if first.status == "fail":
+        return [first]
+    seen, result = reader_of(points)(), way(points)
+    return [first, check_level(seen, result, settings), check_filter(seen, result)]
+
+
+def test_missing_transforms_are_found() -> None:
+    (finding,) = judged(FrameSettings(), TransformBuffer(), message(room()))
+    assert finding.name == "tf"
+    assert_failed(finding, "no transform from 'camera'", "robot_state_publisher")
+
+
+def test_millimetres_are_found() -> None:
+    assert_failed(check_units(cloud(1000 * room())), "millimetres?", "metres (REP-103)")
+
+
+def test_an_optical_frame_taken_as_z_up_is_found() -> None:
+    _, finding, _ = judged(FrameSettings(up="none"), TransformBuffer(), message(optical(room())))
+    assert finding.name == "up"
+    assert_failed(finding, "tilted 90 degrees in 'camera'", "set frames.up to tf")
+
+
+def test_an_empty_cloud_is_found() -> None:
+    empty = message(np.zeros((0, 3)))
+    assert_failed(check_cloud(empty, reader_of(empty)), "empty", "is the lens covered")
+
+
+def test_a_healthy_cloud_has_no_findings() -> None:
+    buffer = TransformBuffer()
+    buffer.insert("base_link", "camera", 0, (0.1, 0.0, 1.2), OPTICAL, static=True)
+    sound = message(optical(room()))
+    findings = [
+        check_cloud(sound, reader_of(sound)),
+        check_units(cloud(room())),
+        *judged(FrameSettings(), buffer, sound),
+    ]
+    assert [finding.status for finding in findings] == ["ok"] * 5
+    expected = f"1 x {len(room())} points (x y z) in frame 'camera', 0% invalid, no colour"
+    assert findings[0].text == expected
+    assert findings[2].text == "base_link <- camera, the camera is at z = 1.20 m"
+    assert "its floor is level" in findings[3].text
+    assert findings[4].text == f"{len(room()):,} of {len(room()):,} points are detected in"
+
+
+def test_a_cloud_without_returns_and_one_with_few_are_told_apart() -> None:
+    nothing = message(np.full((100, 3), np.nan))
+    assert_failed(check_cloud(nothing, reader_of(nothing)), "no point is a return", "lens")
+    assert read_or_none(reader_of(nothing)) is None
+    points = np.full((100, 3), np.nan)
+    points[:5] = 1.0
+    few = message(points)
+    assert check_cloud(few, reader_of(few)).status == "warn"
+    assert "95% invalid" in check_cloud(few, reader_of(few)).text
+
+
+def test_a_cloud_that_cannot_be_read_is_explained() -> None:
+    broken = message(room())
+    broken.fields = broken.fields[:2]
+    assert_failed(check_cloud(broken, reader_of(broken)), "no field z", "correct the publisher")
+    assert read_or_none(reader_of(broken)) is None
+
+
+def test_a_cloud_without_a_frame_is_found() -> None:
+    nameless = message(room(), frame_id="")
+    assert_failed(check_cloud(nameless, reader_of(nameless)), "frame ''", "header.frame_id")
+
+
+def test_a_hall_is_a_warning_and_a_thimble_a_failure() -> None:
+    hall = room() * (20, 1, 1)
+    assert check_units(cloud(hall)).status == "warn"
+    assert_failed(check_units(cloud(0.001 * room())), "no room is so small", "metres")
+
+
+def test_a_crooked_mount_is_a_warning() -> None:
+    finding = check_up(cloud(tilted(room(), 10.0)), "base_link")
+    assert finding.status == "warn"
+    assert "tilted 10 degrees in 'base_link'" in finding.text
+
+
+@pytest.mark.parametrize("frame", ["camera_color_optical_frame", "left_optical"])
+def test_an_optical_frame_is_known_by_its_name_where_no_floor_is_in_sight(frame: str) -> None:
+    wall = np.random.default_rng(0).uniform((-1, -1, 2), (1, 1, 2.01), (2000, 3))
+    assert_failed(check_up(cloud(wall), frame), "z points forward", "set frames.up to tf")
+
+
+def test_a_floor_that_is_hardly_seen_proves_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_checks, "up_rotation", lambda _: (torch.eye(3), 0.05))
+    finding = check_up(cloud(room()), "base_link")
+    assert finding.status == "warn"
+    assert finding.remedy == "let the camera see more of the floor and run the doctor again"
+
+
+def test_walls_without_a_floor_are_no_proof_against_a_z_up_frame() -> None:
+    rng = np.random.default_rng(0)
+    walls = [rng.uniform((-3, y, -1), (3, y + 0.01, 2), (9000, 3)) for y in (-3.0, 3.0)]
+    walls += [rng.uniform((x, -3, -1), (x + 0.01, 3, 2), (9000, 3)) for x in (-3.0, 3.0)]
+    assert check_up(cloud(np.concatenate(walls)), "base_link").status == "warn"
+
+
+def test_real_clouds_of_a_camera_are_not_called_z_up(real_data: Path) -> None:
+    rosbags = pytest.importorskip("rosbags.highlevel")
+    with rosbags.AnyReader([real_data / "bags" / "open3d_redwood_5frames_mcap"]) as bag:
+        clouds = [c for c in bag.connections if c.msgtype.endswith("/PointCloud2")]
+        for connection, _, raw in bag.messages(connections=clouds):
+            real = bag.deserialize(raw, connection.msgtype)
+            seen = reader_of(real)()
+            assert check_cloud(real, reader_of(real)).status == "ok"
+            assert check_units(seen).status == "ok"
+            finding = check_up(seen, "some_frame")
+            assert_failed(finding, "looks like a camera's optical frame", "frames.up")
+
+
+def test_without_a_floor_up_is_not_verified() -> None:
+    ball = np.random.default_rng(0).normal(size=(2000, 3))
+    finding = check_up(cloud(ball), "base_link")
+    assert finding.status == "warn"
+    assert "not verified" in finding.text
+    (fitted,) = judged(FrameSettings(up="floor"), TransformBuffer(), message(ball))
+    assert fitted.name == "up"
+    assert_failed(fitted, "no floor", "frames.up")
+
+
+def test_a_target_frame_that_nobody_publishes_is_found() -> None:
+    settings = FrameSettings(up="none", target_frame="map")
+    (finding,) = judged(settings, TransformBuffer(), message(room()))
+    assert_failed(finding, "map", "robot_state_publisher")
+
+
+@pytest.mark.parametrize(
+    "settings", [FrameSettings(up="none"), FrameSettings(detection_frame="none")]
+)
+def test_a_cloud_that_is_z_up_needs_no_transform(settings: FrameSettings) -> None:
+    findings = judged(settings, TransformBuffer(), message(room()))
+    assert [finding.status for finding in findings] == ["ok"] * 3
+    assert "none needed" in findings[0].text
+
+
+def test_a_fitted_floor_needs_no_transform_and_says_how_high_the_camera_is() -> None:
+    settings = FrameSettings(up="floor")
+    _, finding, _ = judged(settings, TransformBuffer(), message(optical(room())))
+    assert finding.status == "ok"
+    assert "fitted floor" in finding.text
+    assert "0.99 m beneath the camera" in finding.text or "1.00 m" in finding.text
+
+
+def test_a_filter_that_leaves_nothing_is_found() -> None:
+    settings = FrameSettings(up="none", crop=Crop(max_range_m=0.2))
+    *_, finding = judged(settings, TransformBuffer(), message(room()))
+    assert_failed(finding, f"0 of {len(room()):,} points", "filter.*")
+
+
+def test_a_depth_image_is_judged_like_a_cloud() -> None:
+    header = SimpleNamespace(frame_id="camera", stamp=SimpleNamespace(sec=1, nanosec=0))
+    depth = np.full((4, 6), 2.0, np.float32)
+    depth[0] = np.nan
+    image = SimpleNamespace(
+        header=header,
+        height=4,
+        width=6,
+        encoding="32FC1",
+        is_bigendian=0,
+        step=24,
+        data=depth.tobytes(),
+    )
+    info = SimpleNamespace(
+        header=header,
+        height=4,
+        width=6,
+        k=[5.0, 0.0, 3.0, 0.0, 5.0, 2.0, 0.0, 0.0, 1.0],
+        p=[5.0, 0.0, 3.0, 0.0, 0.0, 5.0, 2.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+        binning_x=0,
+        binning_y=0,
+        roi=SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+    )
+    frame = DepthSet(image, info)
+    finding = check_cloud(frame, reader_of(frame))
+    assert finding.text == "4 x 6 points (32FC1) in frame 'camera', 25% invalid, no colour"
+    assert len(judged(FrameSettings(up="none"), TransformBuffer(), frame)) == 3

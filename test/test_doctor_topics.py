@@ -1,0 +1,139 @@
+"""What the doctor concludes from what it heard of a topic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from doctor_harness import assert_failed
+
+from sr3d_ros.checks.graph import (
+    CLOUD_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+    Heard,
+    Publisher,
+    check_arrival,
+    check_qos,
+    check_stamp,
+    check_topic,
+    not_one_topic,
+)
+
+CAMERA = Publisher("camera", "reliable")
+GAZEBO = Publisher("gazebo", "best_effort")
+HEALTHY = Heard(
+    topic="/points",
+    kind=CLOUD_TYPE,
+    argument="points",
+    topics={"/points": (CLOUD_TYPE,), "/depth": ("sensor_msgs/msg/Image",)},
+    publishers=(CAMERA,),
+    waited_s=1.1,
+    arrivals_s=(0.6, 0.7, 0.8, 0.9, 1.0),
+    age_s=0.03,
+)
+
+
+def test_a_healthy_topic_has_no_findings() -> None:
+    checks = (check_topic(HEALTHY), check_qos(HEALTHY, "best_effort"), check_stamp(HEALTHY))
+    assert [finding.status for finding in checks] == ["ok"] * 3
+    assert check_arrival(HEALTHY).text == "10.0 Hz"
+
+
+def test_a_wrong_topic_is_named_with_the_right_one() -> None:
+    wrong = replace(HEALTHY, topic="/cloud", publishers=())
+    assert_failed(check_topic(wrong), "nobody publishes /cloud", "detector with points:=/points")
+    assert "the doctor with --points /points" in check_topic(wrong).remedy
+
+
+def test_incompatible_qos_is_found() -> None:
+    finding = check_qos(replace(HEALTHY, publishers=(GAZEBO,)), "reliable")
+    assert_failed(finding, "incompatible", "set input.reliability to best_effort")
+
+
+def test_a_sensor_that_sends_nothing_is_found() -> None:
+    silent = replace(HEALTHY, arrivals_s=(), waited_s=8.0)
+    assert_failed(check_arrival(silent), "no message for 8 s", "the sensor has stopped")
+
+
+def test_a_topic_of_another_type_is_found() -> None:
+    image = replace(HEALTHY, topic="/depth")
+    finding = check_topic(image)
+    assert_failed(finding, "/depth carries sensor_msgs/msg/Image", "points:=/points")
+    assert "input.kind: depth" in finding.remedy
+
+
+def test_without_any_cloud_the_driver_and_the_domain_are_suggested() -> None:
+    nothing = replace(HEALTHY, topic="/x", publishers=(), topics={})
+    assert_failed(check_topic(nothing), "nobody publishes /x", "ROS_DOMAIN_ID")
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "option"),
+    [
+        (CLOUD_TYPE, "points", "--points /a"),
+        (IMAGE_TYPE, "depth", "--points /a"),
+        (INFO_TYPE, "camera_info", "--ros-args -r '~/input/camera_info:=/a'"),
+    ],
+)
+def test_of_several_topics_one_must_be_chosen(kind: str, argument: str, option: str) -> None:
+    finding = not_one_topic(kind, argument, ["/a", "/b"])
+    assert_failed(finding, "2 topics have a", option)
+    assert ": /a, /b" in finding.text
+
+
+def test_without_an_imu_it_is_the_imu_that_fails() -> None:
+    finding = not_one_topic(IMU_TYPE, "imu", [])
+    assert finding.name == "imu"
+    assert_failed(finding, "no topic has a Imu", "ROS_DOMAIN_ID")
+
+
+def test_one_publisher_of_two_that_is_not_heard_is_a_warning() -> None:
+    finding = check_qos(replace(HEALTHY, publishers=(CAMERA, GAZEBO)), "reliable")
+    assert finding.status == "warn"
+
+
+def test_clouds_that_are_all_lost_are_told_from_a_stopped_sensor() -> None:
+    lost = replace(HEALTHY, arrivals_s=(), num_lost=40, waited_s=4.0)
+    assert_failed(check_arrival(lost), "all 40 messages of 4 s were lost", "set input.reliability")
+    assert "fastdds_large_data.xml" in check_arrival(lost).remedy
+    assert "input.reliability" not in check_arrival(replace(lost, asked="reliable")).remedy
+
+
+def test_clouds_that_are_partly_lost_are_a_warning() -> None:
+    finding = check_arrival(replace(HEALTHY, publishers=(GAZEBO,), num_lost=15))
+    assert finding.status == "warn"
+    assert finding.text == "5 of 20 came, 15 were lost on the way"
+    assert finding.remedy.startswith("start the publisher in a shell with export FASTDDS_DEFAULT")
+
+
+@pytest.mark.parametrize(("num_came", "num_lost"), [(5, 2), (40, 4)])
+def test_few_losses_are_no_alarm(num_came: int, num_lost: int) -> None:
+    arrivals_s = tuple(0.1 * number for number in range(num_came))
+    heard = replace(HEALTHY, arrivals_s=arrivals_s, num_lost=num_lost, waited_s=arrivals_s[-1])
+    assert check_arrival(heard).status == "ok"
+
+
+def test_silence_of_a_best_effort_publisher_may_be_either() -> None:
+    silent = replace(HEALTHY, publishers=(GAZEBO,), arrivals_s=())
+    finding = check_arrival(silent)
+    assert_failed(finding, "although somebody publishes", "the sensor has stopped")
+    assert "fastdds_large_data.xml" in finding.remedy
+
+
+def test_a_sensor_that_stops_while_it_is_watched_is_found() -> None:
+    finding = check_arrival(replace(HEALTHY, waited_s=8.0))
+    assert_failed(finding, "5 came, then nothing for 7.0 s", "start the driver again")
+
+
+def test_a_single_message_has_no_rate() -> None:
+    assert check_arrival(replace(HEALTHY, arrivals_s=(1.0,))).text == "1 message"
+
+
+@pytest.mark.parametrize(("age_s", "where"), [(86400.0, "in the past"), (-2.0, "in the future")])
+def test_another_clock_is_a_warning(age_s: float, where: str) -> None:
+    finding = check_stamp(replace(HEALTHY, age_s=age_s))
+    assert finding.status == "warn"
+    assert where in finding.text
+    assert "use_sim_time" in finding.remedy
