@@ -164,3 +164,15 @@ def test_frames_without_a_place_leave_what_is_known_alone() -> None:
     with pytest.raises(TransformError):
         identities.of(seen(9, x=2.0), CLASSES)
     assert tracked_of(identities, seen(2, x=None)).remembered.ids == first.ids
+
+
+def test_a_transform_that_holds_no_numbers_does_not_reach_the_tracks() -> None:
+    class Broken:
+        def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> Any:
+            return np.full((4, 4), np.nan)
+
+    identities = Identities(Broken())
+    identities.apply(Parameters.from_values(ON))
+    with pytest.raises(TransformError) as caught:
+        identities.of(seen(1, x=2.0), CLASSES)
+    assert caught.value.reason == "bad_transform"

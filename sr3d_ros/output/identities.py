@@ -16,6 +16,7 @@ from sr3d_ros.output.tracking import Remembered, Tracker, in_static_frame
 from sr3d_ros.parameters.settings import tracking_settings
 from sr3d_ros.params import Parameters
 from sr3d_ros.tf.rigid import Matrix
+from sr3d_ros.tf.up import sound_lookup
 from sr3d_ros.transforms import TransformError, TransformSource, frame_name
 
 STATIC_FRAMES = ("odom", "map")
@@ -93,7 +94,7 @@ class Identities:
             try:
                 return self._through_tf(name, result)
             except TransformError as error:
-                if error.reason == "extrapolation":
+                if error.reason not in ("no_transform", "disconnected"):
                     raise  # it will come; another frame would give everything new identities
         # TF need not know the gravity frame, so what is tracked there goes where boxes go.
         return StaticPlace(
@@ -101,7 +102,9 @@ class Identities:
         )
 
     def _through_tf(self, frame: str, result: FrameResult) -> StaticPlace:
-        static_from_output = self._transforms.lookup(frame, result.frame_id, result.stamp_ns)
+        static_from_output = sound_lookup(
+            self._transforms, frame, result.frame_id, result.stamp_ns
+        )
         return StaticPlace(
             frame, static_from_output @ result.output_from_gravity, frame, np.eye(4)
         )
