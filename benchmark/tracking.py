@@ -8,12 +8,14 @@ by class and an overlap of 0.25 or more in 3D (CLEAR MOT's rule). Compared are:
 
     detections   what the detector says; identities only link each frame to the one before
     confirmed    those of them that the tracker has given an identity
-    remembered   the tracker's objects, smoothed, also while hidden
+    remembered   the tracker's objects, smoothed, also while hidden: what ~/output/tracks holds
 
 An object's identity switches where it differs from the last one it had. Flicker is the share of
 consecutive frames in which an object that is visible in both is found in one and not in the other.
 `false_per_frame` counts boxes that match nothing visible; remembered ones may rightly stand for
-what is hidden just now.
+what is hidden just now. `error_over_claim` says how honest the covariances of remembered boxes
+are: squared errors of the centres over their claimed variances, along the ground; 1 = honest, more
+= too sure. Hidden are those that the frame shows, but no detection does.
 Prints one JSON object.
 """
 
@@ -37,7 +39,8 @@ from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings, room_
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Detections
-from sr3d_ros.output.tracking import Tracker, TrackingSettings, in_static_frame
+from sr3d_ros.output.covariance import pose_covariances
+from sr3d_ros.output.tracking import Remembered, Tracker, TrackingSettings, in_static_frame
 
 MATCH_IOU = 0.25
 FIRST_ROOM = 20_000  # of the validation split, apart from the rooms that spreads are measured in
@@ -89,6 +92,45 @@ class Score:
         }
 
 
+@dataclass
+class Honesty:
+    """Squared errors of remembered centres beside the variances that are claimed."""
+
+    errors: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    claims: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(
+        self,
+        detector: Detector,
+        remembered: Remembered,
+        seen: set[str],
+        frame: SequenceFrame,
+    ) -> None:
+        """Take in which objects overlap visible ones best, as where spreads are measured."""
+        covariances = pose_covariances(
+            remembered.objects, detector.classes, detector.spread, np.eye(4), remembered.grown_m2
+        )
+        placed = in_map(remembered.objects, frame)
+        centers = placed.boxes.center
+        matches, _ = matched(
+            placed, remembered.ids, frame, dict.fromkeys(frame.things.tolist(), "")
+        )
+        for column, thing in enumerate(frame.things.tolist()):
+            if thing in matches:
+                row = remembered.ids.index(matches[thing])
+                kind = "seen" if matches[thing] in seen else "hidden"
+                error = centers[row, :2] - frame.targets.boxes.center[column, :2]
+                self.errors[kind].append(float(error.square().sum()))
+                self.claims[kind].append(float(np.trace(covariances[row, :2, :2])))
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """The figures."""
+        return {
+            kind: {"ratio": round(sum(errors) / sum(self.claims[kind]), 3), "boxes": len(errors)}
+            for kind, errors in self.errors.items()
+        }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sequences", type=int, default=12)
@@ -117,7 +159,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     )
     forgetful = TrackingSettings(max_age_s=1.5 / options.rate, min_hits=1, gate_m=options.gate)
     scores = {name: Score() for name in ("detections", "confirmed", "remembered")}
-    update_ms: list[float] = []
+    honesty, update_ms = Honesty(), list[float]()
     recording = SequenceSettings(num_frames=options.frames, rate_hz=options.rate)
     for run in range(options.sequences):
         tracker, linker = Tracker(settings), Tracker(forgetful)
@@ -126,17 +168,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             started = time.perf_counter()
             ids = tracker.update(found, frame.stamp_ns)
             update_ms.append(1e3 * (time.perf_counter() - started))
+            remembered = tracker.remembered()
             confirmed = torch.tensor([bool(name) for name in ids], dtype=torch.bool)
             outputs = {
                 "detections": (found, linked(linker.update(found, frame.stamp_ns), number)),
                 "confirmed": (found[confirmed], tuple(name for name in ids if name)),
-                "remembered": tracker.remembered(),
+                "remembered": (remembered.objects, remembered.ids),
             }
             for name, (boxes, names) in outputs.items():
                 score = scores[name]
                 last = {t: score.last_identity.get((run, t), "") for t in frame.things.tolist()}
                 matches, false = matched(in_map(boxes, frame), names, frame, last)
                 score.add(run, number, frame, matches, false)
+            honesty.add(detector, remembered, set(ids), frame)
     num_frames = options.sequences * options.frames
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
@@ -150,6 +194,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             "p99": round(float(np.percentile(update_ms, 99)), 3),
         },
         **{name: score.summary(num_frames) for name, score in scores.items()},
+        "error_over_claim": honesty.summary(),
     }
 
 

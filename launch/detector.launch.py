@@ -75,7 +75,9 @@ SENSORS = {
 
 # The topics that config/sr3d.rviz names; they are mapped to the ones in use.
 RVIZ_POINTS = "/camera/camera/depth/color/points"
-RVIZ_OUTPUTS = ("output/markers", "output/detections", "output/objects")
+RVIZ_OUTPUTS = (
+    *("output/markers", "output/track_markers", "output/detections", "output/objects"),
+)
 
 ARGUMENTS = (
     # name, default, description
@@ -119,7 +121,7 @@ OVERRIDES = (
     ("detection_frame", "frames.detection", str, "z-up frame to detect in"),
     ("target_frame", "frames.target", str, "frame of the published boxes"),
     ("score_threshold", "output.score_threshold", float, "leave out boxes below it; 0.0 .. 1.0"),
-    ("tracking", "tracking.enabled", bool, "give objects an id that stays; true or false"),
+    ("tracking", "tracking.enabled", bool, "ids that stay, and ~/output/tracks; true or false"),
     ("autostart", "lifecycle.autostart", bool, "false: wait for a lifecycle manager"),
 )
 

@@ -111,3 +111,15 @@ def test_identities_stand_behind_the_scores() -> None:
 def test_no_two_markers_share_namespace_and_id() -> None:
     names = [(marker.ns, marker.id) for marker in markers_of(TWO)[1:]]
     assert len(set(names)) == len(names) == 6
+
+
+def test_what_is_hidden_is_paler() -> None:
+    def opacity(is_hidden: tuple[bool, ...] | None) -> list[float]:
+        place = {"stamp_ns": STAMP_NS, "frame_id": "odom", "output_from_gravity": np.eye(4)}
+        array = marker_array(TWO, classes=CLASSES, is_hidden=is_hidden, types=TYPES, **place)
+        return [marker.color.a for marker in array.markers[1:]]
+
+    plain, pale = opacity(None), opacity((True, False))  # the first row comes last
+    assert opacity((False, False)) == plain
+    assert pale[:3] == plain[:3]
+    assert all(0 < after < before for after, before in zip(pale[3:], plain[3:], strict=True))

@@ -127,18 +127,29 @@ def test_the_same_stamp_twice_is_no_trouble() -> None:
 def test_nothing_seen_is_normal() -> None:
     mine = tracker()
     assert mine.update(Detections.empty(), at(0)) == ()
-    boxes, ids = mine.remembered()
-    assert (len(boxes), ids) == (0, ())
+    known = mine.remembered()
+    assert (len(known.objects), known.ids, known.grown_m2.shape) == (0, (), (0,))
 
 
 def test_hidden_objects_are_remembered_where_they_were() -> None:
     mine = tracker()
     mine.update(seen((1, 2), labels=(TABLE,), score=0.8), at(0))
     mine.update(seen(), at(1))
-    boxes, ids = mine.remembered()
-    assert ids == ("1",)
-    assert boxes.boxes.center[0].tolist() == pytest.approx([1, 2, 0.45])
-    assert boxes.labels.tolist() == [TABLE]
+    known = mine.remembered()
+    assert known.ids == ("1",)
+    assert known.objects.boxes.center[0].tolist() == pytest.approx([1, 2, 0.45])
+    assert known.objects.labels.tolist() == [TABLE]
+
+
+def test_what_is_hidden_is_less_certain_by_what_its_motion_may_have_been() -> None:
+    motion = Motion(measured_m=0.1, start_m_s=0.5, acceleration=0.0)
+    mine = Tracker(TrackingSettings(min_hits=1), motion)
+    mine.update(seen((0, 0)), at(0))
+    assert mine.remembered().grown_m2.tolist() == [0.0]
+    mine.update(seen(), at(20))  # 2 s at 0.5 m/s are 1 m
+    assert mine.remembered().grown_m2.tolist() == pytest.approx([1.0])
+    mine.update(seen((0, 0)), at(30))
+    assert mine.remembered().grown_m2.tolist() == [0.0]
 
 
 def test_remembered_boxes_are_steadier_than_what_was_seen() -> None:
@@ -146,14 +157,14 @@ def test_remembered_boxes_are_steadier_than_what_was_seen() -> None:
     for frame in range(40):
         place = rng.normal(0, 0.1, 2)
         mine.update(seen((float(place[0]), float(place[1]))), at(frame))
-    assert float(mine.remembered()[0].boxes.center[0, :2].norm()) < 0.07
+    assert float(mine.remembered().objects.boxes.center[0, :2].norm()) < 0.07
 
 
 def test_the_class_of_a_remembered_object_is_what_it_mostly_was() -> None:
     mine = tracker()
     for frame, label in enumerate((CHAIR, TABLE, TABLE)):
         mine.update(seen((0, 0), labels=(label,)), at(frame))
-    assert mine.remembered()[0].labels.tolist() == [TABLE]
+    assert mine.remembered().objects.labels.tolist() == [TABLE]
 
 
 def test_a_box_written_with_its_sides_exchanged_is_the_same_box() -> None:
@@ -166,7 +177,7 @@ def test_a_box_written_with_its_sides_exchanged_is_the_same_box() -> None:
     mine = tracker()
     mine.update(long, at(0))
     mine.update(Detections(exchanged, long.scores, long.labels), at(1))
-    remembered = mine.remembered()[0].boxes
+    remembered = mine.remembered().objects.boxes
     assert float(aligned_iou(remembered, Boxes3D.from_array(long.boxes.array.double()))) > 0.99
 
 

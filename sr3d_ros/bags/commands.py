@@ -107,17 +107,22 @@ def detect(
     pictures: Annotated[
         Path | None, typer.Option(help="Draw every frame into this folder.")
     ] = None,
+    tracking: Annotated[
+        bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
+    ] = False,
 ) -> None:
     """Detect objects in every cloud of a recording; boxes are in a z-up frame."""
-    from sr3d_ros.bags.run import detect_run
+    from sr3d_ros.bags.run import detect_run, frame_record
     from sr3d_ros.bags.source import Topics
+    from sr3d_ros.bags.tracks import TrackRecords
 
     topics = Topics(topic, camera_info, color, imu)
     opened = _opened(
         bag, topics, weights, device, backend, score, up, detection_frame, one_class=True
     )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
-        records, tally = detect_run(run, progress, _drawing(pictures, run.classes))
+        record = TrackRecords(run.transforms) if tracking else frame_record
+        records, tally = detect_run(run, progress, _drawing(pictures, run.classes), record)
     result_console().print(_found_table(records))
     _print_tally(tally)
     head = {"bag": str(bag), "topic": run.topic, "model": weights, "classes": list(run.classes)}

@@ -180,16 +180,18 @@ def detect_run(
     run: BagRun,
     progress: Callable[[int], object] | None = None,
     show: Callable[[FrameResult], object] | None = None,
+    record: Callable[[FrameResult, Sequence[str]], FrameRecord] = frame_record,
 ) -> tuple[list[FrameRecord], Tally]:
     """Replay; `progress` hears how many clouds are done, `show` gets every frame that was used.
 
-    Raises `ReplayError` where every cloud was dropped.
+    `record` writes a frame down; `TrackRecords` does so with ids and tracks. Raises `ReplayError`
+    where every cloud was dropped.
     """
     records, tally = list[FrameRecord](), Tally()
     for done, frame in enumerate(run.frames(), start=1):
         tally.count(frame)
         if isinstance(frame, FrameResult):
-            records.append(frame_record(frame, run.classes))
+            records.append(record(frame, run.classes))
             if show is not None:
                 show(frame)
         if progress is not None:

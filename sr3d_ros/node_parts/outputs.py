@@ -1,30 +1,28 @@
-"""What the node publishes about frames: boxes, markers, objects' points, and the model's names.
+"""What the node publishes about frames: boxes, tracks, objects' points, and the model's names.
 
-~/output/detections    vision_msgs/Detection3DArray; empty = looked, found nothing
-~/output/markers       visualization_msgs/MarkerArray
-~/output/objects       sensor_msgs/PointCloud2: points of the boxes, or their indices
-~/label_info           vision_msgs/LabelInfo, latched
-~/vision_info          vision_msgs/VisionInfo, latched
+~/output/detections     vision_msgs/Detection3DArray; empty = looked, found nothing
+~/output/markers        visualization_msgs/MarkerArray of these
+~/output/tracks         vision_msgs/Detection3DArray; empty = nothing is remembered
+~/output/track_markers  visualization_msgs/MarkerArray of these
+~/output/objects        sensor_msgs/PointCloud2: points of the boxes, or their indices
+~/label_info            vision_msgs/LabelInfo, latched
+~/vision_info           vision_msgs/VisionInfo, latched
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
-from visualization_msgs.msg import MarkerArray
+from vision_msgs.msg import LabelInfo, VisionInfo
 
 from sr3d_core.detector import Detector
-from sr3d_core.structures import Detections
 from sr3d_ros.frame import FrameResult
-from sr3d_ros.messages import detection_array, label_info, marker_array, ros_types, vision_info
-from sr3d_ros.output.covariance import pose_covariances
+from sr3d_ros.messages import label_info, ros_types, vision_info
+from sr3d_ros.node_parts.box_topics import BoxTopics, advertised
+from sr3d_ros.output.identities import Tracked
 from sr3d_ros.output.object_clouds import object_cloud, object_indices
 from sr3d_ros.params import Parameters
 
@@ -38,18 +36,17 @@ class Outputs:
         self._node = node
         self._types = ros_types()
         self._version = 0
-        self._marked_frame = ""  # where markers stand
-        self._detections = self._publisher(Detection3DArray, "~/output/detections", 10)
-        self._markers = self._publisher(MarkerArray, "~/output/markers", 10)
-        self._objects = self._publisher(PointCloud2, "~/output/objects", 2)
+        self._boxes = BoxTopics(node, "~/output/detections", "~/output/markers", self._types)
+        self._tracks = BoxTopics(node, "~/output/tracks", "~/output/track_markers", self._types)
+        self._objects = advertised(node, PointCloud2, "~/output/objects", depth=2)
         self._labels = node.create_publisher(LabelInfo, "~/label_info", _LATCHED)
         self._vision = node.create_publisher(VisionInfo, "~/vision_info", _LATCHED)
 
     def close(self) -> None:
         """Leave all topics."""
-        for publisher in (
-            *(self._detections, self._markers, self._objects, self._labels, self._vision),
-        ):
+        for topics in (self._boxes, self._tracks):
+            topics.close()
+        for publisher in (self._objects, self._labels, self._vision):
             self._node.destroy_publisher(publisher)
 
     def announce(
@@ -82,31 +79,33 @@ class Outputs:
         frame: tuple[Any, ...],
         detector: Detector,
         settings: Parameters,
-        ids: Sequence[str] | None,
+        tracked: Tracked | None,
     ) -> None:
-        """The boxes of a frame; `ids` one per detection, None = not tracked."""
+        """The boxes of a frame, and what is known after it; None = not tracked."""
         place: dict[str, Any] = {
             "stamp_ns": result.stamp_ns,
             "frame_id": result.frame_id,
             "output_from_gravity": result.output_from_gravity,
-            "types": self._types,
         }
-        parts = {**place, "classes": detector.classes, "ids": ids}
-        covariances = pose_covariances(
-            result.detections, detector.classes, detector.spread, result.output_from_gravity
-        )
-        array = detection_array(
-            result.detections,
-            class_id_as=settings.class_id_as,
-            covariances=covariances,
-            **parts,
-        )
-        self._detections.publish(array)
-        if settings.publish_markers:
-            self._markers.publish(marker_array(result.detections, **parts))
-            self._marked_frame = result.frame_id
+        ids = None if tracked is None else tracked.ids
+        self._boxes.publish(result.detections, detector, settings, ids=ids, **place)
+        if tracked is None:
+            self._tracks.wipe()
+        else:
+            self._tracks.publish(
+                tracked.remembered.objects,
+                detector,
+                settings,
+                stamp_ns=result.stamp_ns,
+                frame_id=tracked.place.frame_id,
+                output_from_gravity=tracked.place.output_from_static,
+                ids=tracked.remembered.ids,
+                grown_m2=tracked.remembered.grown_m2,
+                is_hidden=tracked.is_hidden,
+            )
         if settings.object_clouds == "clouds":
-            self._objects.publish(object_cloud(result.detections, result.cloud, **place))
+            cloud = object_cloud(result.detections, result.cloud, types=self._types, **place)
+            self._objects.publish(cloud)
         elif settings.object_clouds == "indices":
             self._objects.publish(
                 object_indices(
@@ -119,23 +118,5 @@ class Outputs:
 
     def wipe(self) -> None:
         """Remove the markers that stand, which nobody would renew."""
-        if self._marked_frame:
-            self._markers.publish(
-                marker_array(
-                    Detections.empty(),
-                    stamp_ns=int(self._node.get_clock().now().nanoseconds),
-                    frame_id=self._marked_frame,
-                    output_from_gravity=np.eye(4),
-                    classes=(),
-                    types=self._types,
-                )
-            )
-            self._marked_frame = ""
-
-    def _publisher(self, kind: type, name: str, depth: int) -> Any:
-        return self._node.create_publisher(
-            kind,
-            name,
-            QoSProfile(depth=depth),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        for topics in (self._boxes, self._tracks):
+            topics.wipe()

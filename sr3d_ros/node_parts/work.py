@@ -21,11 +21,12 @@ from sr3d_ros.health.memory import SparingDetector, give_back, memory_values
 from sr3d_ros.health.silence import advice_on_extent
 from sr3d_ros.input.extent import extent_of
 from sr3d_ros.node_parts.outputs import Outputs
-from sr3d_ros.output.identities import Identities
+from sr3d_ros.output.identities import Identities, Tracked
 from sr3d_ros.parameters.settings import frame_settings, load_limits, postprocess
 from sr3d_ros.params import Parameters
 from sr3d_ros.tf.patience import PatientTransforms
 from sr3d_ros.tf.up import UpSource
+from sr3d_ros.transforms import TransformError
 
 Load = Callable[[Parameters], Detector]
 """Makes the detector that parameters name; raises ValueError or OSError with the reason."""
@@ -59,7 +60,7 @@ class Finished:
     result: FrameResult
     frame: tuple[Any, ...]
     model: Model
-    ids: tuple[str, ...] | None
+    tracked: Tracked | None
 
 
 class Work:
@@ -74,6 +75,7 @@ class Work:
         imu: UpSource | None,
     ) -> None:
         self.advice = ""
+        self._log = node.get_logger()
         self._transforms = transforms
         self._settings = settings
         self._budget = AdaptiveBudget()
@@ -132,18 +134,31 @@ class Work:
         self._pipeline.detector = model.guard
         self._transforms.start_frame()
         result = self._pipeline.process(*frame)
-        ids = self._identities.of(result)
+        tracked, trouble = self._tracked(result, model)
         if settings.adaptive:
             busy_ms = result.time_ms["parse"] + result.time_ms["detect"]
             self._budget.observe(busy_ms, result.num_points, load_limits(settings))
-        self.advice = _advice(result)
-        return Finished(result, frame, model, ids)
+        self.advice = _advice(result, trouble)
+        return Finished(result, frame, model, tracked)
 
     def publish(self, finished: Finished) -> None:
         """Send the messages of a frame."""
         self._outputs.publish(
-            finished.result, finished.frame, finished.model.detector, self._settings, finished.ids
+            finished.result,
+            finished.frame,
+            finished.model.detector,
+            self._settings,
+            finished.tracked,
         )
+
+    def _tracked(self, result: FrameResult, model: Model) -> tuple[Tracked | None, str]:
+        """What is known after a frame, or why nothing: its boxes are good without tracks."""
+        try:
+            return self._identities.of(result, model.detector.classes), ""
+        except TransformError as error:
+            trouble = f"no ids and no tracks: {error}"
+            self._log.warning(trouble, throttle_duration_sec=5.0)
+            return None, trouble
 
     def _points(self, settings: Parameters) -> int:
         """How many points the next frame may have."""
@@ -164,9 +179,9 @@ def _model(detector: Detector, weights: str) -> Model:
     return Model(detector, weights, SparingDetector(detector.detect))
 
 
-def _advice(result: FrameResult) -> str:
+def _advice(result: FrameResult, trouble: str) -> str:
     """What is odd about a frame that was worked on all the same; "" where nothing is."""
-    said = [*result.notes, *(str(error) for error in result.left_out)]
+    said = [*filter(None, [trouble]), *result.notes, *(str(error) for error in result.left_out)]
     extent = extent_of(result.sensor_cloud.xyz)
     if not extent:
         said.append("no point is left to look at: the cloud is empty, or filter.* leaves nothing")

@@ -6,64 +6,105 @@ frame of the detections, which is right for a robot that stands. No ROS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
 from sr3d_ros.frame import FrameResult
-from sr3d_ros.output.tracking import Tracker, in_static_frame
+from sr3d_ros.output.tracking import Remembered, Tracker, in_static_frame
 from sr3d_ros.parameters.settings import tracking_settings
 from sr3d_ros.params import Parameters
-from sr3d_ros.tf.rigid import Matrix, rigid_inverse
+from sr3d_ros.tf.rigid import Matrix
+from sr3d_ros.tf.up import sound_lookup
 from sr3d_ros.transforms import TransformError, TransformSource, frame_name
 
 STATIC_FRAMES = ("odom", "map")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StaticPlace:
+    """The frame that stands still, and where what is known there is published."""
+
+    static_frame: str  # TF knows it, unless it is the gravity frame: see `FrameResult`
+    static_from_gravity: Matrix
+    frame_id: str  # where `output_from_static` leads, a frame of TF
+    output_from_static: Matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracked:
+    """What tracking makes of one frame."""
+
+    ids: tuple[str, ...]  # one for each detection of the frame, "" = not confirmed yet
+    remembered: Remembered  # all that is known after the frame
+    place: StaticPlace
+
+    @property
+    def is_hidden(self) -> tuple[bool, ...]:
+        """Which of the remembered objects the frame does not show."""
+        seen = set(self.ids)
+        return tuple(name not in seen for name in self.remembered.ids)
+
+
 class Identities:
-    """Gives the boxes of a frame their identities, where `tracking.enabled` is set."""
+    """Follows the objects of frames, where `tracking.enabled` is set."""
 
     def __init__(self, transforms: TransformSource) -> None:
         self._transforms = transforms
         self._tracker: Tracker | None = None
+        self._is_enabled = False
         self._wanted = ""
-        self._frame = ""
+        self._world: tuple[str, tuple[str, ...]] = ("", ())
 
     def apply(self, parameters: Parameters) -> None:
         """Track as the parameters say from the next frame on; raises `TrackingError`."""
         settings = tracking_settings(parameters)
-        if not parameters.tracking:
-            self._tracker = None
-        elif self._tracker is None:
-            self._tracker = Tracker(settings)
-        else:
+        if self._tracker is not None:
             self._tracker.settings = settings
+        elif parameters.tracking:
+            self._tracker = Tracker(settings)
+        self._is_enabled = parameters.tracking
         self._wanted = frame_name(parameters.tracking_frame)
 
-    def of(self, result: FrameResult) -> tuple[str, ...] | None:
-        """One identity for each detection, "" = not confirmed yet; None = not tracked.
+    def of(self, result: FrameResult, classes: Sequence[str]) -> Tracked | None:
+        """What is known after a frame of a detector of `classes`; None = not tracked.
 
         Raises `TransformError` where the frame to track in is not known.
         """
         tracker = self._tracker
         if tracker is None:
             return None
-        frame, static_from_output = self._static(result)
-        if frame != self._frame:
+        if not self._is_enabled:
+            tracker.reset()  # here, as `apply` runs in another thread; identities go on counting
+            return None
+        place = self._place(result)
+        world = (place.static_frame, tuple(classes))
+        if world != self._world:
             tracker.reset()
-            self._frame = frame
-        static_from_gravity = static_from_output @ result.output_from_gravity
-        return tracker.update(
-            in_static_frame(result.detections, static_from_gravity), result.stamp_ns
-        )
+            self._world = world
+        found = in_static_frame(result.detections, place.static_from_gravity)
+        ids = tracker.update(found, result.stamp_ns)
+        return Tracked(ids, tracker.remembered(), place)
 
-    def _static(self, result: FrameResult) -> tuple[str, Matrix]:
-        """The frame to track in, and `static_from_output`."""
+    def _place(self, result: FrameResult) -> StaticPlace:
         if self._wanted:
-            return self._wanted, self._lookup(self._wanted, result)
+            return self._through_tf(self._wanted, result)
         for name in STATIC_FRAMES:
             try:
-                return name, self._lookup(name, result)
+                return self._through_tf(name, result)
             except TransformError as error:
-                if error.reason == "extrapolation":
+                if error.reason not in ("no_transform", "disconnected"):
                     raise  # it will come; another frame would give everything new identities
-        return result.gravity_frame, rigid_inverse(result.output_from_gravity)
+        # TF need not know the gravity frame, so what is tracked there goes where boxes go.
+        return StaticPlace(
+            result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
+        )
 
-    def _lookup(self, frame: str, result: FrameResult) -> Matrix:
-        return self._transforms.lookup(frame, result.frame_id, result.stamp_ns)
+    def _through_tf(self, frame: str, result: FrameResult) -> StaticPlace:
+        static_from_output = sound_lookup(
+            self._transforms, frame, result.frame_id, result.stamp_ns
+        )
+        return StaticPlace(
+            frame, static_from_output @ result.output_from_gravity, frame, np.eye(4)
+        )

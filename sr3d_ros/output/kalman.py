@@ -34,6 +34,11 @@ class State:
     velocity: Vector  # (3,) m/s
     covariance: NDArray[np.float64]  # (2,2) of position and velocity along any axis
 
+    @property
+    def variance_m2(self) -> float:
+        """Of the position along any axis; errors that all measurements share are not in it."""
+        return float(self.covariance[0, 0])
+
     @classmethod
     def first(cls, position: Vector, motion: Motion) -> State:
         """After one measurement."""

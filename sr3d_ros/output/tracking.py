@@ -60,6 +60,15 @@ class TrackingSettings:
             raise TrackingError(f"tracking.min_hits is {self.min_hits}, expected at least 1")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Remembered:
+    """All confirmed objects at one stamp, smoothed, also those not seen just now."""
+
+    objects: Detections  # in the static frame, by falling score
+    ids: tuple[str, ...]
+    grown_m2: NDArray[np.float64]  # by what each position's variance grew since it was seen
+
+
 @dataclass(slots=True, eq=False)
 class _Track:
     """One object that is followed."""
@@ -70,6 +79,7 @@ class _Track:
     yaw: float
     score: float
     seen_ns: int  # stamp of the last detection
+    seen_m2: float  # variance of the position at that stamp
     hits: int = 1
     votes: dict[int, float] = field(default_factory=dict)  # label -> sum of scores
 
@@ -127,14 +137,17 @@ class Tracker:
                 identities[row] = self._tracks[-1].identity
         return tuple(identities)
 
-    def remembered(self) -> tuple[Detections, tuple[str, ...]]:
-        """All confirmed objects at the last stamp, smoothed, also those not seen just now."""
+    def remembered(self) -> Remembered:
+        """What is known at the last stamp."""
         known = [t for t in self._tracks if t.hits >= self.settings.min_hits]
         known.sort(key=lambda track: -track.score)
         labels = torch.tensor([track.label for track in known], dtype=torch.int64)
         scores = torch.tensor([track.score for track in known], dtype=torch.float32)
-        identities = tuple(track.identity for track in known)
-        return Detections(_boxes_of(known), scores, labels), identities
+        return Remembered(
+            objects=Detections(_boxes_of(known), scores, labels),
+            ids=tuple(track.identity for track in known),
+            grown_m2=np.array([track.state.variance_m2 - track.seen_m2 for track in known]),
+        )
 
     def _advance(self, stamp_ns: int) -> None:
         """Predict all tracks to a stamp and forget the old ones."""
@@ -165,13 +178,15 @@ class Tracker:
 
     def _begin(self, found: Detections, row: int, center: NDArray[np.float64]) -> _Track:
         label, score = int(found.labels[row]), float(found.scores[row])
+        state = State.first(center, self._motion)
         return _Track(
             identity=str(next(self._numbers)),
-            state=State.first(center, self._motion),
+            state=state,
             size=found.boxes.size[row].numpy(),
             yaw=float(found.boxes.yaw[row]),
             score=score,
             seen_ns=self._now_ns or 0,
+            seen_m2=state.variance_m2,
             votes={label: score},
         )
 
@@ -187,7 +202,8 @@ class Tracker:
         track.yaw += _FOLLOW * turn
         track.score += _FOLLOW * (score - track.score)
         track.votes[label] = track.votes.get(label, 0.0) + score
-        track.seen_ns, track.hits = self._now_ns or 0, track.hits + 1
+        track.seen_ns, track.seen_m2 = self._now_ns or 0, track.state.variance_m2
+        track.hits += 1
 
 
 def in_static_frame(detections: Detections, static_from_gravity: Matrix) -> Detections:

@@ -194,7 +194,7 @@ class ParameterList:
     publish_markers: bool = parameter(
         "output.markers",
         True,
-        "publish ~/output/markers for rviz",
+        "publish ~/output/markers, and ~/output/track_markers of tracks, for rviz",
     )
     object_clouds: Literal["none", "clouds", "indices"] = parameter(
         "output.object_clouds",
@@ -205,7 +205,7 @@ class ParameterList:
     tracking: bool = parameter(
         "tracking.enabled",
         False,
-        "give objects an id that stays from frame to frame",
+        "give objects an id that stays from frame to frame, and publish ~/output/tracks",
     )
     tracking_frame: str = parameter(
         "tracking.frame",
