@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from sr3d_ros.health.counters import Snapshot
 from sr3d_ros.health.remedies import QUIET, TRANSFORM_REASONS, remedy_for
+from sr3d_ros.health.silence import advice_on_loss
 
 PARTS = ("input", "tf", "inference", "frames", "model", "memory")
 
@@ -62,7 +63,7 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
     """Everything there is to say; `before` is a snapshot of some seconds ago."""
     recent = _Recent.between(before, now)
     return (
-        _input(now, situation),
+        _input(now, recent, situation),
         _transforms(now, recent),
         _inference(now, situation),
         _frames(now, recent),
@@ -80,7 +81,9 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
 class _Recent:
     """What happened between two snapshots."""
 
+    received: int
     processed: int
+    lost: int
     drops: Mapping[str, int]  # those that happened
 
     @classmethod
@@ -90,7 +93,12 @@ class _Recent:
             for reason, count in now.drops.items()
             if count > before.drops.get(reason, 0)
         }
-        return cls(now.processed - before.processed, drops)
+        return cls(
+            now.received - before.received,
+            now.processed - before.processed,
+            now.lost - before.lost,
+            drops,
+        )
 
     def level_of(self, reasons: Mapping[str, int]) -> Level:
         """Some frames lost is a warning, every frame lost an error."""
@@ -99,23 +107,25 @@ class _Recent:
         return Level.WARN if self.processed else Level.ERROR
 
 
-def _input(now: Snapshot, situation: Situation) -> Report:
+def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
     values = {
         "topic": situation.topic,
         "rate (Hz)": f"{now.rate_hz:.2f}",
         "age at arrival (ms)": _shown(now.input_age_ms),
         "silent for (s)": f"{now.silence_s:.1f}",
+        "lost on the way": str(now.lost),
     }
     if not situation.is_listening:
         what = "disabled by ~/enable" if situation.state == "active" else situation.state
         return Report("input", Level.OK, f"not listening: {what}", values)
+    losses = advice_on_loss(situation.topic, recent.received, recent.lost)
     is_silent = 0.0 < situation.silence_warning_s <= now.silence_s
     if is_silent or (situation.qos_advice and now.rate_hz == 0.0):
-        advice = situation.qos_advice or situation.silence_advice
+        advice = situation.qos_advice or losses or situation.silence_advice
         fallback = f"nothing on {situation.topic} for {now.silence_s:.0f} s"
         return Report("input", Level.ERROR, advice or fallback, values)
-    if situation.qos_advice or situation.input_advice:
-        return Report("input", Level.WARN, situation.qos_advice or situation.input_advice, values)
+    if advice := situation.qos_advice or losses or situation.input_advice:
+        return Report("input", Level.WARN, advice, values)
     return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
 
 

@@ -94,7 +94,8 @@ class DetectorNode(LifecycleNode):
         settings = self._live.values
         try:
             detector = self._load(settings)
-            self._inputs = Inputs(self, settings, self._frames.offer, self._frames.refuse)
+            frames, lost = self._frames, self._counters.count_lost
+            self._inputs = Inputs(self, settings, frames.offer, frames.refuse, lost)
             self._work = Work(self, detector, settings, self._transforms, self._inputs.imu)
             self._ignored = self._live.declare_classes(detector.classes)
         except Exception as error:  # rclpy would swallow it

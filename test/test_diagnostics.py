@@ -70,6 +70,38 @@ def test_silence_is_an_error_with_its_advice() -> None:
     assert (report.level, report.message) == (Level.ERROR, "start the sensor")
 
 
+def test_clouds_lost_on_the_way_are_a_warning_with_the_remedy() -> None:
+    life = Life().frames(10)
+    life.counters.count_lost(5)
+    report = life.report("input", input_advice="something odd")
+    assert report.level == Level.WARN
+    assert report.message.startswith("5 of 15 messages on /p were lost on the way")
+    assert "config/fastdds_large_data.xml" in report.message
+    assert report.values["lost on the way"] == "5"
+
+
+def test_a_cloud_lost_now_and_then_is_none() -> None:
+    life = Life().frames(30)
+    life.counters.count_lost(3)
+    assert life.report("input").level == Level.OK
+
+
+def test_losses_of_long_ago_are_counted_but_forgiven() -> None:
+    life = Life()
+    life.counters.count_lost(50)
+    report = life.pass_by(0.0).frames(10).report("input")
+    assert (report.level, report.values["lost on the way"]) == (Level.OK, "50")
+
+
+def test_where_all_is_lost_that_is_the_reason_of_the_silence() -> None:
+    life = Life()
+    life.counters.count_lost(7)
+    life.clock.now_s += 6.0
+    report = life.report("input", silence_advice="start the sensor")
+    assert report.level == Level.ERROR
+    assert report.message.startswith("7 of 7 messages on /p were lost")
+
+
 def test_silence_is_fine_where_nobody_listens() -> None:
     life = Life().frames(3).pass_by(60.0)
     report = life.report("input", is_listening=False)

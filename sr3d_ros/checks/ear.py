@@ -1,8 +1,4 @@
-"""One subscription of the doctor: what arrives, how old it is, and what was lost on the way.
-
-What is lost, the middleware counts: it sees gaps in the numbers of the publisher's messages, also
-where nothing arrives whole. A message that waits too long in our own queue is no loss to it.
-"""
+"""One subscription of the doctor: what arrives, how old it is, and what was lost on the way."""
 
 from __future__ import annotations
 
@@ -14,12 +10,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
+from sr3d_ros.node_parts.subscription import subscribed
 from sr3d_ros.transforms import stamp_to_ns
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
 
 _FEW, _MANY = 5, 20
 _WHILE_S = 2.0
@@ -45,10 +37,15 @@ class Ear:
     def open(self, topic: str, reliability: str) -> None:
         """Subscribe as the node does, with room for messages that come at once."""
         self._opened_s = time.monotonic()
-        try:
-            self._subscribe(topic, reliability, message_lost=self._on_lost)
-        except RuntimeError:  # a middleware that does not count losses
-            self._subscribe(topic, reliability)
+        self._subscription = subscribed(
+            self._node,
+            self._type,
+            topic,
+            self._on_message,
+            qos(reliability, _DEPTH),
+            on_lost=self._on_lost,
+            raw=True,  # hearing must not be slower than the sensor
+        )
 
     def close(self) -> None:
         """Leave the topic; then `latest` is the newest message and `age_s` its age on arrival."""
@@ -65,23 +62,13 @@ class Ear:
             return True
         return num >= _FEW and time.monotonic() - self._opened_s - self.arrivals_s[0] > _WHILE_S
 
-    def _subscribe(self, topic: str, reliability: str, **on_event: Any) -> None:
-        self._subscription = self._node.create_subscription(
-            self._type,
-            topic,
-            self._on_message,
-            qos(reliability, _DEPTH),
-            raw=True,  # hearing must not be slower than the sensor
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False, **on_event),
-        )
-
     def _on_message(self, raw: bytes) -> None:
         self.arrivals_s.append(time.monotonic() - self._opened_s)
         self._raw = raw
         self._heard_ns = int(self._node.get_clock().now().nanoseconds)
 
-    def _on_lost(self, event: Any) -> None:
-        self.num_lost = int(event.total_count)
+    def _on_lost(self, count: int) -> None:
+        self.num_lost += count
 
 
 def qos(reliability: str, depth: int) -> QoSProfile:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr3d_core.cli.findings import Finding, fail, ok, warn
+from sr3d_ros.health.silence import is_lossy
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -18,8 +19,6 @@ IMU_TYPE = "sensor_msgs/msg/Imu"
 CLOCKS_DIFFER_S = 1.0
 """A sensor's message is tens of milliseconds old; a second is another clock."""
 _STOPPED_S = 2.0
-_LOST, _FEW_LOST = 0.1, 3
-"""More than this share and number is no accident of one moment."""
 _FAST_DDS = (
     "start the publisher in a shell with export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix "
     "--share sr3d_ros)/config/fastdds_large_data.xml (Humble, Jazzy: "
@@ -132,7 +131,7 @@ def check_arrival(heard: Heard) -> Finding:
     num, lost = len(heard.arrivals_s), heard.num_lost
     if num == 0:
         return _nothing(heard)
-    if lost >= _FEW_LOST and lost > _LOST * (num + lost):
+    if is_lossy(num, lost):
         text = f"{num} of {num + lost} came, {lost} were lost on the way{_size_of(heard.latest)}"
         return warn("arrival", text, _against_loss(heard))
     silence_s = heard.waited_s - heard.arrivals_s[-1]
@@ -150,7 +149,7 @@ def check_arrival(heard: Heard) -> Finding:
 
 def _nothing(heard: Heard) -> Finding:
     """Why nothing came at all."""
-    if heard.num_lost >= _FEW_LOST:
+    if is_lossy(0, heard.num_lost):
         return fail(
             "arrival",
             f"all {heard.num_lost} messages of {heard.waited_s:.0f} s were lost on the way: they "

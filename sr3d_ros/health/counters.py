@@ -27,6 +27,7 @@ class Snapshot:
     received: int
     processed: int
     drops: Mapping[str, int]
+    lost: int  # messages that did not arrive, as far as the middleware knows; not in `received`
     processing_ms: float
     latency_ms: float
     num_detections: int
@@ -61,6 +62,7 @@ class CloudCounters:
         self._drops = dict.fromkeys(REMEDIES, 0)
         self._said_at_s: dict[str, float] = {}
         self._received = 0
+        self._lost = 0
         self._processed = 0
         self._num_detections = 0
         self._frame_id = ""
@@ -85,6 +87,11 @@ class CloudCounters:
             self._received += 1
             self._input_age_ms = age_ms
             self._arrivals_s.append(self._now_s())
+
+    def count_lost(self, count: int) -> None:
+        """So many messages were lost on the way to the node."""
+        with self._lock:
+            self._lost += count
 
     def count_processed(
         self, *, processing_ms: float, latency_ms: float, num_detections: int, frame_id: str
@@ -131,6 +138,7 @@ class CloudCounters:
                 received=self._received,
                 processed=self._processed,
                 drops=dict(self._drops),
+                lost=self._lost,
                 processing_ms=self._processing_ms[-1] if self._processing_ms else math.nan,
                 latency_ms=self._latency_ms[-1] if self._latency_ms else math.nan,
                 num_detections=self._num_detections,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 FARTHEST_ROOM_M = 300.0
 """No depth camera sees as far."""
+_LOST, _FEW_LOST = 0.1, 3
 
 
 def advice_on_silence(
@@ -47,6 +48,22 @@ def advice_on_silence(
     return (
         f"{start}: {what}, {known}; start the sensor, or remap {remap} "
         f"(launch argument {remap.rpartition('/')[2]}:=TOPIC)"
+    )
+
+
+def is_lossy(num_arrived: int, num_lost: int) -> bool:
+    """Whether more was lost on the way than may happen."""
+    return num_lost >= _FEW_LOST and num_lost > _LOST * (num_arrived + num_lost)
+
+
+def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
+    """What to do about messages that do not arrive; "" where hardly any is lost."""
+    if not is_lossy(num_arrived, num_lost):
+        return ""
+    return (
+        f"{num_lost} of {num_arrived + num_lost} messages on {topic} were lost on the way lately: "
+        "start the publisher with config/fastdds_large_data.xml (see the file), or make both "
+        "sides reliable with input.reliability:=reliable"
     )
 
 

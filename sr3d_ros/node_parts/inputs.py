@@ -29,14 +29,10 @@ from sr3d_ros.health.remedies import UNMATCHED
 from sr3d_ros.health.silence import advice_on_qos, advice_on_silence
 from sr3d_ros.input.depth_image import DepthSet
 from sr3d_ros.input.matcher import FuseWindow, StampMatcher
+from sr3d_ros.node_parts.subscription import subscribed
 from sr3d_ros.params import Parameters
 from sr3d_ros.refusal import Refused
 from sr3d_ros.tf.up_imu import GravityFromImu
-
-try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
 
 _CLOUD, _DEPTH, _INFO, _COLOR = "~/input/points", "~/input/depth", "~/input/camera_info", "color"
 _TYPES = {"cloud": "sensor_msgs/msg/PointCloud2", "depth": "sensor_msgs/msg/Image"}
@@ -46,7 +42,8 @@ _IMU_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 class Inputs:
     """Hands every frame to `on_frame`, and what cannot become one to `on_refused`.
 
-    A frame is a tuple for `FramePipeline.process`. Used by the executor's thread alone, apart from
+    A frame is a tuple for `FramePipeline.process`. `on_lost` gets how many messages were lost on
+    the way, of which nothing else is known. Used by the executor's thread alone, apart from
     `imu`.
     """
 
@@ -56,6 +53,7 @@ class Inputs:
         settings: Parameters,
         on_frame: Callable[[tuple[Any, ...]], None],
         on_refused: Callable[[Refused], None],
+        on_lost: Callable[[int], None],
     ) -> None:
         self.imu = GravityFromImu() if settings.up == "imu" else None
         self.qos_advice = ""
@@ -63,6 +61,7 @@ class Inputs:
         self._settings = settings
         self._on_frame = on_frame
         self._on_refused = on_refused
+        self._on_lost = on_lost
         self._subscriptions: list[Any] = []
         self._start_afresh()
 
@@ -149,14 +148,14 @@ class Inputs:
     def _subscribe(self, kind: type, name: str, callback: Callable[[Any], None]) -> None:
         is_reliable = self._settings.reliability == "reliable"
         reliability = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
-        subscription = self._node.create_subscription(
+        subscription = subscribed(
+            self._node,
             kind,
             name,
             callback,
             QoSProfile(depth=1, reliability=reliability),
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=partial(self._on_incompatible_qos, name)
-            ),
+            on_lost=self._on_lost,
+            on_incompatible=partial(self._on_incompatible_qos, name),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self._subscriptions.append(subscription)

@@ -17,6 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from double_node import QUICK
 from processes import NodeProcess
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import get_rmw_implementation_identifier
 from robot import CAMERA_TILT, QUIET_EVENTS, Robot, cloud_message, stamp_ns_of
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2
@@ -98,6 +99,25 @@ def test_a_sensor_that_stops_is_an_error_until_it_returns(
     robot.wait_for_diagnosis("input", DiagnosticStatus.ERROR, "nobody publishes there")
     publisher = robot.cloud_publisher(f"{hear('plain')}/input/points", BEST_EFFORT)
     robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "frames per second", send)
+    robot.node.destroy_publisher(publisher)
+
+
+def test_clouds_that_fast_dds_loses_are_called_lost(
+    robot: Robot, hear: Callable[[str], str]
+) -> None:
+    """8 MB do not fit its shared memory of 0.5 MB: hardly any comes, and the node knows."""
+    if not get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
+        pytest.skip("only Fast DDS loses them")
+    publisher = robot.cloud_publisher(f"{hear('plain')}/input/points", BEST_EFFORT)
+    cloud = small_cloud(robot.now_ns())
+    cloud.row_step = 8_000_000
+    cloud.data = array.array("B", bytes(cloud.data).ljust(cloud.row_step, b"\0"))
+
+    def is_said() -> bool:
+        message = robot.diagnosed("input").message
+        return "lost on the way" in message and "fastdds_large_data.xml" in message
+
+    robot.wait(is_said, "no loss is told", lambda: publisher.publish(cloud), every_s=0.1)
     robot.node.destroy_publisher(publisher)
 
 
