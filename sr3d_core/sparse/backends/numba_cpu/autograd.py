@@ -17,6 +17,8 @@ from sr3d_core.sparse.engine import Epilogue
 
 SINGLE_THREAD_WORK = 1e6
 """Below so many operations, waking another thread costs more than it saves."""
+TASKS_PER_THREAD = 2
+"""Of a weight's gradient: more share the work more evenly, fewer read less memory."""
 POOL_BLOCK = 256
 """Rows that a thread pools at a time."""
 
@@ -89,8 +91,10 @@ def _weight_gradient(features: Tensor, above: Tensor, weight: Tensor, pairs: Pai
     above = _whole_vectors(above)
     gradient = weight.new_zeros(*weight.shape[:2], above.shape[1])
     args = (_array(features), _array(above), pairs.inputs, pairs.outputs, pairs.starts)
-    num_tasks = len(weight) if pairs.work(gradient) > SINGLE_THREAD_WORK else 1
-    threads.share(products.weight_gradient, num_tasks, *args, gradient.numpy())
+    num_tasks = 1
+    if torch.get_num_threads() > 1 and pairs.work(gradient) > SINGLE_THREAD_WORK:
+        num_tasks = min(TASKS_PER_THREAD * torch.get_num_threads(), len(weight))
+    threads.share(products.weight_gradient, num_tasks, *args, num_tasks, gradient.numpy())
     if gradient.shape == weight.shape:
         return gradient
     return gradient[:, :, : weight.shape[2]].contiguous()
