@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sr3d_core.sparse import engine as engines
+from sr3d_core.sparse import kernel_map
 from sr3d_core.sparse.backends.native import TorchEngine
 from sr3d_core.sparse.engine import Engine, engine_for
 from sr3d_core.sparse.tensor import MapCache, SparseTensor
@@ -16,6 +17,9 @@ from sr3d_core.sparse.tensor import MapCache, SparseTensor
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4  # of the largest value
 NAMES = [name for name in engines.ENGINE_NAMES if name not in ("torch", "int8")]
 """Every engine but torch's, which is the reference; int8 rounds: see test_byte_engine.py."""
+
+LOOKUPS = ["torch-table", "torch-search", "numba-bits", "numba-search"]
+"""Engines, and their ways of finding a voxel's row."""
 
 
 def engine_on_cpu(name: str) -> Engine:
@@ -32,6 +36,17 @@ def compiled_engine_on_cpu(name: str) -> Engine:
     if engine.name == "triton":
         pytest.skip("too slow in Triton's interpreter")
     return engine
+
+
+def engine_with_lookup(name: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """One of `LOOKUPS`; the test is skipped where the engine is missing."""
+    name, lookup = name.split("-")
+    pytest.importorskip(name)
+    if name == "numba" and lookup == "search":
+        monkeypatch.setattr("sr3d_core.sparse.backends.numba_cpu.kernel_map.MAX_BITS", 0)
+    if lookup == "search":
+        monkeypatch.setattr(kernel_map, "MAX_TABLE_CELLS", 0)
+    return engine_for(name, torch.device("cpu"))
 
 
 def voxels(

@@ -83,7 +83,7 @@ def drive(write: Write) -> None:
         write("/tf", tf("map", "base_link", stamp_ns, (tick / 10, 0, 0)), stamp_ns + 2000)
 
 
-def write_bag(path: Path, fill: Callable[[Write], None] = drive, storage: str = "sqlite3") -> Path:
+def write_bag(path: Path, storage: str, fill: Callable[[Write], None] = drive) -> Path:
     """A ROS 2 bag of what `fill` writes."""
     plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
     with Writer(path, version=9, storage_plugin=plugin) as writer:

@@ -29,12 +29,12 @@ from sr3d_ros.transforms import TransformBuffer, TransformError
 
 @pytest.fixture(scope="module", params=["sqlite3", "mcap"])
 def bag_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "drive", storage=request.param)
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", request.param)
 
 
 @pytest.fixture(scope="module")
 def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "drive")
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", "sqlite3")
 
 
 def test_every_cloud_gives_boxes_in_the_gravity_frame(bag_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_bad_clouds_are_dropped_with_their_reason_and_the_rest_goes_on(tmp_path:
         write("/points", cloud(3 * S, "map", np.ones((4, 3))), 3 * S)
         write("/tf_static", tf("map", "base", 0, (0, 0, 0)), S)
 
-    with open_run(write_bag(tmp_path / "bag", fill, "mcap"), BoundingBox()) as run:
+    with open_run(write_bag(tmp_path / "bag", "mcap", fill), BoundingBox()) as run:
         records, tally = detect_run(run)
     assert tally.drops_by_reason == {"no_transform": 1, "no_xyz": 1}
     assert [drop.stamp_ns for drop in tally.dropped] == [S, 2 * S]
@@ -135,7 +135,7 @@ def test_a_bag_without_z_up_frames_is_taken_as_z_up(tmp_path: Path) -> None:
     def fill(write: Write) -> None:
         write("/points", cloud(S, "lidar", np.eye(3)), S)
 
-    path = write_bag(tmp_path / "bag", fill)
+    path = write_bag(tmp_path / "bag", "sqlite3", fill)
     with open_run(path, BoundingBox()) as run:
         assert detect_run(run)[0][0]["frame"] == "lidar"
     with (

@@ -10,14 +10,7 @@ import numpy as np
 import pytest
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from small_bags import (
-    BoundingBox,
-    S,
-    Write,
-    cloud,
-    tf,
-    write_bag,
-)
+from small_bags import BoundingBox, S, Write, cloud, tf, write_bag
 
 from sr3d_ros.bags.run import detect_run, open_run
 from sr3d_ros.replay import Bag, ReplayError
@@ -25,7 +18,7 @@ from sr3d_ros.replay import Bag, ReplayError
 
 @pytest.fixture(scope="module")
 def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "drive")
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", "sqlite3")
 
 
 def test_missing_topics_are_answered_with_the_ones_there_are(one_bag: Path) -> None:
@@ -42,7 +35,7 @@ def test_several_cloud_topics_must_be_chosen_from(tmp_path: Path) -> None:
         for topic in ("/left", "/right"):
             write(topic, cloud(S, "map", np.eye(3)), S)
 
-    with Bag(write_bag(tmp_path / "bag", fill, "mcap")) as bag:
+    with Bag(write_bag(tmp_path / "bag", "mcap", fill)) as bag:
         with pytest.raises(ReplayError, match=r"/left .*, /right .*; choose one with --topic"):
             bag.cloud_topic()
         assert bag.cloud_topic("/right") == "/right"
@@ -52,7 +45,7 @@ def test_a_bag_without_clouds_says_so(tmp_path: Path) -> None:
     def fill(write: Write) -> None:
         write("/tf", tf("map", "base", 0, (0, 0, 0)), S)
 
-    with Bag(write_bag(tmp_path / "bag", fill, "mcap")) as bag:
+    with Bag(write_bag(tmp_path / "bag", "mcap", fill)) as bag:
         with pytest.raises(ReplayError, match="0 point cloud topics"):
             bag.cloud_topic()
         assert list(bag.messages("/points")) == []
@@ -72,7 +65,7 @@ def test_files_that_are_no_bags_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("storage", ["sqlite3", "mcap"])
 def test_a_cut_bag_is_a_replay_error(tmp_path: Path, storage: str) -> None:
-    path = write_bag(tmp_path / "bag", storage=storage)
+    path = write_bag(tmp_path / "bag", storage)
     file = next(f for f in path.iterdir() if f.suffix in (".db3", ".mcap"))
     for keep in (0, 20, 0.5, 0.9):
         content_ = file.read_bytes()
@@ -87,7 +80,7 @@ def test_a_cut_bag_is_a_replay_error(tmp_path: Path, storage: str) -> None:
 
 
 def test_an_undecodable_message_is_dropped_and_the_rest_goes_on(tmp_path: Path) -> None:
-    path = write_bag(tmp_path / "bag")
+    path = write_bag(tmp_path / "bag", "sqlite3")
     with sqlite3.connect(next(path.glob("*.db3"))) as database:
         first = database.execute(
             "SELECT min(messages.id) FROM messages JOIN topics ON topic_id = topics.id "

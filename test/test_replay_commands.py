@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_bags import (
-    CENTER,
-    SIZE,
-    BoundingBox,
-    write_bag,
-)
+from small_bags import CENTER, SIZE, BoundingBox, write_bag
 from typer.testing import CliRunner
 
 from sr3d_ros.bags.commands import app
@@ -20,7 +15,7 @@ from sr3d_ros.bags.commands import app
 
 @pytest.fixture(scope="module")
 def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "drive")
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", "sqlite3")
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if tick != 2:
                 write(COLOUR, image(stamp_ns + 1_000_000, red, "rgb8"), stamp_ns + 2000)
 
-    return write_bag(tmp_path_factory.mktemp("bags") / "depth", fill, "mcap")
+    return write_bag(tmp_path_factory.mktemp("bags") / "depth", "mcap", fill)
 
 
 def frames_of(path: Path, topics: Topics, up: Any = "none") -> list[Any]:
@@ -130,7 +130,7 @@ def test_depth_images_without_camera_info_are_dropped_with_advice(tmp_path: Path
         write(INFO, broken, 2 * S)
         write(DEPTH, depth(2 * S), 2 * S)
 
-    path = write_bag(tmp_path / "bag", fill, "mcap")
+    path = write_bag(tmp_path / "bag", "mcap", fill)
     with open_run(path, BoundingBox(), topic=DEPTH, up="none") as run:
         records, tally = detect_run(run)
     assert len(records) == 1

@@ -7,13 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_bags import (
-    CENTER,
-    SIZE,
-    BoundingBox,
-    S,
-    write_bag,
-)
+from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
 
 from sr3d_ros.bags.run import open_run, score_run
 from sr3d_ros.bags.truth import BagTruth
@@ -22,12 +16,12 @@ from sr3d_ros.replay import ReplayError
 
 @pytest.fixture(scope="module", params=["sqlite3", "mcap"])
 def bag_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "drive", storage=request.param)
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", request.param)
 
 
 @pytest.fixture(scope="module")
 def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "drive")
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", "sqlite3")
 
 
 BOX = {"class": "chair", "center": list(CENTER), "size": list(SIZE), "yaw": 0.0}

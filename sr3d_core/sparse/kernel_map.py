@@ -64,16 +64,20 @@ class KernelMap:
         """
         return self if self.is_mirrored else self.form(_transposed)
 
+    def outputs_by_input(self) -> Int[Tensor, "K I"]:
+        """The output row that sees each input row through each offset, -1 for none."""
+        return transposed_table(self.neighbours, self.num_inputs)
+
     def transposed_weight(self, weight: Float[Tensor, "K A B"]) -> Float[Tensor, "K B A"]:
         """The matrices that go with `transposed`."""
         return (weight.flip(0) if self.is_mirrored else weight).transpose(1, 2).contiguous()
 
 
 def _transposed(kernel_map: KernelMap) -> KernelMap:
-    table, seen = kernel_map.by_input, kernel_map.neighbours
+    table = kernel_map.by_input
     if table is None:
-        table = transposed_table(seen, kernel_map.num_inputs)
-    return KernelMap(table, kernel_map.num_outputs, by_input=seen)
+        table = kernel_map.outputs_by_input()
+    return KernelMap(table, kernel_map.num_outputs, by_input=kernel_map.neighbours)
 
 
 def transposed_table(seen: Int[Tensor, "K O"], num_rows: int) -> Int[Tensor, "K {num_rows}"]:

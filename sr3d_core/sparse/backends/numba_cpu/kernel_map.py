@@ -134,21 +134,13 @@ def list_pairs(kernel_map: KernelMap) -> Pairs:
 
 
 class NumbaMap(KernelMap):
-    """A map whose tables several threads transpose."""
+    """A map whose table is transposed by compiled code."""
 
     __slots__ = ()
 
-    @property
-    def transposed(self) -> KernelMap:
-        """Inputs and outputs swapped, for the gradient of the features."""
-        return self if self.is_mirrored else self.form(_transposed)
-
-
-def _transposed(kernel_map: KernelMap) -> NumbaMap:
-    table, seen = kernel_map.by_input, kernel_map.neighbours
-    if table is None:
-        table = transposed_table(seen, kernel_map.num_inputs)
-    return NumbaMap(table, kernel_map.num_outputs, by_input=seen)
+    def outputs_by_input(self) -> Int[Tensor, "K I"]:
+        """The output row that sees each input row through each offset, -1 for none."""
+        return transposed_table(self.neighbours, self.num_inputs)
 
 
 def transposed_table(seen: Int[Tensor, "K O"], num_rows: int) -> Int[Tensor, "K {num_rows}"]:
