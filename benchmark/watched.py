@@ -10,8 +10,8 @@ from typing import Any
 from sr3d_core.sparse.kernel_map import KernelMap
 
 MAPS = {
-    *{"index", "same_map", "down_coords", "down_map", "cell_map", "grown_coords", "up_map"},
-    "distinct",
+    *{"index", "same_map", "down_map", "cell_map", "up_map"},
+    *{"occupied_cells", "grown_coords"},
 }
 LISTS = {"torch": "native", "numba": "numba_cpu.kernel_map"}
 """Modules of the engines that list a map's pairs."""

@@ -120,17 +120,15 @@ def same_map(index: VoxelIndex, kernel: int) -> KernelMap:
     return KernelMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
 
-def down_coords(
+def occupied_cells(
     coords: Int[Tensor, "V 4"], stride: int
 ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-    """The cells of a coarser stride that hold a voxel, sorted: `floor(c / stride) * stride`.
+    """The cells of this stride that hold a voxel, sorted: `floor(c / stride) * stride`.
 
     Also the row of each voxel's cell.
     """
-    cells = coords.clone()
-    cells[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
-    lattice = Lattice.around(cells, stride)
-    numbers, row = torch.unique(lattice.number(cells), return_inverse=True)
+    lattice = Lattice.around(coords, stride)
+    numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
     return lattice.coords(numbers), row
 
 

@@ -34,7 +34,7 @@ class TorchEngine:
     name = "torch"
     index = staticmethod(VoxelIndex)
     same_map = staticmethod(kernel_map.same_map)
-    down_coords = staticmethod(kernel_map.down_coords)
+    occupied_cells = staticmethod(kernel_map.occupied_cells)
     down_map = staticmethod(kernel_map.down_map)
     cell_map = staticmethod(kernel_map.cell_map)
     grown_coords = staticmethod(kernel_map.grown_coords)
@@ -46,14 +46,6 @@ class TorchEngine:
         is_first = torch.ones_like(ordered, dtype=torch.bool)
         is_first[1:] = ordered[1:] != ordered[:-1]
         return row[is_first].sort().values
-
-    def distinct(
-        self, coords: Int[Tensor, "V 4"], stride: int
-    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The distinct coordinates, sorted, and the row of each voxel among them."""
-        lattice = Lattice.around(coords, stride)
-        numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
-        return lattice.coords(numbers), row
 
     def convolve(
         self,

@@ -51,11 +51,12 @@ class NumbaEngine:
         seen = neighbours(index, index.numbers, kernel)
         return NumbaMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
-    def down_coords(
+    def occupied_cells(
         self, coords: Int[Tensor, "V 4"], stride: int
     ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The cells of a coarser stride that hold a voxel, sorted, and each voxel's cell."""
-        return self.distinct(coords, stride)
+        """The cells of this stride that hold a voxel, sorted, and the row of each voxel's cell."""
+        lattice = lattice_around(coords, stride)
+        return self._remembered(*distinct(lattice, number(lattice, coords)))
 
     def down_map(
         self, index: BitIndex | VoxelIndex, coarse: Int[Tensor, "O 4"], kernel: int
@@ -95,13 +96,6 @@ class NumbaEngine:
         reached = neighbours(fine, numbers, kernel)
         seen = transposed_table(reached, len(fine.numbers))
         return NumbaMap(seen, len(coords), by_input=reached)
-
-    def distinct(
-        self, coords: Int[Tensor, "V 4"], stride: int
-    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The distinct coordinates, sorted, and the row of each voxel among them."""
-        lattice = lattice_around(coords, stride)
-        return self._remembered(*distinct(lattice, number(lattice, coords)))
 
     def _remembered(
         self, coords: Tensor, row: Tensor, index: BitIndex | None

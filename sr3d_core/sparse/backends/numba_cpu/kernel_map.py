@@ -25,9 +25,9 @@ MIN_LOOK_UPS, MIN_VOXELS = 20_000, 5_000
 
 
 def lattice_around(coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
-    """`Lattice.around` the cells of this stride that hold a voxel."""
+    """`Lattice.around`, quicker."""
     low, high = np.empty(4, np.int64), np.empty(4, np.int64)
-    maps.bounds(coords.contiguous().numpy(), stride, low, high)
+    maps.bounds(coords.contiguous().numpy(), low, high)
     return Lattice.between(torch.from_numpy(low), torch.from_numpy(high), stride)
 
 

@@ -2,7 +2,7 @@
 
 Maps stay on the GPU. Their host waits are the torch engine's: one per numbered region (its size
 decides the numbers) and one wherever the count of voxels is not known before, which is in
-`first_rows`, `down_coords`, `grown_coords` and `distinct`. Maps, orders of rows, convolutions,
+`first_rows`, `occupied_cells` and `grown_coords`. Maps, orders of rows, convolutions,
 pooling and gradients wait for nothing. float64 goes to the torch engine, on the same maps.
 
 The kernels are compiled when first used, once per channel counts, precision and tile; Triton
