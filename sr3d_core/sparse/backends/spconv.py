@@ -70,16 +70,16 @@ class IndicePairs:
 
 
 def indice_pairs(kernel_map: KernelMap) -> IndicePairs:
-    """spconv's form of a map, made without waiting for the device."""
+    """spconv's form of a map."""
     seen = kernel_map.neighbours
     is_pair = seen >= 0
-    num_kernel, num_outputs = seen.shape
-    place = torch.where(is_pair, is_pair.cumsum(1) - 1, num_outputs)
-    pairs = seen.new_full((2, num_kernel, num_outputs + 1), -1)
-    pairs[0].scatter_(1, place, seen)
-    row = torch.arange(num_outputs, dtype=seen.dtype, device=seen.device)
-    pairs[1].scatter_(1, place, row.expand_as(seen))
-    return IndicePairs(pairs[:, :, :num_outputs].contiguous(), is_pair.sum(1, dtype=torch.int32))
+    sizes = is_pair.sum(1, dtype=torch.int32)
+    offset, row = is_pair.nonzero(as_tuple=True)
+    place = torch.arange(len(row), device=seen.device) - (sizes.cumsum(0) - sizes)[offset]
+    pairs = seen.new_full((2, *seen.shape), -1)
+    pairs[0, offset, place] = seen[offset, row]
+    pairs[1, offset, place] = row.int()
+    return IndicePairs(pairs, sizes)
 
 
 def products(
