@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-import torch
+from sr3d_core.sparse.kernel_map import KernelMap
 
 MAPS = {
-    *{"index", "same_map", "down_coords", "down_map", "cell_map", "grown_coords", "up_map"},
-    "distinct",
+    *{"index", "same_map", "down_map", "cell_map", "up_map"},
+    *{"occupied_cells", "grown_coords"},
 }
+LISTS = {"torch": "native", "numba": "numba_cpu.kernel_map"}
+"""Modules of the engines that list a map's pairs."""
 
 
 class MapTimer:
@@ -28,8 +31,9 @@ class MapTimer:
     def _time(self, method: Callable[..., Any], *args: Any) -> Any:
         start = time.perf_counter()
         result = method(*args)
-        if self.engine.name in ("torch", "numba"):
-            getattr(result, "pairs", None)  # listed when they are first needed
+        if isinstance(result, KernelMap) and self.engine.name in LISTS:
+            module = import_module(f"sr3d_core.sparse.backends.{LISTS[self.engine.name]}")
+            result.form(module.list_pairs)  # which would be done when they are first needed
         self.seconds += time.perf_counter() - start
         return result
 
@@ -48,6 +52,6 @@ class Counter:
 
     def _count(self, method: Callable[..., Any], *args: Any) -> Any:
         _, weight, kernel_map = args[:3]
-        num_pairs = int((torch.as_tensor(kernel_map.neighbours) >= 0).sum())
+        num_pairs = int((kernel_map.neighbours >= 0).sum())
         self.operations += 2.0 * num_pairs * weight.shape[1] * weight.shape[2]
         return method(*args)

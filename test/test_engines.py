@@ -1,4 +1,4 @@
-"""Engines agree with the torch engine, and one is chosen as asked."""
+"""Every engine agrees with the torch engine: coordinates, features, gradients, whole networks."""
 
 from __future__ import annotations
 
@@ -6,44 +6,36 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import get_args, get_type_hints
 
 import pytest
 import torch
+from engine_cases import (
+    NAMES,
+    OUTPUT_TOLERANCE,
+    assert_agrees,
+    assert_near,
+    compiled_engine_on_cpu,
+    engine_on_cpu,
+    voxels,
+)
 from torch import Tensor, nn
 
-from sr3d_core.config import Network
-from sr3d_core.detector import Detector
 from sr3d_core.model.network import SR3D
-from sr3d_core.sparse import engine as engines
-from sr3d_core.sparse.backends.native import TorchEngine
-from sr3d_core.sparse.engine import Engine, engine_for
+from sr3d_core.sparse.engine import Engine
 from sr3d_core.sparse.layers import Conv3d, GenerativeUpConv3d, MaxPool3d
 from sr3d_core.sparse.tensor import MapCache, SparseTensor, union_add
 from sr3d_core.structures import PointCloud
-from sr3d_ros.params import specifications
 
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
-OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4  # of the largest value
 SIZES = [(1, 1), (3, 16), (4, 20), (16, 7), (33, 65), (64, 64), (70, 96), (128, 131)]
-
-
 INTERPRETED = (33, 65)
 """Of `SIZES`, the one that Triton's interpreter, which is slow, runs too."""
 
 
-@pytest.fixture(params=[name for name in engines.ENGINE_NAMES if name not in ("torch", "int8")])
+@pytest.fixture(params=NAMES)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """Every engine but torch's, where it can run; int8 rounds: see test_byte_engine.py."""
-    if "cpu" not in engines._devices(request.param):
-        pytest.skip(f"{request.param} does not run on a CPU")
-    pytest.importorskip(request.param)
-    engine = engine_for(request.param, CPU)
+    engine = engine_on_cpu(request.param)
     if engine.name == "triton":
         from sr3d_core.sparse.backends.triton_cuda import launch
 
@@ -53,47 +45,9 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> E
     return engine
 
 
-@pytest.fixture
-def compiled_engine(engine: Engine) -> Engine:
-    """Those that are fast enough for whole networks on a CPU."""
-    if engine.name == "triton":
-        pytest.skip("too slow in Triton's interpreter")
-    return engine
-
-
-def voxels(
-    engine: Engine, channels: int, stride: int = 2, num: int = 600, scenes: int = 3, seed: int = 0
-) -> SparseTensor:
-    generator = torch.Generator().manual_seed(seed)
-    cells = torch.randint(-7, 8, (num, 3), generator=generator) * stride
-    scene = torch.randint(scenes, (num, 1), generator=generator)
-    coords = torch.unique(torch.cat([scene, cells], 1), dim=0)
-    coords = coords[torch.randperm(len(coords), generator=generator)]
-    features = torch.randn(len(coords), channels, generator=generator)
-    return SparseTensor(coords, features.requires_grad_(), stride, MapCache(engine))
-
-
-def assert_near(found: Tensor, expected: Tensor, tolerance: float) -> None:
-    assert found.shape == expected.shape
-    assert found.is_contiguous()
-    if len(expected):
-        error, largest = (found - expected).abs().max(), expected.abs().max()
-        assert float(error.detach()) <= tolerance * float(largest.detach())
-
-
-def assert_agrees(
-    engine: Engine, run: Callable[[Engine], tuple[SparseTensor, list[Tensor]]]
-) -> None:
-    """`run` gives an output and the leaves whose gradients count."""
-    (y, leaves), (expected, expected_leaves) = run(engine), run(TorchEngine())
-    assert torch.equal(y.coords, expected.coords)
-    assert y.engine is engine
-    assert_near(y.features, expected.features, OUTPUT_TOLERANCE)
-    above = torch.randn(y.features.shape, generator=torch.Generator().manual_seed(1))
-    gradients = torch.autograd.grad(y.features, leaves, above)
-    expected_gradients = torch.autograd.grad(expected.features, expected_leaves, above)
-    for gradient, wanted in zip(gradients, expected_gradients, strict=True):
-        assert_near(gradient, wanted, GRADIENT_TOLERANCE)
+@pytest.fixture(params=NAMES)
+def compiled_engine(request: pytest.FixtureRequest) -> Engine:
+    return compiled_engine_on_cpu(request.param)
 
 
 @pytest.mark.parametrize(("before", "after"), SIZES)
@@ -228,146 +182,6 @@ def test_inference_in_one_go_equals_step_by_step(compiled_engine: Engine) -> Non
     for level, wanted in zip(found, expected, strict=True):
         assert_near(level.logits, wanted.logits, OUTPUT_TOLERANCE)
         assert_near(level.regression, wanted.regression, OUTPUT_TOLERANCE)
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_two_threads_give_exactly_what_one_gives(compiled_engine: Engine) -> None:
-    layer = Conv3d(64, 64, kernel=3)
-
-    def run() -> list[Tensor]:
-        x = voxels(compiled_engine, 64, num=3000)
-        y = layer(x).features
-        return [y, *torch.autograd.grad(y.square().sum(), [x.features, layer.kernel])]
-
-    found = run()
-    torch.set_num_threads(1)
-    # torch's own products, which make spconv's weight gradients, add up in another order.
-    tolerance = 0.0 if compiled_engine.name == "numba" else OUTPUT_TOLERANCE
-    for each, expected in zip(found, run(), strict=True):
-        assert_near(each, expected, tolerance)
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_several_callers_at_once_do_not_disturb_each_other(compiled_engine: Engine) -> None:
-    layer = Conv3d(64, 64, kernel=3)
-
-    def run(seed: int) -> Tensor:
-        with torch.no_grad():
-            return layer(voxels(compiled_engine, 64, num=3000, seed=seed)).features
-
-    expected = [run(seed) for seed in range(4)]
-    with ThreadPoolExecutor(4) as callers:
-        for _ in range(3):
-            for found, wanted in zip(callers.map(run, range(4)), expected, strict=True):
-                assert torch.equal(found, wanted)
-
-
-def test_auto_is_numba_on_a_cpu() -> None:
-    pytest.importorskip("numba")
-    assert engine_for("auto", CPU).name == "numba"
-
-
-def test_auto_is_triton_on_a_gpu() -> None:
-    pytest.importorskip("triton")
-    assert engine_for("auto", GPU).name == "triton"
-
-
-def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"backend 'fast' is unknown, expected one of .*'numba'"):
-        engine_for("fast", CPU)
-
-
-def test_numba_does_not_run_on_a_gpu() -> None:
-    with pytest.raises(ValueError, match="runs on a CPU, not on cuda; use auto or torch"):
-        engine_for("numba", GPU)
-
-
-def test_torchsparse_does_not_run_on_a_cpu() -> None:
-    with pytest.raises(ValueError, match="runs on a GPU, not on cpu; use auto or torch"):
-        engine_for("torchsparse", CPU)
-
-
-def test_configuration_and_node_offer_every_engine() -> None:
-    offered = get_type_hints(Network)["backend"]
-    assert offered == engines.Backend
-    (parameter,) = (each for each in specifications() if each.name == "model.backend")
-    assert parameter.choices == get_args(engines.Backend)
-
-
-def test_a_detector_takes_its_engine_by_name() -> None:
-    detector = Detector.from_checkpoint(device="cpu", backend="torch")
-    assert detector.network.backend == "torch"
-    with pytest.raises(ValueError, match="backend 'fast' is unknown"):
-        Detector.from_checkpoint(device="cpu", backend="fast")
-
-
-@pytest.fixture
-def without_packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    engines._engine.cache_clear()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    yield
-    engines._engine.cache_clear()
-
-
-@pytest.mark.usefixtures("without_packages")
-@pytest.mark.parametrize(("device", "missing"), [(CPU, "numba"), (GPU, "triton")])
-def test_where_the_fast_engine_is_missing_torch_takes_over_and_says_so_once(
-    device: torch.device, missing: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert engine_for("auto", device).name == "torch"
-    assert engine_for("auto", device).name == "torch"
-    assert len(caplog.messages) == 1
-    assert f"needs the package {missing}" in caplog.messages[0]
-
-
-@pytest.mark.usefixtures("without_packages")
-@pytest.mark.parametrize(
-    ("backend", "advice"),
-    [
-        ("numba", "pip install numba"),
-        ("triton", "pip install triton"),
-        ("spconv", "pip install spconv"),
-        ("torchsparse", "build 2.1 from github"),
-    ],
-)
-def test_asking_for_a_missing_engine_says_what_to_install(backend: str, advice: str) -> None:
-    with pytest.raises(ValueError, match=advice):
-        engine_for(backend, CPU if backend in ("numba", "spconv") else GPU)
-
-
-def test_an_engine_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    engines._engine.cache_clear()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
-    monkeypatch.setitem(sys.modules, "torchsparse", None)
-    with pytest.raises(ValueError, match="installed but does not start: ModuleNotFoundError"):
-        engine_for("torchsparse", GPU)
-
-
-def test_a_torchsparse_that_multiplies_otherwise_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A stand-in: torchsparse needs a GPU to be imported."""
-    package, functional = ModuleType("torchsparse"), ModuleType("torchsparse.nn.functional")
-    package.SparseTensor = lambda coords, feats: SimpleNamespace(feats=feats)  # type: ignore
-    functional.conv3d = lambda x, weight, kernel_size: x  # type: ignore[attr-defined]
-    nn_module = ModuleType("torchsparse.nn")
-    nn_module.functional = functional  # type: ignore[attr-defined]
-    for module in (package, nn_module, functional):
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    name = "sr3d_core.sparse.backends.torchsparse"
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    adapter = import_module(name)
-    monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(RuntimeError, match="differs from the torch engine"):
-        adapter.TorchsparseEngine("cpu")
 
 
 def in_subprocess(*arguments: str, **environment: str) -> subprocess.Popen[str]:

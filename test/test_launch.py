@@ -2,7 +2,7 @@
 
 `launch` and `launch_ros` come only with a ROS installation. Recording stand-ins show which
 arguments are declared and used, and what the nodes are given; the rest is compared with the
-parameters, the entry points, rviz's layout and the message package.
+parameters and the entry points.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ import ast
 import re
 import runpy
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
 
-from sr3d_ros.params import Parameters, specifications
+from sr3d_ros.params import specifications
 
 ROOT = Path(__file__).parent.parent
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -47,7 +45,6 @@ MODULES = {
     "launch_ros.parameter_descriptions": ("ParameterValue",),
     "launch_ros.substitutions": ("FindPackageShare",),
 }
-SENSOR_FILES = sorted((ROOT / "config" / "sensors").glob("*.yaml"))
 INPUTS = ("points", "depth", "camera_info", "color", "imu")
 
 
@@ -181,16 +178,6 @@ def test_the_files_that_are_named_exist(any_file: list[Recorded]) -> None:
         assert ROOT.joinpath(*path).is_file()
 
 
-def test_every_sensor_has_a_parameter_file_and_every_file_a_sensor(
-    everything: list[Recorded],
-) -> None:
-    choices = declared(everything)["sensor"].named["choices"]
-    assert sorted(choices) == [path.stem for path in SENSOR_FILES]
-    share, folder, sensor, suffix = declared(everything)["params_file"].named["default_value"]
-    assert share.positional == ("sr3d_ros",)
-    assert (folder, sensor.positional, suffix) == ("/config/sensors/", ("sensor",), ".yaml")
-
-
 def test_every_topic_argument_looks_its_sensor_up(everything: list[Recorded]) -> None:
     table = {s.positional[0] for s in named(everything, "SetLaunchConfiguration")}
     for name in INPUTS:
@@ -206,30 +193,6 @@ def test_the_table_of_topics_is_set_before_it_is_looked_up(everything: list[Reco
     last = len(kinds) - 1 - kinds[::-1].index("SetLaunchConfiguration")
     assert kinds[0] == "DeclareLaunchArgument"
     assert set(kinds[1:last]) == {"SetLaunchConfiguration"}
-
-
-@pytest.mark.parametrize("path", SENSOR_FILES, ids=lambda path: path.stem)
-def test_a_sensor_file_sets_parameters_and_names_the_topics(
-    path: Path, everything: list[Recorded]
-) -> None:
-    values = flat(yaml.safe_load(path.read_text())["/**"]["ros__parameters"])
-    assert Parameters.from_values(values).values != {}
-    topics = {
-        s.positional[0]: s.positional[1] for s in named(everything, "SetLaunchConfiguration")
-    }
-    for name in ("points", "depth", "imu") if path.stem != "any" else ("points",):
-        assert topics[f"{name}_of_{path.stem}"] in path.read_text()
-
-
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, object]:
-    """Nested parameters by dotted name."""
-    found: dict[str, object] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found.update(flat(value, f"{prefix}{name}."))
-        else:
-            found[f"{prefix}{name}"] = value
-    return found
 
 
 def test_the_executables_are_installed_under_their_names(everything: list[Recorded]) -> None:
@@ -320,58 +283,3 @@ def test_depth_is_registered_or_taken_as_it_is(depth_to_cloud: list[Recorded]) -
     (container,) = named(depth_to_cloud, "ComposableNodeContainer")
     for load in named(depth_to_cloud, "LoadComposableNodes"):
         assert load.named["target_container"] == container.named["name"]
-
-
-def rviz_layout() -> dict[str, Any]:
-    layout = yaml.safe_load((ROOT / "config" / "sr3d.rviz").read_text())
-    return dict(layout["Visualization Manager"])
-
-
-def test_rviz_shows_the_topics_that_the_launch_file_maps(everything: list[Recorded]) -> None:
-    rviz = node_of(everything, "rviz2")
-    mapped = {topic for topic, _ in rviz.named["remappings"]}
-    shown = {d["Topic"]["Value"] for d in rviz_layout()["Displays"] if "Topic" in d}
-    assert shown == mapped
-    assert "/sr3d_detector/output/markers" in shown
-
-
-def test_rviz_needs_only_stock_displays() -> None:
-    enabled = [d for d in rviz_layout()["Displays"] if d["Enabled"]]
-    assert {display["Class"].split("/")[0] for display in enabled} == {"rviz_default_plugins"}
-    clouds = {d["Name"]: d for d in enabled if d["Class"].endswith("/PointCloud2")}
-    assert clouds["Cloud"]["Topic"]["Reliability Policy"] == "Best Effort"
-    assert clouds["Cloud"]["Color Transformer"] == "RGB8"
-
-
-def test_rviz_names_topics_of_the_node() -> None:
-    own = {
-        d["Topic"]["Value"].removeprefix("/sr3d_detector/")
-        for d in rviz_layout()["Displays"]
-        if d.get("Topic", {}).get("Value", "").startswith("/sr3d_detector/")
-    }
-    assert {f"~/{topic}" for topic in own} <= topics_of_the_node()
-
-
-def test_rviz_gets_the_topics_of_the_namespace(everything: list[Recorded]) -> None:
-    remaps = dict(node_of(everything, "rviz2").named["remappings"])
-    namespace, slash, name, _, topic = remaps["/sr3d_detector/output/markers"]
-    assert (namespace.positional, name.positional) == (("namespace",), ("name",))
-    assert (slash, topic) == ("/", "output/markers")
-
-
-def test_the_fast_dds_profile_is_valid_and_large() -> None:
-    tree = ElementTree.parse(ROOT / "config" / "fastdds_large_data.xml")
-    space = {"dds": "http://www.eprosima.com"}
-    defined = {e.text for e in tree.findall(".//dds:transport_descriptor/dds:transport_id", space)}
-    used = {e.text for e in tree.findall(".//dds:userTransports/dds:transport_id", space)}
-    assert defined == used
-    assert [e.text for e in tree.findall(".//dds:segment_size", space)] == [str(64 * 2**20)]
-
-
-def test_every_message_package_that_is_imported_is_a_dependency() -> None:
-    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
-    dependencies = {e.text for e in manifest if e.tag in ("depend", "exec_depend")}
-    sources = "".join(path.read_text() for path in (ROOT / "sr3d_ros").rglob("*.py"))
-    imported = set(re.findall(r"(?:from |\")(\w+_(?:msgs|interfaces))\.msg", sources))
-    assert imported
-    assert imported <= dependencies

@@ -3,52 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from small_bags import BoundingBox, S, T, Write, header, write_bag
 from typer.testing import CliRunner
 
-from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.bags.commands import app
 from sr3d_ros.bags.run import detect_run, open_run
 from sr3d_ros.bags.source import Topics
 from sr3d_ros.frame import FrameResult
 from sr3d_ros.replay import ReplayError
 
-S = 1_000_000_000
-STORE = get_typestore(Stores.ROS2_HUMBLE)
-T = STORE.types
 HEIGHT, WIDTH, FOCAL = 8, 10, 10.0
 DEPTH, INFO, COLOUR, IMU = "/cam/depth/image", "/cam/depth/camera_info", "/cam/rgb", "/imu"
-
-
-class BoundingBox:
-    """Finds one box round all points."""
-
-    classes = ("chair",)
-
-    def detect(self, cloud: PointCloud) -> Detections:
-        low, high = cloud.xyz.amin(dim=0), cloud.xyz.amax(dim=0)
-        boxes = Boxes3D.from_array(torch.cat([(low + high) / 2, high - low])[None])
-        return Detections(boxes, torch.tensor([0.9]), torch.zeros(1, dtype=torch.int64))
-
-
-def header(stamp_ns: int, frame: str = "optical") -> Any:
-    stamp = T["builtin_interfaces/msg/Time"](stamp_ns // S, stamp_ns % S)
-    return T["std_msgs/msg/Header"](stamp, frame)
 
 
 def image(stamp_ns: int, pixels: np.ndarray, encoding: str) -> Any:
     data = np.frombuffer(pixels.tobytes(), np.uint8)
     step = len(data) // len(pixels)
     kind = T["sensor_msgs/msg/Image"]
-    return kind(header(stamp_ns), HEIGHT, WIDTH, encoding, 0, step, data)
+    return kind(header(stamp_ns, "optical"), HEIGHT, WIDTH, encoding, 0, step, data)
 
 
 def depth(stamp_ns: int) -> Any:
@@ -62,7 +40,9 @@ def info(stamp_ns: int) -> Any:
     roi = T["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     kind = T["sensor_msgs/msg/CameraInfo"]
     none, turn = np.zeros(0), np.eye(3).reshape(-1)
-    return kind(header(stamp_ns), HEIGHT, WIDTH, "plumb_bob", none, k, turn, p, 0, 0, roi)
+    return kind(
+        header(stamp_ns, "optical"), HEIGHT, WIDTH, "plumb_bob", none, k, turn, p, 0, 0, roi
+    )
 
 
 def imu(stamp_ns: int) -> Any:
@@ -70,24 +50,7 @@ def imu(stamp_ns: int) -> Any:
     still = T["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0)
     push = three(0.0, -9.81, 0.0)
     kind = T["sensor_msgs/msg/Imu"]
-    return kind(header(stamp_ns), still, nine, three(0.0, 0.0, 0.0), nine, push, nine)
-
-
-Write = Callable[[str, Any, int], None]
-
-
-def write_bag(path: Path, fill: Callable[[Write], None]) -> Path:
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections: dict[str, Any] = {}
-
-        def write(topic: str, message: Any, time_ns: int) -> None:
-            kind = message.__msgtype__
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
-            writer.write(connections[topic], time_ns, STORE.serialize_cdr(message, kind))
-
-        fill(write)
-    return path
+    return kind(header(stamp_ns, "optical"), still, nine, three(0.0, 0.0, 0.0), nine, push, nine)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +68,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
             if tick != 2:
                 write(COLOUR, image(stamp_ns + 1_000_000, red, "rgb8"), stamp_ns + 2000)
 
-    return write_bag(tmp_path_factory.mktemp("bags") / "depth", fill)
+    return write_bag(tmp_path_factory.mktemp("bags") / "depth", "mcap", fill)
 
 
 def frames_of(path: Path, topics: Topics, up: Any = "none") -> list[Any]:
@@ -167,7 +130,7 @@ def test_depth_images_without_camera_info_are_dropped_with_advice(tmp_path: Path
         write(INFO, broken, 2 * S)
         write(DEPTH, depth(2 * S), 2 * S)
 
-    path = write_bag(tmp_path / "bag", fill)
+    path = write_bag(tmp_path / "bag", "mcap", fill)
     with open_run(path, BoundingBox(), topic=DEPTH, up="none") as run:
         records, tally = detect_run(run)
     assert len(records) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_harness import sr3d
-from test_replay import (
+from small_bags import (
     CAMERA_TURN,
     CENTER,
     BoundingBox,

@@ -147,3 +147,21 @@ def test_the_robot_page_names_only_what_exists() -> None:
     foreign |= {"camera_model", "rgb_point_cloud", "depth_mode", "point_cloud_in_depth_frame"}
     foreign |= {"enable", "unite_imu_method", "enable_accel", "enable_gyro", "__ns"}
     assert {name for name in arguments if f'"{name}"' not in launch} <= foreign
+
+
+def test_the_fast_dds_profile_is_valid_and_large() -> None:
+    tree = ElementTree.parse(ROOT / "config" / "fastdds_large_data.xml")
+    space = {"dds": "http://www.eprosima.com"}
+    defined = {e.text for e in tree.findall(".//dds:transport_descriptor/dds:transport_id", space)}
+    used = {e.text for e in tree.findall(".//dds:userTransports/dds:transport_id", space)}
+    assert defined == used
+    assert [e.text for e in tree.findall(".//dds:segment_size", space)] == [str(64 * 2**20)]
+
+
+def test_every_message_package_that_is_imported_is_a_dependency() -> None:
+    manifest = ElementTree.parse(ROOT / "package.xml").getroot()
+    dependencies = {e.text for e in manifest if e.tag in ("depend", "exec_depend")}
+    sources = "".join(path.read_text() for path in (ROOT / "sr3d_ros").rglob("*.py"))
+    imported = set(re.findall(r"(?:from |\")(\w+_(?:msgs|interfaces))\.msg", sources))
+    assert imported
+    assert imported <= dependencies

@@ -1,16 +1,14 @@
-"""Sparse convolution on every engine against dense convolution, examples, hand-made cases."""
+"""Sparse convolution on every engine against dense convolution, and hand-made cases."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from engine_cases import LOOKUPS, engine_with_lookup
 from torch import Tensor
 
-from sr3d_core.sparse import kernel_map
-from sr3d_core.sparse.engine import Engine, engine_for
+from sr3d_core.sparse.engine import Engine
 from sr3d_core.sparse.kernel_map import kernel_offsets
 from sr3d_core.sparse.layers import BatchNorm, Conv3d, GenerativeUpConv3d, MaxPool3d, ResidualBlock
 from sr3d_core.sparse.tensor import MapCache, SparseTensor, union_add
@@ -19,16 +17,9 @@ SIZE = 12  # cells along each axis of the dense volume
 LOW = -5  # its first cell, so that coordinates are negative too
 
 
-@pytest.fixture(params=["torch-table", "torch-search", "numba-bits", "numba-search"])
+@pytest.fixture(params=LOOKUPS)
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """Every engine that is present, with both of its ways of finding a voxel's row."""
-    name, lookup = request.param.split("-")
-    pytest.importorskip(name)
-    if name == "numba" and lookup == "search":
-        monkeypatch.setattr("sr3d_core.sparse.backends.numba_cpu.kernel_map.MAX_BITS", 0)
-    if lookup == "search":
-        monkeypatch.setattr(kernel_map, "MAX_TABLE_CELLS", 0)
-    return engine_for(name, torch.device("cpu"))
+    return engine_with_lookup(request.param, monkeypatch)
 
 
 @pytest.fixture(params=[torch.float32, torch.float64], ids=["fp32", "fp64"])
@@ -163,77 +154,6 @@ def test_max_pool_is_the_maximum_of_each_cell(engine: Engine) -> None:
         inside = ((x.coords[:, 1:] >= low) & (x.coords[:, 1:] < low + 2)).all(1)
         inside &= x.coords[:, 0] == row[0]
         torch.testing.assert_close(feature, x.features[inside].amax(0))
-
-
-def _tensor(engine: Engine, rows: list[Any], stride: int = 1) -> SparseTensor:
-    coords = torch.tensor([[0, *cell] for cell, _ in rows])
-    features = torch.tensor([[value] for _, value in rows])
-    return SparseTensor(coords, features, stride, MapCache(engine))
-
-
-def _values(x: SparseTensor) -> dict[tuple[int, ...], float]:
-    return {
-        tuple(c[1:]): v for c, (v,) in zip(x.coords.tolist(), x.features.tolist(), strict=True)
-    }
-
-
-def _expected(rows: list[Any]) -> dict[tuple[int, ...], float]:
-    return {tuple(cell): value for cell, value in rows}
-
-
-def _counting(layer: Any) -> Any:
-    volume = layer.kernel.shape[0]
-    layer.kernel.data = torch.arange(1.0, volume + 1).reshape(volume, 1, 1)
-    return layer
-
-
-@pytest.mark.parametrize(
-    ("key", "layer"),
-    [
-        ("conv_k3_s1", _counting(Conv3d(1, 1, kernel=3))),
-        ("conv_k3_s2", _counting(Conv3d(1, 1, kernel=3, stride=2))),
-        ("maxpool_k2_s2", MaxPool3d()),
-    ],
-)
-def test_worked_examples_of_the_reference_engine(
-    worked: dict[str, Any], key: str, layer: Any, engine: Engine
-) -> None:
-    example = worked["me_sparse_ops"]
-    y = layer(_tensor(engine, example["inputs"]["X_stride1"]))
-    assert _values(y) == _expected(example["expected"][key])
-
-
-def test_k1_stride_2_sees_only_the_corner_of_its_cell(
-    engine: Engine, worked: dict[str, Any]
-) -> None:
-    example = worked["me_sparse_ops"]
-    layer = Conv3d(1, 1, kernel=1, stride=2)
-    layer.kernel.data.fill_(10)
-    y = layer(_tensor(engine, example["inputs"]["X_stride1"]))
-    assert _values(y) == _expected(example["expected"]["conv_k1_s2_weight10"])
-
-
-def test_generative_worked_examples(engine: Engine, worked: dict[str, Any]) -> None:
-    example = worked["me_sparse_ops"]
-    z = _tensor(engine, example["inputs"]["Z_stride2"], stride=2)
-    k3 = _values(_counting(GenerativeUpConv3d(1, 1, kernel=3))(z))
-    expected = _expected(example["expected"]["generative_transpose_k3_s2_selected"])
-    assert len(k3) == example["expected"]["generative_transpose_k3_s2_num_out"]
-    assert {cell: k3[cell] for cell in expected} == expected
-    k2 = _values(_counting(GenerativeUpConv3d(1, 1, kernel=2))(z))
-    assert k2 == _expected(example["expected"]["generative_transpose_k2_s2"])
-
-
-def test_union_add_worked_example(engine: Engine, worked: dict[str, Any]) -> None:
-    example = worked["me_sparse_ops"]
-    lone, x = (_tensor(engine, example["inputs"][name]) for name in ("L_stride1", "X_stride1"))
-    assert _values(union_add(lone, x)) == _expected(example["expected"]["union_add_L_plus_X"])
-
-
-def test_kernel_offsets_have_x_fastest(worked: dict[str, Any]) -> None:
-    expected = worked["me_kernel_offsets"]["expected"]
-    assert kernel_offsets(3).tolist() == expected["k3"]
-    assert kernel_offsets(2).tolist() == expected["k2"]
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,10 @@ class Engine(Protocol):
     def same_map(self, index: Any, kernel: int) -> Any:
         """The map of a stride-1 convolution: outputs sit exactly where inputs sit."""
 
-    def down_coords(
+    def occupied_cells(
         self, coords: Int[Tensor, "V 4"], stride: int
     ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The cells of a coarser stride that hold a voxel, sorted, and each voxel's cell."""
+        """The cells of this stride that hold a voxel, sorted, and the row of each voxel's cell."""
 
     def down_map(self, index: Any, coarse: Int[Tensor, "O 4"], kernel: int) -> Any:
         """The map of a strided convolution onto `coarse`."""
@@ -85,11 +85,6 @@ class Engine(Protocol):
 
     def up_map(self, coords: Int[Tensor, "V 4"], fine: Any, kernel: int) -> Any:
         """The map of a transposed convolution onto the voxels of the index `fine`."""
-
-    def distinct(
-        self, coords: Int[Tensor, "V 4"], stride: int
-    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The distinct coordinates, sorted, and the row of each voxel among them."""
 
     def convolve(
         self,

@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -20,10 +19,6 @@ from sr3d_core.sparse.lattice import Lattice
 
 MAX_TABLE_CELLS = 2**23
 """Up to so many cells a dense table (32 MiB) beats a binary search in the sorted numbers."""
-BLOCK_PAIRS = 32_768
-"""The torch engine multiplies so many pairs at a time: 16 MiB of products at 128 channels."""
-MAX_BLOCK_ROWS = 8192
-"""And at most so many output rows, however few pairs these have."""
 
 T = TypeVar("T")
 
@@ -69,21 +64,20 @@ class KernelMap:
         """
         return self if self.is_mirrored else self.form(_transposed)
 
+    def outputs_by_input(self) -> Int[Tensor, "K I"]:
+        """The output row that sees each input row through each offset, -1 for none."""
+        return transposed_table(self.neighbours, self.num_inputs)
+
     def transposed_weight(self, weight: Float[Tensor, "K A B"]) -> Float[Tensor, "K B A"]:
         """The matrices that go with `transposed`."""
         return (weight.flip(0) if self.is_mirrored else weight).transpose(1, 2).contiguous()
 
-    @property
-    def pairs(self) -> Pairs:
-        """The pairs in the torch engine's order."""
-        return self.form(list_pairs)
-
 
 def _transposed(kernel_map: KernelMap) -> KernelMap:
-    table, seen = kernel_map.by_input, kernel_map.neighbours
+    table = kernel_map.by_input
     if table is None:
-        table = transposed_table(seen, kernel_map.num_inputs)
-    return KernelMap(table, kernel_map.num_outputs, by_input=seen)
+        table = kernel_map.outputs_by_input()
+    return KernelMap(table, kernel_map.num_outputs, by_input=kernel_map.neighbours)
 
 
 def transposed_table(seen: Int[Tensor, "K O"], num_rows: int) -> Int[Tensor, "K {num_rows}"]:
@@ -92,47 +86,6 @@ def transposed_table(seen: Int[Tensor, "K O"], num_rows: int) -> Int[Tensor, "K 
     row = torch.arange(seen.shape[1], dtype=seen.dtype, device=seen.device)
     table.scatter_(1, torch.where(seen >= 0, seen, num_rows).long(), row.expand_as(seen))
     return table[:, :num_rows].contiguous()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
-    """Pairs by block of output rows, then by kernel offset, then by output row.
-
-    `bag` names the pairs of each output row by their place in its block, from 1; 0 is none.
-    """
-
-    inputs: Int[Tensor, " P"]
-    outputs: Int[Tensor, " P"]
-    sizes: list[list[int]]  # pairs of each block and offset
-    bag: Int[Tensor, "O K"]
-    rows: int  # output rows per block
-
-    @property
-    def most(self) -> int:
-        """The pairs of the largest block."""
-        return max(map(sum, self.sizes), default=0)
-
-
-def list_pairs(kernel_map: KernelMap) -> Pairs:
-    """List the pairs in blocks of about `BLOCK_PAIRS`; waits for the device three times."""
-    seen = kernel_map.neighbours
-    num_kernel, num_outputs = seen.shape
-    num_pairs = int((seen >= 0).sum())
-    rows = min(max(BLOCK_PAIRS * num_outputs // max(num_pairs, 1), 1), MAX_BLOCK_ROWS)
-    num_blocks = -(-num_outputs // rows)
-    padded = F.pad(seen, (0, num_blocks * rows - num_outputs), value=-1)
-    blocks = padded.view(num_kernel, num_blocks, rows).transpose(0, 1).contiguous()
-    is_pair = blocks >= 0
-    place = is_pair.view(num_blocks, -1).cumsum(1, dtype=torch.int32).view_as(blocks)
-    bag = torch.where(is_pair, place, 0).transpose(1, 2).reshape(-1, num_kernel)[:num_outputs]
-    flat = is_pair.view(-1).nonzero().view(-1)
-    return Pairs(
-        inputs=blocks.view(-1).index_select(0, flat),
-        outputs=(flat // (num_kernel * rows) * rows + flat % rows).int(),
-        sizes=is_pair.sum(2).tolist(),
-        bag=bag.contiguous(),
-        rows=rows,
-    )
 
 
 class VoxelIndex:
@@ -167,17 +120,15 @@ def same_map(index: VoxelIndex, kernel: int) -> KernelMap:
     return KernelMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
 
-def down_coords(
+def occupied_cells(
     coords: Int[Tensor, "V 4"], stride: int
 ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-    """The cells of a coarser stride that hold a voxel, sorted: `floor(c / stride) * stride`.
+    """The cells of this stride that hold a voxel, sorted: `floor(c / stride) * stride`.
 
     Also the row of each voxel's cell.
     """
-    cells = coords.clone()
-    cells[:, 1:] = torch.div(coords[:, 1:], stride, rounding_mode="floor") * stride
-    lattice = Lattice.around(cells, stride)
-    numbers, row = torch.unique(lattice.number(cells), return_inverse=True)
+    lattice = Lattice.around(coords, stride)
+    numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
     return lattice.coords(numbers), row
 
 

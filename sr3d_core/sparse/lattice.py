@@ -1,6 +1,6 @@
 """Numbering the voxels of a region, so that a neighbour is always the same distance away.
 
-A voxel is a row `scene, x, y, z` in finest voxels; all its coordinates are multiples of `stride`.
+A voxel is a row `scene, x, y, z` in finest voxels; a cell is `stride` of them along x, y and z.
 Numbers grow with scene, then x, then y, then z.
 """
 
@@ -29,7 +29,7 @@ class Lattice:
 
     @classmethod
     def around(cls, coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
-        """The smallest block with `MARGIN` cells around the voxels.
+        """The smallest block with `MARGIN` cells around those that hold a voxel.
 
         Raises ValueError if the voxels lie so far apart that they cannot be numbered.
         """
@@ -39,7 +39,7 @@ class Lattice:
     def between(cls, low: Int[Tensor, " 4"], high: Int[Tensor, " 4"], stride: int) -> Lattice:
         """The block with `MARGIN` cells around voxels between these; errors as in `around`."""
         low = low.clone()
-        low[1:] -= MARGIN * stride
+        low[1:] = (low[1:] // stride - MARGIN) * stride
         spans = (high - low).tolist()
         cells = [spans[0] + 1] + [span // stride + 1 + MARGIN for span in spans[1:]]
         if math.prod(cells) > MAX_CELLS:
@@ -55,7 +55,7 @@ class Lattice:
         return math.prod(self.shape)
 
     def number(self, coords: Int[Tensor, "V 4"]) -> Int[Tensor, " V"]:
-        """The number of each voxel's cell."""
+        """The number of each voxel's cell; voxels of one cell have one number."""
         _, nx, ny, nz = self.shape
         scene, x, y, z = (coords - self.origin).unbind(1)
         if self.stride > 1:
@@ -63,7 +63,7 @@ class Lattice:
         return ((scene * nx + x) * ny + y) * nz + z
 
     def coords(self, numbers: Int[Tensor, " V"]) -> Int[Tensor, "V 4"]:
-        """The voxels of these numbers."""
+        """The lowest corners of the cells of these numbers."""
         _, nx, ny, nz = self.shape
         column, z = numbers // nz, numbers % nz
         plane, y = column // ny, column % ny

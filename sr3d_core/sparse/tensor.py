@@ -90,7 +90,7 @@ class SparseTensor:
 
     def _coarser(self, factor: int) -> tuple[Tensor, Tensor, MapCache]:
         if factor not in self.cache.coarser:
-            coarse, row = self.engine.down_coords(self.coords, self.stride * factor)
+            coarse, row = self.engine.occupied_cells(self.coords, self.stride * factor)
             self.cache.coarser[factor] = (coarse, row, MapCache(self.engine))
         return self.cache.coarser[factor]
 
@@ -135,7 +135,7 @@ def voxelize_mean(
     points = torch.cat([cloud.features, place.to(cloud.features.dtype)], dim=1)
     if not len(coords):
         return SparseTensor(coords, points, cache=cache)
-    voxels, row = cache.engine.distinct(coords, 1)
+    voxels, row = cache.engine.occupied_cells(coords, 1)
     summed = points.new_zeros(len(voxels), points.shape[1]).index_add_(0, row, points)
     count = torch.bincount(row, minlength=len(voxels))
     return SparseTensor(voxels, summed / count[:, None], cache=cache)
@@ -167,7 +167,7 @@ def union_add(first: SparseTensor, second: SparseTensor) -> SparseTensor:
     coords = torch.cat([first.coords, second.coords])
     if not len(coords):
         return first
-    coords, row = first.engine.distinct(coords, first.stride)
+    coords, row = first.engine.occupied_cells(coords, first.stride)
     summed = first.features.new_zeros(len(coords), first.features.shape[1])
     summed = summed.index_add(0, row[: len(first)], first.features)
     summed = summed.index_add_(0, row[len(first) :], second.features)

@@ -7,19 +7,23 @@ the products of each output row. Memory is bounded by the block, not by the numb
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sr3d_core.sparse import kernel_map
+from sr3d_core.sparse.backends.autograd import Convolution
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex
 from sr3d_core.sparse.lattice import Lattice
 
+BLOCK_PAIRS = 32_768
+"""So many pairs are multiplied at a time: 16 MiB of products at 128 channels."""
+MAX_BLOCK_ROWS = 8192
+"""And at most so many output rows, however few pairs these have."""
 TRIAL_TOLERANCE = 1e-2
 """Of the largest value: tensor cores may round; a wrong order of offsets is another number."""
 
@@ -30,7 +34,7 @@ class TorchEngine:
     name = "torch"
     index = staticmethod(VoxelIndex)
     same_map = staticmethod(kernel_map.same_map)
-    down_coords = staticmethod(kernel_map.down_coords)
+    occupied_cells = staticmethod(kernel_map.occupied_cells)
     down_map = staticmethod(kernel_map.down_map)
     cell_map = staticmethod(kernel_map.cell_map)
     grown_coords = staticmethod(kernel_map.grown_coords)
@@ -42,14 +46,6 @@ class TorchEngine:
         is_first = torch.ones_like(ordered, dtype=torch.bool)
         is_first[1:] = ordered[1:] != ordered[:-1]
         return row[is_first].sort().values
-
-    def distinct(
-        self, coords: Int[Tensor, "V 4"], stride: int
-    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The distinct coordinates, sorted, and the row of each voxel among them."""
-        lattice = Lattice.around(coords, stride)
-        numbers, row = torch.unique(lattice.number(coords), return_inverse=True)
-        return lattice.coords(numbers), row
 
     def convolve(
         self,
@@ -68,7 +64,7 @@ class TorchEngine:
         epilogue: Epilogue,
     ) -> Float[Tensor, "O Cout"]:
         """The epilogue of a convolution; without gradients."""
-        return epilogue(convolve(features, weight, kernel_map))
+        return epilogue(self.convolve(features, weight, kernel_map))
 
     def max_pool(
         self, features: Float[Tensor, "I C"], kernel_map: KernelMap
@@ -101,7 +97,7 @@ def convolve(
     features: Float[Tensor, "I Cin"], weight: Float[Tensor, "K Cin Cout"], kernel_map: KernelMap
 ) -> Float[Tensor, "O Cout"]:
     """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in features and weight."""
-    return _Convolution.apply(features, weight, kernel_map)
+    return Convolution.apply(features, weight, kernel_map, products, weight_gradient)
 
 
 def max_pool(features: Float[Tensor, "I C"], kernel_map: KernelMap) -> Float[Tensor, "O C"]:
@@ -111,28 +107,45 @@ def max_pool(features: Float[Tensor, "I C"], kernel_map: KernelMap) -> Float[Ten
     return padded[kernel_map.neighbours.long()].amax(0)
 
 
-class _Convolution(torch.autograd.Function):
-    """The features' gradient is a convolution along the swapped pairs."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Pairs by block of output rows, then by kernel offset, then by output row.
 
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.kernel_map = kernel_map
-        return products(features, weight, kernel_map)
+    `bag` names the pairs of each output row by their place in its block, from 1; 0 is none.
+    """
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        features, weight = ctx.saved_tensors
-        kernel_map: KernelMap = ctx.kernel_map
-        needs_features, needs_weight = ctx.needs_input_grad[:2]
-        grad_features = grad_weight = None
-        if needs_features:
-            matrices = kernel_map.transposed_weight(weight)
-            grad_features = products(grads[0], matrices, kernel_map.transposed)
-        if needs_weight:
-            grad_weight = weight_gradient(features, grads[0], kernel_map)
-        return grad_features, grad_weight, None
+    inputs: Int[Tensor, " P"]
+    outputs: Int[Tensor, " P"]
+    sizes: list[list[int]]  # pairs of each block and offset
+    bag: Int[Tensor, "O K"]
+    rows: int  # output rows per block
+
+    @property
+    def most(self) -> int:
+        """The pairs of the largest block."""
+        return max(map(sum, self.sizes), default=0)
+
+
+def list_pairs(kernel_map: KernelMap) -> Pairs:
+    """List the pairs in blocks of about `BLOCK_PAIRS`; waits for the device three times."""
+    seen = kernel_map.neighbours
+    num_kernel, num_outputs = seen.shape
+    num_pairs = int((seen >= 0).sum())
+    rows = min(max(BLOCK_PAIRS * num_outputs // max(num_pairs, 1), 1), MAX_BLOCK_ROWS)
+    num_blocks = -(-num_outputs // rows)
+    padded = F.pad(seen, (0, num_blocks * rows - num_outputs), value=-1)
+    blocks = padded.view(num_kernel, num_blocks, rows).transpose(0, 1).contiguous()
+    is_pair = blocks >= 0
+    place = is_pair.view(num_blocks, -1).cumsum(1, dtype=torch.int32).view_as(blocks)
+    bag = torch.where(is_pair, place, 0).transpose(1, 2).reshape(-1, num_kernel)[:num_outputs]
+    flat = is_pair.view(-1).nonzero().view(-1)
+    return Pairs(
+        inputs=blocks.view(-1).index_select(0, flat),
+        outputs=(flat // (num_kernel * rows) * rows + flat % rows).int(),
+        sizes=is_pair.sum(2).tolist(),
+        bag=bag.contiguous(),
+        rows=rows,
+    )
 
 
 def products(
@@ -143,7 +156,7 @@ def products(
     Block by block: gather the pairs' rows, multiply those of each offset, sum those of each
     output row. The two buffers are used again by every block, so they stay small and in the cache.
     """
-    pairs = kernel_map.pairs
+    pairs = kernel_map.form(list_pairs)
     y = features.new_empty(kernel_map.num_outputs, weight.shape[2])
     gathered = features.new_empty(pairs.most, features.shape[1])
     multiplied = features.new_empty(pairs.most + 1, weight.shape[2])
@@ -169,7 +182,7 @@ def weight_gradient(
     features: Float[Tensor, "I Cin"], above: Float[Tensor, "O Cout"], kernel_map: KernelMap
 ) -> Float[Tensor, "K Cin Cout"]:
     """The outer products of every offset's pairs, summed in float32 or wider."""
-    pairs = kernel_map.pairs
+    pairs = kernel_map.form(list_pairs)
     shape = (len(kernel_map.neighbours), features.shape[1], above.shape[1])
     wide = torch.promote_types(features.dtype, torch.float32)
     gradient = features.new_zeros(shape, dtype=wide)

@@ -21,7 +21,6 @@ from torch import Tensor
 from torchsparse.nn import functional as torchsparse_functional
 
 from sr3d_core.sparse.backends.native import TorchEngine, require_agreement
-from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex, same_map
 
 
@@ -67,13 +66,3 @@ class TorchsparseEngine(TorchEngine):
             return super().convolve(features, weight, kernel_map)
         x = torchsparse.SparseTensor(coords=kernel_map.coords, feats=features.contiguous())
         return torchsparse_functional.conv3d(x, weight, kernel_size=kernel_map.kernel).feats
-
-    def infer(
-        self,
-        features: Float[Tensor, "I Cin"],
-        weight: Float[Tensor, "K Cin Cout"],
-        kernel_map: KernelMap,
-        epilogue: Epilogue,
-    ) -> Float[Tensor, "O Cout"]:
-        """The epilogue of a convolution; without gradients."""
-        return epilogue(self.convolve(features, weight, kernel_map))

@@ -18,9 +18,10 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from sr3d_core.sparse.backends.numba_cpu import byte_products, threads
 from sr3d_core.sparse.backends.numba_cpu.engine import NumbaEngine
-from sr3d_core.sparse.backends.numba_cpu.kernel_map import MAX_BLOCK, NumbaMap
+from sr3d_core.sparse.backends.numba_cpu.kernel_map import MAX_BLOCK, list_pairs
 from sr3d_core.sparse.backends.numba_cpu.products import LANES
 from sr3d_core.sparse.engine import Epilogue
+from sr3d_core.sparse.kernel_map import KernelMap
 
 MIN_CHANNELS = 16
 """With fewer input channels, such as the first convolution has, bytes gain nothing."""
@@ -91,7 +92,7 @@ class ByteEngine(NumbaEngine):
         self,
         features: Float[Tensor, "I Cin"],
         weight: Float[Tensor, "K Cin Cout"],
-        kernel_map: NumbaMap,
+        kernel_map: KernelMap,
         epilogue: Epilogue,
     ) -> Float[Tensor, "O Cout"]:
         """The epilogue of a convolution of bytes, in one go; without gradients."""
@@ -126,10 +127,10 @@ def _is_suited(features: Tensor, weight: Tensor, epilogue: Epilogue) -> bool:
 
 
 def _convolve(
-    x: _ByteRows, weight: _ByteWeight, kernel_map: NumbaMap, epilogue: Epilogue
+    x: _ByteRows, weight: _ByteWeight, kernel_map: KernelMap, epilogue: Epilogue
 ) -> tuple[Tensor, _ByteRows | None]:
     """The output and, where it is rectified, its bytes."""
-    pairs, matrices = kernel_map.pairs, weight.matrices
+    pairs, matrices = kernel_map.form(list_pairs), weight.matrices
     _, quarter, width, _ = matrices.shape
     y = torch.empty(pairs.num_outputs, width)
     rows = _ByteRows.empty(pairs.num_outputs if epilogue.is_rectified else 0, width)

@@ -10,9 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
-from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
-from sr3d_core.sparse.backends.numba_cpu.autograd import Convolution, MaxPool, infer
+from sr3d_core.sparse.backends.autograd import Convolution
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
     BitIndex,
     NumbaMap,
@@ -25,8 +24,9 @@ from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
     number,
     transposed_table,
 )
+from sr3d_core.sparse.backends.numba_cpu.launch import MaxPool, products, weight_gradient
 from sr3d_core.sparse.engine import Epilogue
-from sr3d_core.sparse.kernel_map import VoxelIndex, kernel_offsets
+from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex, is_inside, kernel_offsets
 
 
 class NumbaEngine:
@@ -51,11 +51,12 @@ class NumbaEngine:
         seen = neighbours(index, index.numbers, kernel)
         return NumbaMap(seen, len(index.numbers), is_mirrored=kernel % 2 == 1)
 
-    def down_coords(
+    def occupied_cells(
         self, coords: Int[Tensor, "V 4"], stride: int
     ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The cells of a coarser stride that hold a voxel, sorted, and each voxel's cell."""
-        return self.distinct(coords, stride)
+        """The cells of this stride that hold a voxel, sorted, and the row of each voxel's cell."""
+        lattice = lattice_around(coords, stride)
+        return self._remembered(*distinct(lattice, number(lattice, coords)))
 
     def down_map(
         self, index: BitIndex | VoxelIndex, coarse: Int[Tensor, "O 4"], kernel: int
@@ -91,19 +92,10 @@ class NumbaEngine:
         lattice = fine.lattice
         _, _, ny, nz = lattice.shape
         lonely = (ny + 1) * nz + 1  # cell 1, 1, 1 of the first scene: all around it is margin
-        numbers = torch.where(
-            reference.is_inside(coords, lattice), number(lattice, coords), lonely
-        )
+        numbers = torch.where(is_inside(coords, lattice), number(lattice, coords), lonely)
         reached = neighbours(fine, numbers, kernel)
         seen = transposed_table(reached, len(fine.numbers))
         return NumbaMap(seen, len(coords), by_input=reached)
-
-    def distinct(
-        self, coords: Int[Tensor, "V 4"], stride: int
-    ) -> tuple[Int[Tensor, "O 4"], Int[Tensor, " V"]]:
-        """The distinct coordinates, sorted, and the row of each voxel among them."""
-        lattice = lattice_around(coords, stride)
-        return self._remembered(*distinct(lattice, number(lattice, coords)))
 
     def _remembered(
         self, coords: Tensor, row: Tensor, index: BitIndex | None
@@ -117,29 +109,29 @@ class NumbaEngine:
         self,
         features: Float[Tensor, "I Cin"],
         weight: Float[Tensor, "K Cin Cout"],
-        kernel_map: NumbaMap,
+        kernel_map: KernelMap,
     ) -> Float[Tensor, "O Cout"]:
         """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
         if features.dtype == weight.dtype == torch.float32:
-            return Convolution.apply(features, weight, kernel_map)
-        return native.convolve(features, weight, kernel_map.reference)
+            return Convolution.apply(features, weight, kernel_map, products, weight_gradient)
+        return native.convolve(features, weight, kernel_map)
 
     def infer(
         self,
         features: Float[Tensor, "I Cin"],
         weight: Float[Tensor, "K Cin Cout"],
-        kernel_map: NumbaMap,
+        kernel_map: KernelMap,
         epilogue: Epilogue,
     ) -> Float[Tensor, "O Cout"]:
         """The epilogue of a convolution, in one go; without gradients."""
         if features.dtype == weight.dtype == epilogue.scale.dtype == torch.float32:
-            return infer(features, weight, kernel_map, epilogue)
-        return epilogue(native.convolve(features, weight, kernel_map.reference))
+            return products(features, weight, kernel_map, epilogue)
+        return epilogue(self.convolve(features, weight, kernel_map))
 
     def max_pool(
-        self, features: Float[Tensor, "I C"], kernel_map: NumbaMap
+        self, features: Float[Tensor, "I C"], kernel_map: KernelMap
     ) -> Float[Tensor, "O C"]:
         """The channel-wise maximum over each output's inputs; every output has at least one."""
         if features.dtype == torch.float32:
             return MaxPool.apply(features, kernel_map)
-        return native.max_pool(features, kernel_map.reference)
+        return native.max_pool(features, kernel_map)

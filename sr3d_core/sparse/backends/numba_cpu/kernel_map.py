@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,11 +10,10 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.sparse import kernel_map as reference
 from sr3d_core.sparse.backends import native
 from sr3d_core.sparse.backends.numba_cpu import maps, threads
 from sr3d_core.sparse.backends.numba_cpu.products import ROWS
-from sr3d_core.sparse.kernel_map import VoxelIndex, kernel_offsets
+from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex, kernel_offsets
 from sr3d_core.sparse.lattice import Lattice
 
 MAX_BITS = 2**28
@@ -26,9 +25,9 @@ MIN_LOOK_UPS, MIN_VOXELS = 20_000, 5_000
 
 
 def lattice_around(coords: Int[Tensor, "V 4"], stride: int) -> Lattice:
-    """`Lattice.around` the cells of this stride that hold a voxel."""
+    """`Lattice.around`, quicker."""
     low, high = np.empty(4, np.int64), np.empty(4, np.int64)
-    maps.bounds(coords.contiguous().numpy(), stride, low, high)
+    maps.bounds(coords.contiguous().numpy(), low, high)
     return Lattice.between(torch.from_numpy(low), torch.from_numpy(high), stride)
 
 
@@ -82,8 +81,8 @@ class BitIndex:
         self._cells = cells
         self._rows = np.empty(0, np.int32) if rows is None else rows
 
-    def neighbours(self, numbers: Int[Tensor, " O"], kernel: int) -> NDArray:
-        """(K, O) row that each offset of a kernel sees from each numbered cell, -1 for none."""
+    def neighbours(self, numbers: Int[Tensor, " O"], kernel: int) -> Int[Tensor, "K O"]:
+        """The row that each offset of a kernel sees from each numbered cell, -1 for none."""
         columns = self.lattice.step(kernel_offsets(kernel)[: kernel**2])
         found = np.empty((kernel**3, len(numbers)), np.int32)
         table = (self._cells.bits, self._cells.before, self._rows)
@@ -91,10 +90,10 @@ class BitIndex:
         threads.share(
             maps.look_up, num_tasks, numbers.numpy(), columns.numpy(), kernel, *table, found
         )
-        return found
+        return torch.from_numpy(found)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """The pairs of a kernel map by block of output rows, then by kernel offset.
 
@@ -107,22 +106,6 @@ class Pairs:
     block: int  # output rows per block
     num_outputs: int
 
-    @classmethod
-    def of(cls, neighbours: NDArray) -> Pairs:
-        """List the pairs of a (K, O) table."""
-        num_kernel, num_outputs = neighbours.shape
-        block = min(MAX_BLOCK, max(MIN_BLOCK, -(-num_outputs // MIN_BLOCKS)))
-        num_tasks = neighbours.size // MIN_LOOK_UPS
-        sizes = np.empty(-(-num_outputs // block), np.int64)
-        threads.share(maps.count_pairs, num_tasks, neighbours, block, sizes)
-        ends = (sizes + 1).cumsum()
-        starts = np.empty((len(sizes), num_kernel + 1), np.int32)
-        starts[:, 0] = ends - sizes - 1
-        inputs = np.empty(int(sizes.sum()) + len(sizes) + ROWS, np.int32)  # read ahead
-        outputs = np.empty_like(inputs)
-        threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
-        return cls(inputs, outputs, starts, block, num_outputs)
-
     @property
     def num_pairs(self) -> int:
         """How many pairs there are in all blocks."""
@@ -133,53 +116,38 @@ class Pairs:
         return 2.0 * self.num_pairs * weight.shape[1] * weight.shape[2]
 
 
-@dataclass(slots=True, eq=False)
-class NumbaMap:
-    """A kernel map in the forms that the engine needs, each made when it is first used."""
-
-    neighbours: NDArray  # (K, O) int32 input row seen through each offset, -1 for none
-    num_inputs: int
-    is_mirrored: bool = False  # what row i sees through offset k sees i through K - 1 - k
-    by_input: NDArray | None = None  # (K, I) output row that sees it through each offset
-    _pairs: Pairs | None = field(init=False, default=None)
-    _transposed: Pairs | None = field(init=False, default=None)
-    _reference: reference.KernelMap | None = field(init=False, default=None)
-
-    @property
-    def pairs(self) -> Pairs:
-        """Pairs by output row: for the convolution."""
-        if self._pairs is None:
-            self._pairs = Pairs.of(self.neighbours)
-        return self._pairs
-
-    @property
-    def transposed(self) -> Pairs:
-        """Inputs and outputs swapped: for the gradient of the features.
-
-        The offsets of a mirrored map come in reverse order.
-        """
-        if self.is_mirrored:
-            return self.pairs
-        if self._transposed is None:
-            if self.by_input is None:
-                self.by_input = transposed_table(self.neighbours, self.num_inputs)
-            self._transposed = Pairs.of(self.by_input)
-        return self._transposed
-
-    @property
-    def reference(self) -> reference.KernelMap:
-        """The torch engine's form, for other precisions than float32."""
-        if self._reference is None:
-            neighbours = torch.from_numpy(self.neighbours)
-            self._reference = reference.KernelMap(neighbours, self.num_inputs)
-        return self._reference
+def list_pairs(kernel_map: KernelMap) -> Pairs:
+    """List the pairs of a map."""
+    neighbours = kernel_map.neighbours.numpy()
+    num_kernel, num_outputs = neighbours.shape
+    block = min(MAX_BLOCK, max(MIN_BLOCK, -(-num_outputs // MIN_BLOCKS)))
+    num_tasks = neighbours.size // MIN_LOOK_UPS
+    sizes = np.empty(-(-num_outputs // block), np.int64)
+    threads.share(maps.count_pairs, num_tasks, neighbours, block, sizes)
+    ends = (sizes + 1).cumsum()
+    starts = np.empty((len(sizes), num_kernel + 1), np.int32)
+    starts[:, 0] = ends - sizes - 1
+    inputs = np.empty(int(sizes.sum()) + len(sizes) + ROWS, np.int32)  # read ahead
+    outputs = np.empty_like(inputs)
+    threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
+    return Pairs(inputs, outputs, starts, block, num_outputs)
 
 
-def transposed_table(neighbours: NDArray, num_rows: int) -> NDArray:
-    """The table that names the other side of each pair; (K, `num_rows`)."""
-    table = np.empty((len(neighbours), num_rows), np.int32)
-    threads.share(maps.transpose, neighbours.size // MIN_LOOK_UPS, neighbours, table)
-    return table
+class NumbaMap(KernelMap):
+    """A map whose table is transposed by compiled code."""
+
+    __slots__ = ()
+
+    def outputs_by_input(self) -> Int[Tensor, "K I"]:
+        """The output row that sees each input row through each offset, -1 for none."""
+        return transposed_table(self.neighbours, self.num_inputs)
+
+
+def transposed_table(seen: Int[Tensor, "K O"], num_rows: int) -> Int[Tensor, "K {num_rows}"]:
+    """The table that names the other side of each pair."""
+    table = np.empty((len(seen), num_rows), np.int32)
+    threads.share(maps.transpose, seen.numel() // MIN_LOOK_UPS, seen.numpy(), table)
+    return torch.from_numpy(table)
 
 
 def first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
@@ -194,12 +162,12 @@ def first_rows(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
 
 def cells(
     coords: Int[Tensor, "V 4"], row: Int[Tensor, " V"], num_cells: int, stride: int, kernel: int
-) -> NDArray:
-    """(K, O) voxel at each place of a cell, -1 where there is none; `row` is a voxel's cell."""
+) -> Int[Tensor, "K {num_cells}"]:
+    """The voxel at each place of a cell, -1 where there is none; `row` is a voxel's cell."""
     seen = np.full((kernel**3, num_cells), -1, np.int32)
     given = (coords.contiguous().numpy(), row.numpy(), stride, kernel)
     threads.share(maps.cells, len(coords) // MIN_VOXELS, *given, seen)
-    return seen
+    return torch.from_numpy(seen)
 
 
 def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
@@ -214,12 +182,14 @@ def index(coords: Int[Tensor, "V 4"], stride: int) -> BitIndex | VoxelIndex:
     return BitIndex(cells, numbers, rows)
 
 
-def neighbours(index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], kernel: int) -> NDArray:
-    """(K, O) row that each offset of a kernel sees from each numbered cell, -1 for none."""
+def neighbours(
+    index: BitIndex | VoxelIndex, numbers: Int[Tensor, " O"], kernel: int
+) -> Int[Tensor, "K O"]:
+    """The row that each offset of a kernel sees from each numbered cell, -1 for none."""
     if isinstance(index, BitIndex):
         return index.neighbours(numbers, kernel)
     steps = index.lattice.step(kernel_offsets(kernel))
-    return index.rows(numbers + steps[:, None]).numpy()
+    return index.rows(numbers + steps[:, None])
 
 
 def distinct(

@@ -26,9 +26,9 @@ def _cells(distance: Any, stride: Any) -> Any:
     return distance >> lowest_bit(np.uint64(stride))
 
 
-@compiled("void(i8[:,::1], i8, i8[::1], i8[::1])")
-def bounds(coords: Any, stride: int, low: Any, high: Any) -> None:
-    """The lowest and the highest cell corners of this stride along scene, x, y and z."""
+@compiled("void(i8[:,::1], i8[::1], i8[::1])")
+def bounds(coords: Any, low: Any, high: Any) -> None:
+    """The lowest and the highest scene, x, y and z."""
     scene, x, y, z = coords[0]
     last_scene, last_x, last_y, last_z = coords[0]
     for i in range(len(coords)):
@@ -38,9 +38,6 @@ def bounds(coords: Any, stride: int, low: Any, high: Any) -> None:
         z, last_z = min(z, coords[i, 3]), max(last_z, coords[i, 3])
     low[:] = (scene, x, y, z)
     high[:] = (last_scene, last_x, last_y, last_z)
-    for axis in range(1, 4):
-        low[axis] = _cells(low[axis], stride) * stride
-        high[axis] = _cells(high[axis], stride) * stride
 
 
 @compiled("void(i8[::1], i8[:,::1], i8, i8[::1], UniTuple(i8, 4), i8[::1])")

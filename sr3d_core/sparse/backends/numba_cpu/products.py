@@ -167,35 +167,43 @@ def convolve(
             _task_4(x, w, inputs, outputs, starts[t], y, epilogue, place)
 
 
-@compiled("void(i8[::1], f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], f4[:,:,::1])")
+@inner
+def _add_outer(x: Any, y: Any, seen: int, written: int, num_pairs: int, w: Any) -> None:
+    """`w += x[i]^T y[o]` for each of a list of pairs."""
+    num_channels, width = w.shape
+    for column in range(0, width, TILE):
+        pairs = (seen, y.ctypes.data + 4 * column, width, written, num_pairs)
+        args = (x.ctypes.data, num_channels, *pairs, w.ctypes.data + 4 * column, width)
+        vectors = min(MAX_VECTORS, (width - column) // LANES)
+        if vectors == 1:
+            _outer_1(args)
+        elif vectors == 2:
+            _outer_2(args)
+        elif vectors == 3:
+            _outer_3(args)
+        else:
+            _outer_4(args)
+
+
+@compiled("void(i8[::1], f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], i8, f4[:,:,::1])")
 def weight_gradient(
-    counter: Any, x: Any, y: Any, inputs: Any, outputs: Any, starts: Any, w: Any
+    counter: Any, x: Any, y: Any, inputs: Any, outputs: Any, starts: Any, num_tasks: int, w: Any
 ) -> None:
-    """`w[k] += sum over pairs (k, i, o) of x[i]^T y[o]`; a task is an offset k."""
-    num_kernel, num_channels, width = w.shape
+    """`w[k] += sum over pairs (k, i, o) of x[i]^T y[o]`.
+
+    A task is every `num_tasks`-th offset k, block by block: rows that one offset has read are
+    still in the cache for the next.
+    """
     while True:
-        k: int = take_ticket(counter.ctypes.data)
-        if k >= num_kernel:
+        first: int = take_ticket(counter.ctypes.data)
+        if first >= num_tasks:
             break
         for t in range(len(starts)):
-            p, num_pairs = np.int64(starts[t, k]), np.int64(starts[t, k + 1] - starts[t, k])
-            if num_pairs == 0:
-                continue
-            seen, written = inputs.ctypes.data + 4 * p, outputs.ctypes.data + 4 * p
-            for first in range(0, width, TILE):
-                vectors = min(MAX_VECTORS, (width - first) // LANES)
-                matrix = w.ctypes.data + 4 * (k * num_channels * width + first)
-                above = y.ctypes.data + 4 * first
-                pairs = (x.ctypes.data, num_channels, seen, above, width, written, num_pairs)
-                args = (*pairs, matrix, width)
-                if vectors == 1:
-                    _outer_1(args)
-                elif vectors == 2:
-                    _outer_2(args)
-                elif vectors == 3:
-                    _outer_3(args)
-                else:
-                    _outer_4(args)
+            for k in range(first, len(w), num_tasks):
+                p, num_pairs = np.int64(starts[t, k]), np.int64(starts[t, k + 1] - starts[t, k])
+                if num_pairs:
+                    seen, written = inputs.ctypes.data + 4 * p, outputs.ctypes.data + 4 * p
+                    _add_outer(x, y, seen, written, num_pairs, w[k])
 
 
 @compiled("void(i8[::1], f4[:,::1], i4[:,::1], i8, f4[:,::1])")

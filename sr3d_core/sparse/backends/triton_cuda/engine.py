@@ -2,7 +2,7 @@
 
 Maps stay on the GPU. Their host waits are the torch engine's: one per numbered region (its size
 decides the numbers) and one wherever the count of voxels is not known before, which is in
-`first_rows`, `down_coords`, `grown_coords` and `distinct`. Maps, orders of rows, convolutions,
+`first_rows`, `occupied_cells` and `grown_coords`. Maps, orders of rows, convolutions,
 pooling and gradients wait for nothing. float64 goes to the torch engine, on the same maps.
 
 The kernels are compiled when first used, once per channel counts, precision and tile; Triton
@@ -17,8 +17,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sr3d_core.sparse.backends.autograd import Convolution
 from sr3d_core.sparse.backends.native import TorchEngine, require_agreement
-from sr3d_core.sparse.backends.triton_cuda.launch import PRECISIONS, Convolution, products
+from sr3d_core.sparse.backends.triton_cuda.launch import (
+    PRECISIONS,
+    products,
+    weight_gradient,
+)
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap
 
@@ -40,7 +45,7 @@ class TritonEngine(TorchEngine):
     ) -> Float[Tensor, "O Cout"]:
         """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
         if features.dtype == weight.dtype and features.dtype in PRECISIONS:
-            return Convolution.apply(features, weight, kernel_map)
+            return Convolution.apply(features, weight, kernel_map, products, weight_gradient)
         return super().convolve(features, weight, kernel_map)
 
     def infer(

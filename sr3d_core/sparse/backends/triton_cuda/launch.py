@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from sr3d_core.sparse.backends.triton_cuda import kernels
 from sr3d_core.sparse.engine import Epilogue
@@ -71,32 +70,6 @@ def order_rows(kernel_map: KernelMap) -> RowOrder:
     grid = (-(-kernel_map.num_outputs // 256),)
     kernels.row_masks[grid](seen, masks, kernel_map.num_outputs, OFFSETS=len(seen), ROWS=256)
     return RowOrder(masks.sort(stable=True).indices.int(), masks)
-
-
-class Convolution(torch.autograd.Function):
-    """The features' gradient is a convolution along the swapped pairs."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, kernel_map: KernelMap) -> Tensor:
-        """Multiply; keeps what the gradients need."""
-        ctx.save_for_backward(features, weight)
-        ctx.kernel_map = kernel_map
-        return products(features, weight, kernel_map)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Gradients of the features and of the weight."""
-        features, weight = ctx.saved_tensors
-        kernel_map: KernelMap = ctx.kernel_map
-        needs_features, needs_weight = ctx.needs_input_grad[:2]
-        grad_features = grad_weight = None
-        if needs_features:
-            matrices = kernel_map.transposed_weight(weight)
-            grad_features = products(grads[0], matrices, kernel_map.transposed)
-        if needs_weight:
-            grad_weight = weight_gradient(features, grads[0], kernel_map)
-        return grad_features, grad_weight, None
 
 
 def products(

@@ -1,0 +1,120 @@
+"""An engine is chosen as asked; one that is missing or does not start says what to do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+
+from sr3d_core.config import Network
+from sr3d_core.detector import Detector
+from sr3d_core.sparse import engine as engines
+from sr3d_core.sparse.engine import engine_for
+from sr3d_ros.params import specifications
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+
+
+def test_auto_is_numba_on_a_cpu() -> None:
+    pytest.importorskip("numba")
+    assert engine_for("auto", CPU).name == "numba"
+
+
+def test_auto_is_triton_on_a_gpu() -> None:
+    pytest.importorskip("triton")
+    assert engine_for("auto", GPU).name == "triton"
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"backend 'fast' is unknown, expected one of .*'numba'"):
+        engine_for("fast", CPU)
+
+
+def test_numba_does_not_run_on_a_gpu() -> None:
+    with pytest.raises(ValueError, match="runs on a CPU, not on cuda; use auto or torch"):
+        engine_for("numba", GPU)
+
+
+def test_torchsparse_does_not_run_on_a_cpu() -> None:
+    with pytest.raises(ValueError, match="runs on a GPU, not on cpu; use auto or torch"):
+        engine_for("torchsparse", CPU)
+
+
+def test_configuration_and_node_offer_every_engine() -> None:
+    offered = get_type_hints(Network)["backend"]
+    assert offered == engines.Backend
+    (parameter,) = (each for each in specifications() if each.name == "model.backend")
+    assert parameter.choices == get_args(engines.Backend)
+
+
+def test_a_detector_takes_its_engine_by_name() -> None:
+    detector = Detector.from_checkpoint(device="cpu", backend="torch")
+    assert detector.network.backend == "torch"
+    with pytest.raises(ValueError, match="backend 'fast' is unknown"):
+        Detector.from_checkpoint(device="cpu", backend="fast")
+
+
+@pytest.fixture
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    engines._engine.cache_clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    yield
+    engines._engine.cache_clear()
+
+
+@pytest.mark.usefixtures("without_packages")
+@pytest.mark.parametrize(("device", "missing"), [(CPU, "numba"), (GPU, "triton")])
+def test_where_the_fast_engine_is_missing_torch_takes_over_and_says_so_once(
+    device: torch.device, missing: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert engine_for("auto", device).name == "torch"
+    assert engine_for("auto", device).name == "torch"
+    assert len(caplog.messages) == 1
+    assert f"needs the package {missing}" in caplog.messages[0]
+
+
+@pytest.mark.usefixtures("without_packages")
+@pytest.mark.parametrize(
+    ("backend", "advice"),
+    [
+        ("numba", "pip install numba"),
+        ("triton", "pip install triton"),
+        ("spconv", "pip install spconv"),
+        ("torchsparse", "build 2.1 from github"),
+    ],
+)
+def test_asking_for_a_missing_engine_says_what_to_install(backend: str, advice: str) -> None:
+    with pytest.raises(ValueError, match=advice):
+        engine_for(backend, CPU if backend in ("numba", "spconv") else GPU)
+
+
+def test_an_engine_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    engines._engine.cache_clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "torchsparse", None)
+    with pytest.raises(ValueError, match="installed but does not start: ModuleNotFoundError"):
+        engine_for("torchsparse", GPU)
+
+
+def test_a_torchsparse_that_multiplies_otherwise_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stand-in: torchsparse needs a GPU to be imported."""
+    package, functional = ModuleType("torchsparse"), ModuleType("torchsparse.nn.functional")
+    package.SparseTensor = lambda coords, feats: SimpleNamespace(feats=feats)  # type: ignore
+    functional.conv3d = lambda x, weight, kernel_size: x  # type: ignore[attr-defined]
+    nn_module = ModuleType("torchsparse.nn")
+    nn_module.functional = functional  # type: ignore[attr-defined]
+    for module in (package, nn_module, functional):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    name = "sr3d_core.sparse.backends.torchsparse"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    adapter = import_module(name)
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(RuntimeError, match="differs from the torch engine"):
+        adapter.TorchsparseEngine("cpu")
