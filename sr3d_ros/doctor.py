@@ -17,52 +17,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sr3d_core.cli import checks
-from sr3d_core.cli.findings import (
-    Finding,
-    as_record,
-    examined,
-    fail,
-    is_healthy,
-    lines_of,
-    ok,
-    skip,
-    verdict,
-)
+from sr3d_core.cli.findings import Finding, as_record, fail, is_healthy, lines_of, ok, verdict
+from sr3d_ros.checks.report import LOOKED_AT, Report
 
 WAIT_S = 8.0
-LOOKED_AT = ("topic", "qos", "arrival", "stamp", "cloud", "units", "tf", "up", "filter")
-"""The checks of one cloud."""
 _MESSAGES = ("sensor_msgs", "vision_msgs", "visualization_msgs", "tf2_msgs")
-
-
-class Report:
-    """Findings, told as they come."""
-
-    def __init__(self, tell: Callable[[Finding], None]) -> None:
-        self._tell = tell
-        self.findings: list[Finding] = []
-
-    def add(self, finding: Finding) -> bool:
-        """Note a finding; whether one may go on from here."""
-        self.findings.append(finding)
-        self._tell(finding)
-        return finding.status in ("ok", "warn")
-
-    def examine(self, name: str, check: Callable[[], Finding]) -> bool:
-        """Note the result of a check; whether one may go on from here."""
-        return self.add(examined(name, check))
-
-    def skip_rest(self, names: Sequence[str], why: str) -> None:
-        """Note what cannot be looked at, of these names; told in one line."""
-        done = {finding.name for finding in self.findings}
-        left = [name for name in names if name not in done]
-        self.findings += [skip(name, why) for name in left]
-        if left:
-            self._tell(skip("others", f"{why} ({', '.join(left)})"))
 
 
 def check_ros() -> Finding:

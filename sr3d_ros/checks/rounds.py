@@ -45,7 +45,7 @@ from sr3d_ros.checks.graph import (
     not_one_topic,
 )
 from sr3d_ros.checks.probe import SETTLE_S, Probe
-from sr3d_ros.doctor import LOOKED_AT, Report
+from sr3d_ros.checks.report import LOOKED_AT, Report
 from sr3d_ros.input.depth_image import DepthSet
 from sr3d_ros.parameters.settings import frame_settings, postprocess
 from sr3d_ros.params import Parameters
