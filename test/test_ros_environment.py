@@ -94,6 +94,18 @@ def test_the_command_runs_on_one_distribution_after_the_other(
     assert ran == ["kilted"]
 
 
+def test_a_script_of_another_folder_gets_the_modules_of_the_checkout_first(
+    environment: ModuleType, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        f"sys.exit(os.environ['PYTHONPATH'].split(os.pathsep) != [{str(ROOT)!r}, 'sourced'])\n"
+    )
+    given = {"PYTHONPATH": "sourced"}
+    assert environment.run_python(Path(sys.executable), given, [str(script)]) == 0
+
+
 def test_a_step_is_done_again_only_when_its_inputs_change(
     environment: ModuleType, tmp_path: Path
 ) -> None:
