@@ -37,8 +37,6 @@ def stay_on_this_machine() -> None:
     os.environ.setdefault("ROS_DOMAIN_ID", str(secrets.randbelow(102)))
     if os.environ.get("ROS_DISTRO") == "humble":
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
-    paths = [str(ROOT), os.environ.get("PYTHONPATH")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
 class NodeProcess:
