@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 import rclpy
-from fates import account, ages_ms, shares, spread
+from fates import account, ages_ms, parts_of, shares, spread
 from growth import growth
 from measure import aim, machine
 from node_run import Run, run_node
@@ -63,11 +63,25 @@ def figures(run: Run, inference_ms: float, warm_up_s: float) -> dict[str, Any]:
         "bytes": run.sent["bytes"],
         "age_ms": spread(ages) if ages else None,
         "age_inferences": inferences,
+        "oldest": _oldest(run),
         "frames": frames,
         **shares(run.frames, run.arrivals_ns),
         "growth": growth(run.samples, warm_up_s),
         "node": run.node,
     }
+
+
+def _oldest(run: Run) -> list[dict[str, float]]:
+    """When the three frames came whose boxes were oldest, and where their time went."""
+    ages = dict(zip(run.arrivals_ns, ages_ms(run.arrivals_ns), strict=True))
+    worst = sorted(run.frames, key=lambda frame: -ages.get(int(frame["stamp_ns"]), 0.0))[:3]
+    told = []
+    for frame in worst:
+        stamp = int(frame["stamp_ns"])
+        after_s = 1e-9 * (stamp - run.sent["sent_ns"][0])
+        parts = parts_of(frame, run.arrivals_ns[stamp])
+        told.append({"after_s": after_s, "age_ms": ages[stamp], **parts})
+    return [{name: round(value, 1) for name, value in row.items()} for row in told]
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ START_LIMIT_S = 120.0
 def stay_on_this_machine() -> None:
     """Choose the domain and the transport; before `rclpy.init`, inherited by all processes."""
     profile = str(ROOT / "config" / "fastdds_large_data.xml")
-    is_old = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")
-    os.environ.setdefault(f"{'FASTRTPS' if is_old else 'FASTDDS'}_DEFAULT_PROFILES_FILE", profile)
+    for library in ("FASTDDS", "FASTRTPS"):  # the name up to Jazzy; each reads its own
+        os.environ.setdefault(f"{library}_DEFAULT_PROFILES_FILE", profile)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(secrets.randbelow(102)))
     if os.environ.get("ROS_DISTRO") == "humble":
