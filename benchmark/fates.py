@@ -20,6 +20,10 @@ PARTS = (
 the mailbox, the node's reader, TF and crop; the detector's preparation, network and choice of
 boxes; identities and advice; covariances and the message; the wire out."""
 
+SHARES = (
+    *("parts_ms", "detector_ms", "publish_ms", "markers_ms", "node_adds_ms", "not_network_ms"),
+)
+
 
 def drops_of(status: Any) -> dict[str, int]:
     """The reasons for which a node has dropped frames, from a DetectorStatus."""
@@ -105,23 +109,29 @@ def parts_of(frame: Mapping[str, float], arrival_ns: int) -> dict[str, float]:
 def shares(frames: Iterable[Mapping[str, float]], arrivals_ns: Mapping[int, int]) -> Any:
     """Where the time of frames that arrived went.
 
-    `node_adds_ms` is what the node's worker spends on a frame beside the detector, with markers
-    and the calls that publish; `not_network_ms` is all of the latency that is not the network.
+    `publish_ms` is the call that publishes the boxes, `markers_ms` what the worker does after it:
+    both beside the way out, so no part of the latency. `node_adds_ms` is all that the worker
+    spends on a frame but the detector's time, `not_network_ms` all of the latency but the
+    network's.
     """
     came = [frame for frame in frames if frame["stamp_ns"] in arrivals_ns]
     if not came:
-        return {"parts_ms": None, "node_adds_ms": None, "not_network_ms": None}
+        return dict.fromkeys(SHARES)
     rows = [parts_of(frame, arrivals_ns[int(frame["stamp_ns"])]) for frame in came]
-    added = [
-        1e-6 * (frame["finished_ns"] - frame["started_ns"]) - frame.get("detector", 0.0)
-        for frame in came
-    ]
-    return {
-        "parts_ms": {part: spread([row[part] for row in rows]) for part in PARTS},
-        "detector_ms": spread([frame.get("detector", 0.0) for frame in came]),
-        "node_adds_ms": spread(added),
-        "not_network_ms": spread([sum(row.values()) - row["network"] for row in rows]),
-    }
+    detector = np.array([frame.get("detector", 0.0) for frame in came])
+    figures = (
+        {part: spread([row[part] for row in rows]) for part in PARTS},
+        spread(detector),
+        spread(_between(came, "handed_ns", "published_ns")),
+        spread(_between(came, "published_ns", "finished_ns")),
+        spread(_between(came, "started_ns", "finished_ns") - detector),
+        spread([sum(row.values()) - row["network"] for row in rows]),
+    )
+    return dict(zip(SHARES, figures, strict=True))
+
+
+def _between(frames: Iterable[Mapping[str, float]], start: str, end: str) -> Any:
+    return np.array([1e-6 * (frame[end] - frame[start]) for frame in frames])
 
 
 def _titled(name: str, figures: Mapping[str, float]) -> dict[str, float]:

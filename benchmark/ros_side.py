@@ -30,12 +30,18 @@ START_LIMIT_S = 120.0
 
 def stay_on_this_machine() -> None:
     """Choose the domain and the transport; before `rclpy.init`, inherited by all processes."""
+    distribution = os.environ.get("ROS_DISTRO")
+    if distribution is None:  # a profile under the wrong name is not read, and clouds are lost
+        raise SystemExit(
+            "ROS_DISTRO is not set: source a ROS 2 installation, or start this with "
+            "make/ros_environment.py"
+        )
     profile = str(ROOT / "config" / "fastdds_large_data.xml")
-    for library in ("FASTDDS", "FASTRTPS"):  # the name up to Jazzy; each reads its own
-        os.environ.setdefault(f"{library}_DEFAULT_PROFILES_FILE", profile)
+    is_old = distribution in ("humble", "jazzy")
+    os.environ.setdefault(f"{'FASTRTPS' if is_old else 'FASTDDS'}_DEFAULT_PROFILES_FILE", profile)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(secrets.randbelow(102)))
-    if os.environ.get("ROS_DISTRO") == "humble":
+    if distribution == "humble":
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
 
 

@@ -115,9 +115,10 @@ def run(file: TextIO, inference_ms: float, arguments: list[str]) -> int:
     publish = Publisher.publish
 
     def timed_publish(publisher: Any, message: Any) -> None:
-        if isinstance(message, Detection3DArray):
-            course.note(handed_ns=time.time_ns())
+        handed_ns = time.time_ns()
         publish(publisher, message)
+        if isinstance(message, Detection3DArray):
+            course.note(handed_ns=handed_ns, published_ns=time.time_ns())
 
     Publisher.publish = timed_publish
     node.Frames, node.Work = TimedFrames, TimedWork

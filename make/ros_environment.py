@@ -152,6 +152,7 @@ def wheels_environment(wheels: Wheels) -> tuple[Path, dict[str, str]]:
         if name not in ("PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "VIRTUAL_ENV")
     }
     environment["AMENT_PREFIX_PATH"] = str(wheels.venv)
+    environment["ROS_DISTRO"] = wheels.distribution  # the wheels themselves do not say it
     numpy = importlib.metadata.version("numpy")
     installed = digest([wheels.requirements], sys.version, our_packages(), numpy)
     if not is_up_to_date(wheels, "installed", installed):

@@ -38,6 +38,7 @@ def frame(stamp_ms: float = 0.0) -> dict[str, float]:
         "postprocess": 3.0,
         "processed_ns": at(stamp_ms + 42),
         "handed_ns": at(stamp_ms + 44),
+        "published_ns": at(stamp_ms + 45),
         "finished_ns": at(stamp_ms + 47),
     }
 
@@ -142,6 +143,7 @@ def test_shares_are_those_of_frames_that_arrived() -> None:
     assert told["node_adds_ms"]["max"] == told["node_adds_ms"]["p50"] == 10.0
     assert told["not_network_ms"]["p50"] == 24.0
     assert told["detector_ms"]["p50"] == 30.0
+    assert (told["publish_ms"]["max"], told["markers_ms"]["max"]) == (1.0, 2.0)
     assert told["parts_ms"]["transport_out"]["max"] == 6.0
 
 

@@ -106,6 +106,16 @@ def test_a_script_of_another_folder_gets_the_modules_of_the_checkout_first(
     assert environment.run_python(Path(sys.executable), given, [str(script)]) == 0
 
 
+def test_wheels_say_which_distribution_they_are(
+    environment: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "is_up_to_date", lambda *_: True)
+    monkeypatch.setattr(subprocess, "run", forbid)
+    for name in environment.DISTRIBUTIONS:
+        _, variables = environment.wheels_environment(environment.Wheels(name))
+        assert variables["ROS_DISTRO"] == name
+
+
 def test_a_step_is_done_again_only_when_its_inputs_change(
     environment: ModuleType, tmp_path: Path
 ) -> None:
