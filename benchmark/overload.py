@@ -4,9 +4,10 @@
 
 The detector is a double that takes its time and no processor, as a GPU does; everything else is
 the node as it ships, and camera and receiver are processes of their own. The age of boxes is from
-the stamp of their cloud, set just before it is published, to their arrival; no frame is left out.
-A queue would make ages grow with every frame; a mailbox bounds them by the wait for a newer cloud,
-one inference and the node's own work. Prints one JSON object.
+the stamp of their cloud, set just before it is published, to their arrival. A queue would make
+ages grow with every frame; a mailbox bounds them by the wait for a newer cloud, one inference and
+the node's own work. Only the last cloud waits for a whole inference, since no newer one comes: it
+is left out of ages. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def main() -> None:
 
 def figures(run: Run, inference_ms: float, warm_up_s: float) -> dict[str, Any]:
     """Ages, counts and memory."""
-    ages = ages_ms(run.arrivals_ns)
+    arrivals_ns = dict(list(run.arrivals_ns.items())[:-1])
+    ages = ages_ms(arrivals_ns)
     inferences = spread([age / inference_ms for age in ages]) if ages else None
     oldest = inferences and inferences["max"]
     frames = account(len(run.sent["sent_ns"]), run.status, len(run.arrivals_ns))
@@ -63,23 +65,24 @@ def figures(run: Run, inference_ms: float, warm_up_s: float) -> dict[str, Any]:
         "bytes": run.sent["bytes"],
         "age_ms": spread(ages) if ages else None,
         "age_inferences": inferences,
-        "oldest": _oldest(run),
+        "oldest": _oldest(run, arrivals_ns),
         "frames": frames,
-        **shares(run.frames, run.arrivals_ns),
+        **shares(run.frames, arrivals_ns),
         "growth": growth(run.samples, warm_up_s),
         "node": run.node,
     }
 
 
-def _oldest(run: Run) -> list[dict[str, float]]:
+def _oldest(run: Run, arrivals_ns: dict[int, int]) -> list[dict[str, float]]:
     """When the three frames came whose boxes were oldest, and where their time went."""
-    ages = dict(zip(run.arrivals_ns, ages_ms(run.arrivals_ns), strict=True))
-    worst = sorted(run.frames, key=lambda frame: -ages.get(int(frame["stamp_ns"]), 0.0))[:3]
+    ages = dict(zip(arrivals_ns, ages_ms(arrivals_ns), strict=True))
+    came = [frame for frame in run.frames if frame["stamp_ns"] in ages]
+    worst = sorted(came, key=lambda frame: -ages[int(frame["stamp_ns"])])[:3]
     told = []
     for frame in worst:
         stamp = int(frame["stamp_ns"])
         after_s = 1e-9 * (stamp - run.sent["sent_ns"][0])
-        parts = parts_of(frame, run.arrivals_ns[stamp])
+        parts = parts_of(frame, arrivals_ns[stamp])
         told.append({"after_s": after_s, "age_ms": ages[stamp], **parts})
     return [{name: round(value, 1) for name, value in row.items()} for row in told]
 

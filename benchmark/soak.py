@@ -79,6 +79,7 @@ class RestlessRobot:
         topic = f"{NODE}/output/detections"
         self.node.create_subscription(Detection3DArray, topic, self._on_detections, 10)
         self.node.create_subscription(DetectorStatus, f"{NODE}/status", self._on_status, 10)
+        self._meet()
         self._sending = self.node.create_timer(1.0 / rate_hz, self._send)
 
     def act(self) -> None:
@@ -113,6 +114,15 @@ class RestlessRobot:
         limit_s = time.monotonic() + duration_s
         while (left_s := limit_s - time.monotonic()) > 0.0:
             rclpy.spin_once(self.node, timeout_sec=left_s)
+
+    def _meet(self) -> None:
+        """Wait until the node is heard and hears: what is asked of nobody is never answered."""
+        limit_s = time.monotonic() + SETTLE_S
+        clients = self._clients.values()
+        while self.status is None or not all(client.service_is_ready() for client in clients):
+            if time.monotonic() > limit_s:
+                raise RuntimeError(f"{NODE} or one of its services was not found")
+            rclpy.spin_once(self.node, timeout_sec=0.1)
 
     def _send(self) -> None:
         stamp = self.node.get_clock().now().to_msg()

@@ -19,7 +19,7 @@ from processes import PATIENCE_S, ROOT
 RUNS = {
     "bench_node": "--scenes room --points 3000 --rates 10 --seconds 2 --warm-up 0.5",
     "overload": "--points 5000 --rate 30 --seconds 3 --warm-up 1 --inference-ms 200",
-    "soak": "--points 3000 --minutes 0.1 --warm-up-minutes 0 --step 0.1",
+    "soak": "--points 3000 --minutes 0.05 --warm-up-minutes 0 --step 0.05",
 }
 
 
