@@ -18,7 +18,7 @@ from typing import Any
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What the figures were measured on, and how fast it multiplies."""
+    """What the figures were measured on, how fast it multiplies, and how busy it was."""
     import torch
 
     torch.set_num_threads(threads)
@@ -27,6 +27,7 @@ def machine(threads: int) -> dict[str, Any]:
         "threads": threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "load_of_last_minute": round(os.getloadavg()[0], 1),
         "sgemm_gflops": round(statistics.median(sgemm_gflops(2048) for _ in range(5))),
     }
 

@@ -29,16 +29,24 @@ START_LIMIT_S = 120.0
 
 
 def stay_on_this_machine() -> None:
-    """Choose the domain and the transport; before `rclpy.init`, inherited by all processes."""
+    """Choose the domain and the transport; before `rclpy.init`, inherited by all processes.
+
+    The tests' checks of every field of a message are switched off: robots do without them.
+    """
+    os.environ.pop("ROS_PYTHON_CHECK_FIELDS", None)
+    distribution = os.environ.get("ROS_DISTRO")
+    if distribution is None:  # a profile under the wrong name is not read, and clouds are lost
+        raise SystemExit(
+            "ROS_DISTRO is not set: source a ROS 2 installation, or start this with "
+            "make/ros_environment.py"
+        )
     profile = str(ROOT / "config" / "fastdds_large_data.xml")
-    is_old = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")
+    is_old = distribution in ("humble", "jazzy")
     os.environ.setdefault(f"{'FASTRTPS' if is_old else 'FASTDDS'}_DEFAULT_PROFILES_FILE", profile)
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(secrets.randbelow(102)))
-    if os.environ.get("ROS_DISTRO") == "humble":
+    if distribution == "humble":
         os.environ.setdefault("ROS_LOCALHOST_ONLY", "1")
-    paths = [str(ROOT), os.environ.get("PYTHONPATH")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
 
 class NodeProcess:

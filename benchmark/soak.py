@@ -1,11 +1,11 @@
 """The node for a long time on a restless robot: does it leak, and is every frame accounted for?
 
-    nice -n 5 python benchmark/soak.py --minutes 60
+    nice -n 5 python make/ros_environment.py kilted benchmark/soak.py --minutes 60
 
-Needs rclpy (make/ros_environment.py). Clouds come at 10 Hz, each with its transform. Every minute
-transforms stay away for two seconds, a parameter changes, the node is disabled for two seconds,
-and the model is loaded anew. Each second memory, open files and threads of the node's process are
-read from /proc; slopes are least squares after the warm-up. Prints one JSON object.
+Clouds come at 10 Hz, each with its transform. Every minute transforms stay away for two seconds,
+a parameter changes, the node is disabled for two seconds, and the model is loaded anew. Each
+second memory, open files and threads of the node's process are read from /proc; slopes are least
+squares after the warm-up. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import rclpy
+from fates import account
 from geometry_msgs.msg import TransformStamped
+from growth import MEASURES, growth, read_process
 from measure import machine
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
@@ -45,20 +46,20 @@ from vision_msgs.msg import Detection3DArray
 
 from sr3d_ros.msg import DetectorStatus
 
-CYCLE_S = 60
-MEASURES = ("rss_mb", "own_mb", "files", "threads")
-"""Resident memory, of it what is not shared or mapped from files, open files, threads."""
+CYCLE_STEPS = 60
+SETTLE_S = 30.0
+"""How long the last frame, a model that is being loaded, and a status may take."""
 
 
 class RestlessRobot:
-    """Sends clouds, and does something to the node every few seconds."""
+    """Sends clouds, and does something to the node every few steps."""
 
     def __init__(self, message: PointCloud2, rate_hz: float) -> None:
         self.node = Node("restless_robot")
         self.counts: Counter[str] = Counter()
         self.status: DetectorStatus | None = None
         self._message = message
-        self._second = 0
+        self._step = 0
         self._has_frames = self._is_enabled = True
         self._clouds = self.node.create_publisher(PointCloud2, TOPIC, qos_profile_sensor_data)
         self._frames = self.node.create_publisher(TFMessage, "/tf", 100)
@@ -78,24 +79,50 @@ class RestlessRobot:
         topic = f"{NODE}/output/detections"
         self.node.create_subscription(Detection3DArray, topic, self._on_detections, 10)
         self.node.create_subscription(DetectorStatus, f"{NODE}/status", self._on_status, 10)
+        self._meet()
         self._sending = self.node.create_timer(1.0 / rate_hz, self._send)
 
     def act(self) -> None:
-        """What is due in the next second of the cycle."""
-        deed = self._deeds.get(self._second % CYCLE_S)
-        self._second += 1
+        """What is due in the next step of the cycle."""
+        deed = self._deeds.get(self._step % CYCLE_STEPS)
+        self._step += 1
         if deed is not None:
             deed()
 
-    def rest(self) -> None:
-        """Send nothing any more."""
+    def settle(self) -> None:
+        """Send nothing any more; wait for the last boxes, answers and the status behind them."""
         self._sending.cancel()
+        self.listen(2.0)  # the last cloud is on its way
+        self.status = None
+        limit_s = time.monotonic() + SETTLE_S
+        while not self._is_settled and time.monotonic() < limit_s:
+            rclpy.spin_once(self.node, timeout_sec=0.1)
+
+    @property
+    def _is_settled(self) -> bool:
+        unanswered = sum(
+            self.counts[f"{name}_asked"]
+            - self.counts[f"{name}_done"]
+            - self.counts[f"{name}_refused"]
+            for name in self._clients
+        )
+        is_counted = account(self.counts["sent"], self.status, self.counts["detection_arrays"])
+        return unanswered == 0 and bool(is_counted["adds_up"])
 
     def listen(self, duration_s: float) -> None:
         """Send, and hear what comes."""
         limit_s = time.monotonic() + duration_s
         while (left_s := limit_s - time.monotonic()) > 0.0:
             rclpy.spin_once(self.node, timeout_sec=left_s)
+
+    def _meet(self) -> None:
+        """Wait until the node is heard and hears: what is asked of nobody is never answered."""
+        limit_s = time.monotonic() + SETTLE_S
+        clients = self._clients.values()
+        while self.status is None or not all(client.service_is_ready() for client in clients):
+            if time.monotonic() > limit_s:
+                raise RuntimeError(f"{NODE} or one of its services was not found")
+            rclpy.spin_once(self.node, timeout_sec=0.1)
 
     def _send(self) -> None:
         stamp = self.node.get_clock().now().to_msg()
@@ -105,7 +132,8 @@ class RestlessRobot:
             self._frames.publish(TFMessage(transforms=[edge]))
         self._message.header.stamp = stamp
         self._clouds.publish(self._message)
-        self.counts["sent" if self._is_enabled else "sent_while_disabled"] += 1
+        self.counts["sent"] += 1
+        self.counts["sent_while_disabled"] += not self._is_enabled
 
     def _lose_frames(self, is_lost: bool) -> None:
         self._has_frames = not is_lost
@@ -145,6 +173,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=50_000)
     parser.add_argument("--rate", type=float, default=10.0, help="clouds per second")
     parser.add_argument("--scene", choices=SCENES, default="camera")
+    parser.add_argument("--step", type=float, default=1.0, help="seconds; the cycle has 60 steps")
     options = parser.parse_args()
     stay_on_this_machine()
     message = point_cloud(options.scene, options.points)
@@ -153,7 +182,7 @@ def main() -> None:
         process = NodeProcess(Path(folder, "log.txt"))
         try:
             robot = RestlessRobot(message, options.rate)
-            samples = soak(robot, process, options.minutes)
+            samples = soak(robot, process, options.minutes, options.step)
         finally:
             status = process.end()
         warnings = process.warnings
@@ -164,71 +193,30 @@ def main() -> None:
     tell({**told, "growth": grown, "frames": frames(robot), "node": ended})
 
 
-def soak(robot: RestlessRobot, process: NodeProcess, minutes: float) -> list[list[float]]:
-    """Rows of seconds since the start and `MEASURES`, one a second, while the node lives."""
+def soak(
+    robot: RestlessRobot, process: NodeProcess, minutes: float, step_s: float
+) -> list[list[float]]:
+    """Rows of seconds since the start and `MEASURES`, one a step, while the node lives."""
     samples = []
     started_s = time.monotonic()
     while (now_s := time.monotonic() - started_s) < 60.0 * minutes and process.is_alive:
         robot.act()
         samples.append([now_s, *read_process(process.pid)])
-        if len(samples) % CYCLE_S == 0:
+        if len(samples) % CYCLE_STEPS == 0:
             shown = dict(zip(MEASURES, samples[-1][1:], strict=True))
             print(f"{now_s:.0f} s: {shown}", file=sys.stderr, flush=True)
-        robot.listen(max(0.0, len(samples) - (time.monotonic() - started_s)))
-    robot.rest()
-    robot.listen(3.0)  # the last frame and the status behind it
+        robot.listen(max(0.0, step_s * len(samples) - (time.monotonic() - started_s)))
+    robot.settle()
     return samples
 
 
-def read_process(pid: int) -> tuple[float, ...]:
-    """`MEASURES` of a process."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    fields = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
-    memory_mb = (round(int(fields[name][0]) / 1024, 2) for name in ("VmRSS", "RssAnon"))
-    num_files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-    return (*memory_mb, num_files, int(fields["Threads"][0]))
-
-
-def growth(samples: list[list[float]], warm_up_s: float) -> dict[str, Any]:
-    """For each measure its first and last value after the warm-up, extremes, slope and course.
-
-    A slope over minutes says little where memory goes up and down; the course shows which it is.
-    """
-    rows = np.array([row for row in samples if row[0] >= warm_up_s])
-    if len(rows) < CYCLE_S:
-        return {"seconds": len(rows), "why_empty": f"less than {CYCLE_S} s after the warm-up"}
-    told: dict[str, Any] = {"seconds": len(rows)}
-    for name, values in zip(MEASURES, rows[:, 1:].T, strict=True):
-        told[name] = {
-            "first": values[0],
-            "last": values[-1],
-            "min": values.min(),
-            "max": values.max(),
-            "slope_per_hour": round(3600.0 * float(np.polyfit(rows[:, 0], values, 1)[0]), 2),
-            "median_of_each_minute": [
-                float(np.median(values[at : at + CYCLE_S]))
-                for at in range(0, len(values) - CYCLE_S + 1, CYCLE_S)
-            ],
-        }
-    return told
-
-
 def frames(robot: RestlessRobot) -> dict[str, Any]:
-    """What was sent and asked, and what the node says became of it."""
-    told: dict[str, Any] = dict(robot.counts)
-    status = robot.status
-    if status is None:
-        return {**told, "adds_up": False}
-    pairs = zip(status.drop_reasons, status.drop_counts, strict=True)
-    drops = {str(reason): int(count) for reason, count in pairs if count}
-    return {
-        **told,
-        "received": int(status.received),
-        "processed": int(status.processed),
-        "dropped": drops,
-        "lost_on_the_way": robot.counts["sent"] - int(status.received),
-        "adds_up": int(status.received) == int(status.processed) + sum(drops.values()),
-    }
+    """What was sent and asked, and what the node says became of it.
+
+    A frame that was sent while the node was disabled is never received.
+    """
+    counts = robot.counts
+    return {**counts, **account(counts["sent"], robot.status, counts["detection_arrays"])}
 
 
 if __name__ == "__main__":

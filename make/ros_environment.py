@@ -82,10 +82,15 @@ def main(arguments: list[str]) -> int:
 
 
 def run_python(python: Path, environment: dict[str, str], command: list[str]) -> int:
-    """The exit status of a Python command on a ROS domain of its own, on this machine alone."""
+    """The exit status of a Python command on a ROS domain of its own, on this machine alone.
+
+    The modules of the checkout come first, also for a script of another folder and its children.
+    """
+    paths = [str(ROOT), environment.get("PYTHONPATH")]
     if environment.get("ROS_DISTRO") == "humble":
         environment["ROS_LOCALHOST_ONLY"] = "1"  # newer ones know the range and warn of this
     environment.update(
+        PYTHONPATH=os.pathsep.join(filter(None, paths)),
         ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST",
         ROS_DOMAIN_ID=os.environ.get("ROS_DOMAIN_ID", str(secrets.randbelow(102))),
         ROS_PYTHON_CHECK_FIELDS="1",
@@ -147,8 +152,9 @@ def wheels_environment(wheels: Wheels) -> tuple[Path, dict[str, str]]:
         if name not in ("PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "VIRTUAL_ENV")
     }
     environment["AMENT_PREFIX_PATH"] = str(wheels.venv)
+    environment["ROS_DISTRO"] = wheels.distribution  # the wheels themselves do not say it
     numpy = importlib.metadata.version("numpy")
-    installed = digest([wheels.requirements], sys.version, sysconfig.get_path("purelib"), numpy)
+    installed = digest([wheels.requirements], sys.version, our_packages(), numpy)
     if not is_up_to_date(wheels, "installed", installed):
         install_wheels(wheels, python, environment)
         write_stamp(wheels, "installed", installed)
@@ -172,10 +178,13 @@ def install_wheels(wheels: Wheels, python: Path, environment: dict[str, str]) ->
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "--requirement", str(wheels.requirements), numpy], environment)
     site = sysconfig.get_path("purelib", vars={"base": str(wheels.venv)})
-    Path(site, "zz_packages_of_the_main_environment.pth").write_text(
-        sysconfig.get_path("purelib") + "\n"
-    )
+    Path(site, "zz_packages_of_the_main_environment.pth").write_text(our_packages() + "\n")
     point_at_our_headers(wheels.venv, python, environment)
+
+
+def our_packages() -> str:
+    """The folder of this interpreter's packages, the same through every link to it."""
+    return os.path.realpath(sysconfig.get_path("purelib"))
 
 
 def point_at_our_headers(venv: Path, python: Path, environment: dict[str, str]) -> None:

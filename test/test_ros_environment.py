@@ -94,6 +94,28 @@ def test_the_command_runs_on_one_distribution_after_the_other(
     assert ran == ["kilted"]
 
 
+def test_a_script_of_another_folder_gets_the_modules_of_the_checkout_first(
+    environment: ModuleType, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys\n"
+        f"sys.exit(os.environ['PYTHONPATH'].split(os.pathsep) != [{str(ROOT)!r}, 'sourced'])\n"
+    )
+    given = {"PYTHONPATH": "sourced"}
+    assert environment.run_python(Path(sys.executable), given, [str(script)]) == 0
+
+
+def test_wheels_say_which_distribution_they_are(
+    environment: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "is_up_to_date", lambda *_: True)
+    monkeypatch.setattr(subprocess, "run", forbid)
+    for name in environment.DISTRIBUTIONS:
+        _, variables = environment.wheels_environment(environment.Wheels(name))
+        assert variables["ROS_DISTRO"] == name
+
+
 def test_a_step_is_done_again_only_when_its_inputs_change(
     environment: ModuleType, tmp_path: Path
 ) -> None:

@@ -14,7 +14,6 @@ from double_node import HUGE, QUICK, SLOW_S, UNLUCKY
 from processes import ROOT, NodeProcess
 from rclpy.qos import QoSProfile
 from robot import Robot, cloud_message, room, stamp_ns_of
-from vision_msgs.msg import Detection3DArray
 
 HERE = Path(__file__).parent
 NAME = "/sr3d_detector"
@@ -199,21 +198,16 @@ def test_thirty_big_clouds_a_second_do_not_pile_up(
 ) -> None:
     """Overload: 9.6 MB clouds at 30 Hz into a detector of 300 ms; memory stays flat.
 
-    A queue would make the answers 2 s old half-way; benchmark/bench_node.py says how old exactly.
+    A queue would hold a hundred clouds when the camera ends, which are all worked on then;
+    benchmark/overload.py says how old boxes are.
     """
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("no shared memory on this machine")
     for name in ("input.max_points", "output.class_id_as"):
         assert robot.set(name, {"input.max_points": 200_000}.get(name, "name")).successful
     before = robot.latest_status()
-    ages_s: list[float] = []
     megabytes: list[float] = []
-    listener = robot.node.create_subscription(
-        Detection3DArray,
-        f"{NAME}/output/detections",
-        lambda array: ages_s.append(1e-9 * (robot.now_ns() - stamp_ns_of(array))),
-        10,
-    )
+    robot.detections.clear()
 
     def note_memory() -> None:
         values = {entry.key: entry.value for entry in robot.diagnosed("memory").values}
@@ -222,17 +216,19 @@ def test_thirty_big_clouds_a_second_do_not_pile_up(
     camera = start_camera(tmp_path, hz=30, num_points=150_000)
     try:
         camera.wait_for_line("publishing")
-        robot.wait(lambda: len(ages_s) >= 15, "no detections", note_memory)
+        robot.wait(lambda: len(robot.detections) >= 15, "no detections", note_memory)
         camera.interrupt()
+        robot.wait(lambda: camera.has_ended, "the camera does not end")
+        arrived_while_sending = len(robot.detections)
         assert camera.wait_for_end() == 0
     finally:
         camera.end()
+    robot.statuses.clear()
     robot.wait(robot.adds_up, "in is not out + dropped")
+    assert len(robot.detections) - arrived_while_sending <= 3  # in hand, in the slot, on the wire
     after = robot.latest_status()
     assert after.received - before.received > after.processed - before.processed
-    assert np.median(ages_s) < 1.0
     assert megabytes[-1] - megabytes[len(megabytes) // 2] < 100.0
-    robot.node.destroy_subscription(listener)
 
 
 def test_a_silent_publisher_is_named_with_advice(process: NodeProcess, robot: Robot) -> None:
