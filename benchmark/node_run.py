@@ -26,6 +26,7 @@ from vision_msgs.msg import Detection3DArray
 from sr3d_ros.msg import DetectorStatus
 
 HERE = Path(__file__).resolve().parent
+MEET_S = 30.0
 SETTLE_S = 10.0
 """How long the last frame and the status behind it may take."""
 
@@ -57,6 +58,15 @@ class Receiver:
         topic = f"{NODE}/output/detections"
         self._node.create_subscription(Detection3DArray, topic, self._on_detections, 10)
         self._node.create_subscription(DetectorStatus, f"{NODE}/status", self._on_status, 10)
+
+    def meet(self) -> None:
+        """Wait until the node is heard, so that no box is published before we are known.
+
+        Subscriptions become known in the order of their making; that of the status is the last.
+        """
+        self.listen_until(lambda: self.status is not None, MEET_S)
+        if self.status is None:
+            raise RuntimeError(f"nothing was heard of {NODE} for {MEET_S:g} s")
 
     def listen_until(self, is_over: Callable[[], bool], limit_s: float = float("inf")) -> None:
         """Hear what comes, as long as the node lives."""
@@ -103,6 +113,7 @@ def run_node(
         process = NodeProcess(Path(folder, "log.txt"), script)
         try:
             receiver = Receiver(process)
+            receiver.meet()
             sent = _send(receiver, scene, points, rate_hz, duration_s)
             receiver.status = None  # all that were sent have arrived by now
             receiver.listen_until(lambda: receiver.is_settled(len(sent["sent_ns"])), SETTLE_S)
