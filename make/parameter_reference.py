@@ -33,7 +33,7 @@ type or a value out of range is refused with a text that says what was expected.
 | --- | --- |
 | live | at the next frame |
 | load | when the weights are loaded again: `ros2 service call /sr3d_detector/load_model ...` |
-| start | at the next configure of the node |
+| start | when the node is started again; `ros2 param set` refuses it as read-only |
 
 `config/parameters.schema.json` is a JSON schema of parameter files: editors that know it complete
 names and mark mistakes, for example with a first line

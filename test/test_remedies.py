@@ -34,3 +34,9 @@ def test_quiet_reasons_and_those_of_transforms_have_remedies_too() -> None:
 
 def test_a_reason_that_nobody_foresaw_points_at_its_text() -> None:
     assert remedy_for("meteorite") == "do as the text says"
+
+
+def test_late_transforms_point_at_the_transport_as_well() -> None:
+    remedy = remedy_for("extrapolation")
+    assert "raise frames.timeout_s" in remedy
+    assert "config/fastdds_large_data.xml" in remedy

@@ -12,7 +12,7 @@ def test_silence_with_a_publisher_points_at_the_transport() -> None:
     start = "nothing on /points for 5 s, although somebody publishes there: camera."
     assert text.startswith(start)
     assert "config/fastdds_large_data.xml" in text
-    assert "input.reliability:=reliable" in text
+    assert "input.reliability:=reliable (launch argument reliability:=reliable)" in text
 
 
 def test_silence_without_a_publisher_names_the_topics_that_would_do() -> None:

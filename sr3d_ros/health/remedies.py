@@ -30,7 +30,8 @@ REMEDIES: Mapping[str, str] = {
     "static_transform_publisher), or correct frames.detection and frames.target; where there is "
     "no TF at all, set frames.up to floor (launch argument up:=floor)",
     "disconnected": "publish the transform between the two trees",
-    "extrapolation": "raise frames.timeout_s, or compare the clocks of the publishers",
+    "extrapolation": "raise frames.timeout_s; where messages are lost on the way too, start "
+    "their publisher with config/fastdds_large_data.xml: its transforms come late as well",
     "cycle": "two publishers disagree about a frame's parent: stop one of them",
     "bad_transform": "correct the publisher of the transform",
     "no_xyz": "publish a cloud with fields x, y and z",

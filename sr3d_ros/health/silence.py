@@ -37,7 +37,7 @@ def advice_on_silence(
             f"{start}, although somebody publishes there: {', '.join(publishers)}. "
             "A large best-effort message is lost in Fast DDS's shared memory: start the publisher "
             "with config/fastdds_large_data.xml (see the file), or make both sides reliable with "
-            "input.reliability:=reliable"
+            "input.reliability:=reliable (launch argument reliability:=reliable)"
         )
     others = [name for name in candidates if name != topic]
     known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
@@ -63,7 +63,7 @@ def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
     return (
         f"{num_lost} of {num_arrived + num_lost} messages on {topic} were lost on the way lately: "
         "start the publisher with config/fastdds_large_data.xml (see the file), or make both "
-        "sides reliable with input.reliability:=reliable"
+        "sides reliable with input.reliability:=reliable (launch argument reliability:=reliable)"
     )
 
 
