@@ -41,7 +41,7 @@ def check_python() -> Finding:
 
 def check_torch() -> Finding:
     """Torch and its threads."""
-    remedy = f"install it for this interpreter: {sys.executable} -m pip install sr3d"
+    remedy = f"install it for this interpreter: {sys.executable} -m pip install torch"
     try:
         import torch
     except ImportError as error:
@@ -61,7 +61,8 @@ def check_packages() -> Finding:
         return fail(
             "packages",
             f"missing: {', '.join(missing)}",
-            f"install them for this interpreter: {sys.executable} -m pip install sr3d",
+            f"install them for this interpreter: {sys.executable} -m pip install "
+            + " ".join(missing),
         )
     return ok("packages", ", ".join(found))
 
@@ -73,7 +74,7 @@ def check_extras() -> Finding:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"no {package} (pip install 'sr3d[{extra}]')")
+            found.append(f"no {package} (pip install '.[{extra}]' in sr3d's folder)")
     return ok("extras", ", ".join(found))
 
 

@@ -86,7 +86,7 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         if extra is None:
             raise
-        say(f"error: this needs {error.name}, install it with: pip install 'sr3d[{extra}]'")
+        say(f"error: this needs {error.name}, in sr3d's folder: pip install '.[{extra}]'")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         say("stopped")

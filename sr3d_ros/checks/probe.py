@@ -82,8 +82,7 @@ class Probe:
         found: list[str] = []
 
         def look() -> bool:
-            topics = self._topics().items()
-            found[:] = [n for n, types in topics if kind in types and self._publishers_of(n)]
+            found[:] = [name for name, types in self._topics().items() if kind in types]
             return bool(found)
 
         self._wait_for_all(look, wait_s)
@@ -97,11 +96,15 @@ class Probe:
             look()
 
     def _topics(self) -> dict[str, list[str]]:
-        """Every topic with its types, without what detectors publish."""
+        """Every topic that somebody publishes, detectors apart, with its types."""
         detectors = names_of_detectors(self.node)
         own = {topic for name in detectors for topic in published_by(self.node, name)}
         topics = self.node.get_topic_names_and_types()
-        return {name: types for name, types in topics if name not in own}
+        return {
+            name: types
+            for name, types in topics
+            if name not in own and self.node.count_publishers(name)
+        }
 
     def listen(
         self, topic: str, asked: str, wait_s: float, kind: str = CLOUD_TYPE, argument: str = ""

@@ -119,7 +119,13 @@ class Inputs:
             silence_s,
             publishers=[info.node_name for info in publishers if info.topic_type == wanted],
             strangers=[info.topic_type for info in publishers if info.topic_type != wanted],
-            candidates=[n for n, types in topics if wanted in types and not n.startswith(own)],
+            candidates=[
+                name
+                for name, types in topics
+                if wanted in types
+                and not name.startswith(own)
+                and self._node.count_publishers(name)
+            ],
             remap=_CLOUD if self._settings.kind == "cloud" else _DEPTH,
             was_heard=was_heard,
         )

@@ -29,6 +29,7 @@ QUICK_S, PATIENT_S = "15", "60"
 TILT = (-0.5, 0.5, -0.5, 0.5)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 HEALTHY = "/healthy/points"
+DEAD = "/dead/points"  # somebody listens, nobody publishes
 LARGE = 125_000  # points of the floor, and as many of the box: 8 MB
 
 PLANTED = {
@@ -97,6 +98,7 @@ class Hospital:
             for publisher, xyz, frame_id in clouds
         ]
         self._stopped = node.create_publisher(PointCloud2, "/stopped/points", 5)
+        node.create_subscription(PointCloud2, DEAD, lambda _: None, 1)
         robot.publish_static("base_link", "camera", translation=(0.0, 0.0, 1.2), rotation=TILT)
 
     def publish(self) -> None:
@@ -184,6 +186,15 @@ def test_the_doctor_looks_where_the_detector_would_listen(doctors: dict[str, Any
     assert process.wait_for_end() == 0, process.output
     texts = {finding["name"]: finding["text"] for finding in record["findings"]}
     assert texts["topic"] == f"{HEALTHY} from robot_of_the_tests"
+
+
+@pytest.mark.parametrize("fault", ["wrong topic", "several clouds"])
+def test_a_topic_that_nobody_publishes_is_not_recommended(
+    doctors: dict[str, Any], fault: str
+) -> None:
+    process, _ = doctors[fault]
+    assert HEALTHY in process.output
+    assert DEAD not in process.output
 
 
 def test_the_screen_says_what_the_record_says(doctors: dict[str, Any]) -> None:
