@@ -86,10 +86,11 @@ def test_ctrl_c_saves_and_stops_after_the_step(tmp_path: Path) -> None:
         seen.append(progress.step)
         stop_after(2)(progress)
 
+    before = signal.getsignal(signal.SIGINT)
     train(config(), tmp_path / "run", on_step=on_step)
     assert seen == [1, 2]
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 2
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
