@@ -191,13 +191,6 @@ def test_a_frame_in_time_ends_lateness(clock: Clock) -> None:
     assert counters.snapshot().late_s == 0.0
 
 
-def test_frames_without_a_fate_are_in_hand(counters: CloudCounters) -> None:
-    for _ in range(3):
-        counters.count_received()
-    counters.count_dropped("no_xyz", "no x")
-    assert counters.snapshot().in_hand == 2
-
-
 def test_silence_begins_anew_when_listening_does(counters: CloudCounters, clock: Clock) -> None:
     counters.count_received()
     clock.now_s += 60.0

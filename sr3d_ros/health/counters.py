@@ -41,11 +41,6 @@ class Snapshot:
     processing_p50_p99_ms: tuple[float, float]
     latency_p50_p99_ms: tuple[float, float]
 
-    @property
-    def in_hand(self) -> int:
-        """Frames that have arrived and have no fate yet: worked on, or waiting."""
-        return self.received - self.processed - sum(self.drops.values())
-
 
 class CloudCounters:
     """Counts frames and keeps what was last said about them; safe to use from several threads.
