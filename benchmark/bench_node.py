@@ -45,7 +45,7 @@ def main() -> None:
         print(f"{said} ...", file=sys.stderr, flush=True)
         runs.append(measure(scene, points, rate_hz, options.seconds, options.warm_up))
         print(f"{said}: {_in_short(runs[-1])}", file=sys.stderr, flush=True)
-    rclpy.shutdown()
+    rclpy.try_shutdown()
     tell({"metadata": machine(os.cpu_count() or 1), "aims": _aims(runs), "runs": runs})
 
 

@@ -46,7 +46,7 @@ def main(scene: str, num_points: int, hz: float, duration_s: float) -> None:
     told = {"sent_ns": sent, "md5": md5_of(message), "rate_hz": (len(sent) - 1) / took_s}
     print(json.dumps({**told, "bytes": len(message.data)}), flush=True)
     node.destroy_node()
-    rclpy.shutdown()
+    rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

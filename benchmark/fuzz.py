@@ -37,12 +37,12 @@ from hostile import (
 )
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.frame import FramePipeline, FrameSettings
-from sr3d_ros.input.crop import Crop
-from sr3d_ros.refusal import Refused
+from sr3d_ros.errors import Refused
+from sr3d_ros.pipeline import FramePipeline, FrameSettings
+from sr3d_ros.sensors.crop import Crop
+from sr3d_ros.tf.buffer import TransformBuffer
+from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.rigid import is_rigid
-from sr3d_ros.tf.up_imu import GravityFromImu
-from sr3d_ros.transforms import TransformBuffer
 
 LIMIT_S = 1.0
 """No input may take longer."""

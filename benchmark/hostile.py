@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from sr3d_ros.input.depth_image import DepthSet
-from sr3d_ros.replay import Bag
+from sr3d_ros.bag.replay import Bag
+from sr3d_ros.sensors.depth_image import DepthSet
 
 NUMBERS: tuple[Any, ...] = (
     *(0, 1, 2, 3, 7, 12, 16, 255, 640, -1, 2**31 - 1, 2**32 - 1, 2**63, 2**64),
@@ -85,16 +85,16 @@ def _cloud(
 
 
 def good_images() -> list[DepthSet]:
-    """A set per depth encoding, with colour."""
+    """A set per depth encoding, with color."""
     draw, sets = np.random.default_rng(0), list[DepthSet]()
     k, p = [9.0, 0, 6, 0, 9, 4, 0, 0, 1], [9.0, 0, 6, 0, 0, 9, 4, 0, 0, 0, 1, 0]
     info = SimpleNamespace(header=header(), height=8, width=12, k=k, p=p, binning_x=0, binning_y=0)
     info.roi = SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0)
     millimetres = draw.integers(0, 65536, (8, 12), np.uint16)
     metres = draw.choice(np.array([*FLOATS[:6], np.nan, np.inf], np.float32), (8, 12))
-    colour = _image(draw.integers(0, 256, (8, 12, 3), np.uint8), "rgb8")
+    color = _image(draw.integers(0, 256, (8, 12, 3), np.uint8), "rgb8")
     for pixels, encoding in ((millimetres, "16UC1"), (metres, "32FC1")):
-        sets.append(DepthSet(_image(pixels, encoding), info, colour))
+        sets.append(DepthSet(_image(pixels, encoding), info, color))
     return sets
 
 
@@ -131,8 +131,8 @@ def real_messages(folder: Path) -> tuple[list[Any], list[DepthSet]]:
 def spoil(message: Any, dice: random.Random) -> Any:
     """A copy of a message with one mistake somewhere in it."""
     if isinstance(message, DepthSet):
-        parts = [message.depth, message.info, message.colour]
-        index = dice.randrange(3 if message.colour is not None else 2)
+        parts = [message.depth, message.info, message.color]
+        index = dice.randrange(3 if message.color is not None else 2)
         parts[index] = None if dice.random() < 0.02 else spoil(parts[index], dice)
         return DepthSet(*parts)
     message = copy.copy(message)

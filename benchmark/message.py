@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sr3d_ros.messages import MessageTypes
+from sr3d_ros.messages.parts import MessageTypes
 
 
 def cloud_message(xyz: torch.Tensor, rgb: torch.Tensor) -> Any:

@@ -47,7 +47,7 @@ def main() -> None:
         *(options.scene, options.points, options.rate, options.seconds),
         inference_ms=options.inference_ms,
     )
-    rclpy.shutdown()
+    rclpy.try_shutdown()
     told = {"metadata": machine(os.cpu_count() or 1), "options": vars(options)}
     tell({**told, **figures(run, options.inference_ms, options.warm_up)})
 

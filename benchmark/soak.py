@@ -186,7 +186,7 @@ def main() -> None:
         finally:
             status = process.end()
         warnings = process.warnings
-    rclpy.shutdown()
+    rclpy.try_shutdown()
     told = {"metadata": machine(1), "options": vars(options), "md5": md5_of(message)}
     ended = {"exit_status": status, "warnings_logged": warnings}
     grown = growth(samples, 60.0 * options.warm_up_minutes)

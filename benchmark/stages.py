@@ -13,8 +13,8 @@ from sr3d_core.detector import Detector
 from sr3d_core.model.network import SR3D, LevelOutput
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import PointCloud
-from sr3d_ros.frame import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.messages import detection_array
+from sr3d_ros.messages.detections import detection_array
+from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
 
 STAGES = (
     *("parse", "transform", "prepare", "voxelise", "maps", "backbone", "neck", "head"),

@@ -23,11 +23,11 @@ from vision_msgs.msg import Detection3DArray
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros import node
-from sr3d_ros.node_parts.frames import Frames
-from sr3d_ros.node_parts.work import Finished, Work, load_detector
-from sr3d_ros.params import Parameters
-from sr3d_ros.transforms import stamp_of
+from sr3d_ros.node import node
+from sr3d_ros.node.frames import Frames
+from sr3d_ros.node.work import Finished, Work, load_detector
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.tf.headers import stamp_of
 
 
 class Course:

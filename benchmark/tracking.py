@@ -39,8 +39,8 @@ from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings, room_
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Detections
-from sr3d_ros.output.covariance import pose_covariances
-from sr3d_ros.output.tracking import Remembered, Tracker, TrackingSettings, in_static_frame
+from sr3d_ros.messages.covariance import pose_covariances
+from sr3d_ros.tracking.tracker import Remembered, Tracker, TrackingSettings, in_static_frame
 
 MATCH_IOU = 0.25
 FIRST_ROOM = 20_000  # of the validation split, apart from the rooms that spreads are measured in

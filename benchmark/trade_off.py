@@ -33,7 +33,7 @@ from sr3d_core.data.rooms.dataset import Rooms
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.evaluate import evaluate
 from sr3d_core.sparse.engine import Backend, engine_for
-from sr3d_ros.cloud import cloud_from_message
+from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
 BASE: dict[str, Any] = {
     "voxel_size_m": 0.02,

@@ -4,7 +4,7 @@
     ros2 launch sr3d_ros detector.launch.py points:=/points
 
 The detector reads depth images itself (`kind:=depth`), which spares a process and a copy; this
-is for cameras whose depth and colour images must be registered first (`register:=true`), and
+is for cameras whose depth and color images must be registered first (`register:=true`), and
 where others want the cloud, too. The defaults are RealSense's topics with `align_depth` off.
 """
 
@@ -36,10 +36,10 @@ ARGUMENTS = (
     # name, default, description
     ("depth", "/camera/camera/depth/image_rect_raw", "topic of the rectified depth image"),
     ("camera_info", "/camera/camera/depth/camera_info", "topic of its CameraInfo"),
-    ("color", "/camera/camera/color/image_raw", "topic of the rectified colour image"),
-    ("color_info", "/camera/camera/color/camera_info", "topic of the colour image's CameraInfo"),
+    ("color", "/camera/camera/color/image_raw", "topic of the rectified color image"),
+    ("color_info", "/camera/camera/color/camera_info", "topic of the color image's CameraInfo"),
     ("points", "/points", "topic of the cloud that is made"),
-    ("register", "true", "move depth into the colour camera; false: they are aligned already"),
+    ("register", "true", "move depth into the color camera; false: they are aligned already"),
 )
 
 
@@ -73,7 +73,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _register() -> ComposableNode:
-    """Depth as the colour camera would see it."""
+    """Depth as the color camera would see it."""
     return ComposableNode(
         package="depth_image_proc",
         plugin="depth_image_proc::RegisterNode",
@@ -87,7 +87,7 @@ def _register() -> ComposableNode:
 
 
 def _cloud(depth: LaunchConfiguration | str) -> ComposableNode:
-    """Points with colours from aligned images."""
+    """Points with colors from aligned images."""
     return ComposableNode(
         package="depth_image_proc",
         plugin="depth_image_proc::PointCloudXyzrgbNode",

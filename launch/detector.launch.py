@@ -89,7 +89,7 @@ ARGUMENTS = (
                 "the PointCloud2 to detect in",
                 "the depth image, where kind:=depth",
                 "the depth image's CameraInfo",
-                "the colour image that fits the depth image",
+                "the color image that fits the depth image",
                 "the IMU, where up:=imu",
             ),
             strict=True,

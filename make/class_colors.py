@@ -1,4 +1,4 @@
-"""Write config/classes.rviz.yaml: our class colours for vision_msgs_rviz_plugins.
+"""Write config/classes.rviz.yaml: our class colors for vision_msgs_rviz_plugins.
 
     .venv/bin/python make/class_colors.py
 
@@ -15,7 +15,7 @@ from sr3d_core.colors import class_color
 
 PLACE = Path(__file__).resolve().parent.parent / "config" / "classes.rviz.yaml"
 HEAD = """\
-# Class colours for the displays of vision_msgs_rviz_plugins (field "ConfigPath"); those of our
+# Class colors for the displays of vision_msgs_rviz_plugins (field "ConfigPath"); those of our
 # markers are the same. Made by make/class_colors.py.
 """
 

@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sr3d_ros.params import Specification, class_specifications, specifications
+from sr3d_ros.parameters.record import class_specifications, specifications
+from sr3d_ros.parameters.rules import Specification
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "parameters.md"

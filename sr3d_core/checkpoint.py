@@ -179,7 +179,7 @@ def _parse(path: Path, header: str | None) -> Manifest:
                 f"{path}: format version {version}, expected {FORMAT_VERSION}: "
                 "a higher one was written by a newer SR3D, update this one"
             )
-        manifest = TypeAdapter(Manifest).validate_python(fields)
+        manifest = TypeAdapter(Manifest).validate_python(_with_todays_names(fields))
     except (json.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: its manifest cannot be understood ({_first_line(error)}); expected one "
@@ -191,6 +191,14 @@ def _parse(path: Path, header: str | None) -> Manifest:
             f"{manifest.architecture.num_classes} classes; expected one each: get the file again"
         )
     return manifest
+
+
+def _with_todays_names(fields: dict[str, Any]) -> dict[str, Any]:
+    """A manifest as it is written today; files of the first release spell color otherwise."""
+    architecture = dict(fields["architecture"])
+    if "colour" in architecture:
+        architecture["color"] = architecture.pop("colour")
+    return {**fields, "architecture": architecture}
 
 
 def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> list[str]:

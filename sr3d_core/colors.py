@@ -1,4 +1,4 @@
-"""One colour per class, the same in pictures, markers and rviz."""
+"""One color per class, the same in pictures, markers and rviz."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PALETTE = {
 
 
 def class_color(name: str) -> tuple[float, float, float]:
-    """Red, green, blue in 0..1; names without a fixed colour get one hashed from the name."""
+    """Red, green, blue in 0..1; names without a fixed color get one hashed from the name."""
     fixed = _PALETTE.get(name)
     if fixed is not None:
         return fixed

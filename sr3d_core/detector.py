@@ -29,14 +29,14 @@ from sr3d_core.geometry.origin import (
     moved,
     reach,
 )
-from sr3d_core.structures import UNKNOWN_COLOUR, Detections, PointCloud, Predictions
+from sr3d_core.structures import UNKNOWN_COLOR, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
 
 _DEVICES = "is unknown, expected auto, cpu or cuda (or cuda:N)"
 _ROUNDING = 1e-6  # of a score in single precision, and more
-_COLOUR_SLACK = 1e-3  # resampled colours may overshoot a little
+_COLOR_SLACK = 1e-3  # resampled colors may overshoot a little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,18 +167,18 @@ class Detector:
     def __call__(self, xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> Detections:
         """Find objects among points `xyz` (N,3), metres, z up; `rgb` (N,3) in 0..1.
 
-        Colours of the type uint8 are taken as 0..255 and divided by 255; those that are not
+        Colors of the type uint8 are taken as 0..255 and divided by 255; those that are not
         finite are unknown. For points see `detect`; map coordinates should come as float64.
-        Raises ValueError where a shape is wrong or colours leave their range.
+        Raises ValueError where a shape is wrong or colors leave their range.
         """
         points = _as_rows("xyz", xyz)
-        colours = None if rgb is None else _as_colours(rgb)
-        if colours is not None and len(colours) != len(points):
+        colors = None if rgb is None else _as_colors(rgb)
+        if colors is not None and len(colors) != len(points):
             raise ValueError(
-                f"rgb has {len(colours)} rows, xyz has {len(points)} rows, "
-                "expected one colour per point"
+                f"rgb has {len(colors)} rows, xyz has {len(points)} rows, "
+                "expected one color per point"
             )
-        return self.detect(PointCloud.single(points, colours))
+        return self.detect(PointCloud.single(points, colors))
 
     def detect(self, cloud: PointCloud) -> Detections:
         """Find objects in a cloud of one scene; the result is on the CPU.
@@ -254,20 +254,20 @@ def _logit(score: float) -> float:
     return math.log(score / (1.0 - score)) if score > 0.0 else -math.inf
 
 
-def _as_colours(rgb: Tensor | NDArray) -> Float[Tensor, "N 3"]:
-    """Colours in 0..1, NaN where they are not finite."""
+def _as_colors(rgb: Tensor | NDArray) -> Float[Tensor, "N 3"]:
+    """Colors in 0..1, NaN where they are not finite."""
     is_bytes = rgb.dtype in (np.uint8, torch.uint8) if hasattr(rgb, "dtype") else False
-    colours = _as_rows("rgb", rgb).float()
+    colors = _as_rows("rgb", rgb).float()
     if is_bytes:
-        return colours / 255.0
-    is_known = colours.isfinite()
-    known = colours[is_known]
+        return colors / 255.0
+    is_known = colors.isfinite()
+    known = colors[is_known]
     if len(known):
         low, high = float(known.min()), float(known.max())
-        if low < -_COLOUR_SLACK or high > 1.0 + _COLOUR_SLACK:
-            advice = "divide by 255" if low >= 0.0 and high <= 255.0 else "are these colours?"
+        if low < -_COLOR_SLACK or high > 1.0 + _COLOR_SLACK:
+            advice = "divide by 255" if low >= 0.0 and high <= 255.0 else "are these colors?"
             raise ValueError(f"rgb spans {low:g}..{high:g}, expected 0..1: {advice}")
-    return colours.where(is_known, torch.full_like(colours, UNKNOWN_COLOUR))
+    return colors.where(is_known, torch.full_like(colors, UNKNOWN_COLOR))
 
 
 def _as_rows(name: str, rows: Tensor | NDArray) -> Float[Tensor, "N 3"]:

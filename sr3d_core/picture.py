@@ -1,6 +1,6 @@
 """A picture of a scene: the cloud from above and from the side, boxes with class and score.
 
-Boxes have one colour per class (`colors`); a tick points from the centre along the heading.
+Boxes have one color per class (`colors`); a tick points from the centre along the heading.
 Ground truth, where given, is dashed. Drawn with matplotlib, without a display.
 """
 
@@ -60,19 +60,19 @@ class _Scene:
         self._draw_points(cloud)
 
     def add(self, boxes: Boxes3D, texts: list[str], names: list[str], line: str) -> None:
-        """Outline boxes in both views; `names` give the colours."""
+        """Outline boxes in both views; `names` give the colors."""
         self._names |= set(names)
         outlines = corners(boxes.to("cpu")).numpy()
         for row, (text, name) in enumerate(zip(texts, names, strict=True)):
-            points, colour = outlines[row], class_color(name)
-            _outline(self.above, points[:, :2], colour, line)
-            _outline(self.side, points[:, [0, 2]], colour, line)
+            points, color = outlines[row], class_color(name)
+            _outline(self.above, points[:, :2], color, line)
+            _outline(self.side, points[:, [0, 2]], color, line)
             center, half = boxes.center[row].tolist(), float(boxes.size[row, 0]) / 2
             yaw = float(boxes.yaw[row])
             tip = (center[0] + half * np.cos(yaw), center[1] + half * np.sin(yaw))
-            self.above.plot([center[0], tip[0]], [center[1], tip[1]], color=colour, linewidth=1.2)
-            _write(self.above, center[0], center[1], text, colour)
-            _write(self.side, center[0], float(points[:, 2].max()), text, colour)
+            self.above.plot([center[0], tip[0]], [center[1], tip[1]], color=color, linewidth=1.2)
+            _write(self.above, center[0], center[1], text, color)
+            _write(self.side, center[0], float(points[:, 2].max()), text, color)
 
     def write(self, path: str | Path) -> Path:
         """Finish the figure and save it."""
@@ -95,7 +95,7 @@ class _Scene:
         xyz = chosen.xyz.numpy()
         if len(xyz) == 0:
             return
-        colour = _point_colours(xyz, chosen.features.numpy())
+        color = _point_colors(xyz, chosen.features.numpy())
         size = float(np.clip(60_000 / len(xyz), 0.8, 8.0))
         floor = np.percentile(xyz[:, 2], 1)
         is_low = xyz[:, 2] < floor + _CEILING_M
@@ -106,26 +106,26 @@ class _Scene:
             (self.side, np.argsort(-xyz[:, 1]), (0, 2)),  # seen from -y: far points first
         ):
             x, y = xyz[rows, columns[0]], xyz[rows, columns[1]]
-            axis.scatter(x, y, s=size, c=colour[rows], linewidths=0, rasterized=True)
+            axis.scatter(x, y, s=size, c=color[rows], linewidths=0, rasterized=True)
 
 
 def _names(found: Detections | Targets, classes: Sequence[str]) -> list[str]:
     return [classes[label] for label in found.labels.tolist()]
 
 
-def _point_colours(xyz: NDArray, rgb: NDArray) -> NDArray:
-    """The sensor's colours, or greys by height where it gave none; pale, so boxes stand out."""
+def _point_colors(xyz: NDArray, rgb: NDArray) -> NDArray:
+    """The sensor's colors, or greys by height where it gave none; pale, so boxes stand out."""
     low, high = np.percentile(xyz[:, 2], [1, 99])
     share = np.clip((xyz[:, 2] - low) / max(high - low, 1e-6), 0, 1)
     grey = np.repeat(0.25 + 0.5 * share[:, None], 3, axis=1)
     return np.clip(0.25 + 0.7 * np.where(np.isfinite(rgb), rgb, grey), 0, 1)
 
 
-def _outline(axis: Axes, points: NDArray, colour: tuple[float, float, float], line: str) -> None:
+def _outline(axis: Axes, points: NDArray, color: tuple[float, float, float], line: str) -> None:
     """The convex outline of projected corners."""
     hull = _convex_hull(points)
     closed = np.concatenate([hull, hull[:1]])
-    axis.plot(closed[:, 0], closed[:, 1], line, color=colour, linewidth=1.8)
+    axis.plot(closed[:, 0], closed[:, 1], line, color=color, linewidth=1.8)
 
 
 def _convex_hull(points: NDArray) -> NDArray:
@@ -147,9 +147,9 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def _write(axis: Axes, x: float, y: float, text: str, colour: tuple[float, float, float]) -> None:
+def _write(axis: Axes, x: float, y: float, text: str, color: tuple[float, float, float]) -> None:
     halo = [withStroke(linewidth=2.5, foreground="white")]
-    dark = tuple(0.6 * channel for channel in colour)
+    dark = tuple(0.6 * channel for channel in color)
     label = axis.annotate(
         text,
         (x, y),

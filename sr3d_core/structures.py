@@ -1,7 +1,7 @@
 """The nouns: records that travel between the parts of SR3D.
 
 Flat batches: points, voxels and predictions of all scenes are one tensor each, and `scene` says
-which scene a row belongs to. Metres and radians, z up; colours 0..1.
+which scene a row belongs to. Metres and radians, z up; colors 0..1.
 N points, P predictions, M boxes, D detections, K classes.
 """
 
@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-UNKNOWN_COLOUR = float("nan")
-"""What a colour channel holds where the sensor gave none."""
+UNKNOWN_COLOR = float("nan")
+"""What a color channel holds where the sensor gave none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,10 +28,10 @@ class PointCloud:
 
     @classmethod
     def single(cls, xyz: Float[Tensor, "N 3"], rgb: Float[Tensor, "N 3"] | None) -> PointCloud:
-        """A cloud of one scene; colours unknown where `rgb` is None."""
-        colour = torch.full_like(xyz, UNKNOWN_COLOUR) if rgb is None else rgb
+        """A cloud of one scene; colors unknown where `rgb` is None."""
+        color = torch.full_like(xyz, UNKNOWN_COLOR) if rgb is None else rgb
         scene = torch.zeros(len(xyz), dtype=torch.int64, device=xyz.device)
-        return cls(xyz=xyz, features=colour, scene=scene)
+        return cls(xyz=xyz, features=color, scene=scene)
 
     def __len__(self) -> int:
         return len(self.xyz)

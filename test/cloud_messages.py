@@ -38,7 +38,7 @@ class Message:
 
 XYZ = [Field("x", 0), Field("y", 4), Field("z", 8)]
 POINTS = [(1.0, 2.0, 3.0), (-1.5, 0.25, 0.0), (0.5, 0.5, 7.0), (4.0, -4.0, 1.0)]
-COLOURS = [(255, 128, 0), (0, 0, 0), (200, 255, 7), (255, 255, 255)]
+COLORS = [(255, 128, 0), (0, 0, 0), (200, 255, 7), (255, 255, 255)]
 
 
 def message(
@@ -77,5 +77,5 @@ def xyz_rows(points: Sequence[Sequence[float]] = POINTS) -> list[dict[str, Any]]
     return [dict(zip("xyz", point, strict=True)) for point in points]
 
 
-def coloured_rows(pack: Callable[[int, int, int], bytes], name: str) -> list[dict[str, Any]]:
-    return [{**row, name: pack(*colour)} for row, colour in zip(xyz_rows(), COLOURS, strict=True)]
+def colored_rows(pack: Callable[[int, int, int], bytes], name: str) -> list[dict[str, Any]]:
+    return [{**row, name: pack(*color)} for row, color in zip(xyz_rows(), COLORS, strict=True)]

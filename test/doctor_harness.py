@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sr3d_core.cli.findings import Finding
+from sr3d_core.machine.findings import Finding
 
 
 def assert_failed(finding: Finding, text: str, remedy: str) -> None:

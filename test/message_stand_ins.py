@@ -10,7 +10,7 @@ import torch
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from sr3d_core.structures import Boxes3D, Detections
-from sr3d_ros.output.message_parts import MessageTypes
+from sr3d_ros.messages.parts import MessageTypes
 
 STAMP_NS = 1_700_000_300_123_456_789
 CLASSES = ("chair", "night_stand")

@@ -33,12 +33,12 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def sample(num_points: int = 1000, coloured: bool = True) -> Sample:
+def sample(num_points: int = 1000, colored: bool = True) -> Sample:
     """Points all inside one turned box, which is the target."""
     target = Boxes3D.from_array(torch.tensor([[1.0, 2.0, 0.5, 2.0, 1.0, 1.0, 0.4]]))
     local = (torch.rand(num_points, 3, generator=generator(7)) - 0.5) * target.size * 0.98
     xyz = rotate_z(Boxes3D(local, local, local[:, 0]), 0.4).center + target.center
-    rgb = torch.rand(num_points, 3, generator=generator(8)) if coloured else None
+    rgb = torch.rand(num_points, 3, generator=generator(8)) if colored else None
     cloud = PointCloud.single(xyz, rgb)
     return Sample(cloud, Targets(target, torch.tensor([3])), name="made up")
 
@@ -118,7 +118,7 @@ def test_defaults_change_nothing() -> None:
 
 
 def test_same_seed_gives_the_same_sample() -> None:
-    augment = Augment(flip_x=0.5, rotate_rad=(-1, 1), keep_fraction=(0.3, 1.0), jitter_colour=0.2)
+    augment = Augment(flip_x=0.5, rotate_rad=(-1, 1), keep_fraction=(0.3, 1.0), jitter_color=0.2)
     first, second = augment(sample(), generator(3)), augment(sample(), generator(3))
     torch.testing.assert_close(first.cloud.xyz, second.cloud.xyz)
     torch.testing.assert_close(first.cloud.features, second.cloud.features)
@@ -130,7 +130,7 @@ def test_keep_fraction_and_max_points_limit_the_points() -> None:
     assert len(Augment(keep_fraction=(0.1, 0.1))(sample(1), generator()).cloud) == 1
 
 
-def test_points_keep_their_own_colours() -> None:
+def test_points_keep_their_own_colors() -> None:
     original = sample()
     painted = PointCloud(original.cloud.xyz, original.cloud.xyz.clone(), original.cloud.scene)
     chosen = Augment(keep_fraction=(0.5, 0.5))(
@@ -139,16 +139,16 @@ def test_points_keep_their_own_colours() -> None:
     torch.testing.assert_close(chosen.cloud.features, chosen.cloud.xyz)
 
 
-def test_dropped_colours_are_unknown() -> None:
-    assert Augment(drop_colour=1.0)(sample(), generator()).cloud.features.isnan().all()
+def test_dropped_colors_are_unknown() -> None:
+    assert Augment(drop_color=1.0)(sample(), generator()).cloud.features.isnan().all()
 
 
-def test_jittered_colours_stay_in_range_and_unknown_ones_unknown() -> None:
-    augment = Augment(jitter_colour=0.5)
-    colours = augment(sample(), generator()).cloud.features
-    assert 0.0 <= colours.min() <= colours.max() <= 1.0
-    assert not torch.equal(colours, sample().cloud.features)
-    assert augment(sample(coloured=False), generator()).cloud.features.isnan().all()
+def test_jittered_colors_stay_in_range_and_unknown_ones_unknown() -> None:
+    augment = Augment(jitter_color=0.5)
+    colors = augment(sample(), generator()).cloud.features
+    assert 0.0 <= colors.min() <= colors.max() <= 1.0
+    assert not torch.equal(colors, sample().cloud.features)
+    assert augment(sample(colored=False), generator()).cloud.features.isnan().all()
 
 
 def test_empty_cloud_without_boxes_is_normal() -> None:
@@ -157,7 +157,7 @@ def test_empty_cloud_without_boxes_is_normal() -> None:
         Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64)),
         name="empty",
     )
-    changed = Augment(flip_x=1.0, keep_fraction=(0.3, 1.0), jitter_colour=0.1)(empty, generator())
+    changed = Augment(flip_x=1.0, keep_fraction=(0.3, 1.0), jitter_color=0.1)(empty, generator())
     assert len(changed.cloud) == 0
     assert len(changed.targets) == 0
 

@@ -109,7 +109,7 @@ def write(folder: Path, name: str, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_format_gives_the_same_points_and_colours(tmp_path: Path, name: str) -> None:
+def test_every_format_gives_the_same_points_and_colors(tmp_path: Path, name: str) -> None:
     cloud = read_cloud(write(tmp_path, name, FILES[name]), up="z")
     torch.testing.assert_close(cloud.xyz, torch.from_numpy(XYZ))
     torch.testing.assert_close(cloud.features, torch.from_numpy(RGB) / 255.0)
@@ -176,18 +176,18 @@ def test_points_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     assert opened.num_dropped == 2
 
 
-def test_clouds_without_colour_have_unknown_colours(tmp_path: Path) -> None:
+def test_clouds_without_color_have_unknown_colors(tmp_path: Path) -> None:
     assert read_cloud(write(tmp_path, "a.txt", b"0 0 0\n"), up="z").features.isnan().all()
 
 
-def test_colours_that_are_all_zero_are_unknown(tmp_path: Path) -> None:
+def test_colors_that_are_all_zero_are_unknown(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", b"0 0 0 0 0 0\n1 1 1 0 0 0\n")
     assert read_cloud(path, up="z").features.isnan().all()
 
 
-def test_normals_are_not_taken_for_colours(tmp_path: Path) -> None:
+def test_normals_are_not_taken_for_colors(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", b"0 0 0 0 0 -1\n1 1 1 0 1 0\n")
-    with pytest.raises(CloudFileError, match=r"colours span -1\.\.1, expected 0\.\.1"):
+    with pytest.raises(CloudFileError, match=r"colors span -1\.\.1, expected 0\.\.1"):
         read_cloud(path, up="z")
 
 
@@ -210,7 +210,7 @@ def test_archive_without_points_names_what_it_holds(tmp_path: Path) -> None:
         read_cloud(path)
 
 
-def test_colours_of_another_length_are_refused(tmp_path: Path) -> None:
+def test_colors_of_another_length_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, xyz=np.zeros((3, 3)), rgb=np.zeros((2, 3)))
     with pytest.raises(CloudFileError, match=r"'rgb' has shape \(2, 3\), expected \(3, 3\)"):
@@ -261,7 +261,7 @@ def test_lzf_refuses_damaged_data(data: bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "num_points", "has_colour"),
+    ("name", "num_points", "has_color"),
     [
         ("capture0001.pcd", 249_647, False),
         ("milk_cartoon_all_small_clorox.pcd", 241_407, True),
@@ -269,12 +269,12 @@ def test_lzf_refuses_damaged_data(data: bytes, text: str) -> None:
     ],
 )
 def test_real_clouds_are_read_and_levelled(
-    real_data: Path, name: str, num_points: int, has_colour: bool
+    real_data: Path, name: str, num_points: int, has_color: bool
 ) -> None:
     opened = open_cloud(real_data / "clouds" / name)
     assert len(opened.cloud) == num_points
     assert opened.num_dropped == 640 * 480 - num_points
-    assert bool(opened.cloud.features.isfinite().all()) == has_colour
+    assert bool(opened.cloud.features.isfinite().all()) == has_color
     assert opened.is_turned
     # The cameras look forward and stand above what they see.
     assert opened.cloud.xyz[:, 1].median() > 0.3

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sr3d_ros.health.counters import CloudCounters, fill_status
-from sr3d_ros.health.remedies import DETECTOR_FAILED, REMEDIES
+from sr3d_ros.diagnostics.counters import CloudCounters, fill_status
+from sr3d_ros.errors import DETECTOR_FAILED, REMEDIES
 
 
 class Clock:

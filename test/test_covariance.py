@@ -10,7 +10,7 @@ from message_stand_ins import CLASSES, OPTICAL_FROM_LEVEL, TWO, found
 
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.structures import Detections
-from sr3d_ros.output.covariance import pose_covariances
+from sr3d_ros.messages.covariance import pose_covariances
 
 CHAIR = {"chair": ClassSpread(center_m=(0.1, 0.2, 0.3), yaw_rad=0.4, num_boxes=50)}
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sr3d_core.structures import PointCloud
-from sr3d_ros.input.crop import Crop, thinned
+from sr3d_ros.sensors.crop import Crop, thinned
 
 POINTS = torch.tensor([[0.0, 0.0, 0.5], [0.0, 3.0, 4.0], [1.0, 0.0, -0.2], [2.0, 2.0, 2.0]])
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.frame import FramePipeline, FrameSettings
-from sr3d_ros.input.depth_image import DepthSet, cloud_from_depth, colour_misfit
-from sr3d_ros.refusal import MessageError
-from sr3d_ros.replay import Bag
-from sr3d_ros.transforms import TransformBuffer
+from sr3d_ros.bag.replay import Bag
+from sr3d_ros.errors import MessageError
+from sr3d_ros.pipeline import FramePipeline, FrameSettings
+from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth, color_misfit
+from sr3d_ros.tf.buffer import TransformBuffer
 
 STAMP = SimpleNamespace(sec=7, nanosec=0)
 
@@ -71,7 +71,7 @@ POINTS = [
     [-0.25, 0.0625, 0.5],
     [2.0, 0.5, 4.0],
 ]
-COLOURS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+COLORS = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 KEPT = [(0, 0), (0, 2), (1, 0), (1, 2)]
 
 
@@ -121,50 +121,48 @@ def test_binning_and_region_of_interest_are_applied() -> None:
     ("encoding", "order"),
     [("rgb8", [0, 1, 2]), ("bgr8", [2, 1, 0]), ("8UC3", [2, 1, 0])],
 )
-def test_colours_are_those_of_the_pixels(encoding: str, order: list[int]) -> None:
+def test_colors_are_those_of_the_pixels(encoding: str, order: list[int]) -> None:
     cloud = cloud_from_depth(
-        image(MILLIMETRES, "16UC1"), Info(), image(COLOURS[:, :, order], encoding)
+        image(MILLIMETRES, "16UC1"), Info(), image(COLORS[:, :, order], encoding)
     )
-    expected = torch.tensor([COLOURS[pixel].tolist() for pixel in KEPT])
+    expected = torch.tensor([COLORS[pixel].tolist() for pixel in KEPT])
     assert torch.equal((cloud.features * 255).round(), expected.float())
 
 
 @pytest.mark.parametrize(("encoding", "order"), [("rgba8", [0, 1, 2]), ("bgra8", [2, 1, 0])])
 def test_alpha_is_left_out(encoding: str, order: list[int]) -> None:
-    with_alpha = np.dstack([COLOURS[:, :, order], np.full((2, 3), 255, np.uint8)])
+    with_alpha = np.dstack([COLORS[:, :, order], np.full((2, 3), 255, np.uint8)])
     cloud = cloud_from_depth(image(MILLIMETRES, "16UC1"), Info(), image(with_alpha, encoding))
-    assert (cloud.features[1] * 255).round().tolist() == COLOURS[0, 2].tolist()
+    assert (cloud.features[1] * 255).round().tolist() == COLORS[0, 2].tolist()
 
 
-def test_grey_is_all_three_colours() -> None:
-    grey = image(COLOURS[:, :, 0], "mono8")
+def test_grey_is_all_three_colors() -> None:
+    grey = image(COLORS[:, :, 0], "mono8")
     cloud = cloud_from_depth(image(MILLIMETRES, "16UC1"), Info(), grey)
-    assert (cloud.features[3] * 255).round().tolist() == [int(COLOURS[1, 2, 0])] * 3
+    assert (cloud.features[3] * 255).round().tolist() == [int(COLORS[1, 2, 0])] * 3
 
 
-def test_colour_of_twice_the_size_is_taken_at_the_same_place() -> None:
-    large = COLOURS.repeat(2, axis=0).repeat(2, axis=1)
+def test_color_of_twice_the_size_is_taken_at_the_same_place() -> None:
+    large = COLORS.repeat(2, axis=0).repeat(2, axis=1)
     depth = image(MILLIMETRES, "16UC1")
-    small = cloud_from_depth(depth, Info(), image(COLOURS, "rgb8"))
+    small = cloud_from_depth(depth, Info(), image(COLORS, "rgb8"))
     assert torch.equal(
         cloud_from_depth(depth, Info(), image(large, "rgb8")).features, small.features
     )
 
 
-def test_colour_of_another_frame_is_not_used_and_says_why() -> None:
+def test_color_of_another_frame_is_not_used_and_says_why() -> None:
     depth = image(MILLIMETRES, "16UC1")
-    colour = image(COLOURS, "rgb8", header=header("rgb_optical"))
-    assert cloud_from_depth(depth, Info(), colour).features.isnan().all()
-    assert "image is of 'rgb_optical', the depth image of 'optical'" in colour_misfit(
-        depth, colour
-    )
+    color = image(COLORS, "rgb8", header=header("rgb_optical"))
+    assert cloud_from_depth(depth, Info(), color).features.isnan().all()
+    assert "image is of 'rgb_optical', the depth image of 'optical'" in color_misfit(depth, color)
 
 
-def test_colour_of_another_shape_is_not_used_and_says_why() -> None:
+def test_color_of_another_shape_is_not_used_and_says_why() -> None:
     depth = image(MILLIMETRES, "16UC1")
-    colour = image(np.zeros((2, 4, 3), np.uint8), "rgb8")
-    assert cloud_from_depth(depth, Info(), colour).features.isnan().all()
-    assert "has 4 x 2 pixels, the depth image 3 x 2" in colour_misfit(depth, colour)
+    color = image(np.zeros((2, 4, 3), np.uint8), "rgb8")
+    assert cloud_from_depth(depth, Info(), color).features.isnan().all()
+    assert "has 4 x 2 pixels, the depth image 3 x 2" in color_misfit(depth, color)
 
 
 def test_too_many_points_are_thinned_evenly() -> None:
@@ -177,9 +175,9 @@ def test_an_empty_image_gives_an_empty_cloud() -> None:
     assert len(cloud_from_depth(image(MILLIMETRES * 0, "16UC1"), Info())) == 0
 
 
-def refused(depth: Any, info: Any, colour: Any = None) -> tuple[str, str]:
+def refused(depth: Any, info: Any, color: Any = None) -> tuple[str, str]:
     with pytest.raises(MessageError) as caught:
-        cloud_from_depth(depth, info, colour)
+        cloud_from_depth(depth, info, color)
     return caught.value.reason, str(caught.value)
 
 
@@ -187,9 +185,9 @@ def test_an_unreadable_encoding_is_refused_with_those_that_can_be_read() -> None
     reason, text = refused(replace(image(MILLIMETRES, "16UC1"), encoding="rgb8"), Info())
     assert reason == "encoding"
     assert "the depth image has the encoding 'rgb8', expected one of 16uc1, mono16" in text
-    reason, text = refused(image(MILLIMETRES, "16UC1"), Info(), image(COLOURS, "bayer_rggb8"))
+    reason, text = refused(image(MILLIMETRES, "16UC1"), Info(), image(COLORS, "bayer_rggb8"))
     assert reason == "encoding"
-    assert "the colour image has the encoding 'bayer_rggb8'" in text
+    assert "the color image has the encoding 'bayer_rggb8'" in text
 
 
 def test_a_cut_image_is_refused() -> None:
@@ -226,12 +224,12 @@ class Everything:
         return Detections(boxes, torch.ones(1), torch.zeros(1, dtype=torch.int64))
 
 
-def test_a_pipeline_says_why_colour_was_not_used() -> None:
+def test_a_pipeline_says_why_color_was_not_used() -> None:
     pipeline = FramePipeline(Everything().detect, TransformBuffer(), FrameSettings(up="none"))
-    colour = image(COLOURS, "rgb8", header=header("elsewhere"))
-    result = pipeline.process(DepthSet(image(MILLIMETRES, "16UC1"), Info(), colour))
+    color = image(COLORS, "rgb8", header=header("elsewhere"))
+    result = pipeline.process(DepthSet(image(MILLIMETRES, "16UC1"), Info(), color))
     assert len(result.notes) == 1
-    assert result.notes[0].startswith("colour is not used")
+    assert result.notes[0].startswith("color is not used")
     assert (result.frame_id, result.stamp_ns, result.num_points) == ("optical", 7 * 10**9, 4)
 
 

@@ -102,14 +102,14 @@ def test_stray_point_far_from_the_others_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("rgb", [np.full((2, 3), 51, np.uint8), torch.full((2, 3), 51).byte()])
-def test_byte_colours_are_divided_by_255(rgb: np.ndarray | Tensor) -> None:
+def test_byte_colors_are_divided_by_255(rgb: np.ndarray | Tensor) -> None:
     detect, network = detector()
     detect(apart(2), rgb=rgb)
     assert network.seen is not None
     torch.testing.assert_close(network.seen.features, torch.full((2, 3), 0.2))
 
 
-def test_colours_that_are_not_finite_are_unknown() -> None:
+def test_colors_that_are_not_finite_are_unknown() -> None:
     detect, network = detector()
     detect(apart(2), rgb=np.array([[np.inf, 0, 1], [np.nan, 0, 1]]))
     assert network.seen is not None
@@ -120,15 +120,15 @@ def test_colours_that_are_not_finite_are_unknown() -> None:
     ("high", "low", "text"),
     [
         (255.0, 0.0, r"rgb spans 0\.\.255, expected 0\.\.1: divide by 255"),
-        (1.0, -1.0, r"rgb spans -1\.\.1, expected 0\.\.1: are these colours"),
+        (1.0, -1.0, r"rgb spans -1\.\.1, expected 0\.\.1: are these colors"),
     ],
 )
-def test_colours_out_of_range_are_refused(high: float, low: float, text: str) -> None:
+def test_colors_out_of_range_are_refused(high: float, low: float, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         detector()[0](apart(2), rgb=np.array([[low, 0, 0], [high, 0, 0]]))
 
 
-def test_colours_stay_with_their_points() -> None:
+def test_colors_stay_with_their_points() -> None:
     detect, network = detector()
     points = apart(3)
     points[0] = float("nan")
@@ -137,7 +137,7 @@ def test_colours_stay_with_their_points() -> None:
     torch.testing.assert_close(network.seen.features[0], torch.tensor([0.1, 0.2, 0.3]))
 
 
-def test_missing_colours_are_unknown() -> None:
+def test_missing_colors_are_unknown() -> None:
     detect, network = detector()
     detect(apart(2))
     assert network.seen is not None

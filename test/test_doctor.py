@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from sr3d_core.cli.findings import Finding, fail
-from sr3d_ros import doctor
+from sr3d_core.machine.findings import Finding, fail
+from sr3d_ros.doctor import main as doctor
 
 
 def test_without_rclpy_the_robots_doctor_says_what_to_source(

@@ -13,10 +13,10 @@ import torch
 from doctor_harness import assert_failed
 from numpy.typing import NDArray
 
-from sr3d_core.cli.findings import Finding
+from sr3d_core.machine.findings import Finding
 from sr3d_core.structures import PointCloud
-from sr3d_ros.checks import cloud as cloud_checks
-from sr3d_ros.checks.cloud import (
+from sr3d_ros.doctor import cloud as cloud_checks
+from sr3d_ros.doctor.cloud import (
     check_cloud,
     check_filter,
     check_level,
@@ -27,10 +27,10 @@ from sr3d_ros.checks.cloud import (
     reader_of,
     way_of,
 )
-from sr3d_ros.frame import FrameSettings
-from sr3d_ros.input.crop import Crop
-from sr3d_ros.input.depth_image import DepthSet
-from sr3d_ros.transforms import TransformBuffer
+from sr3d_ros.pipeline import FrameSettings
+from sr3d_ros.sensors.crop import Crop
+from sr3d_ros.sensors.depth_image import DepthSet
+from sr3d_ros.tf.buffer import TransformBuffer
 
 OPTICAL = (-0.5, 0.5, -0.5, 0.5)  # z forward, y down, in a level body frame
 
@@ -120,7 +120,7 @@ def test_a_healthy_cloud_has_no_findings() -> None:
         *judged(FrameSettings(), buffer, sound),
     ]
     assert [finding.status for finding in findings] == ["ok"] * 5
-    expected = f"1 x {len(room())} points (x y z) in frame 'camera', 0% invalid, no colour"
+    expected = f"1 x {len(room())} points (x y z) in frame 'camera', 0% invalid, no color"
     assert findings[0].text == expected
     assert findings[2].text == "base_link <- camera, the camera is at z = 1.20 m"
     assert "its floor is level" in findings[3].text
@@ -259,5 +259,5 @@ def test_a_depth_image_is_judged_like_a_cloud() -> None:
     )
     frame = DepthSet(image, info)
     finding = check_cloud(frame, reader_of(frame))
-    assert finding.text == "4 x 6 points (32FC1) in frame 'camera', 25% invalid, no colour"
+    assert finding.text == "4 x 6 points (32FC1) in frame 'camera', 25% invalid, no color"
     assert len(judged(FrameSettings(up="none"), TransformBuffer(), frame)) == 3

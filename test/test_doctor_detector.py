@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from doctor_harness import assert_failed
 
-from sr3d_ros.checks.detector import (
+from sr3d_ros.doctor.detector import (
     Running,
     check_running,
     full_name,
@@ -13,7 +13,7 @@ from sr3d_ros.checks.detector import (
     not_chosen,
     parameters_of,
 )
-from sr3d_ros.params import Parameters
+from sr3d_ros.parameters.record import Parameters
 
 NAME = "/front/sr3d_detector"
 

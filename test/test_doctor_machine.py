@@ -10,7 +10,7 @@ import torch
 from cli_harness import save_untrained, sr3d
 from doctor_harness import assert_failed
 
-from sr3d_core.cli import checks
+from sr3d_core.machine import checks
 
 
 def test_missing_weights_are_found() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from doctor_harness import assert_failed
 
-from sr3d_ros.checks.graph import (
+from sr3d_ros.doctor.topics import (
     CLOUD_TYPE,
     IMAGE_TYPE,
     IMU_TYPE,

@@ -15,7 +15,7 @@ from sr3d_core.config import Network
 from sr3d_core.detector import Detector
 from sr3d_core.sparse import engine as engines
 from sr3d_core.sparse.engine import engine_for
-from sr3d_ros.params import specifications
+from sr3d_ros.parameters.record import specifications
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

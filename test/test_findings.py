@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sr3d_core.cli.findings import (
+from sr3d_core.machine.findings import (
     Finding,
     as_record,
     examined,
@@ -18,11 +18,11 @@ from sr3d_core.cli.findings import (
 
 
 def test_a_finding_is_a_line_and_its_remedy_another() -> None:
-    assert lines_of(ok("torch", "2.4"), coloured=False) == "ok   torch       2.4"
-    assert lines_of(fail("qos", "bad", "mend it"), coloured=False) == (
+    assert lines_of(ok("torch", "2.4"), colored=False) == "ok   torch       2.4"
+    assert lines_of(fail("qos", "bad", "mend it"), colored=False) == (
         "FAIL qos         bad\n                 -> mend it"
     )
-    assert lines_of(warn("up", "a", "b"), coloured=True).startswith("\x1b[33mwarn\x1b[0m up")
+    assert lines_of(warn("up", "a", "b"), colored=True).startswith("\x1b[33mwarn\x1b[0m up")
 
 
 def test_an_exception_is_an_illness() -> None:

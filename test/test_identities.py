@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.frame import FrameResult
-from sr3d_ros.output.identities import Identities, Tracked
-from sr3d_ros.params import Parameters
-from sr3d_ros.transforms import TransformBuffer, TransformError
+from sr3d_ros.errors import TransformError
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import FrameResult
+from sr3d_ros.tf.buffer import TransformBuffer
+from sr3d_ros.tracking.identities import Identities, Tracked
 
 CLASSES = ("chair", "bed")
 ON = {"tracking.enabled": True, "tracking.min_hits": 1}

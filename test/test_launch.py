@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from sr3d_ros.params import specifications
+from sr3d_ros.parameters.record import specifications
 
 ROOT = Path(__file__).parent.parent
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -198,7 +198,7 @@ def test_the_table_of_topics_is_set_before_it_is_looked_up(everything: list[Reco
 def test_the_executables_are_installed_under_their_names(everything: list[Recorded]) -> None:
     assert node_of(everything, "sr3d_ros").named["executable"] == "detector_node"
     cmake = " ".join((ROOT / "CMakeLists.txt").read_text().split())
-    for script, module in (("detector_node", "node"), ("doctor", "doctor")):
+    for script, module in (("detector_node", "node.node"), ("doctor", "doctor.main")):
         path = ROOT / "scripts" / script
         assert re.search(rf"install\(PROGRAMS [^)]*scripts/{script} ", cmake)
         assert path.stat().st_mode & 0o100

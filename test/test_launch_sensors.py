@@ -9,7 +9,7 @@ import pytest
 import yaml
 from test_launch import ROOT, Recorded, declared, description_of, named
 
-from sr3d_ros.params import Parameters
+from sr3d_ros.parameters.record import Parameters
 
 SENSOR_FILES = sorted((ROOT / "config" / "sensors").glob("*.yaml"))
 

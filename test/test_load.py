@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sr3d_ros.health.load import AdaptiveBudget, LoadLimits
+from sr3d_ros.budget import AdaptiveBudget, LoadLimits
 
 LIMITS = LoadLimits(target_ms=100.0, min_points=10_000, max_points=200_000)
 

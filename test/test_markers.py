@@ -9,7 +9,7 @@ import pytest
 from message_stand_ins import CLASSES, OPTICAL_FROM_LEVEL, STAMP_NS, TWO, TYPES, found, xyz
 
 from sr3d_core.structures import Detections
-from sr3d_ros.output.markers import MarkerStyle, marker_array
+from sr3d_ros.messages.markers import MarkerStyle, marker_array
 
 
 def markers_of(detections: Detections, **style: Any) -> list[Any]:
@@ -77,13 +77,13 @@ def test_a_flat_box_still_has_a_scale_that_rviz_takes() -> None:
     assert cube.scale.x > 0
 
 
-def test_a_class_has_the_same_colour_in_every_frame() -> None:
-    def colour(marker: Any) -> list[float]:
+def test_a_class_has_the_same_color_in_every_frame() -> None:
+    def color(marker: Any) -> list[float]:
         return [marker.color.r, marker.color.g, marker.color.b]
 
     both, alone = of_kind(markers_of(TWO), "boxes"), of_kind(markers_of(TWO[:1]), "boxes")
-    assert colour(both[1]) == colour(alone[0])
-    assert colour(both[0]) != colour(both[1])
+    assert color(both[1]) == color(alone[0])
+    assert color(both[0]) != color(both[1])
 
 
 def of_kind(markers: list[Any], namespace: str) -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.health.memory import OutOfMemory, SparingDetector, is_out_of_memory, memory_values
+from sr3d_ros.budget import OutOfMemory, SparingDetector, is_out_of_memory, memory_values
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB\nsecond line"
 
@@ -126,7 +126,7 @@ def test_what_c_keeps_of_freed_memory_is_given_back() -> None:
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):
         pytest.skip("this C library is not glibc")
     script = """
-from sr3d_ros.health.memory import _resident_bytes, give_back
+from sr3d_ros.budget import _resident_bytes, give_back
 blocks = [bytes([1]) * 100_000 for _ in range(400)]
 full, last = _resident_bytes(), bytes([1]) * 100_000  # the last one keeps the heap from shrinking
 blocks.clear()

@@ -23,14 +23,9 @@ from scipy.spatial.transform import Rotation
 
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.structures import Detections
-from sr3d_ros.messages import (
-    MarkerStyle,
-    detection_array,
-    label_info,
-    marker_array,
-    vision_info,
-)
-from sr3d_ros.output.covariance import pose_covariances
+from sr3d_ros.messages.covariance import pose_covariances
+from sr3d_ros.messages.detections import detection_array, label_info, vision_info
+from sr3d_ros.messages.markers import MarkerStyle, marker_array
 
 
 def array_of(detections: Detections, matrix: Any = None, **options: Any) -> Any:

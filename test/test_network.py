@@ -16,7 +16,7 @@ TINY = Architecture(
     num_classes=3,
     rotated=True,
     voxel_size_m=0.05,
-    colour=False,
+    color=False,
     stem_channels=8,
     stem_pool=False,
     widths=(8, 8, 8, 8),
@@ -152,7 +152,7 @@ def test_one_point_gives_finite_predictions(is_training: bool) -> None:
     assert torch.isfinite(predictions.logits).all()
 
 
-def test_unknown_colours_are_grey_to_the_exact_network_and_nothing_to_the_lite_one() -> None:
+def test_unknown_colors_are_grey_to_the_exact_network_and_nothing_to_the_lite_one() -> None:
     cloud = points(50)
     unknown = PointCloud.single(cloud.xyz, None)
     exact = SR3D.from_preset("s3dis").voxels(unknown)

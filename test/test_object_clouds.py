@@ -12,8 +12,8 @@ import torch
 from message_stand_ins import OPTICAL_FROM_LEVEL, STAMP_NS, TYPES, RosTypes, found
 
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.cloud import cloud_from_message
-from sr3d_ros.output.object_clouds import object_cloud, object_indices
+from sr3d_ros.messages.object_clouds import object_cloud, object_indices
+from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
 # The second box scores higher: it is detection 0 in messages.
 BOXES = found((0.5, 0, [0, 0, 0.5, 1, 1, 1, 0.0]), (0.9, 0, [5, 0, 0.5, 2, 1, 1, 0.7854]))
@@ -45,7 +45,7 @@ def test_each_point_carries_the_place_of_its_detection_in_the_message() -> None:
     assert points["x"].tolist() == pytest.approx([5, 5.6, 0, 0.4])
 
 
-def test_the_cloud_reads_back_with_its_colours_in_the_output_frame() -> None:
+def test_the_cloud_reads_back_with_its_colors_in_the_output_frame() -> None:
     message = cropped(PointCloud.single(XYZ, RGB), output_from_gravity=OPTICAL_FROM_LEVEL)
     back = cloud_from_message(message, drop_zeros=False)
     expected = OPTICAL_FROM_LEVEL @ [5.6, 0.6, 0.5, 1]
@@ -54,7 +54,7 @@ def test_the_cloud_reads_back_with_its_colours_in_the_output_frame() -> None:
     assert message.header.frame_id == "camera"
 
 
-def test_a_cloud_without_colour_has_no_colour_field() -> None:
+def test_a_cloud_without_color_has_no_color_field() -> None:
     message = cropped(PointCloud.single(XYZ, None))
     assert [field.name for field in message.fields] == ["x", "y", "z", "detection"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sr3d_ros.tf.patience import PatientTransforms
+from sr3d_ros.errors import TransformError
 from sr3d_ros.tf.rigid import Matrix
-from sr3d_ros.transforms import TransformError
+from sr3d_ros.tf.source import PatientTransforms
 
 
 class LateSource:

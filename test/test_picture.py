@@ -32,12 +32,12 @@ def one(label: int) -> Detections:
 
 
 def share_of(path: Path, name: str) -> float:
-    """Share of the pixels that have a class's colour."""
+    """Share of the pixels that have a class's color."""
     pixels = imread(path)[:, :, :3]
     return float((np.abs(pixels - class_color(name)).max(axis=2) < 0.02).mean())
 
 
-def test_boxes_have_the_colour_of_their_class(tmp_path: Path) -> None:
+def test_boxes_have_the_color_of_their_class(tmp_path: Path) -> None:
     path = draw_detections(cloud(), one(1), CLASSES, tmp_path / "a.png")
     assert share_of(path, "table") > 0.001
     assert share_of(path, "chair") == 0.0
@@ -55,7 +55,7 @@ def test_empty_clouds_and_no_detections_are_fine(tmp_path: Path, num: int) -> No
     assert path.stat().st_size > 1000
 
 
-def test_coloured_points_keep_their_hue(tmp_path: Path) -> None:
+def test_colored_points_keep_their_hue(tmp_path: Path) -> None:
     red = PointCloud.single(cloud().xyz, torch.tensor([[1.0, 0.0, 0.0]]).repeat(500, 1))
     pixels = imread(draw_detections(red, Detections.empty(), CLASSES, tmp_path / "a.png"))
     is_red = (pixels[:, :, 0] > 0.8) & (pixels[:, :, 1] < 0.5) & (pixels[:, :, 2] < 0.5)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sr3d_ros.params import class_specifications, specifications
+from sr3d_ros.parameters.record import class_specifications, specifications
 
 ROOT = Path(__file__).parent.parent
 PARAMETER_FILES = sorted((ROOT / "config").glob("**/*.param.yaml"))
@@ -86,7 +86,7 @@ def test_the_schema_allows_what_ros_declares_itself() -> None:
     validator.validate({"sr3d_detector": {"ros__parameters": parameters}})
 
 
-def test_the_class_colours_are_the_generated_ones() -> None:
+def test_the_class_colors_are_the_generated_ones() -> None:
     committed = (ROOT / "config" / "classes.rviz.yaml").read_text()
     assert committed == script("class_colors").text(), "run make/class_colors.py"
     assert all(set(color) == {"r", "g", "b"} for color in yaml.safe_load(committed).values())

@@ -105,7 +105,7 @@ def test_all_numbers_are_finite(samples: list[Sample]) -> None:
         assert torch.isfinite(sample.targets.boxes.array).all()
 
 
-def test_colours_lie_between_0_and_1(samples: list[Sample]) -> None:
+def test_colors_lie_between_0_and_1(samples: list[Sample]) -> None:
     for sample in samples:
         assert 0 <= sample.cloud.features.min() <= sample.cloud.features.max() <= 1
 

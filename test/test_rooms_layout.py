@@ -66,11 +66,11 @@ def test_chairs_have_their_back_at_minus_x() -> None:
         assert top[:, 0].mean() < 0
 
 
-def test_colours_and_absorption_stay_between_0_and_1() -> None:
+def test_colors_and_absorption_stay_between_0_and_1() -> None:
     rng = np.random.default_rng(0)
     makers = [*clutter.FLOOR, *clutter.ON_WALL, *clutter.ON_TABLE]
     mesh = Mesh.cat([maker(rng) for maker in makers])
-    assert 0 <= mesh.colour.min() <= mesh.colour.max() <= 1
+    assert 0 <= mesh.color.min() <= mesh.color.max() <= 1
     assert 0 <= mesh.absorbs.min() <= mesh.absorbs.max() <= 1
 
 

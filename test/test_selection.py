@@ -7,8 +7,8 @@ import torch
 
 from sr3d_core.detector import Postprocess
 from sr3d_core.structures import Boxes3D, Detections, Predictions
-from sr3d_ros.output.selection import SelectionError, postprocess_for
-from sr3d_ros.params import ClassRule
+from sr3d_ros.parameters.record import ClassRule
+from sr3d_ros.parameters.selection import SelectionError, postprocess_for
 
 CLASSES = ("chair", "table", "desk")
 

@@ -11,8 +11,8 @@ import torch
 
 from sr3d_core.geometry.iou import aligned_iou
 from sr3d_core.structures import Boxes3D, Detections
-from sr3d_ros.output.kalman import Motion, State
-from sr3d_ros.output.tracking import Tracker, TrackingError, TrackingSettings, in_static_frame
+from sr3d_ros.tracking.kalman import Motion, State
+from sr3d_ros.tracking.tracker import Tracker, TrackingError, TrackingSettings, in_static_frame
 
 START_NS = 1_700_000_000_000_000_000
 CHAIR, TABLE = 0, 1

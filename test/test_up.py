@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from sr3d_core.geometry.gravity import floor_near
-from sr3d_ros.refusal import Refused, UpError
-from sr3d_ros.replay import Bag
+from sr3d_ros.bag.replay import Bag
+from sr3d_ros.errors import Refused, TransformError, UpError
+from sr3d_ros.tf.buffer import TransformBuffer
+from sr3d_ros.tf.floor import FloorMemory, floor_up
+from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.rigid import is_rigid, level_rotation
 from sr3d_ros.tf.up import UpFinder
-from sr3d_ros.tf.up_floor import FloorMemory, floor_up
-from sr3d_ros.tf.up_imu import GravityFromImu
-from sr3d_ros.transforms import TransformBuffer, TransformError
 
 S = 1_000_000_000
 G = 9.81
@@ -284,7 +284,7 @@ def test_a_transform_that_is_no_rotation_is_refused() -> None:
 
 
 def test_the_floor_of_a_real_recording_agrees_with_its_transforms(real_data: Path) -> None:
-    from sr3d_ros.cloud import cloud_from_message
+    from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
     with Bag(real_data / "bags" / "open3d_redwood_5frames_mcap") as bag:
         transforms, _ = bag.transforms()

@@ -54,7 +54,7 @@ def test_a_mean_voxel_is_the_mean_of_its_points_and_where_it_lies(engine: str) -
         torch.testing.assert_close(features[3:], place, rtol=0, atol=1e-5)
 
 
-def test_a_mean_voxel_with_a_point_of_unknown_colour_has_none() -> None:
+def test_a_mean_voxel_with_a_point_of_unknown_color_has_none() -> None:
     points = PointCloud.single(torch.zeros(2, 3), torch.tensor([[0.5] * 3, [float("nan")] * 3]))
     features = voxelize_mean(points, 0.1).features
     assert features[:, :3].isnan().all()

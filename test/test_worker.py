@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from sr3d_ros.worker import STOPPED, SUPERSEDED, TOO_OLD, Worker
+from sr3d_ros.errors import STOPPED, SUPERSEDED, TOO_OLD
+from sr3d_ros.node.worker import Worker
 
 PATIENCE_S = 30.0
 

@@ -7,4 +7,4 @@ from importlib import import_module
 
 import typer
 
-app: typer.Typer = import_module("sr3d_ros.bags.commands").app
+app: typer.Typer = import_module("sr3d_ros.bag.commands").app

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.cli.console import (
-    one_line_errors,
-    progress_of,
-    result_console,
-    say,
-    warn_about_units,
-)
+from sr3d_core.console import one_line_errors, progress_of, result_console, say, warn_about_units
 
 if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
@@ -139,7 +133,7 @@ def _inspect_cloud(path: Path) -> None:
     cloud = opened.cloud
     table = Table(title=str(path), show_header=False)
     table.add_row("points", f"{len(cloud)}, and {opened.num_dropped} not finite or far off")
-    table.add_row("colour", "no" if bool(cloud.features.isnan().all()) else "yes")
+    table.add_row("color", "no" if bool(cloud.features.isnan().all()) else "yes")
     table.add_row("z up", _uprightness(cloud))
     for axis, low, high in _bounds(opened):
         table.add_row(axis, f"{low:.2f} .. {high:.2f} m")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from sr3d_core.cli.console import (
+from sr3d_core.console import (
     BackendOption,
     explain,
     one_line_errors,
@@ -65,7 +65,7 @@ def detect(
 ) -> None:
     """Detect objects in point clouds.
 
-    Coordinates are metres; colours are optional. Boxes have the file's coordinates. Where a cloud
+    Coordinates are metres; colors are optional. Boxes have the file's coordinates. Where a cloud
     had to be levelled, boxes are in the levelled frame and the JSON says how to get there from
     the file (levelled_from_file).
 

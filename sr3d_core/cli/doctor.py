@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr3d_core.cli import checks
-from sr3d_core.cli.console import BackendOption, result_console, write_json
-from sr3d_core.cli.findings import Finding, as_record, examined, is_healthy, lines_of, verdict
+from sr3d_core.console import BackendOption, result_console, write_json
+from sr3d_core.machine import checks
+from sr3d_core.machine.findings import Finding, as_record, examined, is_healthy, lines_of, verdict
 
 if TYPE_CHECKING:
     from sr3d_core.detector import Detector
@@ -44,7 +44,7 @@ def doctor(
     console, findings = result_console(), []
     for name, check in examinations.items():
         findings.append(examined(name, check))
-        text = lines_of(findings[-1], coloured=False)
+        text = lines_of(findings[-1], colored=False)
         console.print(text, markup=False, highlight=False, soft_wrap=True)
     console.print(verdict(findings), markup=False, highlight=False)
     write_json(json_out, as_record(findings))

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.cli.console import one_line_errors, progress_of, result_console, write_json
+from sr3d_core.console import one_line_errors, progress_of, result_console, write_json
 
 app = typer.Typer(help="Look at weights files.", no_args_is_help=True)
 

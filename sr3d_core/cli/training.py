@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sr3d_core.cli.console import (
+from sr3d_core.console import (
     BackendOption,
     one_line_errors,
     progress_of,

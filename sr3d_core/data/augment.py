@@ -1,7 +1,7 @@
 """Random changes of a labelled scene that keep it a plausible room.
 
 Order (as the published recipes do it): choose points, flip, rotate about z, tilt, scale, move,
-then colours. All geometry of one draw is one 3x3 matrix and one offset for the points; boxes
+then colors. All geometry of one draw is one 3x3 matrix and one offset for the points; boxes
 follow by the functions below. Axes: `flip_x` mirrors x, so a box's yaw becomes pi - yaw.
 """
 
@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from sr3d_core.structures import UNKNOWN_COLOUR, Boxes3D, PointCloud, Sample, Targets
+from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, PointCloud, Sample, Targets
 
 
 def flip_x(boxes: Boxes3D) -> Boxes3D:
@@ -109,13 +109,13 @@ class Augment:
     """Range of the share of points that stay; above 0, at most 1."""
     max_points: int | None = None
     """How many points may stay at most; None for no limit."""
-    drop_colour: float = 0.0
-    """Probability 0..1 that all colours become unknown."""
-    jitter_colour: float = 0.0
+    drop_color: float = 0.0
+    """Probability 0..1 that all colors become unknown."""
+    jitter_color: float = 0.0
     """Gain and offset of each channel are drawn from 1 and 0 plus -jitter..jitter; 0..1."""
 
     def __post_init__(self) -> None:
-        for name in ("flip_x", "flip_y", "drop_colour", "jitter_colour"):
+        for name in ("flip_x", "flip_y", "drop_color", "jitter_color"):
             self._expect(name, 0.0 <= getattr(self, name) <= 1.0, "0..1")
         for name in ("tilt_rad", "translate_m"):
             self._expect(name, 0.0 <= getattr(self, name) < math.inf, "at least 0")
@@ -133,7 +133,7 @@ class Augment:
         cloud = self._choose(sample.cloud, generator)
         motion = self.draw(generator)
         boxes = motion.boxes(sample.targets.boxes, self.axis_aligned)
-        features = self._recolour(cloud.features, generator)
+        features = self._recolor(cloud.features, generator)
         cloud = PointCloud(motion.points(cloud.xyz), features, cloud.scene)
         return Sample(cloud, Targets(boxes, sample.targets.labels), sample.name)
 
@@ -159,16 +159,14 @@ class Augment:
             return cloud
         return cloud[torch.randperm(len(cloud), generator=generator)[:num_kept]]
 
-    def _recolour(
-        self, colour: Float[Tensor, "N 3"], generator: Generator
-    ) -> Float[Tensor, "N 3"]:
+    def _recolor(self, color: Float[Tensor, "N 3"], generator: Generator) -> Float[Tensor, "N 3"]:
         u = torch.rand(7, generator=generator)
-        if u[6] < self.drop_colour:
-            return torch.full_like(colour, UNKNOWN_COLOUR)
-        if self.jitter_colour == 0.0:
-            return colour
-        change = (2 * u[:6] - 1).to(colour) * self.jitter_colour
-        return (colour * (1 + change[:3]) + change[3:]).clamp(0.0, 1.0)
+        if u[6] < self.drop_color:
+            return torch.full_like(color, UNKNOWN_COLOR)
+        if self.jitter_color == 0.0:
+            return color
+        change = (2 * u[:6] - 1).to(color) * self.jitter_color
+        return (color * (1 + change[:3]) + change[3:]).clamp(0.0, 1.0)
 
     def _expect(self, name: str, is_right: bool, expected: str) -> None:
         if not is_right:

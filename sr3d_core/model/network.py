@@ -1,7 +1,7 @@
 """SR3D's network: TR3D's layout (method.md A.3), exactly or made lighter.
 
 The exact presets have 14,661,464 / 14,660,690 / 14,659,787 parameters for ScanNet, SUN RGB-D and
-S3DIS. `lite` is for a robot's CPU: 2 cm voxels, narrow, colour optional, rotated boxes.
+S3DIS. `lite` is for a robot's CPU: 2 cm voxels, narrow, color optional, rotated boxes.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Architecture:
     average: bool = False
     """True: a voxel is the mean of its points, and where in the voxel that mean lies is input too.
     False: it is its first point."""
-    colour: bool = True
-    """True: the three colours are the input, unknown ones are grey. False: colour is optional; the
-    input is "occupied" and the colours' distance from grey, 0 where unknown."""
+    color: bool = True
+    """True: the three colors are the input, unknown ones are grey. False: color is optional; the
+    input is "occupied" and the colors' distance from grey, 0 where unknown."""
     stem_channels: int = 64
     stem_kernel: int = 3
     """Kernel of the first convolution: 3; or 2, which is quicker; or 1, which takes the finest
@@ -76,14 +76,14 @@ class Architecture:
     @property
     def in_channels(self) -> int:
         """What the network knows of a voxel."""
-        return (3 if self.colour else 4) + (3 if self.average else 0)
+        return (3 if self.color else 4) + (3 if self.average else 0)
 
 
 LITE = Architecture(
     num_classes=12,
     rotated=True,
     voxel_size_m=0.02,
-    colour=False,
+    color=False,
     stem_channels=32,
     stem_kernel=2,
     stem_pool=False,
@@ -158,7 +158,7 @@ class SR3D(nn.Module):
         pool = voxelize_mean if architecture.average else voxelize
         x = pool(cloud, architecture.voxel_size_m, engine)
         grey = (x.features[:, :3] - 0.5).nan_to_num(0.0)
-        seen = [grey + 0.5] if architecture.colour else [torch.ones_like(grey[:, :1]), grey]
+        seen = [grey + 0.5] if architecture.color else [torch.ones_like(grey[:, :1]), grey]
         return x.replaced(torch.cat([*seen, x.features[:, 3:]], dim=1))
 
     def predictions(self, levels: tuple[LevelOutput, ...]) -> Predictions:

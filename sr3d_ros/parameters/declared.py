@@ -82,7 +82,7 @@ class ParameterList:
     match_tolerance_s: float = parameter(
         "input.match_tolerance_s",
         0.02,
-        "depth, camera info and colour of one frame differ by at most so much, seconds",
+        "depth, camera info and color of one frame differ by at most so much, seconds",
         between=(0.0, 1.0),
     )
     extra_topics: tuple[str, ...] = parameter(

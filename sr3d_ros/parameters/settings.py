@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from sr3d_core.detector import Postprocess
-from sr3d_ros.frame import FrameSettings
-from sr3d_ros.health.load import LoadLimits
-from sr3d_ros.input.crop import Crop
-from sr3d_ros.output.selection import postprocess_for
-from sr3d_ros.output.tracking import TrackingSettings
-from sr3d_ros.params import Parameters, specifications
+from sr3d_ros.budget import LoadLimits
+from sr3d_ros.parameters.record import Parameters, specifications
+from sr3d_ros.parameters.selection import postprocess_for
+from sr3d_ros.pipeline import FrameSettings
+from sr3d_ros.sensors.crop import Crop
+from sr3d_ros.tracking.tracker import TrackingSettings
 
 _LOWEST_M, _HIGHEST_M = (
     next(s.default for s in specifications() if s.name == f"filter.{name}")

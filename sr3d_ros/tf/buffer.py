@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
+from sr3d_ros.errors import TransformError
+from sr3d_ros.tf.headers import frame_name, stamp_to_ns
 from sr3d_ros.tf.rigid import Matrix, Quaternion, Vector, matrix_of, rigid_inverse, slerp
-from sr3d_ros.tf.terms import TransformError, frame_name, stamp_to_ns
 
 _FOREVER_NS = 1 << 63
 

@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from sr3d_ros.refusal import UpError
+from sr3d_ros.errors import TransformError, UpError
+from sr3d_ros.tf.floor import FloorMemory
+from sr3d_ros.tf.imu import UpVector
 from sr3d_ros.tf.rigid import Matrix, is_rigid, level_rotation
-from sr3d_ros.tf.up_floor import FloorMemory
-from sr3d_ros.tf.up_imu import UpVector
-from sr3d_ros.transforms import TransformError, TransformSource, first_gravity_frame
+from sr3d_ros.tf.source import TransformSource, first_gravity_frame
 
 UpMode = Literal["tf", "imu", "floor", "none"]
 

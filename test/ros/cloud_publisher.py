@@ -34,7 +34,7 @@ def main(topic: str, hz: str, num_points: str, reliability: str = "best_effort")
         rclpy.spin(node)
     node.destroy_node()
     if rclpy.ok():
-        rclpy.shutdown()
+        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ if HAS_ROS:
         """One ROS context for the whole run."""
         rclpy.init()
         yield
-        rclpy.shutdown()
+        rclpy.try_shutdown()
 
     @pytest.fixture(scope="session")
     def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -54,7 +54,7 @@ if HAS_ROS:
             num_classes=3,
             rotated=True,
             voxel_size_m=0.04,
-            colour=False,
+            color=False,
             stem_channels=8,
             widths=(8, 8, 8, 8),
             depths=(1, 1, 1, 1),

@@ -15,8 +15,8 @@ import torch
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.detector import Postprocess
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.node import main
-from sr3d_ros.params import Parameters
+from sr3d_ros.node.node import main
+from sr3d_ros.parameters.record import Parameters
 
 SLOW_S = 0.3
 QUICK, UNLUCKY, HUGE = 14, 13, 20_000

@@ -84,6 +84,12 @@ class NodeProcess:
         self._reader.join(timeout_s)
         return status
 
+    def require_end(self, status: int = 0) -> None:
+        """It ends by itself with this exit status and without a traceback; else shows its log."""
+        found = self.wait_for_end()
+        assert found == status, f"exit status {found}, expected {status}, of:\n{self.output}"
+        assert "Traceback" not in self.output, self.output
+
     def interrupt(self) -> None:
         """What Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)

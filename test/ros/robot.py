@@ -204,7 +204,7 @@ def transform(
 
 
 def cloud_message(xyz: NDArray, frame_id: str, stamp_ns: int) -> PointCloud2:
-    """A cloud as a RealSense driver sends it: 32 bytes a point, packed colour as FLOAT32."""
+    """A cloud as a RealSense driver sends it: 32 bytes a point, packed color as FLOAT32."""
     kind = np.dtype(
         {
             "names": ["xyz", "rgb"],

@@ -12,10 +12,10 @@ from robot import Robot
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sr3d_core.structures import Boxes3D, Detections
-from sr3d_ros.node_parts import box_topics
-from sr3d_ros.node_parts.box_topics import BoxTopics
-from sr3d_ros.output.message_parts import ros_types
-from sr3d_ros.params import Parameters
+from sr3d_ros.messages.parts import ros_types
+from sr3d_ros.node import box_topics
+from sr3d_ros.node.box_topics import BoxTopics
+from sr3d_ros.parameters.record import Parameters
 
 CHAIR = Detections(
     Boxes3D.from_array(torch.tensor([[1.0, 0.0, 0.5, 0.5, 0.5, 1.0, 0.0]])),

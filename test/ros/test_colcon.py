@@ -81,9 +81,9 @@ def test_message_and_modules_come_from_the_overlay(
     workspace: Path, environment: dict[str, str]
 ) -> None:
     script = (
-        "import sr3d_ros.msg, sr3d_ros.worker, sr3d_core.structures as core; "
+        "import sr3d_ros.msg, sr3d_ros.node.worker, sr3d_core.structures as core; "
         "print(sr3d_ros.msg.DetectorStatus().received, sr3d_ros.msg.__file__, "
-        "sr3d_ros.worker.__file__, core.__file__)"
+        "sr3d_ros.node.worker.__file__, core.__file__)"
     )
     done = in_overlay(workspace, environment, f'python3 -c "{script}"')
     assert done.returncode == 0, done.stdout

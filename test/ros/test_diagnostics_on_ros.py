@@ -16,8 +16,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from robot import Robot
 
-from sr3d_ros.diagnostics import PARTS, Level, Report
-from sr3d_ros.node_parts.diagnostics import DiagnosticsPublisher
+from sr3d_ros.diagnostics.reports import PARTS, Level, Report
+from sr3d_ros.node.diagnostics import DiagnosticsPublisher
 
 REPORTS = tuple(Report(part, Level.WARN, f"about {part}", {"key": "value"}) for part in PARTS)
 

@@ -167,7 +167,7 @@ def test_the_doctor_finds_the_planted_fault(doctors: dict[str, Any], fault: str)
     assert text in failures[name]["text"]
     assert remedy in failures[name]["remedy"]
     assert failures.keys() <= {name, "inference"}, process.output
-    assert process.wait_for_end() == 1
+    process.require_end(1)
 
 
 def test_a_healthy_robot_is_called_healthy(doctors: dict[str, Any]) -> None:

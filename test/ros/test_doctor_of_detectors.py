@@ -25,7 +25,7 @@ Examine = Callable[..., tuple[NodeProcess, dict[str, dict[str, str]]]]
 
 
 class Sensors:
-    """A cloud in a frame that no transform knows, a depth image, and a colour image."""
+    """A cloud in a frame that no transform knows, a depth image, and a color image."""
 
     def __init__(self, robot: Robot) -> None:
         create = robot.node.create_publisher
@@ -100,7 +100,7 @@ def front(start_detector: Callable[..., NodeProcess]) -> NodeProcess:
 
 @pytest.fixture(scope="module")
 def back(front: NodeProcess, start_detector: Callable[..., NodeProcess]) -> NodeProcess:
-    """A second one, of depth images, that listens to colour images, too."""
+    """A second one, of depth images, that listens to color images, too."""
     return start_detector(
         BACK,
         *("-r", "~/input/depth:=/a/depth", "-r", "~/input/camera_info:=/a/camera_info"),
@@ -126,7 +126,7 @@ def test_parameters_that_are_given_are_examined_instead(
 ) -> None:
     given = ("-p", f"model.weights:={weights}", "-p", "input.extra_topics:=['/b/points']")
     doctor, found = examine("--wait", "10", "--ros-args", *given)
-    assert doctor.wait_for_end() == 1
+    doctor.require_end(1)
     assert "what would run with the parameters given here" in found["detector"]["text"]
     assert "floor" not in found["parameters"]["text"]
     assert found["topic"]["text"] == "/a/points from robot_of_the_tests"
@@ -136,7 +136,7 @@ def test_parameters_that_are_given_are_examined_instead(
 
 def test_of_two_detectors_one_must_be_chosen(back: NodeProcess, examine: Examine) -> None:
     doctor, found = examine()
-    assert doctor.wait_for_end() == 1
+    doctor.require_end(1)
     assert found["detector"]["text"] == f"2 detectors run: {BACK}, {FRONT}"
     assert found["detector"]["remedy"].endswith(f"--node {BACK} or --node {FRONT}")
     assert found["inference"]["status"] == "skip"

@@ -205,8 +205,18 @@ def test_a_node_that_is_interrupted_while_inferring_ends_cleanly(bench: Bench) -
     for _ in range(3):
         bench.send(100)
     bench.process.interrupt()
-    assert bench.process.wait_for_end() == 0
-    assert "Traceback" not in bench.process.output
+    bench.process.require_end()
+
+
+def test_a_context_that_is_shut_down_from_elsewhere_meanwhile_is_no_error(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    """rclpy's signal thread shuts it down too; the window between the two is made wide here."""
+    racing = (sys.executable, str(Path(__file__).parent / "racing_node.py"))
+    process = start_node(*arguments("model.weights:=small"), "-r", "__ns:=/racing", command=racing)
+    process.wait_for_line("ready: 1 classes")
+    process.interrupt()
+    process.require_end()
 
 
 def test_an_interrupt_while_the_model_is_loaded_is_clean(
@@ -215,8 +225,7 @@ def test_an_interrupt_while_the_model_is_loaded_is_clean(
     process = start_node(*arguments("model.weights:=slowly"), command=COMMAND)
     process.wait_for_line("loading slowly")
     process.interrupt()
-    assert process.wait_for_end() == 0
-    assert "Traceback" not in process.output
+    process.require_end()
 
 
 def test_a_frame_that_does_not_end_does_not_hold_up_the_end(
@@ -231,9 +240,8 @@ def test_a_frame_that_does_not_end_does_not_hold_up_the_end(
     process.wait_for_line("^stuck")
     started_s = time.monotonic()
     process.interrupt()
-    assert process.wait_for_end() == 0
+    process.require_end()
     assert time.monotonic() - started_s < 20.0  # far from a minute, on a busy machine too
-    assert "Traceback" not in process.output
     robot.node.destroy_publisher(publisher)
 
 
@@ -254,4 +262,4 @@ def test_a_node_told_not_to_start_waits_for_a_manager(
     process.wait_for_line("ready: 1 classes")
     assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
     process.interrupt()
-    assert process.wait_for_end() == 0
+    process.require_end()

@@ -82,7 +82,7 @@ def test_objects_keep_their_identity_when_they_are_tracked(bench: Bench) -> None
         ("filter.roi", [1.0, 2.0], "filter.roi: 2 numbers, expected six"),
         ("filter.roi", ["a"], "expected a list of numbers"),
         ("filter.min_height_m", 10_000.0, "filter.min_height_m: 10000 is not below"),
-        ("output.class_id_as", "colour", "'colour', expected one of 'name', 'index'"),
+        ("output.class_id_as", "color", "'color', expected one of 'name', 'index'"),
         ("output.score_threshold", 1.5, "range"),
         ("input.reliability", "best_effort", "read-only"),
         ("classes.tabel.enabled", False, "has no class 'tabel'; did you mean table?"),

@@ -17,8 +17,10 @@ from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import Detection3DArray
 
 from sr3d_core.structures import Boxes3D, Detections
-from sr3d_ros.health.counters import CloudCounters, fill_status
-from sr3d_ros.messages import detection_array, label_info, marker_array, ros_types
+from sr3d_ros.diagnostics.counters import CloudCounters, fill_status
+from sr3d_ros.messages.detections import detection_array, label_info
+from sr3d_ros.messages.markers import marker_array
+from sr3d_ros.messages.parts import ros_types
 from sr3d_ros.msg import DetectorStatus
 
 UPSTREAM_HASHES = {

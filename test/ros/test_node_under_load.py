@@ -66,7 +66,7 @@ def test_large_best_effort_clouds_arrive_with_the_shipped_profile(
         camera.wait_for_line("publishing")
         robot.wait(lambda: robot.latest_status().received >= before + 20, "large clouds are lost")
         camera.interrupt()  # its shared memory is freed, unlike after a kill
-        assert camera.wait_for_end() == 0
+        camera.require_end()
     finally:
         camera.end()
 
@@ -220,7 +220,7 @@ def test_thirty_big_clouds_a_second_do_not_pile_up(
         camera.interrupt()
         robot.wait(lambda: camera.has_ended, "the camera does not end")
         arrived_while_sending = len(robot.detections)
-        assert camera.wait_for_end() == 0
+        camera.require_end()
     finally:
         camera.end()
     robot.statuses.clear()

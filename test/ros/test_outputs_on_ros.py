@@ -16,11 +16,12 @@ from vision_msgs.msg import LabelInfo, VisionInfo
 
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.cloud import cloud_from_message
-from sr3d_ros.messages import detection_array, marker_array, vision_info
-from sr3d_ros.output.covariance import pose_covariances
-from sr3d_ros.output.message_parts import ros_types
-from sr3d_ros.output.object_clouds import object_cloud, object_indices
+from sr3d_ros.messages.covariance import pose_covariances
+from sr3d_ros.messages.detections import detection_array, vision_info
+from sr3d_ros.messages.markers import marker_array
+from sr3d_ros.messages.object_clouds import object_cloud, object_indices
+from sr3d_ros.messages.parts import ros_types
+from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
 CLASSES = ("chair", "bed")
 UPSTREAM_HASHES = {

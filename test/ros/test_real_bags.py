@@ -87,7 +87,7 @@ def bag(
     robot.listen_to("/sr3d_detector")
     yield request.param
     process.interrupt()
-    assert process.wait_for_end() == 0
+    process.require_end()
 
 
 def test_every_cloud_of_a_real_bag_gives_boxes_in_its_frame(

@@ -52,7 +52,7 @@ def test_the_node_says_in_one_line_why_it_cannot_start(
     failures: dict[str, NodeProcess], failure: str, expected: str
 ) -> None:
     process = failures[failure]
-    assert process.wait_for_end() == 1
+    process.require_end(1)
     (line,) = (line for line in process.output.splitlines() if line.strip())
     assert "FATAL" in line
     assert expected in line

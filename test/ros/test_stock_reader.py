@@ -1,7 +1,7 @@
 """Our reader beside `sensor_msgs_py`, where it is installed, on layouts that it reads rightly.
 
 It does not know row padding, padding after the last field, or returns that are infinite or zero;
-`test_cloud.py` covers these.
+`test_pointcloud2.py` covers these.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import PointCloud2, PointField
 
-from sr3d_ros.cloud import cloud_from_message
+from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
 point_cloud2 = pytest.importorskip("sensor_msgs_py.point_cloud2")
 
@@ -61,7 +61,7 @@ def test_both_readers_read_the_same_points(name: str, height: int, width: int) -
 
 
 @pytest.mark.parametrize("name", ["rgb", "gap"])
-def test_both_readers_read_the_same_colours(name: str) -> None:
+def test_both_readers_read_the_same_colors(name: str) -> None:
     message = cloud(LAYOUTS[name], 1, 60)
     stock = point_cloud2.read_points(message)
     packed = stock["rgb"][np.isfinite(stock["x"])]

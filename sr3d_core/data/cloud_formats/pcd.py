@@ -1,6 +1,6 @@
 """PCD (Point Cloud Library): ascii, binary, binary_compressed.
 
-Fields may come in any order; x, y, z are required, `rgb` or `rgba` holds a packed colour, tagged
+Fields may come in any order; x, y, z are required, `rgb` or `rgba` holds a packed color, tagged
 as float or as integer. VIEWPOINT is not applied: files disagree about its meaning.
 """
 
@@ -20,8 +20,8 @@ from sr3d_core.data.cloud_formats.raw import (
     RawCloud,
     check_size,
     read_header,
-    unit_colour,
-    unpack_colour,
+    unit_color,
+    unpack_color,
 )
 
 _KINDS = {"F": "f", "I": "i", "U": "u"}
@@ -51,7 +51,7 @@ def read_pcd(path: Path, data: bytes) -> RawCloud:
         )
     columns = readers[header.encoding](path, data[start:], header)
     xyz = np.stack([columns[axis].astype(np.float64) for axis in "xyz"], axis=1)
-    return RawCloud(xyz, _colours(path, columns))
+    return RawCloud(xyz, _colors(path, columns))
 
 
 def _parse_header(path: Path, entries: dict[str, list[str]]) -> _Header:
@@ -141,17 +141,17 @@ def _shapes(dtype: np.dtype) -> list[tuple[int, ...]]:
     return [dtype[name].shape for name in dtype.names or ()]
 
 
-def _colours(path: Path, columns: dict[str, NDArray]) -> NDArray[np.float32] | None:
+def _colors(path: Path, columns: dict[str, NDArray]) -> NDArray[np.float32] | None:
     for name in ("rgb", "rgba"):
         if name in columns and columns[name].dtype.itemsize == 4:
-            return unit_colour(path, unpack_colour(_packed(columns[name])))
+            return unit_color(path, unpack_color(_packed(columns[name])))
     if {"r", "g", "b"} <= set(columns):
-        return unit_colour(path, np.stack([columns[name] for name in "rgb"], axis=1))
+        return unit_color(path, np.stack([columns[name] for name in "rgb"], axis=1))
     return None
 
 
 def _packed(column: NDArray) -> NDArray[np.uint32]:
-    """A colour column as integers; floats hold the integer's bits, in old files its value."""
+    """A color column as integers; floats hold the integer's bits, in old files its value."""
     if column.dtype.kind != "f":
         return column.astype(np.uint32)
     # The bits of 0x00RRGGBB read as a float are far below 1, those of 0xFFRRGGBB below 0 or NaN.

@@ -17,7 +17,7 @@ from sr3d_core.data.cloud_formats.raw import (
     RawCloud,
     check_size,
     read_header,
-    unit_colour,
+    unit_color,
 )
 
 _TYPES = {
@@ -26,7 +26,7 @@ _TYPES = {
     **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
 }
 _ENDIAN = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
-_COLOURS = (
+_COLORS = (
     ("red", "green", "blue"),
     ("r", "g", "b"),
     ("diffuse_red", "diffuse_green", "diffuse_blue"),
@@ -138,9 +138,9 @@ def _binary_rows(
 def _as_cloud(path: Path, rows: NDArray) -> RawCloud:
     xyz = np.stack([rows[axis].astype(np.float64) for axis in "xyz"], axis=1)
     names = rows.dtype.names or ()
-    for triple in _COLOURS:
+    for triple in _COLORS:
         if set(triple) <= set(names):
-            colours = np.stack([rows[name] for name in triple], axis=1)
-            native = colours.astype(colours.dtype.newbyteorder("="))
-            return RawCloud(xyz, unit_colour(path, native))
+            colors = np.stack([rows[name] for name in triple], axis=1)
+            native = colors.astype(colors.dtype.newbyteorder("="))
+            return RawCloud(xyz, unit_color(path, native))
     return RawCloud(xyz, None)

@@ -1,6 +1,6 @@
 """What every format reader yields, and what it says when it cannot.
 
-Colours come as bytes, 16-bit numbers, 0..1 or 0..255 floats, or one packed integer per point;
+Colors come as bytes, 16-bit numbers, 0..1 or 0..255 floats, or one packed integer per point;
 here they all become 0..1.
 """
 
@@ -25,8 +25,8 @@ class RawCloud:
     rgb: NDArray[np.float32] | None  # (N,3) in 0..1
 
 
-def unit_colour(path: Path, rgb: NDArray) -> NDArray[np.float32] | None:
-    """Colours (N,3) of any type as 0..1; None where all are 0, which is how drivers say unknown.
+def unit_color(path: Path, rgb: NDArray) -> NDArray[np.float32] | None:
+    """Colors (N,3) of any type as 0..1; None where all are 0, which is how drivers say unknown.
 
     8 and 16 bit integers are full-range; other numbers up to 1 are taken as they are, up to 255
     as bytes. Raises CloudFileError where they are neither.
@@ -44,14 +44,14 @@ def unit_colour(path: Path, rgb: NDArray) -> NDArray[np.float32] | None:
         full = 255.0
     if low < 0.0 or high > full:
         raise CloudFileError(
-            f"{path}: colours span {low:g}..{high:g}, expected 0..1 or 0..255; "
-            "if these columns are not colours, save x y z alone"
+            f"{path}: colors span {low:g}..{high:g}, expected 0..1 or 0..255; "
+            "if these columns are not colors, save x y z alone"
         )
     return np.nan_to_num(values.astype(np.float32) / np.float32(full), nan=0.0)
 
 
-def unpack_colour(packed: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Bytes r, g, b (N,3) of colours packed as 0xAARRGGBB."""
+def unpack_color(packed: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Bytes r, g, b (N,3) of colors packed as 0xAARRGGBB."""
     return np.stack([packed >> 16, packed >> 8, packed], axis=1).astype(np.uint8)
 
 

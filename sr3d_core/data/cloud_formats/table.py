@@ -1,7 +1,7 @@
 """Clouds as plain tables: TXT, XYZ, CSV, NPY, NPZ.
 
 Columns are x y z, then red green blue where there are six; other numbers of columns are refused,
-because guessing which are colours goes wrong silently.
+because guessing which are colors goes wrong silently.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud, unit_colour
+from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud, unit_color
 
 _POINT_KEYS = ("xyz", "points", "pc")
-_COLOUR_KEYS = ("rgb", "colors", "colours")
+_COLOR_KEYS = ("rgb", "colors", "colours")
 _SEPARATORS = re.compile(rb"[,;\t]")
 
 
@@ -61,15 +61,15 @@ def read_npz(path: Path, data: bytes) -> RawCloud:
     if points is None:
         raise CloudFileError(f"{path}: holds {keys}, expected one of {list(_POINT_KEYS)}")
     cloud = _from_table(path, _member(path, archive, points))
-    colours = next((key for key in _COLOUR_KEYS if key in keys), None)
-    if colours is None:
+    colors = next((key for key in _COLOR_KEYS if key in keys), None)
+    if colors is None:
         return cloud
-    rgb = _member(path, archive, colours)
+    rgb = _member(path, archive, colors)
     if rgb.shape != (len(cloud.xyz), 3):
         raise CloudFileError(
-            f"{path}: {colours!r} has shape {rgb.shape}, expected ({len(cloud.xyz)}, 3)"
+            f"{path}: {colors!r} has shape {rgb.shape}, expected ({len(cloud.xyz)}, 3)"
         )
-    return RawCloud(cloud.xyz, unit_colour(path, rgb))
+    return RawCloud(cloud.xyz, unit_color(path, rgb))
 
 
 def _load(path: Path, data: bytes) -> NDArray | np.lib.npyio.NpzFile:
@@ -105,7 +105,7 @@ def _from_table(path: Path, table: NDArray) -> RawCloud:
             "(x y z) or 6 (x y z r g b) of numbers"
         )
     xyz = table[:, :3].astype(np.float64)
-    return RawCloud(xyz, unit_colour(path, table[:, 3:]) if table.shape[1] == 6 else None)
+    return RawCloud(xyz, unit_color(path, table[:, 3:]) if table.shape[1] == 6 else None)
 
 
 def _is_numbers(line: bytes) -> bool:

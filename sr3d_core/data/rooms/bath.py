@@ -12,7 +12,7 @@ Rng = np.random.Generator
 
 def _bowl(rng: Rng, length: float, width: float, seat: float, foot: float) -> Mesh:
     """Outside of a toilet bowl, rim, and the hollow inside; its middle at x = 0."""
-    colour = palette.white(rng)
+    color = palette.white(rng)
     a, b = length / 2, width / 2
     waist = rng.uniform(0.5, 0.8)
     outer = np.stack(
@@ -26,15 +26,15 @@ def _bowl(rng: Rng, length: float, width: float, seat: float, foot: float) -> Me
             ring(a * 0.5, b * 0.45, seat - 0.14),
         ]
     )
-    return loft(outer, colour, bottom=True, top=True)
+    return loft(outer, color, bottom=True, top=True)
 
 
 def _lid(rng: Rng, length: float, width: float, seat: float) -> list[Mesh]:
     """A seat and lid: closed, or leaning against the tank."""
-    colour = palette.white(rng) if rng.random() < 0.85 else palette.vivid(rng)
+    color = palette.white(rng) if rng.random() < 0.85 else palette.vivid(rng)
     a, b = length / 2, width / 2
     rings = np.stack([ring(a, b, 0.0), ring(a, b, 0.03)])
-    lid = loft(rings, colour, bottom=True, top=True)
+    lid = loft(rings, color, bottom=True, top=True)
     if rng.random() < 0.6:
         return [lid.moved(z=seat)]
     upright = lid.shifted((a, 0, 0)).turned(turn_y(-np.pi / 2 - rng.uniform(-0.05, 0.15)))
@@ -44,15 +44,15 @@ def _lid(rng: Rng, length: float, width: float, seat: float) -> list[Mesh]:
 def tank_toilet(rng: Rng) -> Mesh:
     """A bowl with the tank behind it."""
     length, width = rng.uniform(0.42, 0.52), rng.uniform(0.34, 0.39)
-    seat, colour = rng.uniform(0.37, 0.44), palette.white(rng)
+    seat, color = rng.uniform(0.37, 0.44), palette.white(rng)
     tank = (rng.uniform(0.16, 0.22), rng.uniform(0.36, 0.48), rng.uniform(0.3, 0.4))
     x = -length / 2 - tank[0] / 2 + 0.03
     parts = [
         _bowl(rng, length, width, seat, 0.0),
         *_lid(rng, length, width, seat),
-        cushion(tank, (x, 0, seat - 0.02), colour, soft=0.08),
-        box((tank[0] + 0.02, tank[1] + 0.02, 0.03), (x, 0, seat + tank[2] - 0.02), colour),
-        box((0.2, width * 0.6, seat), (x + 0.05, 0, 0), colour),
+        cushion(tank, (x, 0, seat - 0.02), color, soft=0.08),
+        box((tank[0] + 0.02, tank[1] + 0.02, 0.03), (x, 0, seat + tank[2] - 0.02), color),
+        box((0.2, width * 0.6, seat), (x + 0.05, 0, 0), color),
         box((0.04, 0.06, 0.015), (x, 0, seat + tank[2] + 0.01), palette.grey(rng, 0.5, 0.9)),
     ]
     return Mesh.cat(parts)
@@ -75,7 +75,7 @@ def wall_toilet(rng: Rng) -> Mesh:
 def one_piece_toilet(rng: Rng) -> Mesh:
     """A smooth one-piece with a low tank."""
     length, width = rng.uniform(0.45, 0.55), rng.uniform(0.34, 0.4)
-    seat, colour = rng.uniform(0.36, 0.42), palette.white(rng)
+    seat, color = rng.uniform(0.36, 0.42), palette.white(rng)
     deep = rng.uniform(0.18, 0.25)
     rise = rng.uniform(0.2, 0.32)
     rings = np.stack(
@@ -85,7 +85,7 @@ def one_piece_toilet(rng: Rng) -> Mesh:
             ring(deep / 2, width * 0.55, seat + rise, power=4.0),
         ]
     )
-    tank = loft(rings, colour, bottom=True, top=True).moved(x=-length / 2 - deep / 2 + 0.05)
+    tank = loft(rings, color, bottom=True, top=True).moved(x=-length / 2 - deep / 2 + 0.05)
     bowl = _bowl(rng, length, width, seat, 0.0)
     return Mesh.cat([bowl, tank, *_lid(rng, length, width, seat)])
 
@@ -133,8 +133,8 @@ def oval_tub(rng: Rng) -> Mesh:
             ring((a - 0.06) * low, (b - 0.06) * low, foot + 0.12, n=16, power=2.5),
         ]
     )
-    colour = palette.white(rng)
-    parts = [loft(rings, colour, bottom=True, top=True)]
+    color = palette.white(rng)
+    parts = [loft(rings, color, bottom=True, top=True)]
     if foot > 0:
         parts += [
             cylinder(0.03, 0.12, (i * a * 0.4, j * b * 0.5, 0), palette.grey(rng), n=6)

@@ -38,25 +38,25 @@ def _cover(rng: Rng, length: float, width: float, top: float) -> list[Mesh]:
     rough = rng.choice([0.008, 0.03, 0.07])
     heights = rng.normal(0.03, rough, (9, 8))
     heights[1:-1, 1:-1] = (heights[:-2, 1:-1] + 2 * heights[1:-1, 1:-1] + heights[2:, 1:-1]) / 4
-    colour = palette.fabric(rng)
-    sheet = height_field((reach, width), (0, 0, 0), np.clip(heights, 0.005, 0.2), colour)
+    color = palette.fabric(rng)
+    sheet = height_field((reach, width), (0, 0, 0), np.clip(heights, 0.005, 0.2), color)
     parts = [sheet.moved(x=length / 2 - reach / 2, z=top)]
     drop = rng.uniform(0.05, 0.3)
     x = length / 2 - reach / 2
     for side in (-1, 1):
         if rng.random() < 0.7:
-            hang = box((reach, 0.03, drop), (x, side * (width / 2 + 0.01), top - drop), colour)
+            hang = box((reach, 0.03, drop), (x, side * (width / 2 + 0.01), top - drop), color)
             parts.append(hang)
     return parts
 
 
 def _head_board(rng: Rng, width: float, height: float, x: float) -> Mesh:
-    colour = palette.wood(rng) if rng.random() < 0.6 else palette.fabric(rng)
+    color = palette.wood(rng) if rng.random() < 0.6 else palette.fabric(rng)
     if rng.random() < 0.75:
-        return box((rng.uniform(0.03, 0.12), width, height), (x, 0, 0), colour)
+        return box((rng.uniform(0.03, 0.12), width, height), (x, 0, 0), color)
     rods = np.linspace(-width / 2, width / 2, 9)
-    parts = [box((0.03, 0.03, height), (x, float(y), 0), colour) for y in rods]
-    return Mesh.cat([*parts, box((0.04, width, 0.04), (x, 0, height - 0.04), colour)])
+    parts = [box((0.03, 0.03, height), (x, float(y), 0), color) for y in rods]
+    return Mesh.cat([*parts, box((0.04, width, 0.04), (x, 0, height - 0.04), color)])
 
 
 def framed_bed(rng: Rng) -> Mesh:
@@ -88,16 +88,16 @@ def box_bed(rng: Rng) -> Mesh:
     """A box spring down to the floor with a padded head board."""
     length, width = _sleeping_size(rng)
     base, top = rng.uniform(0.22, 0.38), rng.uniform(0.45, 0.68)
-    colour = palette.fabric(rng)
+    color = palette.fabric(rng)
     parts = [
-        box((length, width, base - 0.03), (0, 0, 0.03), colour),
+        box((length, width, base - 0.03), (0, 0, 0.03), color),
         cushion((length, width, top - base), (0, 0, base), palette.white(rng), soft=0.2),
         *_bedding(rng, length, width, top),
     ]
     if rng.random() < 0.75:
         rise = rng.uniform(0.8, 1.3)
         head = cushion(
-            (0.1, width * rng.uniform(1.0, 1.1), rise), (-length / 2 - 0.05, 0, 0), colour
+            (0.1, width * rng.uniform(1.0, 1.1), rise), (-length / 2 - 0.05, 0, 0), color
         )
         parts.append(head)
     return Mesh.cat(parts)

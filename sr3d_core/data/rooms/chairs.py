@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 
 from sr3d_core.data.rooms import palette
-from sr3d_core.data.rooms.mesh import Colour, Mesh, arc_panel, beam, box, cushion, cylinder, turn_y
+from sr3d_core.data.rooms.mesh import Color, Mesh, arc_panel, beam, box, cushion, cylinder, turn_y
 
 Rng = np.random.Generator
 
 
-def _back(rng: Rng, width: float, height: float, frame: Colour, pad: Colour) -> Mesh:
+def _back(rng: Rng, width: float, height: float, frame: Color, pad: Color) -> Mesh:
     """A back rest standing on z = 0 in the plane x = 0: board, pad, slats or rails."""
     thick = rng.uniform(0.02, 0.05)
     kind = rng.integers(5)
@@ -34,19 +34,19 @@ def _back(rng: Rng, width: float, height: float, frame: Colour, pad: Colour) -> 
     return Mesh.cat([*posts, top, *inner])
 
 
-def _legs(rng: Rng, depth: float, width: float, height: float, colour: Colour) -> list[Mesh]:
+def _legs(rng: Rng, depth: float, width: float, height: float, color: Color) -> list[Mesh]:
     """Four legs, straight or splayed, thick or thin."""
     thick, splay = rng.uniform(0.02, 0.05), rng.choice([0.0, rng.uniform(0.0, 0.08)])
     x, y = depth / 2 - thick / 2, width / 2 - thick / 2
     return [
-        beam((a * (x + splay), b * (y + splay), 0), (a * x, b * y, height), thick, thick, colour)
+        beam((a * (x + splay), b * (y + splay), 0), (a * x, b * y, height), thick, thick, color)
         for a in (-1, 1)
         for b in (-1, 1)
     ]
 
 
 def _arms(
-    rng: Rng, depth: float, width: float, seat: float, colour: Colour, *, posts: bool
+    rng: Rng, depth: float, width: float, seat: float, color: Color, *, posts: bool
 ) -> list[Mesh]:
     """Two arm rests 0.17-0.27 m above the seat."""
     rise, wide = rng.uniform(0.17, 0.27), rng.uniform(0.03, 0.08)
@@ -54,11 +54,9 @@ def _arms(
     for side in (-1, 1):
         y = side * (width / 2 + wide / 4)
         length = depth * rng.uniform(0.6, 0.9)
-        parts.append(box((length, wide, 0.03), (0.0, y, seat + rise), colour))
+        parts.append(box((length, wide, 0.03), (0.0, y, seat + rise), color))
         low = 0.0 if posts else seat - 0.03
-        parts.append(
-            beam((depth * 0.3, y, low), (depth * 0.3, y, seat + rise), 0.03, 0.03, colour)
-        )
+        parts.append(beam((depth * 0.3, y, low), (depth * 0.3, y, seat + rise), 0.03, 0.03, color))
     return parts
 
 
@@ -201,11 +199,11 @@ def barrel_chair(rng: Rng) -> Mesh:
     """An upholstered tub: one curved wall is back and arms."""
     radius, seat = rng.uniform(0.32, 0.44), rng.uniform(0.38, 0.46)
     height, foot = seat + rng.uniform(0.2, 0.4), rng.uniform(0.0, 0.18)
-    colour, thick = palette.fabric(rng), rng.uniform(0.06, 0.12)
+    color, thick = palette.fabric(rng), rng.uniform(0.06, 0.12)
     spread = rng.uniform(3.0, 4.2)
     parts = [
-        arc_panel(radius - thick / 2, spread, height - foot, thick, colour, n=9).moved(z=foot),
-        cylinder(radius - thick, seat - foot, (0.02, 0, foot), colour, n=12),
+        arc_panel(radius - thick / 2, spread, height - foot, thick, color, n=9).moved(z=foot),
+        cylinder(radius - thick, seat - foot, (0.02, 0, foot), color, n=12),
     ]
     if foot > 0.03:
         parts += _legs(rng, radius * 1.1, radius * 1.1, foot + 0.02, palette.wood(rng))

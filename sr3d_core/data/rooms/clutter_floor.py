@@ -142,14 +142,14 @@ def basket(rng: Rng) -> Mesh:
 def stool(rng: Rng) -> Mesh:
     """A seat without a back."""
     height, radius = rng.uniform(0.42, 0.75), rng.uniform(0.15, 0.2)
-    colour = palette.wood(rng)
+    color = palette.wood(rng)
     legs = [
         beam(
             (a * radius, b * radius, 0),
             (a * radius * 0.6, b * radius * 0.6, height),
             0.03,
             0.03,
-            colour,
+            color,
         )
         for a in (-1, 1)
         for b in (-1, 1)
@@ -177,20 +177,20 @@ def sink(rng: Rng) -> Mesh:
             ring(dx * 0.2, dy * 0.2, height - 0.12),
         ]
     )
-    colour = palette.white(rng)
-    stem = cylinder(0.1, height - 0.12, (-0.05, 0, 0), colour, top_radius=0.08)
-    return Mesh.cat([loft(rings, colour, bottom=True, top=True), stem])
+    color = palette.white(rng)
+    stem = cylinder(0.1, height - 0.12, (-0.05, 0, 0), color, top_radius=0.08)
+    return Mesh.cat([loft(rings, color, bottom=True, top=True), stem])
 
 
 def piano(rng: Rng) -> Mesh:
     """An upright piano: a body and a key board."""
-    colour = palette.grey(rng, 0.03, 0.15) if rng.random() < 0.6 else palette.wood(rng)
+    color = palette.grey(rng, 0.03, 0.15) if rng.random() < 0.6 else palette.wood(rng)
     return Mesh.cat(
         [
-            box((0.3, 1.48, rng.uniform(1.1, 1.3)), (-0.14, 0, 0), colour),
-            box((0.3, 1.48, 0.16), (0.15, 0, 0.6), colour),
-            box((0.28, 0.06, 0.6), (0.15, 0.7, 0), colour),
-            box((0.28, 0.06, 0.6), (0.15, -0.7, 0), colour),
+            box((0.3, 1.48, rng.uniform(1.1, 1.3)), (-0.14, 0, 0), color),
+            box((0.3, 1.48, 0.16), (0.15, 0, 0.6), color),
+            box((0.28, 0.06, 0.6), (0.15, 0.7, 0), color),
+            box((0.28, 0.06, 0.6), (0.15, -0.7, 0), color),
         ]
     )
 
@@ -207,9 +207,9 @@ def pillar(rng: Rng) -> Mesh:
 
 def tripod(rng: Rng) -> Mesh:
     """A clothes horse, easel or tripod: thin bars."""
-    height, colour = rng.uniform(0.9, 1.6), palette.grey(rng)
+    height, color = rng.uniform(0.9, 1.6), palette.grey(rng)
     parts = [
-        beam((0.35 * np.cos(a), 0.35 * np.sin(a), 0), (0, 0, height), 0.025, 0.025, colour)
+        beam((0.35 * np.cos(a), 0.35 * np.sin(a), 0), (0, 0, height), 0.025, 0.025, color)
         for a in rng.uniform(0, 2) + np.arange(3) * 2.1
     ]
     if rng.random() < 0.6:

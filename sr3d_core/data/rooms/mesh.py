@@ -1,6 +1,6 @@
 """Tiny triangle meshes: the primitives that furniture is put together from.
 
-Metres, z up. A mesh is a bag of flat triangles with one colour each; the renderer is two-sided, so
+Metres, z up. A mesh is a bag of flat triangles with one color each; the renderer is two-sided, so
 winding does not matter. Every primitive is as coarse as a depth camera allows: a few hundred
 triangles per piece keep a room of thirty pieces cheap to render.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 """Red, green, blue in 0..1."""
 
 Vector = Sequence[float] | Float[ndarray, " 3"]
@@ -24,11 +24,11 @@ Vector = Sequence[float] | Float[ndarray, " 3"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """Triangles with a colour and an infrared absorption each."""
+    """Triangles with a color and an infrared absorption each."""
 
     vertices: Float[ndarray, "V 3"]  # metres
     faces: Int[ndarray, "F 3"]  # rows of vertices
-    colour: Float[ndarray, "F 3"]  # 0..1
+    color: Float[ndarray, "F 3"]  # 0..1
     absorbs: Float[ndarray, " F"]  # chance that a depth sensor gets no answer, 0..1
 
     @classmethod
@@ -45,7 +45,7 @@ class Mesh:
         return cls(
             np.concatenate([part.vertices for part in parts]),
             np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=True)]),
-            np.concatenate([part.colour for part in parts]),
+            np.concatenate([part.color for part in parts]),
             np.concatenate([part.absorbs for part in parts]),
         )
 
@@ -55,15 +55,15 @@ class Mesh:
 
     def shifted(self, offset: Vector) -> Mesh:
         """Shifted by `offset`."""
-        return Mesh(self.vertices + np.asarray(offset), self.faces, self.colour, self.absorbs)
+        return Mesh(self.vertices + np.asarray(offset), self.faces, self.color, self.absorbs)
 
     def turned(self, rotation: Float[ndarray, "3 3"]) -> Mesh:
         """Turned about the origin: `p' = R p`."""
-        return Mesh(self.vertices @ rotation.T, self.faces, self.colour, self.absorbs)
+        return Mesh(self.vertices @ rotation.T, self.faces, self.color, self.absorbs)
 
     def scaled(self, factor: Vector) -> Mesh:
         """Stretched along the axes."""
-        return Mesh(self.vertices * np.asarray(factor), self.faces, self.colour, self.absorbs)
+        return Mesh(self.vertices * np.asarray(factor), self.faces, self.color, self.absorbs)
 
     @property
     def bounds(self) -> tuple[Float[ndarray, " 3"], Float[ndarray, " 3"]]:
@@ -104,10 +104,10 @@ def turn_z(angle: float) -> Float[ndarray, "3 3"]:
 
 
 def of_faces(
-    vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], colour: Colour, absorbs: float = 0
+    vertices: Float[ndarray, "V 3"], faces: Int[ndarray, "F 3"], color: Color, absorbs: float = 0
 ) -> Mesh:
-    """A mesh of one colour."""
-    tint = np.broadcast_to(np.asarray(colour, dtype=np.float64), (len(faces), 3)).copy()
+    """A mesh of one color."""
+    tint = np.broadcast_to(np.asarray(color, dtype=np.float64), (len(faces), 3)).copy()
     return Mesh(vertices, faces, tint, np.full(len(faces), float(absorbs)))
 
 
@@ -118,18 +118,18 @@ _BOX_FACES = np.array(
 ).reshape(12, 3)  # fmt: skip
 
 
-def box(size: Vector, base: Vector, colour: Colour, absorbs: float = 0.0) -> Mesh:
+def box(size: Vector, base: Vector, color: Color, absorbs: float = 0.0) -> Mesh:
     """A cuboid; `base` is the centre of its lower face."""
-    return of_faces(_BOX * np.asarray(size) + np.asarray(base), _BOX_FACES, colour, absorbs)
+    return of_faces(_BOX * np.asarray(size) + np.asarray(base), _BOX_FACES, color, absorbs)
 
 
-def quad(corners: Sequence[Vector], colour: Colour, absorbs: float = 0.0) -> Mesh:
+def quad(corners: Sequence[Vector], color: Color, absorbs: float = 0.0) -> Mesh:
     """A flat four-cornered sheet, corners in order around it."""
     faces = np.array([[0, 1, 2], [0, 2, 3]])
-    return of_faces(np.asarray(corners, dtype=np.float64), faces, colour, absorbs)
+    return of_faces(np.asarray(corners, dtype=np.float64), faces, color, absorbs)
 
 
-def beam(start: Vector, end: Vector, width: float, depth: float, colour: Colour) -> Mesh:
+def beam(start: Vector, end: Vector, width: float, depth: float, color: Color) -> Mesh:
     """A straight bar of rectangular section from `start` to `end`."""
     a, b = np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64)
     along = b - a
@@ -139,10 +139,10 @@ def beam(start: Vector, end: Vector, width: float, depth: float, colour: Colour)
     first = np.cross(aside, along)
     first /= np.linalg.norm(first)
     frame = np.stack([first, np.cross(along, first), along], axis=1)
-    return box((width, depth, length), (0, 0, 0), colour).turned(frame).shifted(a)
+    return box((width, depth, length), (0, 0, 0), color).turned(frame).shifted(a)
 
 
-def loft(rings: Float[ndarray, "L n 3"], colour: Colour, *, bottom: bool, top: bool) -> Mesh:
+def loft(rings: Float[ndarray, "L n 3"], color: Color, *, bottom: bool, top: bool) -> Mesh:
     """A skin over rings of equally many points; `bottom` and `top` close the (convex) ends."""
     levels, n = rings.shape[:2]
     here = np.arange(n)
@@ -157,7 +157,7 @@ def loft(rings: Float[ndarray, "L n 3"], colour: Colour, *, bottom: bool, top: b
         faces.append(fan)
     if top:
         faces.append(fan + (levels - 1) * n)
-    return of_faces(rings.reshape(-1, 3), np.concatenate(faces), colour)
+    return of_faces(rings.reshape(-1, 3), np.concatenate(faces), color)
 
 
 def ring(
@@ -175,7 +175,7 @@ def cylinder(
     radius: float,
     height: float,
     base: Vector,
-    colour: Colour,
+    color: Color,
     *,
     top_radius: float | None = None,
     n: int = 10,
@@ -183,19 +183,19 @@ def cylinder(
     """An upright cylinder, or a cone's stump when `top_radius` differs."""
     upper = radius if top_radius is None else top_radius
     rings = np.stack([ring(radius, radius, 0.0, n=n), ring(upper, upper, height, n=n)])
-    return loft(rings, colour, bottom=True, top=True).shifted(base)
+    return loft(rings, color, bottom=True, top=True).shifted(base)
 
 
-def cushion(size: Vector, base: Vector, colour: Colour, *, soft: float = 0.25) -> Mesh:
+def cushion(size: Vector, base: Vector, color: Color, *, soft: float = 0.25) -> Mesh:
     """A cuboid with rounded edges; `soft` is the share of the height that is rounded."""
     dx, dy, dz = (float(edge) for edge in size)
     inset = min(soft * dz, 0.2 * dx, 0.2 * dy)
     levels = [(0.0, inset), (0.3 * dz, 0.0), (0.7 * dz, 0.0), (dz, inset)]
     rings = [ring(dx / 2 - i, dy / 2 - i, z, power=5.0) for z, i in levels]
-    return loft(np.stack(rings), colour, bottom=True, top=True).shifted(base)
+    return loft(np.stack(rings), color, bottom=True, top=True).shifted(base)
 
 
-def blob(size: Vector, base: Vector, colour: Colour, *, n: int = 8) -> Mesh:
+def blob(size: Vector, base: Vector, color: Color, *, n: int = 8) -> Mesh:
     """An ellipsoid standing on `base`."""
     dx, dy, dz = (float(edge) for edge in size)
     polar = np.linspace(-0.42 * np.pi, 0.42 * np.pi, 5)
@@ -203,11 +203,11 @@ def blob(size: Vector, base: Vector, colour: Colour, *, n: int = 8) -> Mesh:
         ring(dx / 2 * np.cos(t), dy / 2 * np.cos(t), dz * (0.5 + np.sin(t) / 2), n=n)
         for t in polar
     ]
-    return loft(np.stack(rings), colour, bottom=True, top=True).shifted(base)
+    return loft(np.stack(rings), color, bottom=True, top=True).shifted(base)
 
 
 def arc_panel(
-    radius: float, spread: float, height: float, thick: float, colour: Colour, *, n: int = 6
+    radius: float, spread: float, height: float, thick: float, color: Color, *, n: int = 6
 ) -> Mesh:
     """An upright curved board around the z axis, its middle at x = -radius, standing on z = 0."""
     angle = np.pi + np.linspace(-spread / 2, spread / 2, n + 1)
@@ -216,7 +216,7 @@ def arc_panel(
         middle = (a + b) / 2
         chord = 2 * radius * np.sin((b - a) / 2) * 1.02
         parts.append(
-            box((thick, chord, height), (0, 0, 0), colour).moved(
+            box((thick, chord, height), (0, 0, 0), color).moved(
                 x=radius * np.cos(middle), y=radius * np.sin(middle), yaw=middle
             )
         )
@@ -227,7 +227,7 @@ def height_field(
     size: tuple[float, float],
     base: Vector,
     heights: Float[ndarray, "nx ny"],
-    colour: Colour,
+    color: Color,
 ) -> Mesh:
     """A sheet over a grid of heights, centred on `base`."""
     nx, ny = heights.shape
@@ -240,4 +240,4 @@ def height_field(
     index = np.arange(nx * ny).reshape(nx, ny)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
     faces = np.concatenate([np.stack([a, b, c], -1), np.stack([a, c, d], -1)]).reshape(-1, 3)
-    return of_faces(vertices, faces, colour)
+    return of_faces(vertices, faces, color)

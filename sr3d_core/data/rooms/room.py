@@ -11,7 +11,7 @@ from numpy import ndarray
 from sr3d_core.data.rooms import clutter, palette
 from sr3d_core.data.rooms.furniture import NO_LABEL
 from sr3d_core.data.rooms.layout import Floor, Layout, Placed
-from sr3d_core.data.rooms.mesh import Colour, Mesh, quad
+from sr3d_core.data.rooms.mesh import Color, Mesh, quad
 from sr3d_core.data.rooms.programmes import PROGRAMMES, furnish
 
 _SURFACE_POINTS = 64
@@ -23,7 +23,7 @@ class Room:
 
     layout: Layout
     corners: Float[ndarray, "F 3 3"]  # (face, corner, xyz), metres; at least one face
-    colour: Float[ndarray, "F 3"]
+    color: Float[ndarray, "F 3"]
     absorbs: Float[ndarray, " F"]
     owner: Int[ndarray, " F"]  # index into `things`, -1 = walls and clutter
     things: tuple[Placed, ...]
@@ -63,18 +63,18 @@ def _shell(floor: Floor, layout: Layout, rng: np.random.Generator) -> Mesh:
         parts += _slabs(floor, height, palette.white(rng))
     for k in range(len(outline)):
         a, b = outline[k], outline[(k + 1) % len(outline)]
-        colour = tone if rng.random() < 0.85 else palette.wall(rng)
-        parts += _wall(a, b, height, colour, skirting, ground, layout, rng)
+        color = tone if rng.random() < 0.85 else palette.wall(rng)
+        parts += _wall(a, b, height, color, skirting, ground, layout, rng)
     return Mesh.cat(parts)
 
 
-def _slabs(floor: Floor, z: float, colour: Colour) -> list[Mesh]:
+def _slabs(floor: Floor, z: float, color: Color) -> list[Mesh]:
     """The floor's area as one or two rectangles at height z."""
     w, d = floor.width, floor.depth
     nx, ny = floor.notch
 
     def slab(x0: float, y0: float, x1: float, y1: float) -> Mesh:
-        return quad([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], colour)
+        return quad([(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)], color)
 
     if nx <= 0:
         return [slab(0, 0, w, d)]
@@ -85,9 +85,9 @@ def _wall(
     a: Float[ndarray, " 2"],
     b: Float[ndarray, " 2"],
     height: float,
-    colour: Colour,
-    skirting: Colour | None,
-    ground: Colour,
+    color: Color,
+    skirting: Color | None,
+    ground: Color,
     layout: Layout,
     rng: np.random.Generator,
 ) -> list[Mesh]:
@@ -96,7 +96,7 @@ def _wall(
     along = (b - a) / max(length, 1e-6)
     inward = np.array([-along[1], along[0]])
 
-    def panel(start: float, end: float, low: float, high: float, out: float, tint: Colour) -> Mesh:
+    def panel(start: float, end: float, low: float, high: float, out: float, tint: Color) -> Mesh:
         p, q = a + along * start - inward * out, a + along * end - inward * out
         return quad([(*p, low), (*q, low), (*q, high), (*p, high)], tint)
 
@@ -107,7 +107,7 @@ def _wall(
         start = rng.uniform(0.2, length - wide - 0.2)
         top = rng.uniform(1.95, min(2.4, height))
         spans = [(0.0, start), (start + wide, length)]
-        parts.append(panel(start, start + wide, top, height, 0.0, colour))
+        parts.append(panel(start, start + wide, top, height, 0.0, color))
         middle = a + along * (start + wide / 2) + inward * 0.4
         layout.block((middle[0], middle[1]), (0.8, wide), float(np.arctan2(inward[1], inward[0])))
         if rng.random() < 0.6:
@@ -116,9 +116,9 @@ def _wall(
             back = [p - inward * deep, q - inward * deep]
             flat = [(*p, 0.0), (*q, 0.0), (*back[1], 0.0), (*back[0], 0.0)]
             parts.append(quad(flat, ground))
-            parts.append(panel(start - 0.5, start + wide + 0.5, 0.0, height, deep, colour))
+            parts.append(panel(start - 0.5, start + wide + 0.5, 0.0, height, deep, color))
     for start, end in spans:
-        parts.append(panel(start, end, 0.0, height, 0.0, colour))
+        parts.append(panel(start, end, 0.0, height, 0.0, color))
         if skirting is not None:
             parts.append(panel(start, end, 0.0, 0.08, -0.015, skirting))
     return parts
@@ -132,7 +132,7 @@ def _assembled(layout: Layout, shell: Mesh, rng: np.random.Generator) -> Room:
     owner = np.full(len(mesh.faces), -1, dtype=np.int64)
     owner[: sum(counts)] = np.repeat(np.arange(len(things)), counts)
     corners = mesh.vertices[mesh.faces]
-    tint = np.clip(mesh.colour + rng.normal(0, 0.015, (len(mesh.faces), 1)), 0, 1)
+    tint = np.clip(mesh.color + rng.normal(0, 0.015, (len(mesh.faces), 1)), 0, 1)
     surface = [_surface(placed.mesh, rng) for placed in things]
     points = np.stack(surface) if surface else np.zeros((0, _SURFACE_POINTS, 3))
     return Room(layout, corners, tint, mesh.absorbs, owner, things, points)

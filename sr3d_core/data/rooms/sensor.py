@@ -30,7 +30,7 @@ class Model:
 MODELS: tuple[Model, ...] = (
     Model(0.906, 0.75, KINECT),  # Kinect v1, Xtion: 58 degrees wide
     Model(0.906, 0.75, KINECT),
-    Model(0.72, 0.75, STEREO),  # RealSense D435 aligned to colour: 70 degrees
+    Model(0.72, 0.75, STEREO),  # RealSense D435 aligned to color: 70 degrees
     Model(0.53, 0.5625, STEREO),  # RealSense D435 depth: 87 degrees
     Model(0.71, 0.75, FLIGHT),  # L515: 70 degrees
     Model(0.65, 0.87, FLIGHT),  # Azure Kinect narrow: 75 degrees
@@ -110,9 +110,9 @@ def photograph(room: Room, view: View, light: Light, rng: Rng) -> Photo:
     rays = _rays(view.pinhole)
     cosine = np.abs(np.einsum("hwc,hwc->hw", normal[face], rays))
     cosine = cosine / np.linalg.norm(rays, axis=2)
-    absorbs = room.absorbs[face] + _darkness(room.colour[face], hits.depth)
+    absorbs = room.absorbs[face] + _darkness(room.color[face], hits.depth)
     measured = measure(hits.depth, cosine, absorbs, view.noise, view.range_m, rng)
-    rgb = light.colours(room, view, hits.face, hits.depth, normal, rays, rng)
+    rgb = light.colors(room, view, hits.face, hits.depth, normal, rays, rng)
     seen = inside_image(
         ((room.surface.reshape(-1, 3) - view.position) @ view.room_from_optical),
         view.pinhole,
@@ -135,22 +135,22 @@ def _rays(pinhole: Pinhole) -> Float[ndarray, "H W 3"]:
 
 
 def _darkness(
-    colour: Float[ndarray, "H W 3"], depth: Float[ndarray, "H W"]
+    color: Float[ndarray, "H W 3"], depth: Float[ndarray, "H W"]
 ) -> Float[ndarray, "H W"]:
     """Chance that a dark surface swallows the infrared light; it grows with the distance."""
-    return 0.35 * np.clip((0.12 - colour.mean(axis=2)) / 0.12, 0, 1) * np.clip(depth / 3, 0, 1.5)
+    return 0.35 * np.clip((0.12 - color.mean(axis=2)) / 0.12, 0, 1) * np.clip(depth / 3, 0, 1.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Light:
-    """Illumination and colour response, the same for all views of a scene."""
+    """Illumination and color response, the same for all views of a scene."""
 
     directions: Float[ndarray, "2 3"]  # towards two lights, room coordinates
     strength: Float[ndarray, " 2"]
     ambient: float
     balance: Float[ndarray, " 3"]  # gain of red, green, blue
     gamma: float
-    grain: float  # standard deviation of colour noise
+    grain: float  # standard deviation of color noise
     stripe: tuple[float, float]  # wave numbers of floor and wall patterns, 1/m
 
     @classmethod
@@ -169,7 +169,7 @@ class Light:
             stripe=(rng.uniform(2, 40), rng.uniform(2, 40)),
         )
 
-    def colours(
+    def colors(
         self,
         room: Room,
         view: View,
@@ -179,12 +179,12 @@ class Light:
         rays: Float[ndarray, "H W 3"],
         rng: Rng,
     ) -> Float[ndarray, "H W 3"]:
-        """The colour image, a little out of register with the depth image."""
+        """The color image, a little out of register with the depth image."""
         index = np.maximum(face, 0)
         toward = np.where((normal * _center_of(room, view)).sum(axis=1, keepdims=True) > 0, -1, 1)
         outward = (normal * toward) @ view.room_from_optical.T
         shade = self.ambient + np.clip(outward @ self.directions.T, 0, 1) @ self.strength
-        image = (room.colour * shade[:, None])[index]
+        image = (room.color * shade[:, None])[index]
         place = (rays * depth[..., None]) @ view.room_from_optical.T
         wave = np.sin(self.stripe[0] * place[..., 0]) * np.sin(self.stripe[1] * place[..., 1])
         image = image * (1 + 0.06 * wave[..., None])

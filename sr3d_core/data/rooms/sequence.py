@@ -1,6 +1,6 @@
 """What a robot with a depth camera records while it drives through a procedural room.
 
-Frames carry everything a recording has: stamp, depth and colour image, cloud in the optical frame,
+Frames carry everything a recording has: stamp, depth and color image, cloud in the optical frame,
 the transforms map <- odom <- base <- optical, an IMU sample; and the truth: where the base really
 is and which boxes can be seen. The map frame is the room's: floor at z = 0. The same seed always
 gives the same sequence; frames are made one after the other, as they are asked for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sr3d_core.data.rooms import palette
-from sr3d_core.data.rooms.mesh import Colour, Mesh, box, cushion, turn_y
+from sr3d_core.data.rooms.mesh import Color, Mesh, box, cushion, turn_y
 
 Rng = np.random.Generator
 
@@ -21,10 +21,10 @@ def upholstered(rng: Rng, seats: float, seats_count: int) -> Mesh:
     arm_height = seat + rng.uniform(0.08, 0.24)
     back = rng.uniform(0.12, 0.26)
     foot = rng.choice([0.0, rng.uniform(0.04, 0.16)])
-    colour = palette.fabric(rng)
-    pad = colour if rng.random() < 0.8 else palette.blend(colour, palette.fabric(rng), 0.5)
+    color = palette.fabric(rng)
+    pad = color if rng.random() < 0.8 else palette.blend(color, palette.fabric(rng), 0.5)
     width = inner + 2 * arm
-    parts = [box((depth * 0.96, width * 0.98, seat * 0.6 - foot), (0, 0, foot), colour)]
+    parts = [box((depth * 0.96, width * 0.98, seat * 0.6 - foot), (0, 0, foot), color)]
     if foot > 0:
         leg = palette.wood(rng)
         parts += [
@@ -32,7 +32,7 @@ def upholstered(rng: Rng, seats: float, seats_count: int) -> Mesh:
             for a in (-1, 1)
             for b in (-1, 1)
         ]
-    rest = cushion((back, width, height - foot), (0, 0, 0), colour, soft=0.12)
+    rest = cushion((back, width, height - foot), (0, 0, 0), color, soft=0.12)
     parts.append(rest.turned(turn_y(-rng.uniform(0, 0.12))).moved(x=-(depth - back) / 2, z=foot))
     for k in range(seats_count):
         y = (k - (seats_count - 1) / 2) * seats
@@ -48,7 +48,7 @@ def upholstered(rng: Rng, seats: float, seats_count: int) -> Mesh:
             cushion(
                 (depth * 0.97, arm, arm_height - foot),
                 (0, s * (inner + arm) / 2, foot),
-                colour,
+                color,
                 soft=0.2,
             )
             for s in (-1, 1)
@@ -85,18 +85,18 @@ def corner_sofa(rng: Rng) -> Mesh:
     seats = rng.uniform(0.55, 0.75)
     body = upholstered(rng, seats, count)
     low, high = body.bounds
-    colour: Colour = tuple(float(c) for c in body.colour[0])  # type: ignore[assignment]
+    color: Color = tuple(float(c) for c in body.color[0])  # type: ignore[assignment]
     seat = rng.uniform(0.38, 0.45)
     reach = rng.uniform(0.5, 0.95)
     side = rng.choice([-1.0, 1.0])
     wide = rng.uniform(0.7, 0.95)
     y = side * ((high[1] - low[1]) / 2 - wide / 2)
-    chaise = cushion((reach + 0.3, wide, seat), (float(high[0]) + reach / 2 - 0.15, y, 0), colour)
+    chaise = cushion((reach + 0.3, wide, seat), (float(high[0]) + reach / 2 - 0.15, y, 0), color)
     parts = [body, chaise]
     if rng.random() < 0.4:
         edge = side * ((high[1] - low[1]) / 2 - 0.1)
         rest = cushion(
-            (reach, 0.2, float(high[2]) * 0.9), (float(high[0]) + reach / 2, edge, 0), colour
+            (reach, 0.2, float(high[2]) * 0.9), (float(high[0]) + reach / 2, edge, 0), color
         )
         parts.append(rest)
     return Mesh.cat(parts)

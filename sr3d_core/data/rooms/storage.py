@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from sr3d_core.data.rooms import palette
-from sr3d_core.data.rooms.mesh import Colour, Mesh, box, cylinder
+from sr3d_core.data.rooms.mesh import Color, Mesh, box, cylinder
 
 Rng = np.random.Generator
 
@@ -57,15 +57,15 @@ def cube_bookshelf(rng: Rng) -> Mesh:
 
 
 def _shelf(rng: Rng, dx: float, dy: float, height: float, *, columns: int, rows: int = 0) -> Mesh:
-    colour, board = palette.furniture(rng), rng.uniform(0.015, 0.04)
+    color, board = palette.furniture(rng), rng.uniform(0.015, 0.04)
     rows = rows or max(2, round(height / rng.uniform(0.28, 0.42)))
     foot = rng.choice([0.0, rng.uniform(0.03, 0.1)])
     uprights = np.linspace(-dy / 2 + board / 2, dy / 2 - board / 2, columns + 1)
     levels = np.linspace(foot, height - board, rows + 1)
-    parts = [box((dx, board, height), (0, float(y), 0), colour) for y in uprights]
-    parts += [box((dx, dy, board), (0, 0, float(z)), colour) for z in levels]
+    parts = [box((dx, board, height), (0, float(y), 0), color) for y in uprights]
+    parts += [box((dx, dy, board), (0, 0, float(z)), color) for z in levels]
     if rng.random() < 0.7:
-        back = palette.blend(colour, (0, 0, 0), 0.15)
+        back = palette.blend(color, (0, 0, 0), 0.15)
         parts.append(box((0.008, dy, height - foot), (-dx / 2 + 0.004, 0, foot), back))
     span = dy / columns
     full = rng.uniform(0.4, 1.0)
@@ -79,16 +79,16 @@ def _shelf(rng: Rng, dx: float, dy: float, height: float, *, columns: int, rows:
 
 
 def _handle(
-    rng: Rng, kind: int, at: tuple[float, float, float], colour: Colour, *, upright: bool
+    rng: Rng, kind: int, at: tuple[float, float, float], color: Color, *, upright: bool
 ) -> list[Mesh]:
     """No handle, a knob or a bar on a front at `at`."""
     if kind == 0:
         return []
     if kind == 1:
-        return [box((0.03, 0.03, 0.03), at, colour)]
+        return [box((0.03, 0.03, 0.03), at, color)]
     length = rng.uniform(0.1, 0.25)
     size = (0.03, 0.015, length) if upright else (0.03, length, 0.015)
-    return [box(size, at, colour)]
+    return [box(size, at, color)]
 
 
 def _front(
@@ -96,7 +96,7 @@ def _front(
     size: tuple[float, float, float],
     base: float,
     grid: tuple[int, int],
-    colour: Colour,
+    color: Color,
     *,
     doors: bool,
     glass: float = 0.0,
@@ -114,7 +114,7 @@ def _front(
             y = (column - (columns - 1) / 2) * wide
             z = base + row * tall
             face = (thick, wide - gap, tall - gap)
-            parts.append(box(face, (dx / 2 + thick / 2, y, z + gap / 2), colour, glass))
+            parts.append(box(face, (dx / 2 + thick / 2, y, z + gap / 2), color, glass))
             side = -1 if column % 2 else 1
             grip_y = y + side * (wide / 2 - 0.06) if doors else y
             grip_z = z + tall * (0.5 if doors else 0.6)
@@ -135,10 +135,10 @@ def _carcass(
 ) -> Mesh:
     """A closed body with fronts, a plinth or legs, and sometimes a top of its own."""
     dx, dy, dz = size
-    colour = palette.furniture(rng)
-    front = colour if rng.random() < 0.7 else palette.furniture(rng)
+    color = palette.furniture(rng)
+    front = color if rng.random() < 0.7 else palette.furniture(rng)
     top = rng.uniform(0.015, 0.04) if overhang > 0 or rng.random() < 0.3 else 0.0
-    parts = [box((dx, dy, dz - legs - top), (0, 0, legs), palette.blend(colour, (0, 0, 0), 0.1))]
+    parts = [box((dx, dy, dz - legs - top), (0, 0, legs), palette.blend(color, (0, 0, 0), 0.1))]
     body = (dx, dy, dz - legs - top)
     parts += _front(rng, body, legs, grid, front, doors=doors, glass=glass)
     if top > 0:
@@ -151,7 +151,7 @@ def _carcass(
             parts.append(box((dx * 0.9, dy * 0.98, legs), (-dx * 0.04, 0, 0), (0.1, 0.1, 0.1)))
         else:
             parts += [
-                box((0.04, 0.04, legs), (a * (dx / 2 - 0.04), b * (dy / 2 - 0.04), 0), colour)
+                box((0.04, 0.04, legs), (a * (dx / 2 - 0.04), b * (dy / 2 - 0.04), 0), color)
                 for a in (-1, 1)
                 for b in (-1, 1)
             ]
@@ -212,18 +212,18 @@ def drawer_night_stand(rng: Rng) -> Mesh:
 def open_night_stand(rng: Rng) -> Mesh:
     """A drawer over an open shelf."""
     dx, dy, height = rng.uniform(0.32, 0.45), rng.uniform(0.36, 0.55), rng.uniform(0.45, 0.7)
-    colour, drawer = palette.furniture(rng), rng.uniform(0.12, 0.2)
-    parts = [box((dx, dy, drawer), (0, 0, height - drawer), colour)]
-    parts += _front(rng, (dx, dy, drawer), height - drawer, (1, 1), colour, doors=False)
+    color, drawer = palette.furniture(rng), rng.uniform(0.12, 0.2)
+    parts = [box((dx, dy, drawer), (0, 0, height - drawer), color)]
+    parts += _front(rng, (dx, dy, drawer), height - drawer, (1, 1), color, doors=False)
     if rng.random() < 0.5:
-        parts += [box((dx, 0.02, height), (0, s * (dy / 2 - 0.01), 0), colour) for s in (-1, 1)]
+        parts += [box((dx, 0.02, height), (0, s * (dy / 2 - 0.01), 0), color) for s in (-1, 1)]
     else:
         parts += [
-            box((0.035, 0.035, height), (a * (dx / 2 - 0.02), b * (dy / 2 - 0.02), 0), colour)
+            box((0.035, 0.035, height), (a * (dx / 2 - 0.02), b * (dy / 2 - 0.02), 0), color)
             for a in (-1, 1)
             for b in (-1, 1)
         ]
-    parts.append(box((dx, dy, 0.02), (0, 0, rng.uniform(0.04, 0.18)), colour))
+    parts.append(box((dx, dy, 0.02), (0, 0, rng.uniform(0.04, 0.18)), color))
     return Mesh.cat(parts)
 
 
@@ -270,12 +270,12 @@ def _fridge(
 ) -> Mesh:
     dx, dy, dz = size
     kind = rng.random()
-    colour = palette.white(rng) if kind < 0.5 else palette.grey(rng, 0.4, 0.75)
+    color = palette.white(rng) if kind < 0.5 else palette.grey(rng, 0.4, 0.75)
     if kind > 0.88:
-        colour = palette.grey(rng, 0.03, 0.12)
+        color = palette.grey(rng, 0.03, 0.12)
     absorbs = 0.25 if rng.random() < 0.3 else 0.0
     door, metal = rng.uniform(0.04, 0.08), palette.grey(rng, 0.2, 0.8)
-    parts = [box((dx - door, dy, dz - 0.03), (-door / 2, 0, 0.03), colour, absorbs)]
+    parts = [box((dx - door, dy, dz - 0.03), (-door / 2, 0, 0.03), color, absorbs)]
     has_handle = rng.random() < 0.75
     for low, high in rows:
         wide = dy / (columns if high > 0.99 else 1)
@@ -284,7 +284,7 @@ def _fridge(
             tall = (high - low) * (dz - 0.05)
             z = 0.04 + low * (dz - 0.05)
             face = (door - 0.01, wide - 0.01, tall - 0.012)
-            parts.append(box(face, (dx / 2 - door / 2, y, z), colour, absorbs))
+            parts.append(box(face, (dx / 2 - door / 2, y, z), color, absorbs))
             if has_handle:
                 side = 1 if column == 0 else -1
                 at = (dx / 2 + 0.025, y + side * (wide / 2 - 0.06), z + tall * 0.2)

@@ -1,0 +1,1 @@
+"""What this computer can do: checks, each with a finding and a remedy."""

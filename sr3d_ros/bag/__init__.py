@@ -1,0 +1,1 @@
+"""Recordings: the node's way without ROS, scored and listed."""

@@ -1,0 +1,268 @@
+"""A recording through the same path as the node, without ROS.
+
+Reads ROS 2 bags (sqlite3, mcap) and ROS 1 bags through `rosbags`. Transforms of the whole bag are
+read ahead into one buffer that forgets nothing, so no frame is lost to a transform that was
+recorded late. Clouds, images and IMU messages come in recorded order, as a node gets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from sr3d_ros.errors import MessageError, Refused, TransformError
+from sr3d_ros.pipeline import FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.sensors.depth_image import DepthSet
+from sr3d_ros.sensors.sync import StampMatcher
+from sr3d_ros.tf.buffer import TransformBuffer
+from sr3d_ros.tf.headers import frame_name, stamp_of
+from sr3d_ros.tf.imu import GravityFromImu
+from sr3d_ros.tf.up import UpMode
+
+CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMU_TYPE = "sensor_msgs/msg/Imu"
+_TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
+_TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+_FOREVER_S = float("inf")
+
+
+class ReplayError(ValueError):
+    """A bag or a ground-truth file that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSummary:
+    """One topic of a bag."""
+
+    topic: str
+    type_name: str
+    num_messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The topics of a bag that frames come from."""
+
+    topic: str  # PointCloud2, or depth Image where `info` is given
+    info: str = ""  # CameraInfo of the depth image
+    color: str = ""  # color Image; "" = none
+    imu: str = ""  # Imu; "" = none
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedFrame:
+    """A cloud that could not be used, and why."""
+
+    stamp_ns: int
+    reason: str  # slug, as `Refused.reason`
+    text: str
+
+
+class Bag:
+    """An open recording; use it in a `with` statement. Raises `ReplayError`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise ReplayError(f"{self.path}: no such file or folder, expected a bag")
+        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
+            raise ReplayError(
+                f"{self.path}: no metadata.yaml, expected a ROS 2 bag folder; give the .mcap or "
+                ".db3 file itself, or rebuild the file with `ros2 bag reindex`"
+            )
+        # Imported here: only who reads bags needs rosbags.
+        any_reader = import_module("rosbags.highlevel").AnyReader
+        with self._explained("cannot be opened"):
+            self._reader = any_reader([self.path], default_typestore=_types_for_old_bags())
+            self._reader.open()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reader.close()
+
+    @property
+    def topics(self) -> tuple[TopicSummary, ...]:
+        """All topics, sorted by name."""
+        counts: dict[tuple[str, str], int] = {}
+        for connection in self._reader.connections:
+            key = (connection.topic, connection.msgtype)
+            counts[key] = counts.get(key, 0) + connection.msgcount
+        return tuple(TopicSummary(*key, count) for key, count in sorted(counts.items()))
+
+    @property
+    def duration_s(self) -> float:
+        """Time between the first and the last message."""
+        return max(0, self._reader.duration) / 1e9
+
+    def cloud_topic(self, wanted: str | None = None) -> str:
+        """The point cloud topic `wanted`, or the only one that has messages."""
+        clouds = [t for t in self.topics if t.type_name == CLOUD_TYPE and t.num_messages > 0]
+        names = [topic.topic for topic in clouds]
+        if wanted is not None and wanted in names:
+            return wanted
+        listing = ", ".join(f"{t.topic} ({t.num_messages} clouds)" for t in clouds) or "none"
+        if wanted is not None:
+            kind = next((t.type_name for t in self.topics if t.topic == wanted), None)
+            found = f"holds {kind}" if kind else "is not in this bag"
+            raise ReplayError(
+                f"{self.path}: topic '{wanted}' {found}, expected a PointCloud2 topic with "
+                f"messages; point cloud topics: {listing}"
+            )
+        if len(names) != 1:
+            advice = "choose one with --topic" if names else "record a PointCloud2 topic"
+            raise ReplayError(
+                f"{self.path}: {len(names)} point cloud topics, expected one: {listing}; {advice}"
+            )
+        return names[0]
+
+    def num_messages(self, topic: str) -> int:
+        """How many messages a topic has."""
+        return sum(t.num_messages for t in self.topics if t.topic == topic)
+
+    def transforms(self) -> tuple[TransformBuffer, list[TransformError]]:
+        """Every transform of the bag, and what was wrong with unusable ones."""
+        buffer, errors = TransformBuffer(history_s=_FOREVER_S), []
+        for topic, _, message in self.messages(*_TF_TOPICS):
+            if isinstance(message, MessageError):
+                continue
+            try:
+                buffer.add_tf_message(message, static=_TF_TOPICS[topic])
+            except TransformError as error:
+                errors.append(error)
+        return buffer, errors
+
+    def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
+        """Topic, receive time in nanoseconds and message, in recorded order.
+
+        A message that cannot be decoded comes as the `MessageError` that says why.
+        """
+        usable = (CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE, IMU_TYPE, *_TF_TYPES)
+        chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
+        if not chosen:
+            return
+        with self._explained("is damaged"):
+            for connection, time_ns, raw in self._reader.messages(connections=chosen):
+                yield connection.topic, time_ns, self._decoded(raw, connection.msgtype)
+
+    def _decoded(self, raw: bytes, type_name: str) -> Any:
+        try:
+            return self._reader.deserialize(raw, type_name)
+        except Exception as error:
+            return MessageError("undecodable", f"{type_name} of {len(raw)} bytes: {error}")
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Turn what the readers of other people's files raise into one error of ours.
+
+        They raise errors of SQLite, YAML, zstd, struct and their own; any of them means the same.
+        """
+        try:
+            yield
+        except ReplayError:
+            raise
+        except Exception as error:
+            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ReplayError(
+                f"{self.path}: bag {what} ({type(error).__name__}: {detail}); expected a rosbag2 "
+                "folder, .mcap, .db3 or ROS 1 .bag file; try `ros2 bag reindex`, or record again"
+            ) from error
+
+
+def replay(
+    bag: Bag,
+    source: Source | str,
+    pipeline: FramePipeline,
+    imu: GravityFromImu | None = None,
+) -> Iterator[FrameResult | DroppedFrame]:
+    """Every cloud or depth image of a source through the pipeline, in recorded order.
+
+    `imu` is the one that the pipeline asks; it is filled on the way. Depth images for which no
+    CameraInfo or color image was recorded come last, as dropped.
+    """
+    source = Source(source) if isinstance(source, str) else source
+    sets = _DepthSets(source) if source.info else None
+    topics = filter(None, (source.topic, source.info, source.color, source.imu))
+    for topic, time_ns, message in bag.messages(*topics):
+        try:
+            if topic == source.imu and imu is not None:
+                imu.add(message)
+            elif isinstance(message, MessageError):
+                raise message
+            else:
+                frame = message if sets is None else sets.add(topic, message)
+                if frame is not None:
+                    yield pipeline.process(frame)
+        except Refused as error:
+            yield DroppedFrame(_stamp_or(message, time_ns), error.reason, str(error))
+    if sets is not None:
+        yield from sets.unmatched()
+
+
+class _DepthSets:
+    """Sets of images out of a recording, and which depth images found none."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        images = [source.topic, source.color] if source.color else [source.topic]
+        self._matcher = StampMatcher([*images, source.info], steady=(source.info,), queue=30)
+        self._waiting: list[int] = []  # stamps of depth images without a set
+
+    def add(self, topic: str, message: Any) -> DepthSet | None:
+        """The set that a message completes."""
+        if topic == self._source.topic:
+            self._waiting.append(stamp_of(message))
+        found = self._matcher.add(topic, message)
+        if found is None:
+            return None
+        depth = found[self._source.topic]
+        self._waiting.remove(stamp_of(depth))
+        return DepthSet(depth, found[self._source.info], found.get(self._source.color))
+
+    def unmatched(self) -> Iterator[DroppedFrame]:
+        """The depth images that are left."""
+        text = self._matcher.advice() or "no color image matches"
+        for stamp_ns in self._waiting:
+            yield DroppedFrame(stamp_ns, "unmatched", text)
+
+
+def _stamp_or(message: Any, time_ns: int) -> int:
+    """The stamp of a message, or when it was received where it has none."""
+    try:
+        return stamp_of(message)
+    except MessageError:
+        return time_ns
+
+
+def with_up(
+    settings: FrameSettings, up: Literal["auto"] | UpMode, transforms: TransformBuffer
+) -> FrameSettings:
+    """Settings for how to find up.
+
+    `auto` is `tf` where the bag knows the frame that was asked for or one of the usual
+    candidates, and `none` otherwise.
+    """
+    if up != "auto":
+        return replace(settings, up=up)
+    wanted = frame_name(settings.detection_frame)
+    has_frame = bool({*settings.gravity_candidates} & {*transforms.frames})
+    return replace(settings, up="tf" if has_frame or wanted else "none")
+
+
+def _types_for_old_bags() -> Any:
+    """What bags that carry no message definitions hold (sqlite3 of Humble and before)."""
+    typesys = import_module("rosbags.typesys")
+    return typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)

@@ -1,0 +1,242 @@
+"""Detecting in a whole recording, and scoring what was found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from sr3d_core.evaluate import FindsObjects, Report, report
+from sr3d_core.structures import Detections
+from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
+from sr3d_ros.bag.source import Topics, choose_source
+from sr3d_ros.bag.truth import BagTruth, ScoredFrame
+from sr3d_ros.errors import TransformError
+from sr3d_ros.pipeline import FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.tf.buffer import TransformBuffer
+from sr3d_ros.tf.imu import GravityFromImu
+from sr3d_ros.tf.up import UpMode
+
+DetectionRecord = dict[str, Any]
+"""`class`, `score`, `center`, `size`, `yaw`, as `sr3d detect --json` writes them."""
+
+FrameRecord = dict[str, Any]
+"""`stamp_ns`, `frame`, `num_points`, `time_ms`, `detections`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagRun:
+    """A recording that is ready to be replayed."""
+
+    bag: Bag
+    source: Source
+    classes: tuple[str, ...]
+    transforms: TransformBuffer
+    transform_errors: list[TransformError]  # unusable transforms, left out
+    pipeline: FramePipeline
+    imu: GravityFromImu
+
+    @property
+    def topic(self) -> str:
+        """Where clouds or depth images come from."""
+        return self.source.topic
+
+    @property
+    def num_clouds(self) -> int:
+        """How many clouds or depth images the topic has."""
+        return self.bag.num_messages(self.topic)
+
+    def frames(self) -> Iterator[FrameResult | DroppedFrame]:
+        """Every cloud, in recorded order."""
+        return replay(self.bag, self.source, self.pipeline, self.imu)
+
+
+@contextmanager
+def open_run(
+    path: str | Path,
+    detector: FindsObjects,
+    *,
+    topic: str | None = None,
+    topics: Topics | None = None,
+    up: Literal["auto"] | UpMode = "auto",
+    settings: FrameSettings | None = None,
+) -> Iterator[BagRun]:
+    """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
+
+    `topic` is short for `topics` with a cloud or depth topic alone.
+    """
+    with Bag(path) as bag:
+        transforms, errors = bag.transforms()
+        settings = with_up(settings or FrameSettings(), up, transforms)
+        source = choose_source(bag, topics or Topics(topic), needs_imu=settings.up == "imu")
+        imu = GravityFromImu()
+        pipeline = FramePipeline(detector.detect, transforms, settings, imu)
+        yield BagRun(bag, source, detector.classes, transforms, errors, pipeline, imu)
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """Times and drops of a replay, gathered frame by frame."""
+
+    time_ms: list[float] = field(default_factory=list)
+    dropped: list[DroppedFrame] = field(default_factory=list)
+
+    def count(self, frame: FrameResult | DroppedFrame) -> None:
+        """Take one frame in."""
+        if isinstance(frame, DroppedFrame):
+            self.dropped.append(frame)
+        else:
+            self.time_ms.append(sum(frame.time_ms.values()))
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """p50, p90 and p99 of cloud to boxes; empty where no frame went through."""
+        if not self.time_ms:
+            return {}
+        values = np.percentile(self.time_ms, (50, 90, 99)).tolist()
+        return dict(zip(("p50", "p90", "p99"), values, strict=True))
+
+    @property
+    def drops_by_reason(self) -> dict[str, int]:
+        """How many frames were dropped for which reason."""
+        return dict(sorted(Counter(frame.reason for frame in self.dropped).items()))
+
+    def require_any(self, run: BagRun) -> None:
+        """Raise `ReplayError` with the first reason where every cloud was dropped."""
+        if self.time_ms:
+            return
+        if not self.dropped:
+            raise ReplayError(f"{run.bag.path}: no cloud on {run.topic}; record longer")
+        first = self.dropped[0]
+        raise ReplayError(
+            f"{run.bag.path}: all {len(self.dropped)} clouds of {run.topic} were dropped; "
+            f"the first ({first.reason}): {first.text}; where the cloud itself is z up, use "
+            "--up none"
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        drops = [
+            {"stamp_ns": d.stamp_ns, "reason": d.reason, "text": d.text} for d in self.dropped
+        ]
+        return {
+            "num_frames": len(self.time_ms),
+            "latency_ms": self.latency_ms,
+            "drops_by_reason": self.drops_by_reason,
+            "dropped": drops,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BagReport:
+    """What scoring a recording gave."""
+
+    scores: Report
+    tally: Tally
+    num_without_truth: int  # frames that were detected in but have no ground truth
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain JSON values."""
+        return {
+            **self.scores.to_dict(),
+            **self.tally.to_dict(),
+            "num_without_truth": self.num_without_truth,
+        }
+
+
+def frame_record(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
+    """One frame as plain JSON values; boxes upright in `frame`, the gravity-aligned one."""
+    return {
+        "stamp_ns": result.stamp_ns,
+        "frame": result.gravity_frame,
+        "num_points": result.num_points,
+        "time_ms": result.time_ms,
+        "detections": detection_records(result.detections, classes),
+    }
+
+
+def detection_records(found: Detections, classes: Sequence[str]) -> list[DetectionRecord]:
+    """Detections as plain JSON values, as `sr3d detect --json` writes them."""
+    rows = zip(
+        found.boxes.array.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+    )
+    return [
+        {
+            "class": classes[label],
+            "score": score,
+            "center": box[0:3],
+            "size": box[3:6],
+            "yaw": box[6],
+        }
+        for box, score, label in rows
+    ]
+
+
+def detect_run(
+    run: BagRun,
+    progress: Callable[[int], object] | None = None,
+    show: Callable[[FrameResult], object] | None = None,
+    record: Callable[[FrameResult, Sequence[str]], FrameRecord] = frame_record,
+) -> tuple[list[FrameRecord], Tally]:
+    """Replay; `progress` hears how many clouds are done, `show` gets every frame that was used.
+
+    `record` writes a frame down; `TrackRecords` does so with ids and tracks. Raises `ReplayError`
+    where every cloud was dropped.
+    """
+    records, tally = list[FrameRecord](), Tally()
+    for done, frame in enumerate(run.frames(), start=1):
+        tally.count(frame)
+        if isinstance(frame, FrameResult):
+            records.append(record(frame, run.classes))
+            if show is not None:
+                show(frame)
+        if progress is not None:
+            progress(done)
+    tally.require_any(run)
+    return records, tally
+
+
+def score_run(
+    run: BagRun,
+    truth: BagTruth,
+    progress: Callable[[int], object] | None = None,
+) -> BagReport:
+    """Replay and compare with the ground truth; `progress` hears how many clouds are done.
+
+    Raises `ReplayError` where nothing could be compared.
+    """
+    tally, scored, num_without_truth = Tally(), list[ScoredFrame](), 0
+    for done, frame in enumerate(run.frames(), start=1):
+        compared = _compared(frame, truth, run.transforms)
+        if isinstance(compared, ScoredFrame):
+            scored.append(compared)
+        num_without_truth += compared is None
+        tally.count(compared if isinstance(compared, DroppedFrame) else frame)
+        if progress is not None:
+            progress(done)
+    tally.require_any(run)
+    if not scored:
+        raise ReplayError(
+            f"none of the {num_without_truth} clouds of {run.topic} has ground truth at its "
+            "stamp; compare the stamps with `sr3d bag detect --json`"
+        )
+    detections = [frame.detections for frame in scored]
+    targets = [frame.targets for frame in scored]
+    return BagReport(report(detections, targets, run.classes), tally, num_without_truth)
+
+
+def _compared(
+    frame: FrameResult | DroppedFrame, truth: BagTruth, transforms: TransformBuffer
+) -> ScoredFrame | DroppedFrame | None:
+    """A frame beside its ground truth; None where there is none for its stamp."""
+    if isinstance(frame, DroppedFrame):
+        return frame
+    try:
+        return truth.score(frame, transforms)
+    except TransformError as error:
+        return DroppedFrame(frame.stamp_ns, f"truth_{error.reason}", str(error))

@@ -1,1 +1,0 @@
-"""Recordings: reading, running and scoring them; without ROS."""

@@ -1,0 +1,1 @@
+"""What is known about the frames so far, and what it means: counts, reports, advice."""

@@ -1,0 +1,191 @@
+"""The doctor's questions about one real cloud: readable, not empty, in metres, and z up?
+
+Pure: nothing of ROS is imported. What becomes of the cloud is asked of `FramePipeline`, the node's
+own way, with a detector that finds nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from sr3d_core.geometry.gravity import GravityError, up_rotation
+from sr3d_core.machine.findings import Finding, fail, ok, warn
+from sr3d_core.structures import Detections, PointCloud
+from sr3d_ros.errors import TRANSFORM_REASONS, MessageError, Refused, remedy_for
+from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
+from sr3d_ros.sensors.pointcloud2 import cloud_from_message
+from sr3d_ros.tf.headers import frame_name
+from sr3d_ros.tf.source import TransformSource
+from sr3d_ros.tf.up import UpSource
+
+Reader = Callable[[], PointCloud]
+
+_MANY_INVALID = 0.9
+_FAR_M, _NEAR_M, _ROOM_M = 100.0, 0.05, 60.0
+_OPTICAL_NAMES = ("_optical_frame", "_optical")
+_WEAK_FLOOR = 0.1
+_SHOW_THE_FLOOR = "let the camera see more of the floor and run the doctor again"
+_TILTED_RAD = math.radians(5.0)
+_OPTICAL_DOWN = 0.5  # how far up must point along -y before a frame looks optical
+
+
+def reader_of(message: Any, drop_zeros: bool = True) -> Reader:
+    """Reads a PointCloud2 or a `DepthSet`, all of it."""
+    if isinstance(message, DepthSet):
+        return lambda: cloud_from_depth(message.depth, message.info)
+    return lambda: cloud_from_message(message, drop_zeros=drop_zeros)
+
+
+def read_or_none(read: Reader) -> PointCloud | None:
+    """The cloud; None where it cannot be read or holds no return."""
+    try:
+        return read() or None
+    except MessageError:
+        return None
+
+
+def check_cloud(message: Any, read: Reader) -> Finding:
+    """Layout, number of points and the share of them that are no return."""
+    try:
+        cloud = read()
+    except MessageError as error:
+        return fail("cloud", str(error), "correct the publisher as the text says")
+    if isinstance(message, DepthSet):
+        message = message.depth
+    num = int(message.height) * int(message.width)
+    frame = frame_name(message.header.frame_id)
+    text = f"{message.height} x {message.width} points ({_layout_of(message)}) in frame '{frame}'"
+    if num == 0:
+        return fail("cloud", f"{text}: empty", _why_empty(frame))
+    share = 1.0 - len(cloud) / num
+    text += f", {share:.0%} invalid"
+    if len(cloud) == 0:
+        return fail("cloud", f"{text}: no point is a return", _why_empty(frame))
+    if not frame:
+        return fail("cloud", text, "the publisher must set header.frame_id")
+    if share > _MANY_INVALID:
+        return warn("cloud", text, _why_empty(frame))
+    return ok("cloud", text if cloud.features.isfinite().any() else f"{text}, no color")
+
+
+def _layout_of(message: Any) -> str:
+    """The fields of a cloud, the encoding of an image."""
+    fields = getattr(message, "fields", ())
+    return " ".join(str(field.name) for field in fields) or str(getattr(message, "encoding", ""))
+
+
+def _why_empty(frame: str) -> str:
+    return (
+        "is the lens covered, the projector off, everything nearer or farther than the camera's "
+        f"range? look at the depth image of '{frame}' in rviz2"
+    )
+
+
+def check_units(cloud: PointCloud) -> Finding:
+    """Whether the cloud is as large as rooms are in metres; it has at least one point."""
+    xyz = cloud.xyz.double()
+    stride = max(1, len(xyz) // 100_000)
+    share = torch.tensor([0.02, 0.98], dtype=xyz.dtype)
+    low, high = torch.quantile(xyz[::stride], share, dim=0)
+    extent = (high - low).tolist()
+    distance = float(xyz[::stride].norm(dim=1).median())
+    text = " x ".join(f"{edge:,.2f}" for edge in extent) + f" m, {distance:,.2f} m away"
+    if distance > _FAR_M:
+        return fail(
+            "units",
+            f"{text}: is it in millimetres?",
+            "the driver must publish metres (REP-103): correct its depth scale or units parameter",
+        )
+    if distance < _NEAR_M:
+        return fail(
+            "units", f"{text}: no room is so small", "the driver must publish metres (REP-103)"
+        )
+    if max(extent) > _ROOM_M:
+        remedy = "limit it with filter.max_range_m; the weights know rooms"
+        return warn("units", f"{text}: larger than a room", remedy)
+    return ok("units", text)
+
+
+def way_of(
+    settings: FrameSettings, transforms: TransformSource, imu: UpSource | None = None
+) -> Callable[[Any], FrameResult]:
+    """What the node does with a message before it detects; raises `Refused`."""
+    pipeline = FramePipeline(lambda _: Detections.empty(), transforms, settings, imu)
+    return pipeline.process
+
+
+def check_transform(
+    message: Any, way: Callable[[Any], FrameResult], settings: FrameSettings
+) -> Finding:
+    """Whether the node knows everything that it needs to turn the cloud upright and to publish."""
+    try:
+        result = way(message)
+    except Refused as error:
+        name = "tf" if error.reason in TRANSFORM_REASONS else "up"
+        return fail(name, str(error), remedy_for(error.reason))
+    frame = frame_name(message.header.frame_id)
+    if settings.up == "tf" and not is_cloud_z_up(settings):
+        height_m = result.gravity_from_cloud[2, 3]
+        text = f"{result.gravity_frame} <- {frame}, the camera is at z = {height_m:.2f} m"
+    else:
+        text = f"none needed to know up (frames.up: {settings.up})"
+    return ok("tf", text if result.frame_id == frame else f"{text}; {result.frame_id} <- {frame}")
+
+
+def is_cloud_z_up(settings: FrameSettings) -> bool:
+    """Whether the cloud's own frame is taken as z up."""
+    return settings.up == "none" or frame_name(settings.detection_frame) == CLOUD_IS_Z_UP
+
+
+def check_filter(cloud: PointCloud, result: FrameResult) -> Finding:
+    """How many points the crop and the point budget leave."""
+    text = f"{len(result.cloud):,} of {len(cloud):,} points are detected in"
+    if len(result.cloud) == 0:
+        return fail("filter", text, "correct filter.*: range, height or region of interest")
+    return ok("filter", text)
+
+
+def check_up(cloud: PointCloud, frame: str) -> Finding:
+    """Whether the floor is level in the frame that is taken as z up."""
+    remedy = "set frames.up to tf with a z-up frame of the robot, or to floor"
+    if frame.endswith(_OPTICAL_NAMES):  # believed as an alarm alone, never as a rotation
+        text = f"z of '{frame}' is taken as up: an optical frame's z points forward (REP-103)"
+        return fail("up", text, remedy)
+    try:
+        rotation, confidence = up_rotation(cloud.xyz)
+    except GravityError as error:
+        return warn(
+            "up",
+            f"z of '{frame}' is taken as up; not verified: {error}",
+            _SHOW_THE_FLOOR,
+        )
+    tilt_rad = math.acos(max(-1.0, min(1.0, float(rotation[2, 2]))))
+    text = f"the floor ({confidence:.0%} of the surface) is tilted {math.degrees(tilt_rad):.0f} "
+    text += f"degrees in '{frame}'"
+    if float(rotation[2, 1]) < -_OPTICAL_DOWN:
+        return fail("up", f"{text}: y points down, it looks like a camera's optical frame", remedy)
+    if tilt_rad > _TILTED_RAD:
+        return warn(
+            "up",
+            f"{text}, unless a wall was taken for it",
+            "correct the camera's mounting angle in the URDF or static transform",
+        )
+    text = f"z of '{frame}': its floor is level ({confidence:.0%} of the surface)"
+    if confidence < _WEAK_FLOOR:
+        return warn("up", f"{text}, but that is little to go by", _SHOW_THE_FLOOR)
+    return ok("up", text)
+
+
+def check_level(cloud: PointCloud, result: FrameResult, settings: FrameSettings) -> Finding:
+    """Whether z is up in the frame that is detected in; `cloud` is in its own frame."""
+    if settings.up == "floor" and not is_cloud_z_up(settings):
+        height_m = result.gravity_from_cloud[2, 3]
+        text = f"fitted floor ({result.up_confidence:.0%} of the surface)"
+        return ok("up", f"{text}, {height_m:.2f} m beneath the camera")
+    level = cloud.transformed(torch.from_numpy(result.gravity_from_cloud))
+    return check_up(level, result.gravity_frame)

@@ -1,0 +1,190 @@
+"""The doctor's questions about a topic: is it there, does its QoS fit, does anything arrive?
+
+Pure: `doctor/probe.py` listens, these functions judge what was heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sr3d_core.machine.findings import Finding, fail, ok, warn
+from sr3d_ros.diagnostics.advice import is_lossy
+
+CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+IMU_TYPE = "sensor_msgs/msg/Imu"
+CLOCKS_DIFFER_S = 1.0
+"""A sensor's message is tens of milliseconds old; a second is another clock."""
+_STOPPED_S = 2.0
+_FAST_DDS = (
+    "start the publisher in a shell with export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix "
+    "--share sr3d_ros)/config/fastdds_large_data.xml (Humble, Jazzy: "
+    "FASTRTPS_DEFAULT_PROFILES_FILE)"
+)
+_START_THE_DRIVER = (
+    "start the camera driver; if it runs, compare ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE "
+    "of both shells"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Who publishes on a topic."""
+
+    node: str
+    reliability: str  # "reliable" or "best_effort"
+    kind: str = CLOUD_TYPE  # type of its messages
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """What was noticed of one topic; times in seconds."""
+
+    topic: str
+    kind: str  # type that is expected, as "sensor_msgs/msg/PointCloud2"
+    argument: str  # the input that it is for, as the launch file names it: "points"
+    topics: Mapping[str, Sequence[str]]  # every topic of the sensors with its types
+    publishers: tuple[Publisher, ...]
+    waited_s: float
+    arrivals_s: tuple[float, ...] = ()  # since the start, with the node's QoS
+    num_lost: int = (
+        0  # messages that the middleware knows to have been sent, but could not hand on
+    )
+    latest: Any = None  # the newest message
+    age_s: float = 0.0  # from its stamp to its arrival
+    asked: str = "best_effort"  # the reliability of the subscription
+
+
+def check_topic(heard: Heard) -> Finding:
+    """Whether somebody publishes the right type on the topic."""
+    name = _name_of(heard.kind)
+    types = heard.topics.get(heard.topic, ())
+    if types and heard.kind not in types:
+        return fail(
+            name,
+            f"{heard.topic} carries {', '.join(types)}, expected {heard.kind}",
+            _where_else(heard),
+        )
+    if not heard.publishers:
+        return fail(name, f"nobody publishes {heard.topic}", _where_else(heard))
+    nodes = ", ".join(sorted({publisher.node for publisher in heard.publishers}))
+    return ok(name, f"{heard.topic} from {nodes}")
+
+
+def _where_else(heard: Heard) -> str:
+    """Topics that carry what is expected, and how to choose one."""
+    others = sorted(
+        name for name, types in heard.topics.items() if heard.kind in types and name != heard.topic
+    )
+    short = heard.kind.rpartition("/")[2]
+    is_depth = heard.kind == CLOUD_TYPE and IMAGE_TYPE in heard.topics.get(heard.topic, ())
+    depth = "; depth images are read with input.kind: depth" if is_depth else ""
+    if not others:
+        return f"no topic has a {short}: {_START_THE_DRIVER}{depth}"
+    return (
+        f"{short} comes on {', '.join(others)}: launch the detector with "
+        f"{heard.argument}:={others[0]}, the doctor with {_option(heard.argument, others[0])}"
+        f"{depth}"
+    )
+
+
+def not_one_topic(kind: str, argument: str, topics: Sequence[str]) -> Finding:
+    """Why there is not one topic to look at: none has what is expected, or several have it."""
+    name, short = _name_of(kind), kind.rpartition("/")[2]
+    if not topics:
+        return fail(name, f"no topic has a {short}", _START_THE_DRIVER)
+    return fail(
+        name,
+        f"{len(topics)} topics have a {short}: {', '.join(topics)}",
+        f"say which one is meant: {_option(argument, topics[0])}",
+    )
+
+
+def _name_of(kind: str) -> str:
+    return "imu" if kind == IMU_TYPE else "topic"
+
+
+def _option(argument: str, topic: str) -> str:
+    """How the doctor is told a topic."""
+    if argument in ("points", "depth"):
+        return f"--points {topic}"
+    return f"--ros-args -r '~/input/{argument}:={topic}'"
+
+
+def check_qos(heard: Heard, asked: str) -> Finding:
+    """Whether the reliability that is asked for is offered."""
+    offered = sorted({publisher.reliability for publisher in heard.publishers})
+    text = f"offered {' and '.join(offered)}, asked {asked}"
+    if asked != "reliable" or "best_effort" not in offered:
+        return ok("qos", text)
+    remedy = "set input.reliability to best_effort, or make the publisher reliable"
+    if offered == ["best_effort"]:
+        return fail("qos", f"{text}: incompatible, nothing can arrive", remedy)
+    return warn("qos", f"{text}: some publishers are not heard", remedy)
+
+
+def check_arrival(heard: Heard) -> Finding:
+    """Whether messages come, how often, and whether they have stopped."""
+    num, lost = len(heard.arrivals_s), heard.num_lost
+    if num == 0:
+        return _nothing(heard)
+    if is_lossy(num, lost):
+        text = f"{num} of {num + lost} came, {lost} were lost on the way{_size_of(heard.latest)}"
+        return warn("arrival", text, _against_loss(heard))
+    silence_s = heard.waited_s - heard.arrivals_s[-1]
+    span_s = heard.arrivals_s[-1] - heard.arrivals_s[0]
+    period_s = span_s / (num - 1) if num > 1 else 0.0
+    if silence_s > max(_STOPPED_S, 5.0 * period_s):
+        return fail(
+            "arrival",
+            f"{num} came, then nothing for {silence_s:.1f} s: the sensor has stopped",
+            "look at the driver's log and the cable; start the driver again",
+        )
+    rate = f"{1.0 / period_s:.1f} Hz" if period_s > 0.0 else "1 message"
+    return ok("arrival", f"{rate}{_size_of(heard.latest)}")
+
+
+def _nothing(heard: Heard) -> Finding:
+    """Why nothing came at all."""
+    if is_lossy(0, heard.num_lost):
+        return fail(
+            "arrival",
+            f"all {heard.num_lost} messages of {heard.waited_s:.0f} s were lost on the way: they "
+            "are too large for Fast DDS's shared memory, or for the network",
+            _against_loss(heard),
+        )
+    remedy = "the sensor has stopped: look at the driver's log and the cable, start it again"
+    if any(publisher.reliability == "best_effort" for publisher in heard.publishers):
+        remedy += f"; if `ros2 topic hz {heard.topic}` is silent too, {_FAST_DDS}"
+    return fail(
+        "arrival", f"no message for {heard.waited_s:.0f} s although somebody publishes", remedy
+    )
+
+
+def _against_loss(heard: Heard) -> str:
+    """What to do about messages that are lost on the way."""
+    is_offered = any(publisher.reliability == "reliable" for publisher in heard.publishers)
+    if is_offered and heard.asked != "reliable":
+        return f"set input.reliability to reliable, or {_FAST_DDS}"
+    return _FAST_DDS
+
+
+def _size_of(message: Any) -> str:
+    num_bytes = len(getattr(message, "data", ()))
+    return f", {num_bytes / 1e6:.1f} MB each" if num_bytes else ""
+
+
+def check_stamp(heard: Heard) -> Finding:
+    """Whether the stamps fit the clock that transforms are looked up with."""
+    if abs(heard.age_s) <= CLOCKS_DIFFER_S:
+        return ok("stamp", f"{1e3 * heard.age_s:.0f} ms old on arrival")
+    where = "in the past" if heard.age_s > 0 else "in the future"
+    return warn(
+        "stamp",
+        f"{abs(heard.age_s):,.1f} s {where}: the sensor has another clock than this process",
+        "simulation or bag: set use_sim_time to true and play with --clock; two computers: "
+        "synchronise their clocks (chrony)",
+    )

@@ -1,1 +1,0 @@
-"""Counts, reasons with their remedies, and limits of memory and load."""

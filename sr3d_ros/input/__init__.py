@@ -1,1 +1,0 @@
-"""What sensors send beside clouds, and what is done to points before the detector sees them."""

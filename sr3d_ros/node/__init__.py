@@ -1,0 +1,1 @@
+"""The lifecycle node: subscriptions, a worker, publishers, services."""

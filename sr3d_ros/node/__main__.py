@@ -1,0 +1,7 @@
+"""`python -m sr3d_ros.node`."""
+
+import sys
+
+from sr3d_ros.node.node import main
+
+sys.exit(main())

@@ -1,0 +1,295 @@
+"""The detector as a ROS 2 lifecycle node: frames in, labelled boxes out, words about failures.
+
+    ~/input/*               node/inputs.py    newest only
+    ~/output/*, ~/*_info    node/outputs.py   an empty array = looked, found nothing
+    ~/status, /diagnostics  node/status.py
+    ~/enable, ~/detect_once, ~/load_model           node/services.py
+
+The executor's thread hands frames over and answers, the worker's thread does the work. A frame
+that fails publishes nothing, is counted under its reason and explained in the log; the node goes
+on. A model that cannot be loaded refuses the configuration; the node stays alive and says why.
+Runs on Humble and newer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from sr3d_core.detector import Detector
+from sr3d_ros.diagnostics.counters import CloudCounters
+from sr3d_ros.diagnostics.reports import Situation
+from sr3d_ros.node.frames import Frames
+from sr3d_ros.node.inputs import Inputs
+from sr3d_ros.node.live_parameters import LiveParameters, require_typed
+from sr3d_ros.node.services import Answer, Services
+from sr3d_ros.node.status import Reporter
+from sr3d_ros.node.work import Load, Work, load_detector
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.tf.source import PatientTransforms, transform_source
+
+TICK_S = 1.0
+CLOSING_S = 2.0
+"""How long a frame in hand may hold up the end; launch kills after five seconds."""
+
+_DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class DetectorNode(LifecycleNode):
+    """Publishes the boxes of every frame that it finds time for; raises `ParameterError`."""
+
+    def __init__(self, load: Load = load_detector) -> None:
+        try:
+            super().__init__(
+                "sr3d_detector",
+                automatically_declare_parameters_from_overrides=True,
+                allow_undeclared_parameters=True,  # refused by ourselves, in better words
+            )
+        except ValueError as error:
+            raise (require_typed(error) if "NOT_SET" in str(error) else error) from error
+        self._load = load
+        self._is_active, self._is_enabled = False, True
+        self._work: Work | None = None
+        self._inputs: Inputs | None = None
+        self._refusal = self._ignored = ""
+        self._live = LiveParameters(self, self._apply)
+        settings = self._live.values
+        self._transforms = PatientTransforms(transform_source(self), settings.transform_timeout_s)
+        self._counters = CloudCounters(late_ms=settings.late_ms)
+        self._answers = Services(self, self)
+        self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
+        self._frames = Frames(
+            self,
+            self._counters,
+            is_wanted=lambda number: self._is_enabled or self._answers.is_wanted(number),
+            on_done=self._answers.frame_done,
+            on_trouble=self._reporter.publish_status,
+        )
+        self._frames.limit_age(settings.max_age_s)
+        # Simulated time may stand still.
+        self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def start(self) -> bool:
+        """Configure and activate; false where the configuration was refused."""
+        return self.trigger_configure() == _DONE and self.trigger_activate() == _DONE
+
+    def close(self) -> bool:
+        """Stop working on frames, then leave the graph; false if a frame is still in hand."""
+        self._stop()
+        is_idle = self._frames.close(CLOSING_S)
+        self.destroy_node()
+        return is_idle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and advertise; refused, with the reason, where that is impossible."""
+        settings = self._live.values
+        try:
+            detector = self._load(settings)
+            frames, lost = self._frames, self._counters.count_lost
+            self._inputs = Inputs(self, settings, frames.offer, frames.refuse, lost)
+            self._work = Work(self, detector, settings, self._transforms, self._inputs.imu)
+            self._ignored = self._live.declare_classes(detector.classes)
+        except Exception as error:  # rclpy would swallow it
+            self._refusal = f"cannot configure: {_told(error)}"
+            self.get_logger().error(self._refusal)
+            self.on_cleanup(state)
+            return _REFUSED
+        self._refusal = ""
+        if self._ignored:
+            self.get_logger().warning(self._ignored)
+        return _DONE
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Listen and work."""
+        assert self._work is not None
+        assert self._inputs is not None
+        self._is_active = True
+        self._frames.start(self._work)
+        self.follow_requests()
+        model = self._work.model
+        self.get_logger().info(
+            f"ready: {len(model.detector.classes)} classes, weights {model.weights}, "
+            f"on {model.detector.device}; waiting for frames on {self._inputs.topic}"
+        )
+        return _DONE
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Leave the input topics and wipe the markers; then nothing more is published."""
+        self._stop()
+        if self._work is not None:
+            self._work.pause()
+        return _DONE
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the model and leave the output topics."""
+        work, self._work, self._inputs = self._work, None, None
+        if work is not None:
+            work.close()
+        return _DONE
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As deactivating and cleaning up."""
+        self._stop()
+        return self.on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Back to the state without a model, from which the node can be configured again."""
+        return self.on_shutdown(state)
+
+    def _stop(self) -> None:
+        self._is_active = False
+        if self._inputs is not None:
+            self._inputs.close()
+        self._transforms.give_up()
+        self._frames.stop()
+        self._answers.give_up("the node was deactivated")
+
+    @property
+    def _state(self) -> str:
+        if self._work is None:
+            return "unconfigured"
+        return "active" if self._is_active else "inactive"
+
+    def set_enabled(self, is_enabled: bool) -> str:
+        """Listen to the sensor or not; comes back with what to say."""
+        self._is_enabled = is_enabled
+        if not is_enabled:
+            self._frames.clear()
+        self.follow_requests()
+        state = "" if self._is_active else f"; the node is {self._state}"
+        return ("enabled" if is_enabled else "disabled") + state
+
+    def follow_requests(self) -> str:
+        """Listen if anybody wants frames; comes back with why that is impossible, or ""."""
+        if self._inputs is None or not self._is_active:
+            return f"the node is {self._state}; configure and activate it first"
+        if not self._is_enabled and not self._answers.wants_frame:
+            self._inputs.close()
+        elif not self._inputs.is_open:
+            self._counters.start_listening()
+            self._inputs.open()
+        return ""
+
+    def next_frame(self) -> int:
+        """The number of the first frame that arrives from now on."""
+        return self._frames.num_arrived + 1
+
+    def loading(self) -> Callable[[], Callable[[], Answer]]:
+        """What loads the model in another thread; it comes back with what swaps it in."""
+        settings = self._live.values
+
+        def load() -> Callable[[], Answer]:
+            try:
+                detector = self._load(settings)
+            except Exception as error:  # whatever it is, the model in use stays
+                refusal = f"cannot load the model: {_told(error)}"
+                return lambda: self._keep_model(refusal)
+            return lambda: self._swap_model(detector, settings)
+
+        return load if self._work is not None else lambda: self._start_late
+
+    def _start_late(self) -> Answer:
+        """A node that could not start for want of a model tries again."""
+        is_done = self._live.values.autostart and self.start()
+        return is_done, self._refusal or f"the node is {self._state}"
+
+    def _keep_model(self, refusal: str) -> Answer:
+        self._refusal = refusal
+        self.get_logger().error(f"{refusal}; the model in use stays")
+        return False, refusal
+
+    def _swap_model(self, detector: Detector, loaded: Parameters) -> Answer:
+        if self._work is None:
+            return False, "the node was cleaned up while the model was loaded"
+        self._work.swap(detector, loaded.weights)
+        self._refusal, self._ignored = "", self._live.declare_classes(detector.classes)
+        text = f"loaded {loaded.weights}, {len(detector.classes)} classes"
+        self.get_logger().info(text)
+        return True, "; ".join(filter(None, [text, self._ignored]))
+
+    def _apply(self, settings: Parameters) -> None:
+        """Work by settings that were just set; raises ValueError where that is impossible."""
+        if self._work is not None:
+            self._work.apply(settings)
+        self._frames.limit_age(settings.max_age_s)
+
+    def _tick(self) -> None:
+        trouble = self._counters.snapshot().last_error or "no frame came"
+        self._answers.give_up(trouble, now_s=time.monotonic())
+        if self._inputs is not None:
+            self._inputs.refresh()
+        self._reporter.tick()
+
+    def _advice_on_silence(self, silence_s: float) -> str:
+        was_heard = self._counters.snapshot().received > 0
+        inputs = self._inputs
+        return "" if inputs is None else inputs.advice_on_silence(silence_s, was_heard)
+
+    def _situation(self) -> Situation:
+        """What diagnostics need to know beside the counts."""
+        settings, work, inputs = self._live.values, self._work, self._inputs
+        return Situation(
+            state=self._state,
+            is_listening=inputs is not None and inputs.is_open,
+            topic="" if inputs is None else inputs.topic,
+            silence_warning_s=settings.silence_warning_s,
+            qos_advice="" if inputs is None else inputs.qos_advice,
+            input_advice="" if work is None else work.advice,
+            late_ms=settings.late_ms,
+            error_after_s=settings.error_after_s,
+            model=settings.weights if work is None else work.model.weights,
+            device="" if work is None else str(work.model.detector.device),
+            classes=() if work is None else tuple(work.model.detector.classes),
+            refusal=self._refusal,
+            ignored=self._ignored,
+            memory={} if work is None else work.memory,
+            memory_warning="" if work is None else work.model.guard.warning,
+        )
+
+
+def _told(error: Exception) -> str:
+    """An error in words; ours explain themselves."""
+    is_ours = isinstance(error, (ValueError, OSError))
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
+
+
+def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> int:
+    """Run the node until it is interrupted; the exit status is 1 where it cannot start."""
+    rclpy.init(args=arguments)
+    node, is_idle = None, True
+    try:
+        node = DetectorNode(load)
+        if node.get_parameter("lifecycle.autostart").value:
+            node.start()
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass  # asked to stop
+    except Exception as error:
+        if node is None and isinstance(error, ValueError):
+            rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
+            return 1
+        if rclpy.ok():
+            raise  # otherwise: asked to stop in the middle of a call of rclpy
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break the end
+        if node is not None:
+            is_idle = node.close()
+        rclpy.try_shutdown()  # rclpy's own signal thread may be doing it at this moment
+    if not is_idle:
+        # The interpreter cannot end a thread inside of the network; leaving it behind may crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

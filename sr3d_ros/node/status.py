@@ -1,0 +1,71 @@
+"""What the node says about itself: ~/status, /diagnostics, and the log when nothing comes.
+
+~/status        sr3d_ros/DetectorStatus, at 1 Hz and when something goes wrong
+/diagnostics    diagnostic_msgs/DiagnosticArray, at 1 Hz
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rclpy.node import Node
+
+from sr3d_ros.diagnostics.counters import CloudCounters, Snapshot, fill_status
+from sr3d_ros.diagnostics.reports import Situation, reports
+from sr3d_ros.msg import DetectorStatus
+from sr3d_ros.node.diagnostics import DiagnosticsPublisher
+
+_RECENT = 5  # ticks that "lately" means
+
+
+class Reporter:
+    """Call `tick` once a second."""
+
+    def __init__(
+        self,
+        node: Node,
+        counters: CloudCounters,
+        situation: Callable[[], Situation],
+        advice_on_silence: Callable[[float], str],
+    ) -> None:
+        self._node = node
+        self._counters = counters
+        self._situation = situation
+        self._advice_on_silence = advice_on_silence
+        self._publisher = node.create_publisher(DetectorStatus, "~/status", 10)
+        self._diagnostics = DiagnosticsPublisher(node)
+        self._snapshots: deque[Snapshot] = deque([counters.snapshot()], maxlen=_RECENT)
+        self._silence_advice = ""
+        self._advised_at_s = time.monotonic()
+
+    def tick(self) -> None:
+        """Publish both, and warn of silence."""
+        now, situation = self._counters.snapshot(), self._situation()
+        self._watch_silence(now, situation)
+        situation = replace(situation, silence_advice=self._silence_advice)
+        self._diagnostics.publish(reports(now, self._snapshots[0], situation))
+        self._snapshots.append(now)
+        self.publish_status()
+
+    def publish_status(self) -> None:
+        """Publish the counts."""
+        stamp: Any = self._node.get_clock().now().to_msg()
+        now, situation = self._counters.snapshot(), self._situation()
+        model, classes = situation.model, situation.classes
+        self._publisher.publish(fill_status(DetectorStatus(), now, model, classes, stamp))
+
+    def _watch_silence(self, now: Snapshot, situation: Situation) -> None:
+        """Most "it runs, but I see nothing" is a topic or a QoS: say which, now and then."""
+        limit_s = situation.silence_warning_s
+        if not situation.is_listening or limit_s == 0.0 or now.silence_s < limit_s:
+            self._silence_advice = ""
+            return
+        if self._silence_advice and time.monotonic() - self._advised_at_s < limit_s:
+            return
+        self._advised_at_s = time.monotonic()
+        self._silence_advice = self._advice_on_silence(now.silence_s)
+        self._node.get_logger().warning(self._silence_advice)

@@ -1,1 +1,0 @@
-"""What `node.py` is made of."""

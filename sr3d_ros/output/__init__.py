@@ -1,1 +1,0 @@
-"""What becomes of detections: which are kept, who is who, messages."""

@@ -1,0 +1,1 @@
+"""Messages of any origin become points in metres, or an error that names the field."""

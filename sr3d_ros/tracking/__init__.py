@@ -1,0 +1,1 @@
+"""Which boxes of two frames are the same object."""

@@ -1,0 +1,112 @@
+"""Identities of objects for the node: the tracker, and the frame that stands still.
+
+Without `tracking.frame` the first of odom and map that is known is tracked in, else the z-up
+frame of the detections, which is right for a robot that stands. No ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr3d_ros.errors import TransformError
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.parameters.settings import tracking_settings
+from sr3d_ros.pipeline import FrameResult
+from sr3d_ros.tf.headers import frame_name
+from sr3d_ros.tf.rigid import Matrix
+from sr3d_ros.tf.source import TransformSource
+from sr3d_ros.tf.up import sound_lookup
+from sr3d_ros.tracking.tracker import Remembered, Tracker, in_static_frame
+
+STATIC_FRAMES = ("odom", "map")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StaticPlace:
+    """The frame that stands still, and where what is known there is published."""
+
+    static_frame: str  # TF knows it, unless it is the gravity frame: see `FrameResult`
+    static_from_gravity: Matrix
+    frame_id: str  # where `output_from_static` leads, a frame of TF
+    output_from_static: Matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tracked:
+    """What tracking makes of one frame."""
+
+    ids: tuple[str, ...]  # one for each detection of the frame, "" = not confirmed yet
+    remembered: Remembered  # all that is known after the frame
+    place: StaticPlace
+
+    @property
+    def is_hidden(self) -> tuple[bool, ...]:
+        """Which of the remembered objects the frame does not show."""
+        seen = set(self.ids)
+        return tuple(name not in seen for name in self.remembered.ids)
+
+
+class Identities:
+    """Follows the objects of frames, where `tracking.enabled` is set."""
+
+    def __init__(self, transforms: TransformSource) -> None:
+        self._transforms = transforms
+        self._tracker: Tracker | None = None
+        self._is_enabled = False
+        self._wanted = ""
+        self._world: tuple[str, tuple[str, ...]] = ("", ())
+
+    def apply(self, parameters: Parameters) -> None:
+        """Track as the parameters say from the next frame on; raises `TrackingError`."""
+        settings = tracking_settings(parameters)
+        if self._tracker is not None:
+            self._tracker.settings = settings
+        elif parameters.tracking:
+            self._tracker = Tracker(settings)
+        self._is_enabled = parameters.tracking
+        self._wanted = frame_name(parameters.tracking_frame)
+
+    def of(self, result: FrameResult, classes: Sequence[str]) -> Tracked | None:
+        """What is known after a frame of a detector of `classes`; None = not tracked.
+
+        Raises `TransformError` where the frame to track in is not known.
+        """
+        tracker = self._tracker
+        if tracker is None:
+            return None
+        if not self._is_enabled:
+            tracker.reset()  # here, as `apply` runs in another thread; identities go on counting
+            return None
+        place = self._place(result)
+        world = (place.static_frame, tuple(classes))
+        if world != self._world:
+            tracker.reset()
+            self._world = world
+        found = in_static_frame(result.detections, place.static_from_gravity)
+        ids = tracker.update(found, result.stamp_ns)
+        return Tracked(ids, tracker.remembered(), place)
+
+    def _place(self, result: FrameResult) -> StaticPlace:
+        if self._wanted:
+            return self._through_tf(self._wanted, result)
+        for name in STATIC_FRAMES:
+            try:
+                return self._through_tf(name, result)
+            except TransformError as error:
+                if error.reason not in ("no_transform", "disconnected"):
+                    raise  # it will come; another frame would give everything new identities
+        # TF need not know the gravity frame, so what is tracked there goes where boxes go.
+        return StaticPlace(
+            result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
+        )
+
+    def _through_tf(self, frame: str, result: FrameResult) -> StaticPlace:
+        static_from_output = sound_lookup(
+            self._transforms, frame, result.frame_id, result.stamp_ns
+        )
+        return StaticPlace(
+            frame, static_from_output @ result.output_from_gravity, frame, np.eye(4)
+        )

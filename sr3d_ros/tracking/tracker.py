@@ -1,0 +1,238 @@
+"""Stable identities for detections over frames and occlusions.
+
+Each track follows one object with a constant-velocity Kalman filter in a frame that does not move
+with the robot. Detections are assigned to tracks by the Hungarian method (scipy), at a cost of
+(1 - IoU) + distance / gate per pair. Pairs farther apart than the gate and without overlap are not
+allowed, nor are pairs of different classes unless the boxes clearly share the same place: networks
+take a desk for a table now and then, but two chairs side by side must not swap.
+
+A second detection of an object that has a track begins no other track, it stays without identity.
+A track is confirmed after `min_hits` detections and forgotten `max_age_s` after the last one.
+Identities are never used twice, also not after time jumped backwards (a recording that loops).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sr3d_core.geometry.iou import pairwise_iou
+from sr3d_core.structures import Boxes3D, Detections
+from sr3d_ros.tf.rigid import Matrix
+from sr3d_ros.tracking.kalman import Motion, State
+
+SAME_PLACE_IOU = 0.3
+"""From this overlap on, boxes of different classes may be the same object."""
+
+_FORBIDDEN = 1e6
+_FOLLOW = 0.3  # how much of a new size, yaw or score a track takes over
+
+
+class TrackingError(ValueError):
+    """Tracking cannot be switched on, or its settings make no sense; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackingSettings:
+    """When detections are the same object."""
+
+    max_age_s: float = 5.0
+    """How long an object that is not seen is remembered; more than 0."""
+    min_hits: int = 3
+    """How often an object must be seen before it gets an identity; at least 1."""
+    gate_m: float = 0.5
+    """How far a box's centre may be from where its track is believed; more than 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_age_s", "gate_m"):
+            if not 0.0 < getattr(self, name) < math.inf:
+                raise TrackingError(
+                    f"tracking.{name} is {getattr(self, name):g}, expected above 0"
+                )
+        if self.min_hits < 1:
+            raise TrackingError(f"tracking.min_hits is {self.min_hits}, expected at least 1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remembered:
+    """All confirmed objects at one stamp, smoothed, also those not seen just now."""
+
+    objects: Detections  # in the static frame, by falling score
+    ids: tuple[str, ...]
+    grown_m2: NDArray[np.float64]  # by what each position's variance grew since it was seen
+
+
+@dataclass(slots=True, eq=False)
+class _Track:
+    """One object that is followed."""
+
+    identity: str
+    state: State
+    size: NDArray[np.float64]
+    yaw: float
+    score: float
+    seen_ns: int  # stamp of the last detection
+    seen_m2: float  # variance of the position at that stamp
+    hits: int = 1
+    votes: dict[int, float] = field(default_factory=dict)  # label -> sum of scores
+
+    @property
+    def label(self) -> int:
+        """The class with the highest scores so far."""
+        return max(self.votes, key=lambda label: self.votes[label])
+
+
+class Tracker:
+    """Gives detections the identities of objects; raises TrackingError where scipy is missing.
+
+    `settings` may be replaced between frames. Not for several threads at once.
+    """
+
+    def __init__(
+        self, settings: TrackingSettings | None = None, motion: Motion | None = None
+    ) -> None:
+        try:
+            self._assign = import_module("scipy.optimize").linear_sum_assignment
+        except ImportError as error:
+            raise TrackingError(
+                f"tracking.enabled needs scipy ({error}); apt install python3-scipy, or "
+                "pip install scipy"
+            ) from error
+        self.settings = settings or TrackingSettings()
+        self._motion = motion or Motion()
+        self._tracks: list[_Track] = []
+        self._numbers = itertools.count(1)
+        self._now_ns: int | None = None
+
+    def reset(self) -> None:
+        """Forget all objects, as when the map was replaced; identities go on counting."""
+        self._tracks, self._now_ns = [], None
+
+    def update(self, detections: Detections, stamp_ns: int) -> tuple[str, ...]:
+        """Identities of detections in a static frame; "" = not confirmed yet.
+
+        Frames come by rising stamps; an older one starts everything anew.
+        """
+        self._advance(stamp_ns)
+        detections = in_static_frame(detections, np.eye(4))  # as float64 on the CPU
+        centers = detections.boxes.center.numpy()
+        identities = [""] * len(detections)
+        overlap = pairwise_iou(_boxes_of(self._tracks), detections.boxes)
+        is_new = ~(overlap >= SAME_PLACE_IOU).any(dim=0).numpy()
+        for track, row in self._pairs(detections, overlap):
+            self._follow(self._tracks[track], detections, row, centers[row])
+            is_new[row] = False
+            if self._tracks[track].hits >= self.settings.min_hits:
+                identities[row] = self._tracks[track].identity
+        for row in np.flatnonzero(is_new).tolist():
+            self._tracks.append(self._begin(detections, row, centers[row]))
+            if self.settings.min_hits == 1:
+                identities[row] = self._tracks[-1].identity
+        return tuple(identities)
+
+    def remembered(self) -> Remembered:
+        """What is known at the last stamp."""
+        known = [t for t in self._tracks if t.hits >= self.settings.min_hits]
+        known.sort(key=lambda track: -track.score)
+        labels = torch.tensor([track.label for track in known], dtype=torch.int64)
+        scores = torch.tensor([track.score for track in known], dtype=torch.float32)
+        return Remembered(
+            objects=Detections(_boxes_of(known), scores, labels),
+            ids=tuple(track.identity for track in known),
+            grown_m2=np.array([track.state.variance_m2 - track.seen_m2 for track in known]),
+        )
+
+    def _advance(self, stamp_ns: int) -> None:
+        """Predict all tracks to a stamp and forget the old ones."""
+        if self._now_ns is None or stamp_ns < self._now_ns:
+            self.reset()
+        seconds = 0.0 if self._now_ns is None else 1e-9 * (stamp_ns - self._now_ns)
+        self._now_ns = stamp_ns
+        oldest_ns = stamp_ns - round(1e9 * self.settings.max_age_s)
+        self._tracks = [track for track in self._tracks if track.seen_ns >= oldest_ns]
+        for track in self._tracks:
+            track.state = track.state.predicted(seconds, self._motion)
+
+    def _pairs(self, detections: Detections, overlap: Tensor) -> list[tuple[int, int]]:
+        """Which track continues with which detection; `overlap` is of tracks and detections."""
+        if not self._tracks or len(detections) == 0:
+            return []
+        boxes, gate = _boxes_of(self._tracks), self.settings.gate_m
+        distance = torch.cdist(boxes.center, detections.boxes.center)
+        labels = torch.tensor([track.label for track in self._tracks])
+        is_same = labels[:, None] == detections.labels[None, :]
+        is_allowed = torch.where(
+            is_same, (distance <= gate) | (overlap >= SAME_PLACE_IOU), overlap >= SAME_PLACE_IOU
+        )
+        cost = (1.0 - overlap) + distance / gate + 0.5 * ~is_same
+        rows, columns = self._assign(torch.where(is_allowed, cost, _FORBIDDEN).numpy())
+        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+        return [(row, column) for row, column in pairs if is_allowed[row, column]]
+
+    def _begin(self, found: Detections, row: int, center: NDArray[np.float64]) -> _Track:
+        label, score = int(found.labels[row]), float(found.scores[row])
+        state = State.first(center, self._motion)
+        return _Track(
+            identity=str(next(self._numbers)),
+            state=state,
+            size=found.boxes.size[row].numpy(),
+            yaw=float(found.boxes.yaw[row]),
+            score=score,
+            seen_ns=self._now_ns or 0,
+            seen_m2=state.variance_m2,
+            votes={label: score},
+        )
+
+    def _follow(
+        self, track: _Track, found: Detections, row: int, center: NDArray[np.float64]
+    ) -> None:
+        """Take one more detection of a track's object in."""
+        label, score = int(found.labels[row]), float(found.scores[row])
+        track.state = track.state.corrected(center, self._motion)
+        size, yaw = found.boxes.size[row].numpy(), float(found.boxes.yaw[row])
+        size, turn = _seen_alike(track, size, yaw)
+        track.size = track.size + _FOLLOW * (size - track.size)
+        track.yaw += _FOLLOW * turn
+        track.score += _FOLLOW * (score - track.score)
+        track.votes[label] = track.votes.get(label, 0.0) + score
+        track.seen_ns, track.seen_m2 = self._now_ns or 0, track.state.variance_m2
+        track.hits += 1
+
+
+def in_static_frame(detections: Detections, static_from_gravity: Matrix) -> Detections:
+    """Detections for the tracker: moved into a frame such as odom or map.
+
+    Both frames are nearly level; what they tilt against each other is left out, as boxes stand
+    upright.
+    """
+    boxes = detections.boxes.to("cpu")
+    matrix = torch.from_numpy(static_from_gravity)
+    center = boxes.center.double() @ matrix[:3, :3].T + matrix[:3, 3]
+    heading = math.atan2(static_from_gravity[1, 0], static_from_gravity[0, 0])
+    moved = Boxes3D(center, boxes.size.double(), boxes.yaw.double() + heading)
+    return Detections(moved, detections.scores.cpu(), detections.labels.cpu())
+
+
+def _seen_alike(
+    track: _Track, size: NDArray[np.float64], yaw: float
+) -> tuple[NDArray[np.float64], float]:
+    """A box written so that it turns least from the track's, and that turn.
+
+    A box is the same after half a turn, and after a quarter turn with its sides exchanged.
+    """
+    turn = math.remainder(yaw - track.yaw, math.pi)
+    if abs(turn) > math.pi / 4:
+        return size[[1, 0, 2]], turn - math.copysign(math.pi / 2, turn)
+    return size, turn
+
+
+def _boxes_of(tracks: list[_Track]) -> Boxes3D:
+    rows = [[*track.state.position, *track.size, track.yaw] for track in tracks]
+    return Boxes3D.from_array(torch.tensor(rows, dtype=torch.float64).reshape(-1, 7))

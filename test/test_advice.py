@@ -1,0 +1,68 @@
+"""Advice on silence: who publishes what, which QoS does not match, clouds of odd size."""
+
+from __future__ import annotations
+
+import pytest
+
+from sr3d_ros.diagnostics.advice import advice_on_extent, advice_on_qos, advice_on_silence
+
+
+def test_silence_with_a_publisher_points_at_the_transport() -> None:
+    text = advice_on_silence("/points", 5.2, publishers=["camera"], candidates=["/points"])
+    start = "nothing on /points for 5 s, although somebody publishes there: camera."
+    assert text.startswith(start)
+    assert "config/fastdds_large_data.xml" in text
+    assert "input.reliability:=reliable (launch argument reliability:=reliable)" in text
+
+
+def test_silence_without_a_publisher_names_the_topics_that_would_do() -> None:
+    text = advice_on_silence("/points", 5.0, candidates=["/points", "/oak/points"])
+    assert "nobody publishes there, such messages are on /oak/points" in text
+    assert "remap ~/input/points" in text
+
+
+def test_silence_without_any_such_topic_says_so() -> None:
+    assert "no topic has such messages" in advice_on_silence("/points", 5.0)
+
+
+def test_a_topic_of_another_type_is_told() -> None:
+    text = advice_on_silence("/depth", 5.0, strangers=["sensor_msgs/msg/CompressedImage"])
+    assert "sensor_msgs/msg/CompressedImage is published there, which is of another type" in text
+
+
+def test_a_best_effort_publisher_needs_a_best_effort_subscriber() -> None:
+    text = advice_on_qos("/points", "RELIABILITY", "reliable")
+    assert "it offers best effort, input.reliability:=reliable asks for more" in text
+    assert "set input.reliability:=best_effort" in text
+
+
+def test_another_policy_is_changed_by_an_override() -> None:
+    text = advice_on_qos("/points", "DURABILITY", "best_effort")
+    assert "qos_overrides./points.subscription.durability" in text
+
+
+@pytest.mark.parametrize("extent_m", [(8.0, 6.0, 3.0), (0.3, 0.3, 0.2), (90.0, 60.0, 12.0)])
+def test_rooms_halls_and_tables_are_fine(extent_m: tuple[float, float, float]) -> None:
+    assert advice_on_extent(extent_m) is None
+
+
+def test_a_cloud_as_high_as_a_tower_may_be_in_millimetres() -> None:
+    text = advice_on_extent((40.0, 40.0, 40.0))
+    assert text is not None
+    assert text.startswith("cloud is 40 x 40 x 40 m: is it in millimetres?")
+
+
+def test_a_cloud_smaller_than_a_hand_is_odd_too() -> None:
+    text = advice_on_extent((0.004, 0.004, 0.002))
+    assert text is not None
+    assert "smaller than a hand" in text
+
+
+def test_a_cloud_of_one_point_is_fine() -> None:
+    assert advice_on_extent((0.0, 0.0, 0.0)) is None
+
+
+def test_a_sensor_that_was_heard_and_falls_silent_has_stopped() -> None:
+    text = advice_on_silence("/points", 5.0, publishers=["camera"], was_heard=True)
+    assert "although somebody publishes there: camera." in text
+    assert "the sensor has stopped: look at its driver's log" in text

@@ -1,0 +1,74 @@
+"""`sr3d bag`: what the commands write and how they fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_bags import CENTER, SIZE, BoundingBox, write_bag
+from typer.testing import CliRunner
+
+from sr3d_ros.bag.commands import app
+
+
+@pytest.fixture(scope="module")
+def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("bags") / "drive", "sqlite3")
+
+
+@pytest.fixture
+def with_fake_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "sr3d_core.detector.Detector.from_checkpoint",
+        lambda weights, device, backend, postprocess: BoundingBox(),
+    )
+
+
+def run_command(*arguments: Any) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+@pytest.mark.usefixtures("with_fake_weights")
+def test_bag_detect_writes_json_and_pictures(one_bag: Path, tmp_path: Path) -> None:
+    out, pictures = tmp_path / "out.json", tmp_path / "pictures"
+    code, text = run_command("detect", one_bag, "--json", out, "--pictures", pictures)
+    assert code == 0, text
+    written = json.loads(out.read_text())
+    assert written["topic"] == "/points"
+    assert written["classes"] == ["chair", "sofa"]
+    assert len(written["frames"]) == 5
+    found = written["frames"][0]["detections"][0]
+    assert found["class"] == "chair"
+    assert found["center"] == pytest.approx(CENTER, abs=1e-5)
+    assert len(list(pictures.glob("*.png"))) == 5
+
+
+@pytest.mark.usefixtures("with_fake_weights")
+def test_bag_eval_prints_precision_and_latency(one_bag: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.json"
+    box = {"class": "chair", "center": CENTER, "size": SIZE, "yaw": 0.0}
+    truth.write_text(json.dumps({"frame": "map", "static": [box]}))
+    out = tmp_path / "out.json"
+    code, text = run_command("eval", one_bag, "--gt", truth, "--json", out)
+    assert code == 0, text
+    assert "AP25" in text
+    assert "p99" in text
+    assert json.loads(out.read_text())["map50"] == 1.0
+
+
+def test_bag_info_lists_topics_and_frames(one_bag: Path) -> None:
+    code, text = run_command("info", one_bag)
+    assert code == 0, text
+    assert "/points" in text
+    assert "base_link camera map" in text
+
+
+@pytest.mark.usefixtures("with_fake_weights")
+def test_commands_fail_with_one_line(tmp_path: Path) -> None:
+    for command in (("info",), ("detect",), ("eval", "--gt", tmp_path / "x.json")):
+        code, text = run_command(*command, tmp_path / "gone")
+        assert code == 1
+        assert "Traceback" not in text
