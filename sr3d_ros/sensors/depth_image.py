@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
 from sr3d_ros.errors import MessageError
 from sr3d_ros.sensors.image import Layout, pixels_of, size_of
@@ -83,7 +84,7 @@ def cloud_from_depth(
     is_return = (metres > 0) & (metres <= FARTHEST_M)
     kept = np.flatnonzero(is_return)
     if max_points is not None and len(kept) > max_points:
-        kept = kept[np.arange(max_points, dtype=np.int64) * len(kept) // max_points]
+        kept = kept[even_rows(len(kept), max_points)]
     height, width = metres.shape
     xyz = np.empty((len(kept), 3), np.float32)
     xyz[:, 2] = metres.reshape(-1)[kept]
