@@ -15,11 +15,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = {
     "structures": set(),
     "colors": set(),
+    "records": {"structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"geometry", "structures"},
+    "data": {"geometry", "structures", "records"},
     "config": {"model", "supervision", "data", "geometry"},
     "checkpoint": {"config", "model"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
@@ -50,7 +51,7 @@ EVERYTHING_BUT = {"node": {"bag", "doctor"}, "bag": {"node", "doctor"}, "doctor"
 
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
-    *{"console", "evaluate", "data", "picture"},  # recordings and their commands
+    *{"console", "evaluate", "data", "picture", "records"},  # recordings and their commands
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}

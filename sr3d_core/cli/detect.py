@@ -175,29 +175,15 @@ def describe(
     file: Path, opened: CloudFile, found: Detections, model: str, classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Detections of one file as plain JSON values."""
+    from sr3d_core.records import detection_records
+
     result = {
         "file": str(file),
         "frame": "levelled" if opened.is_turned else "file",
         "model": model,
         "classes": list(classes),
-        "time_ms": {stage: round(time, 2) for stage, time in found.time_ms.items()},
-        "detections": [
-            {
-                "class": classes[label],
-                "score": round(score, 4),
-                "center": [round(value, 4) for value in center],
-                "size": [round(value, 4) for value in size],
-                "yaw": round(yaw, 4),
-            }
-            for label, score, center, size, yaw in zip(
-                found.labels.tolist(),
-                found.scores.tolist(),
-                found.boxes.center.tolist(),
-                found.boxes.size.tolist(),
-                found.boxes.yaw.tolist(),
-                strict=True,
-            )
-        ],
+        "time_ms": found.time_ms,
+        "detections": detection_records(found, classes),
     }
     if opened.is_turned:
         result["levelled_from_file"] = opened.upright_from_file.tolist()
