@@ -14,7 +14,8 @@ from sr3d_core.model.network import SR3D, LevelOutput
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import PointCloud
 from sr3d_ros.messages.detections import detection_array
-from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult
 
 STAGES = (
     *("parse", "transform", "prepare", "voxelise", "maps", "backbone", "neck", "head"),
@@ -30,8 +31,8 @@ class Frame:
     def __init__(self, detector: Detector, message: Any) -> None:
         self.detector = detector
         self.message = message
-        settings = FrameSettings(detection_frame=CLOUD_IS_Z_UP)
-        self.pipeline = FramePipeline(detector.detect, _NoTransforms(), settings)
+        parameters = Parameters(detection_frame=CLOUD_IS_Z_UP)
+        self.pipeline = FramePipeline(detector.detect, _NoTransforms(), parameters)
 
     def whole(self) -> tuple[float, dict[str, float], FrameResult]:
         """Milliseconds of one frame, of the stages that it tells of, and its result."""

@@ -65,7 +65,7 @@ def read_records(path: Path, form: type[_File]) -> _File:
     try:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise RecordError(f"{path}: not JSON ({error}))") from error
+        raise RecordError(f"{path}: not JSON ({error})") from error
     try:
         return form.model_validate(tree)
     except ValidationError as error:

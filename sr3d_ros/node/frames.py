@@ -165,8 +165,8 @@ def _advice(result: FrameResult, trouble: str) -> str:
     doubt = scale_doubt(result.sensor_cloud.xyz, is_upright=True)
     if len(result.sensor_cloud) == 0:
         said.append("no point is left to look at: the cloud is empty, or filter.* leaves nothing")
-    elif doubt is not None:
-        said.append(f"{doubt.text}; ROS clouds are in metres (REP-103), the weights know rooms")
+    elif doubt is not None and doubt.kind != "large":  # a hall is no mistake
+        said.append(f"{doubt.text} ROS clouds are in metres (REP-103)")
     return "; ".join(said)
 
 
