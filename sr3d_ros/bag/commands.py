@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -27,7 +27,6 @@ from sr3d_ros.parameters.file import NODE
 if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun, FrameRecord, Tally
     from sr3d_ros.pipeline import FrameResult
-    from sr3d_ros.tf.up import UpMode
 
 app = typer.Typer(help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.")
 
@@ -256,7 +255,7 @@ def _opened(
     parameters = parameters.with_values(options)
     detector = load_detector(parameters)
     detector.postprocess = replace(detector.postprocess, one_class=one_class)
-    chosen = cast("Literal['auto'] | UpMode | None", None if up is None else up.value)
+    chosen: Any = None if up is None else up.value
     with open_run(bag, detector, topics=Topics(*topics), up=chosen, parameters=parameters) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
