@@ -62,7 +62,7 @@ NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""
 ROS_PACKAGES = {
     *{"rclpy", "sensor_msgs", "vision_msgs", "geometry_msgs", "tf2_ros", "std_msgs"},
-    *{"builtin_interfaces", "diagnostic_msgs", "visualization_msgs"},
+    *{"builtin_interfaces", "diagnostic_msgs", "visualization_msgs", "diagnostic_updater"},
 }
 ENGINES = {"torchsparse", "spconv", "numba", "llvmlite", "triton"}
 

@@ -32,9 +32,10 @@ from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters, require_typed
 from sr3d_ros.node.services import Answer, Services
 from sr3d_ros.node.status import Reporter
+from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.node.work import Load, Work, load_detector
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.tf.source import PatientTransforms, transform_source
+from sr3d_ros.tf.source import PatientTransforms
 
 TICK_S = 1.0
 CLOSING_S = 2.0
@@ -62,7 +63,7 @@ class DetectorNode(LifecycleNode):
         self._refusal = self._ignored = ""
         self._live = LiveParameters(self, self._apply)
         settings = self._live.values
-        self._transforms = PatientTransforms(transform_source(self), settings.transform_timeout_s)
+        self._transforms = PatientTransforms(Tf2Source(self), settings.transform_timeout_s)
         self._counters = CloudCounters(late_ms=settings.late_ms)
         self._answers = Services(self, self)
         self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
