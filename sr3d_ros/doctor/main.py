@@ -25,23 +25,33 @@ from sr3d_core.machine.findings import Finding, as_record, fail, is_healthy, lin
 from sr3d_ros.doctor.report import LOOKED_AT, Report
 
 WAIT_S = 8.0
-_MESSAGES = ("sensor_msgs", "vision_msgs", "visualization_msgs", "tf2_msgs")
+_PACKAGES = {
+    "sensor_msgs.msg": "sensor_msgs",
+    "vision_msgs.msg": "vision_msgs",
+    "visualization_msgs.msg": "visualization_msgs",
+    "tf2_msgs.msg": "tf2_msgs",
+    "tf2_ros": "tf2_ros_py",
+    "diagnostic_updater": "diagnostic_updater",
+}
+"""Modules that the node imports, and the packages that bring them."""
 
 
 def check_ros() -> Finding:
-    """Whether rclpy and the messages are there, and which ROS this is."""
+    """Whether rclpy and the packages of ROS are there, and which ROS this is."""
     try:
         import rclpy
     except ImportError as error:
         remedy = "source /opt/ros/<distribution>/setup.bash, and use the Python that ROS uses"
         return fail("ros", f"rclpy does not import ({error})", remedy)
-    missing = [name for name in _MESSAGES if not _imports(f"{name}.msg")]
+    missing = [package for module, package in _PACKAGES.items() if not _imports(module)]
     distribution = os.environ.get("ROS_DISTRO", "")
     if missing:
         packages = " ".join(
             f"ros-{distribution or '<distribution>'}-{name.replace('_', '-')}" for name in missing
         )
-        return fail("ros", f"no messages of {', '.join(missing)}", f"apt install {packages}")
+        return fail(
+            "ros", f"these packages are missing: {', '.join(missing)}", f"apt install {packages}"
+        )
     if not _imports("sr3d_ros.msg"):
         remedy = "colcon build --packages-select sr3d_ros, then source install/setup.bash"
         return fail("ros", "the messages of sr3d_ros are not built", remedy)

@@ -32,9 +32,10 @@ from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters, require_typed
 from sr3d_ros.node.services import Answer, Services
 from sr3d_ros.node.status import Reporter
+from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.tf.source import PatientTransforms, transform_source
+from sr3d_ros.tf.source import PatientTransforms
 
 Load = Callable[[Parameters], Detector]
 """Makes the detector that parameters name; raises ValueError or OSError with the reason."""
@@ -65,9 +66,7 @@ class DetectorNode(LifecycleNode):
         self._refusal = self._ignored = ""
         self._live = LiveParameters(self, self._apply)
         parameters = self._live.values
-        self._transforms = PatientTransforms(
-            transform_source(self), parameters.transform_timeout_s
-        )
+        self._transforms = PatientTransforms(Tf2Source(self), parameters.transform_timeout_s)
         self._counters = CloudCounters(late_ms=parameters.late_ms)
         self._answers = Services(self, self)
         self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from message_stand_ins import CLASSES, OPTICAL_FROM_LEVEL, STAMP_NS, TWO, TYPES, found, xyz
+from reading import STAMP_NS, xyz
+from sample_boxes import CLASSES, OPTICAL_FROM_LEVEL, TWO, found
+from visualization_msgs.msg import Marker
 
 from sr3d_core.structures import Detections
 from sr3d_ros.messages.markers import MarkerStyle, marker_array
@@ -20,7 +22,6 @@ def markers_of(detections: Detections, **style: Any) -> list[Any]:
         output_from_gravity=OPTICAL_FROM_LEVEL,
         classes=CLASSES,
         style=MarkerStyle(**style),
-        types=TYPES,
     )
     return list(array.markers)
 
@@ -28,7 +29,7 @@ def markers_of(detections: Detections, **style: Any) -> list[Any]:
 def test_the_first_marker_deletes_what_was_there() -> None:
     for detections in (TWO, Detections.empty()):
         first = markers_of(detections)[0]
-        assert first.action == 3
+        assert first.action == Marker.DELETEALL
         assert first.header.frame_id == "camera"
     assert len(markers_of(Detections.empty())) == 1
 
@@ -36,10 +37,10 @@ def test_the_first_marker_deletes_what_was_there() -> None:
 def test_each_box_has_a_cube_and_a_label_with_fixed_ids() -> None:
     markers = markers_of(TWO, headings=False)[1:]
     assert [(m.ns, m.id, m.type) for m in markers] == [
-        ("boxes", 0, 1),
-        ("labels", 0, 9),
-        ("boxes", 1, 1),
-        ("labels", 1, 9),
+        ("boxes", 0, Marker.CUBE),
+        ("labels", 0, Marker.TEXT_VIEW_FACING),
+        ("boxes", 1, Marker.CUBE),
+        ("labels", 1, Marker.TEXT_VIEW_FACING),
     ]
     assert markers[0].color.a == pytest.approx(0.3)
     assert xyz(markers[2].scale) == pytest.approx([0.5, 0.6, 0.8])
@@ -64,7 +65,7 @@ def test_edges_are_the_twelve_of_the_box() -> None:
 
 def test_headings_are_arrows_along_the_box() -> None:
     arrow = next(m for m in markers_of(TWO, headings=True) if m.ns == "headings")
-    assert arrow.type == 0
+    assert arrow.type == Marker.ARROW
     assert arrow.scale.x > arrow.scale.y > 0
 
 
@@ -91,7 +92,8 @@ def of_kind(markers: list[Any], namespace: str) -> list[Any]:
 
 
 def test_nothing_blinks_as_no_marker_has_a_lifetime() -> None:
-    assert not any("lifetime" in vars(marker) for marker in markers_of(TWO))
+    lifetimes = [marker.lifetime for marker in markers_of(TWO)]
+    assert not any(lifetime.sec or lifetime.nanosec for lifetime in lifetimes)
 
 
 def test_identities_stand_behind_the_scores() -> None:
@@ -102,7 +104,6 @@ def test_identities_stand_behind_the_scores() -> None:
         output_from_gravity=np.eye(4),
         classes=CLASSES,
         ids=("", "12"),
-        types=TYPES,
     )
     texts = [marker.text for marker in of_kind(array.markers, "labels")]
     assert texts == ["night_stand 0.88 #12", "chair 0.50"]
@@ -116,7 +117,7 @@ def test_no_two_markers_share_namespace_and_id() -> None:
 def test_what_is_hidden_is_paler() -> None:
     def opacity(is_hidden: tuple[bool, ...] | None) -> list[float]:
         place = {"stamp_ns": STAMP_NS, "frame_id": "odom", "output_from_gravity": np.eye(4)}
-        array = marker_array(TWO, classes=CLASSES, is_hidden=is_hidden, types=TYPES, **place)
+        array = marker_array(TWO, classes=CLASSES, is_hidden=is_hidden, **place)
         return [marker.color.a for marker in array.markers[1:]]
 
     plain, pale = opacity(None), opacity((True, False))  # the first row comes last
