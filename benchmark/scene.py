@@ -10,6 +10,7 @@ from sr3d_core.data.rooms.noise import KINECT
 from sr3d_core.data.rooms.rasterise import Pinhole
 from sr3d_core.data.rooms.room import build_room
 from sr3d_core.data.rooms.sensor import Light, View, capture, orientation
+from sr3d_core.geometry.thinning import even_rows
 
 ROOM_M = (5.0, 4.0, 2.6)
 NUM_BOXES = 12
@@ -66,7 +67,7 @@ def camera_frame(num_points: int, seed: int = 20_000_000) -> tuple[Tensor, Tenso
         if len(shot.xyz) >= num_points:
             break
         pixels *= 1.25
-    kept = np.arange(num_points) * len(shot.xyz) // num_points
+    kept = even_rows(len(shot.xyz), num_points)
     xyz = (shot.xyz[kept] - position * (1, 1, 0)).astype(np.float32)
     return torch.from_numpy(xyz), torch.from_numpy(shot.rgb[kept].astype(np.float32))
 
