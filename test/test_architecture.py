@@ -30,7 +30,7 @@ CORE = {
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
-    "console": {"structures"},
+    "console": {"geometry", "structures"},
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }
 """Parts of sr3d_core and what else of it they may import; `cli` may import all of them."""

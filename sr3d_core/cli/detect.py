@@ -17,7 +17,7 @@ from sr3d_core.console import (
     require_writable,
     result_console,
     say,
-    warn_about_units,
+    warn_about_scale,
     write_json,
 )
 
@@ -168,7 +168,7 @@ def _tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
         )
     if len(opened.cloud) > max_points:
         say(f"{file}: using {max_points} of {len(opened.cloud)} points, picked evenly")
-    warn_about_units(file, opened.cloud)
+    warn_about_scale(file, opened.cloud)
 
 
 def describe(

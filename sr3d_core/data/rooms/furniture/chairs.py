@@ -6,8 +6,17 @@ import itertools
 
 import numpy as np
 
-from sr3d_core.data.rooms import palette
-from sr3d_core.data.rooms.mesh import Color, Mesh, arc_panel, beam, box, cushion, cylinder, turn_y
+from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.mesh import (
+    Color,
+    Mesh,
+    arc_panel,
+    beam,
+    box,
+    cushion,
+    cylinder,
+    turn_y,
+)
 
 Rng = np.random.Generator
 

@@ -16,17 +16,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from sr3d_core.geometry.camera import Pinhole
+
 _NEAR_M = 0.05
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pinhole:
-    """Intrinsics; pixel centres are at whole numbers."""
-
-    width: int  # pixels
-    height: int
-    focal: float  # pixels, the same both ways
-    center: tuple[float, float]  # pixels, principal point (u, v)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,10 +58,9 @@ def _fragments(
     corners: Float[ndarray, "F 3 3"], camera: Pinhole
 ) -> tuple[Int[ndarray, " R"], Int[ndarray, " R"], Float[ndarray, " R"]]:
     """Every (face, pixel) pair with its inverse depth."""
-    cx, cy = camera.center
     z = corners[:, :, 2]
-    u = camera.focal * corners[:, :, 0] + cx * z
-    v = camera.focal * corners[:, :, 1] + cy * z
+    u = camera.fx * corners[:, :, 0] + camera.cx * z
+    v = camera.fy * corners[:, :, 1] + camera.cy * z
     first, last = _row_range(u, v, z, camera)
     matrix = np.stack([u, v, z], axis=1)
     scale = np.abs(np.linalg.det(matrix))
@@ -145,7 +136,7 @@ def inside_image(
 ) -> Bool[ndarray, " N"]:
     """Which points of the optical frame fall into the image, not farther than `range_m`."""
     z = np.where(points[:, 2] > _NEAR_M, points[:, 2], np.inf)
-    u = camera.focal * points[:, 0] / z + camera.center[0]
-    v = camera.focal * points[:, 1] / z + camera.center[1]
+    u = camera.fx * points[:, 0] / z + camera.cx
+    v = camera.fy * points[:, 1] / z + camera.cy
     inside = (u >= 0) & (u <= camera.width - 1) & (v >= 0) & (v <= camera.height - 1)
     return inside & (points[:, 2] > _NEAR_M) & (points[:, 2] < range_m)

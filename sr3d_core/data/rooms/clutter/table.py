@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sr3d_core.data.rooms import palette
-from sr3d_core.data.rooms.mesh import Mesh, box, cylinder, loft, ring, turn_y
+from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.mesh import Mesh, box, cylinder, loft, ring, turn_y
 
 Rng = np.random.Generator
 

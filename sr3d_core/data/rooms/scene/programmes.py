@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sr3d_core.data.rooms import chairs, clutter, clutter_floor, clutter_table, storage, tables
-from sr3d_core.data.rooms.furniture import LABELS, MAKERS, Maker, Piece, make
-from sr3d_core.data.rooms.layout import Layout, Placed
-from sr3d_core.data.rooms.mesh import turn_x, turn_y, turn_z
+from sr3d_core.data.rooms.clutter import floor
+from sr3d_core.data.rooms.clutter import table as table_top
+from sr3d_core.data.rooms.clutter.lists import FLOOR, ON_TABLE, any_of, as_piece
+from sr3d_core.data.rooms.furniture import chairs, storage, tables
+from sr3d_core.data.rooms.furniture.classes import LABELS, MAKERS, Maker, make
+from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_y, turn_z
+from sr3d_core.data.rooms.furniture.piece import Piece
+from sr3d_core.data.rooms.scene.layout import Layout, Placed
 
 Rng = np.random.Generator
 
@@ -29,7 +33,7 @@ def _bedside(room: Layout, bed: Placed, rng: Rng) -> None:
         x = -bed.size[0] / 2 + dx / 2 + rng.uniform(0.0, 0.12)
         placed = room.put_near(stand, bed, (x, side * (bed.size[1] / 2 + dy / 2 + gap)), 0.0)
         if placed is not None and _chance(rng, 0.6):
-            room.put_on(clutter.as_piece(clutter_table.table_lamp(rng)), placed)
+            room.put_on(as_piece(table_top.table_lamp(rng)), placed)
 
 
 def _chairs_around(room: Layout, table: Placed, rng: Rng, count: int) -> None:
@@ -70,7 +74,7 @@ def _slots(table: Placed, count: int) -> list[tuple[float, float, float]]:
 def _strew(room: Layout, top: Placed, rng: Rng, most: int) -> None:
     """Small things on a table top."""
     for _ in range(int(rng.integers(0, most + 1))):
-        room.put_on(clutter.clutter(clutter.ON_TABLE, rng), top)
+        room.put_on(any_of(ON_TABLE, rng), top)
 
 
 def _work_place(room: Layout, rng: Rng) -> None:
@@ -81,7 +85,7 @@ def _work_place(room: Layout, rng: Rng) -> None:
         return
     if placed.size[2] < 0.85:
         for _ in range(int(rng.integers(0, 3))):
-            room.put_on(clutter.as_piece(clutter_table.monitor(rng)), placed, back=0.8)
+            room.put_on(as_piece(table_top.monitor(rng)), placed, back=0.8)
         _strew(room, placed, rng, 4)
     if _chance(rng, 0.85):
         chair = make("chair", rng)
@@ -196,9 +200,9 @@ def bathroom(room: Layout, rng: Rng) -> None:
         room.put_at_wall(make("bathtub", rng), gap=rng.choice([0.0, 0.02, 0.15]))
     if _chance(rng, 0.9):
         room.put_at_wall(make("toilet", rng), gap=0.01)
-    room.put_at_wall(clutter.as_piece(clutter_floor.sink(rng)), gap=0.0)
+    room.put_at_wall(as_piece(floor.sink(rng)), gap=0.0)
     if _chance(rng, 0.35):
-        room.put_at_wall(clutter.as_piece(clutter_floor.washing_machine(rng)))
+        room.put_at_wall(as_piece(floor.washing_machine(rng)))
     if _chance(rng, 0.4):
         _against_wall(room, rng, "cabinet")
 
@@ -257,13 +261,13 @@ def furnish(room: Layout, programme: Callable[[Layout, Rng], None], rng: Rng) ->
     if _chance(rng, 0.1):
         room.put_anywhere(make(LABELS[rng.integers(len(LABELS))], rng), aligned=0.0)
     for _ in range(int(rng.integers(0, 8))):
-        piece = clutter.clutter(clutter.FLOOR, rng)
+        piece = any_of(FLOOR, rng)
         if _chance(rng, 0.5):
             room.put_at_wall(piece)
         else:
             room.put_anywhere(piece, aligned=0.3)
     if _chance(rng, 0.4):
-        room.put_anywhere(clutter.as_piece(clutter_floor.rug(rng)), aligned=0.8)
+        room.put_anywhere(as_piece(floor.rug(rng)), aligned=0.8)
 
 
 def _toppled(piece: Piece, rng: Rng) -> Piece:

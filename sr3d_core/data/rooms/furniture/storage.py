@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from sr3d_core.data.rooms import palette
-from sr3d_core.data.rooms.mesh import Color, Mesh, box, cylinder
+from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, box, cylinder
 
 Rng = np.random.Generator
 

@@ -6,7 +6,7 @@ import colorsys
 
 import numpy as np
 
-from sr3d_core.data.rooms.mesh import Color
+from sr3d_core.data.rooms.furniture.mesh import Color
 
 _WOODS: tuple[Color, ...] = (
     (0.76, 0.60, 0.42),

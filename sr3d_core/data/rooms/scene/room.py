@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sr3d_core.data.rooms import clutter, palette
-from sr3d_core.data.rooms.furniture import NO_LABEL
-from sr3d_core.data.rooms.layout import Floor, Layout, Placed
-from sr3d_core.data.rooms.mesh import Color, Mesh, quad
-from sr3d_core.data.rooms.programmes import PROGRAMMES, furnish
+from sr3d_core.data.rooms.clutter.lists import on_wall
+from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, quad
+from sr3d_core.data.rooms.furniture.piece import NO_LABEL
+from sr3d_core.data.rooms.scene.layout import Floor, Layout, Placed
+from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, furnish
 
 _SURFACE_POINTS = 64
 
@@ -39,7 +40,7 @@ def build_room(rng: np.random.Generator) -> Room:
     shell = _shell(floor, layout, rng)
     furnish(layout, programme, rng)
     for _ in range(int(rng.integers(1, 8))):
-        piece, low = clutter.on_wall(rng)
+        piece, low = on_wall(rng)
         layout.put_at_wall(piece, gap=0.0, z=low)
     return _assembled(layout, shell, rng)
 

@@ -11,31 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from sr3d_core.data.rooms.noise import FLIGHT, KINECT, STEREO, DepthNoise, measure
-from sr3d_core.data.rooms.rasterise import Pinhole, inside_image, rasterise, visible_share
-from sr3d_core.data.rooms.room import Room
+from sr3d_core.data.rooms.camera.noise import DepthNoise, measure
+from sr3d_core.data.rooms.camera.rasterise import inside_image, rasterise, visible_share
+from sr3d_core.data.rooms.scene.room import Room
+from sr3d_core.geometry.camera import Pinhole
 
 Rng = np.random.Generator
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A kind of depth camera."""
-
-    focal: float  # focal length in image widths
-    aspect: float  # height over width
-    noise: DepthNoise
-
-
-MODELS: tuple[Model, ...] = (
-    Model(0.906, 0.75, KINECT),  # Kinect v1, Xtion: 58 degrees wide
-    Model(0.906, 0.75, KINECT),
-    Model(0.72, 0.75, STEREO),  # RealSense D435 aligned to color: 70 degrees
-    Model(0.53, 0.5625, STEREO),  # RealSense D435 depth: 87 degrees
-    Model(0.71, 0.75, FLIGHT),  # L515: 70 degrees
-    Model(0.65, 0.87, FLIGHT),  # Azure Kinect narrow: 75 degrees
-)
-"""Cameras that robots carry; the first is listed twice because it is twice as common."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,15 +64,6 @@ def orientation(heading: float, pitch: float, roll: float) -> Float[ndarray, "3 
     return np.stack([c * right + s * down, c * down - s * right, forward], axis=1)
 
 
-def random_model(rng: Rng, width: int) -> tuple[Pinhole, DepthNoise]:
-    """A camera of any kind, its image `width` pixels wide."""
-    model = MODELS[rng.integers(len(MODELS))]
-    height = round(width * model.aspect)
-    focal = width * model.focal * rng.uniform(0.95, 1.05)
-    center = ((width - 1) / 2 + rng.normal(0, 1.5), (height - 1) / 2 + rng.normal(0, 1.5))
-    return Pinhole(width, height, focal, (float(center[0]), float(center[1]))), model.noise
-
-
 def capture(room: Room, view: View, light: Light, rng: Rng) -> Capture:
     """Render a view, measure it and take its points."""
     photo = photograph(room, view, light, rng)
@@ -129,8 +101,8 @@ def _normals(corners: Float[ndarray, "F 3 3"]) -> Float[ndarray, "F 3"]:
 def _rays(pinhole: Pinhole) -> Float[ndarray, "H W 3"]:
     """Direction of every pixel in the optical frame, scaled to z = 1."""
     u, v = np.meshgrid(np.arange(pinhole.width), np.arange(pinhole.height))
-    x = (u - pinhole.center[0]) / pinhole.focal
-    y = (v - pinhole.center[1]) / pinhole.focal
+    x = (u - pinhole.cx) / pinhole.fx
+    y = (v - pinhole.cy) / pinhole.fy
     return np.stack([x, y, np.ones_like(x)], axis=-1)
 
 

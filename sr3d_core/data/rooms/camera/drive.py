@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from sr3d_core.data.rooms.layout import Layout
+from sr3d_core.data.rooms.scene.layout import Layout
 
 Rng = np.random.Generator
 Pose = Float[ndarray, "4 4"]

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from sr3d_core.data.rooms.furniture import Piece
-from sr3d_core.data.rooms.mesh import Mesh
+from sr3d_core.data.rooms.furniture.mesh import Mesh
+from sr3d_core.data.rooms.furniture.piece import Piece
 
 
 @dataclass(frozen=True, slots=True)

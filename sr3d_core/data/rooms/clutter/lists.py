@@ -1,4 +1,8 @@
-"""Things that are in rooms but not in the label space. Most false positives come from them."""
+"""The lists of clutter: things in rooms that are not in the label space.
+
+Most false positives come from them. A new one is one line here and its maker in a file of this
+folder.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sr3d_core.data.rooms import clutter_floor as floor
-from sr3d_core.data.rooms import clutter_table as table
-from sr3d_core.data.rooms import clutter_wall as wall
-from sr3d_core.data.rooms.furniture import NO_LABEL, Piece
-from sr3d_core.data.rooms.mesh import Mesh
+from sr3d_core.data.rooms.clutter import floor, table, wall
+from sr3d_core.data.rooms.furniture.mesh import Mesh
+from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
 
 Rng = np.random.Generator
 
@@ -70,7 +72,7 @@ ON_TABLE: tuple[Callable[[Rng], Mesh], ...] = (
 """Makers of things for table tops."""
 
 
-def clutter(makers: tuple[Callable[[Rng], Mesh], ...], rng: Rng) -> Piece:
+def any_of(makers: tuple[Callable[[Rng], Mesh], ...], rng: Rng) -> Piece:
     """Any piece of `makers`, centred, standing on z = 0."""
     return as_piece(makers[rng.integers(len(makers))](rng))
 
