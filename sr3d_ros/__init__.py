@@ -7,6 +7,7 @@ modules when the package is built; the path is extended so that both are one pac
 import os
 from pkgutil import extend_path
 
+__version__ = "0.1.0"
 __path__ = extend_path(__path__, __name__)
 
 # Between two clouds torch's threads are to sleep, not to spin: a robot has other work. OpenMP

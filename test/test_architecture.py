@@ -30,6 +30,7 @@ CORE = {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
     "console": {"structures"},
+    "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }
 """Parts of sr3d_core and what else of it they may import; `cli` may import all of them."""
