@@ -37,6 +37,7 @@ CORE = {
 
 ROS = {
     "errors": set(),
+    "versions": set(),
     "parameters": {"errors", "budget", "pipeline", "sensors", "tracking"},
     "sensors": {"errors", "tf", "diagnostics"},
     "tf": {"errors"},

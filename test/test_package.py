@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -95,3 +96,43 @@ def test_links_of_the_readme_work_on_an_index_and_lead_somewhere() -> None:
         for start in (REPOSITORY, RAW):
             if target.startswith(start):
                 assert (ROOT / target.removeprefix(start)).exists(), target
+
+
+ROSDEP_KEYS = {"numpy": "python3-numpy", "scipy": "python3-scipy", "tf2_ros": "tf2_ros_py"}
+PIP_NAMES = {"yaml": "pyyaml"}
+"""Modules whose package has another name."""
+
+
+def imported_on_a_robot() -> set[str]:
+    """Top-level modules that sr3d_ros, its programs and launch files import, also by name."""
+    programs = [*(ROOT / "scripts").iterdir(), *(ROOT / "launch").glob("*.py")]
+    found = set()
+    for path in (*(ROOT / "sr3d_ros").rglob("*.py"), *programs):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(str(node.module))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    roots = {str(name).partition(".")[0] for name in found}
+    return roots - set(sys.stdlib_module_names) - {"sr3d_ros", "sr3d_core"}
+
+
+def test_every_import_on_a_robot_comes_from_rosdep_or_with_sr3d_core(metadata: Message) -> None:
+    """Or with the extra `bag`, for recordings."""
+    keys = {str(e.text) for e in manifest() if e.tag in ("depend", "exec_depend")}
+    lines = [
+        line
+        for line in metadata.get_all("Requires-Dist", [])
+        if "extra ==" not in line or 'extra == "bag"' in line
+    ]
+    with_core = {re.split(r"[<>=;\s]", line)[0].lower() for line in lines}
+    modules = imported_on_a_robot()
+    for module in modules:
+        is_known = ROSDEP_KEYS.get(module, module) in keys
+        assert is_known or PIP_NAMES.get(module, module) in with_core, (
+            f"{module}: name its rosdep key in package.xml, or its package in pyproject.toml"
+        )
+    used = {ROSDEP_KEYS.get(module, module) for module in modules}
+    assert {key for key in keys if key.startswith("python3-")} <= used, "nothing imports it"
