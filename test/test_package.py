@@ -14,6 +14,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
 import sr3d_core
 import sr3d_ros
@@ -31,6 +32,13 @@ def manifest() -> ElementTree.Element:
 def test_all_parts_have_one_version() -> None:
     assert sr3d_ros.__version__ == sr3d_core.__version__
     assert manifest().findtext("version") == sr3d_core.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == sr3d_core.__version__
+
+
+def test_the_changelog_tells_the_version_or_what_is_to_come() -> None:
+    headings = re.findall(r"^(.+)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert headings[0] == "Forthcoming" or headings[0].startswith(f"{sr3d_core.__version__} (")
 
 
 @pytest.fixture(scope="module")
