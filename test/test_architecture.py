@@ -31,12 +31,14 @@ CORE = {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
     "console": {"geometry", "structures"},
+    "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }
 """Parts of sr3d_core and what else of it they may import; `cli` may import all of them."""
 
 ROS = {
     "errors": set(),
+    "versions": set(),
     "parameters": {"errors"},
     "tf": {"errors"},
     "sensors": {"errors", "tf"},

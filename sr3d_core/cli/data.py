@@ -20,7 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Make, check and look at labelled scenes.\n\n"
     "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz .npy .txt), labels/NAME.json "
-    '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt.',
+    '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt; '
+    "`sr3d data init FOLDER` makes one.",
 )
 
 _FEW_POINTS = 20
@@ -40,6 +41,39 @@ class Sensor(str, Enum):
 
     FRAME = "frame"
     SCAN = "scan"
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or to complete.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class, once for each; default: those of the weights."),
+    ] = None,
+) -> None:
+    """Make a folder for scenes of your own, with a training to go with it.
+
+    It gets clouds/, labels/, classes.txt, train.txt, val.txt and a YAML file of its name: a copy
+    of the preset `own_data` that reads this folder. Files that are there already stay as they are.
+
+    Examples:
+
+      sr3d data init my_rooms
+
+      sr3d data init my_rooms --class chair --class pallet
+    """
+    with one_line_errors():
+        from sr3d_core.checkpoint import read_manifest
+        from sr3d_core.data.new_folder import config_path, make_folder
+        from sr3d_core.presets import own_data
+
+        names = classes or read_manifest("default").classes
+        for path in make_folder(folder, names, own_data(folder)):
+            say(f"made {path}")
+        say(
+            f"put NAME.ply into {folder / 'clouds'}, NAME.json into {folder / 'labels'} and each "
+            f"NAME into train.txt or val.txt; then: sr3d train {config_path(folder)}"
+        )
 
 
 @app.command()

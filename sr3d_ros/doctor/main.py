@@ -23,6 +23,7 @@ from pathlib import Path
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, as_record, fail, is_healthy, lines_of, ok, verdict
 from sr3d_ros.doctor.report import LOOKED_AT, Report
+from sr3d_ros.versions import REMEDY, installed
 
 WAIT_S = 8.0
 _PACKAGES = {
@@ -34,6 +35,12 @@ _PACKAGES = {
     "diagnostic_updater": "diagnostic_updater",
 }
 """Modules that the node imports, and the packages that bring them."""
+
+
+def check_versions() -> Finding:
+    """Which copies of our two packages run here; they are installed apart."""
+    text, is_one_version = installed()
+    return ok("versions", text) if is_one_version else fail("versions", text, REMEDY)
 
 
 def check_ros() -> Finding:
@@ -83,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     report = Report(tell)
     report.examine("python", checks.check_python)
+    report.examine("versions", check_versions)
     has_ros = report.examine("ros", check_ros)
     has_torch = report.examine("torch", checks.check_torch)
     has_packages = report.examine("packages", checks.check_packages)
