@@ -20,12 +20,13 @@ CORE = {
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"geometry", "structures", "records"},
+    "data": {"geometry", "open3d_bridge", "structures", "records"},
     "config": {"model", "supervision", "data", "geometry"},
     "checkpoint": {"config", "model"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
+    "open3d_bridge": {"structures"},
     "picture": {"colors", "geometry", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -155,6 +156,14 @@ def test_only_the_back_ends_know_other_engines() -> None:
     for _, path in files("sr3d_core"):
         if not path.is_relative_to(ROOT / "sr3d_core" / "sparse" / "backends"):
             assert not roots(path) & ENGINES, path
+
+
+def test_only_the_bridge_loads_open3d_and_only_when_asked() -> None:
+    """So that the node, which is never asked, never loads it."""
+    for package in ("sr3d_core", "sr3d_ros"):
+        for part, path in files(package):
+            assert "open3d" not in roots(path, at_top_only=True), path
+            assert part == "open3d_bridge" or "open3d" not in roots(path), path
 
 
 def test_inference_never_imports_training() -> None:
