@@ -35,8 +35,8 @@ class TrackRecords:
             tracked, trouble = None, str(error)
         if tracked is not None:
             ids, frame = tracked.ids, tracked.place.static_frame
-            objects = detection_records(tracked.remembered.objects, classes)
-            objects = _named(objects, tracked.remembered.ids)
+            objects = detection_records(tracked.tracks.boxes, classes)
+            objects = _named(objects, tracked.tracks.ids)
         tracks = {"frame": frame, "objects": objects, "trouble": trouble}
         return {**record, "detections": _named(record["detections"], ids), "tracks": tracks}
 

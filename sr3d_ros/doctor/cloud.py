@@ -15,7 +15,7 @@ import torch
 from sr3d_core.geometry.gravity import GravityError, up_rotation
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.errors import TRANSFORM_REASONS, MessageError, Refused, remedy_for
+from sr3d_ros.errors import MessageError, Refused, drop_reason
 from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
@@ -126,8 +126,8 @@ def check_transform(
     try:
         result = way(message)
     except Refused as error:
-        name = "tf" if error.reason in TRANSFORM_REASONS else "up"
-        return fail(name, str(error), remedy_for(error.reason))
+        reason = drop_reason(error.reason)
+        return fail("tf" if reason.is_about_transforms else "up", str(error), reason.remedy)
     frame = frame_name(message.header.frame_id)
     if settings.up == "tf" and not is_cloud_z_up(settings):
         height_m = result.gravity_from_cloud[2, 3]
