@@ -27,7 +27,7 @@ from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
 from sr3d_ros.tf.source import GRAVITY_FRAMES, TransformSource
-from sr3d_ros.tf.up import Level, UpFinder, UpMode, UpSource, sound_lookup
+from sr3d_ros.tf.up import GravityFrame, UpFinder, UpMode, UpSource, sound_lookup
 
 BEFORE_CROP = 1_000_000
 """Larger clouds are thinned to this before they are cropped; millions would hold up the frame."""
@@ -196,19 +196,19 @@ class FramePipeline:
                 left_out.append(error)
         return joined(parts), tuple(left_out)
 
-    def _level(self, cloud: PointCloud, frame: str, stamp_ns: int) -> Level:
+    def _level(self, cloud: PointCloud, frame: str, stamp_ns: int) -> GravityFrame:
         """The z-up frame of a cloud."""
         settings = self.settings
         wanted = frame_name(settings.detection_frame)
         if self._takes_cloud_as_level:
-            return Level(frame, np.eye(4), 1.0)
+            return GravityFrame(frame, np.eye(4), 1.0)
         if settings.up == "imu":
             return self._up.from_imu(frame, stamp_ns)
         if settings.up == "floor":
             return self._up.from_floor(cloud.xyz, frame, stamp_ns)
         return self._up.through_tf(frame, stamp_ns, wanted, settings.gravity_candidates)
 
-    def _output(self, output_frame: str, frame: str, level: Level, stamp_ns: int) -> Matrix:
+    def _output(self, output_frame: str, frame: str, level: GravityFrame, stamp_ns: int) -> Matrix:
         """`output_from_gravity`; boxes in the cloud's own frame need no second transform."""
         if output_frame == level.frame:
             return np.eye(4)
