@@ -28,7 +28,7 @@ import platform
 import statistics
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,8 @@ from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Detections
 from sr3d_ros.messages.covariance import pose_covariances
-from sr3d_ros.tracking.tracker import Remembered, Tracker, TrackingSettings, in_static_frame
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.tracking.tracker import Remembered, Tracker, in_static_frame
 
 MATCH_IOU = 0.25
 FIRST_ROOM = 20_000  # of the validation split, apart from the rooms that spreads are measured in
@@ -138,9 +139,9 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5.0, help="frames per second")
     parser.add_argument("--score", type=float, default=0.3)
     parser.add_argument("--weights", default="default")
-    parser.add_argument("--max-age", type=float, default=TrackingSettings().max_age_s)
-    parser.add_argument("--min-hits", type=int, default=TrackingSettings().min_hits)
-    parser.add_argument("--gate", type=float, default=TrackingSettings().gate_m)
+    parser.add_argument("--max-age", type=float, default=Parameters().track_max_age_s)
+    parser.add_argument("--min-hits", type=int, default=Parameters().track_min_hits)
+    parser.add_argument("--gate", type=float, default=Parameters().track_gate_m)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -154,15 +155,17 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         device="cpu",
         postprocess=Postprocess(score_threshold=options.score, one_class=True),
     )
-    settings = TrackingSettings(
-        max_age_s=options.max_age, min_hits=options.min_hits, gate_m=options.gate
+    parameters = Parameters(
+        track_max_age_s=options.max_age,
+        track_min_hits=options.min_hits,
+        track_gate_m=options.gate,
     )
-    forgetful = TrackingSettings(max_age_s=1.5 / options.rate, min_hits=1, gate_m=options.gate)
+    forgetful = replace(parameters, track_max_age_s=1.5 / options.rate, track_min_hits=1)
     scores = {name: Score() for name in ("detections", "confirmed", "remembered")}
     honesty, update_ms = Honesty(), list[float]()
     recording = SequenceSettings(num_frames=options.frames, rate_hz=options.rate)
     for run in range(options.sequences):
-        tracker, linker = Tracker(settings), Tracker(forgetful)
+        tracker, linker = Tracker(parameters), Tracker(forgetful)
         for number, frame in enumerate(room_sequence(seed_of("val", FIRST_ROOM + run), recording)):
             found = detected(detector, frame)
             started = time.perf_counter()
@@ -187,8 +190,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "sequences": options.sequences,
         "frames": num_frames,
         "rate_hz": options.rate,
-        "tracking": {"max_age_s": settings.max_age_s, "min_hits": settings.min_hits}
-        | {"gate_m": settings.gate_m},
+        "tracking": {"max_age_s": options.max_age, "min_hits": options.min_hits}
+        | {"gate_m": options.gate},
         "update_ms": {
             "median": round(statistics.median(update_ms), 3),
             "p99": round(float(np.percentile(update_ms, 99)), 3),

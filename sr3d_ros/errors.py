@@ -12,12 +12,14 @@ from collections.abc import Mapping
 class Refused(ValueError):
     """Input that cannot be used; `reason` is a short stable slug to count it under.
 
-    The text says where, what was found, what was expected and what to do.
+    The text says where, what was found, what was expected and what to do. `stamp_ns` is that of
+    the message, where it is another one than the message in hand.
     """
 
-    def __init__(self, reason: str, text: str) -> None:
+    def __init__(self, reason: str, text: str, stamp_ns: int | None = None) -> None:
         super().__init__(text)
         self.reason = reason
+        self.stamp_ns = stamp_ns
 
 
 class MessageError(Refused):

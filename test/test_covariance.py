@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from message_stand_ins import CLASSES, OPTICAL_FROM_LEVEL, TWO, found
+from sample_boxes import CLASSES, OPTICAL_FROM_LEVEL, TWO, found
 
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.structures import Detections

@@ -120,7 +120,7 @@ def test_the_security_policy_reads_what_the_realsense_preset_reads() -> None:
 
 
 PAGES = [
-    *("README.md", "docs/robot.md", "QUALITY_DECLARATION.md", "SECURITY.md", "docs/parameters.md")
+    path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 ]
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-FARTHEST_ROOM_M = 300.0
-"""No depth camera sees as far."""
 _LOST, _FEW_LOST = 0.1, 3
 
 
@@ -80,19 +78,3 @@ def advice_on_qos(topic: str, policy: str, reliability: str) -> str:
         f"{start} (policy {policy.lower()}), so nothing of it comes; change that policy at the "
         f"publisher, or here with qos_overrides.{topic}.subscription.{policy.lower()}"
     )
-
-
-def advice_on_extent(extent_m: Sequence[float]) -> str | None:
-    """Why a cloud of this extent (x y z, metres, z up) can hardly be a room; None if it can."""
-    size = " x ".join(f"{length:.3g}" for length in extent_m)
-    if extent_m[2] > 20.0 or max(extent_m) > FARTHEST_ROOM_M:
-        return (
-            f"cloud is {size} m: is it in millimetres? ROS clouds are in metres (REP-103); "
-            "correct the publisher's scale"
-        )
-    if 0.0 < max(extent_m) < 0.05:
-        return (
-            f"cloud is {size} m: smaller than a hand; is it in kilometres, or scaled? ROS clouds "
-            "are in metres (REP-103)"
-        )
-    return None

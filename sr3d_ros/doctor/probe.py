@@ -15,9 +15,10 @@ from sr3d_ros.doctor.detector import Running
 from sr3d_ros.doctor.listen import Ear, message_type, name_of
 from sr3d_ros.doctor.running import ask, heard_by, names_of_detectors, published_by
 from sr3d_ros.doctor.topics import CLOUD_TYPE, IMU_TYPE, Heard, Publisher
+from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.rules import is_foreign
 from sr3d_ros.tf.imu import GravityFromImu
-from sr3d_ros.tf.source import TransformSource, transform_source
+from sr3d_ros.tf.source import TransformSource
 
 NODE_NAME = "sr3d_doctor"
 SETTLE_S = 3.0
@@ -29,7 +30,7 @@ class Probe:
 
     def __init__(self) -> None:
         self.node = Node(NODE_NAME, automatically_declare_parameters_from_overrides=True)
-        self.transforms: TransformSource = transform_source(self.node)
+        self.transforms: TransformSource = Tf2Source(self.node)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 

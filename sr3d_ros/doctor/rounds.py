@@ -11,7 +11,6 @@ from typing import Any
 
 import rclpy
 
-from sr3d_core.detector import Detector
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, fail, ok
 from sr3d_core.structures import PointCloud
@@ -40,8 +39,8 @@ from sr3d_ros.doctor.topics import (
     check_topic,
     not_one_topic,
 )
+from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.parameters.settings import frame_settings, postprocess
 from sr3d_ros.sensors.depth_image import DepthSet
 from sr3d_ros.tf.imu import GravityFromImu
 
@@ -129,18 +128,10 @@ def _examine(report: Report, probe: Probe, subject: _Subject, points: str, wait_
     if has_weights:
         relief = "lower input.max_points, raise model.num_threads, or use a GPU"
         report.examine(
-            "inference", lambda: checks.check_inference(lambda: load(parameters), cloud, relief)
+            "inference",
+            lambda: checks.check_inference(lambda: load_detector(parameters), cloud, relief),
         )
     report.skip_rest(("inference",), "no usable weights")
-
-
-def load(parameters: Parameters) -> Detector:
-    """The detector as the node makes it."""
-    from sr3d_ros.node.work import load_detector
-
-    detector = load_detector(parameters)
-    detector.postprocess = postprocess(parameters, detector.classes)
-    return detector
 
 
 class _Visit:
@@ -152,15 +143,14 @@ class _Visit:
         self._parameters = subject.parameters
         self._subject = subject
         self._wait_s = wait_s
-        self._settings = frame_settings(self._parameters, self._parameters.max_points)
 
     def examine(self, points: str) -> PointCloud | None:
         """One frame, from its topic to its floor; the cloud z up, None where there is none."""
-        imu = self._imu() if self._settings.up == "imu" else None
+        imu = self._imu() if self._parameters.up == "imu" else None
         message = self._frame(points)
         if message is None:
             return None
-        read = reader_of(message, self._settings.drop_zeros)
+        read = reader_of(message, self._parameters.drop_zeros)
         self._report.examine("cloud", lambda: check_cloud(message, read))
         cloud = read_or_none(read)
         if cloud is None or not self._report.examine("units", lambda: check_units(cloud)):
@@ -233,16 +223,16 @@ class _Visit:
         self, message: Any, cloud: PointCloud, imu: GravityFromImu | None
     ) -> PointCloud | None:
         """The cloud z up, after the transforms and its floor were examined."""
-        report, settings = self._report, self._settings
-        way = way_of(settings, self._probe.transforms, imu)
+        report, parameters = self._report, self._parameters
+        way = way_of(parameters, self._probe.transforms, imu)
 
         def transform() -> Finding:
-            return check_transform(message, way, settings)
+            return check_transform(message, way, parameters)
 
         self._probe.spin_until(lambda: transform().status == "ok", self._wait_s)
         if not report.examine("tf", transform):
             return None
         result = way(message)
-        report.examine("up", lambda: check_level(cloud, result, settings))
+        report.examine("up", lambda: check_level(cloud, result, parameters))
         report.examine("filter", lambda: check_filter(cloud, result))
         return result.cloud

@@ -22,7 +22,6 @@ from sr3d_core.structures import Detections
 from sr3d_ros.messages.covariance import pose_covariances
 from sr3d_ros.messages.detections import detection_array
 from sr3d_ros.messages.markers import marker_array
-from sr3d_ros.messages.parts import MessageTypes
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.rigid import Matrix
 
@@ -30,9 +29,8 @@ from sr3d_ros.tf.rigid import Matrix
 class BoxTopics:
     """The publishers of one kind of boxes. `publish` runs in the worker's thread."""
 
-    def __init__(self, node: Node, name: str, marker_name: str, types: MessageTypes) -> None:
+    def __init__(self, node: Node, name: str, marker_name: str) -> None:
         self._node = node
-        self._types = types
         self._marked_frame = ""  # where markers stand
         self._arrays = advertised(node, Detection3DArray, name)
         self._markers = advertised(node, MarkerArray, marker_name)
@@ -57,7 +55,6 @@ class BoxTopics:
             "output_from_gravity": output_from_gravity,
             "classes": detector.classes,
             "ids": ids,
-            "types": self._types,
         }
         covariances = pose_covariances(
             boxes, detector.classes, detector.spread, output_from_gravity, grown_m2
@@ -83,7 +80,6 @@ class BoxTopics:
             frame_id=self._marked_frame,
             output_from_gravity=np.eye(4),
             classes=(),
-            types=self._types,
         )
         self._markers.publish(eraser)
         self._marked_frame = ""

@@ -21,7 +21,6 @@ from vision_msgs.msg import LabelInfo, VisionInfo
 from sr3d_core.detector import Detector
 from sr3d_ros.messages.detections import label_info, vision_info
 from sr3d_ros.messages.object_clouds import object_cloud, object_indices
-from sr3d_ros.messages.parts import ros_types
 from sr3d_ros.node.box_topics import BoxTopics, advertised
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
@@ -35,10 +34,9 @@ class Outputs:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._types = ros_types()
         self._version = 0
-        self._boxes = BoxTopics(node, "~/output/detections", "~/output/markers", self._types)
-        self._tracks = BoxTopics(node, "~/output/tracks", "~/output/track_markers", self._types)
+        self._boxes = BoxTopics(node, "~/output/detections", "~/output/markers")
+        self._tracks = BoxTopics(node, "~/output/tracks", "~/output/track_markers")
         self._objects = advertised(node, PointCloud2, "~/output/objects", depth=2)
         self._labels = node.create_publisher(LabelInfo, "~/label_info", _LATCHED)
         self._vision = node.create_publisher(VisionInfo, "~/vision_info", _LATCHED)
@@ -61,7 +59,6 @@ class Outputs:
                 detector.classes,
                 stamp_ns=stamp_ns,
                 threshold=settings.score_threshold,
-                types=self._types,
             )
         )
         self._vision.publish(
@@ -70,7 +67,6 @@ class Outputs:
                 method=f"SR3D, weights {weights}",
                 label_topic=str(self._labels.topic_name),
                 version=self._version,
-                types=self._types,
             )
         )
 
@@ -105,7 +101,7 @@ class Outputs:
                 is_hidden=tracked.is_hidden,
             )
         if settings.object_clouds == "clouds":
-            cloud = object_cloud(result.detections, result.cloud, types=self._types, **place)
+            cloud = object_cloud(result.detections, result.cloud, **place)
             self._objects.publish(cloud)
         elif settings.object_clouds == "indices":
             self._objects.publish(
@@ -113,7 +109,6 @@ class Outputs:
                     result.detections,
                     frame[0],
                     gravity_from_cloud=result.gravity_from_cloud,
-                    types=self._types,
                 )
             )
 

@@ -13,15 +13,12 @@ import numpy as np
 
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.parameters.settings import tracking_settings
-from sr3d_ros.pipeline import FrameResult
+from sr3d_ros.pipeline import FIXED_FRAMES, FrameResult
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tf.source import TransformSource
 from sr3d_ros.tf.up import sound_lookup
 from sr3d_ros.tracking.tracker import Remembered, Tracker, in_static_frame
-
-STATIC_FRAMES = ("odom", "map")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +58,10 @@ class Identities:
 
     def apply(self, parameters: Parameters) -> None:
         """Track as the parameters say from the next frame on; raises `TrackingError`."""
-        settings = tracking_settings(parameters)
         if self._tracker is not None:
-            self._tracker.settings = settings
+            self._tracker.parameters = parameters
         elif parameters.tracking:
-            self._tracker = Tracker(settings)
+            self._tracker = Tracker(parameters)
         self._is_enabled = parameters.tracking
         self._wanted = frame_name(parameters.tracking_frame)
 
@@ -92,7 +88,7 @@ class Identities:
     def _place(self, result: FrameResult) -> StaticPlace:
         if self._wanted:
             return self._through_tf(self._wanted, result)
-        for name in STATIC_FRAMES:
+        for name in FIXED_FRAMES:
             try:
                 return self._through_tf(name, result)
             except TransformError as error:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Boxes3D, Detections
+from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tracking.kalman import Motion, State
 
@@ -36,28 +37,7 @@ _FOLLOW = 0.3  # how much of a new size, yaw or score a track takes over
 
 
 class TrackingError(ValueError):
-    """Tracking cannot be switched on, or its settings make no sense; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackingSettings:
-    """When detections are the same object."""
-
-    max_age_s: float = 5.0
-    """How long an object that is not seen is remembered; more than 0."""
-    min_hits: int = 3
-    """How often an object must be seen before it gets an identity; at least 1."""
-    gate_m: float = 0.5
-    """How far a box's centre may be from where its track is believed; more than 0."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_age_s", "gate_m"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise TrackingError(
-                    f"tracking.{name} is {getattr(self, name):g}, expected above 0"
-                )
-        if self.min_hits < 1:
-            raise TrackingError(f"tracking.min_hits is {self.min_hits}, expected at least 1")
+    """Tracking cannot be switched on; the text says why."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,12 +72,11 @@ class _Track:
 class Tracker:
     """Gives detections the identities of objects; raises TrackingError where scipy is missing.
 
-    `settings` may be replaced between frames. Not for several threads at once.
+    Of its `parameters`, which may be replaced between frames, those of `tracking.*` count. Not for
+    several threads at once.
     """
 
-    def __init__(
-        self, settings: TrackingSettings | None = None, motion: Motion | None = None
-    ) -> None:
+    def __init__(self, parameters: Parameters | None = None, motion: Motion | None = None) -> None:
         try:
             self._assign = import_module("scipy.optimize").linear_sum_assignment
         except ImportError as error:
@@ -105,7 +84,7 @@ class Tracker:
                 f"tracking.enabled needs scipy ({error}); apt install python3-scipy, or "
                 "pip install scipy"
             ) from error
-        self.settings = settings or TrackingSettings()
+        self.parameters = parameters or Parameters()
         self._motion = motion or Motion()
         self._tracks: list[_Track] = []
         self._numbers = itertools.count(1)
@@ -129,17 +108,17 @@ class Tracker:
         for track, row in self._pairs(detections, overlap):
             self._follow(self._tracks[track], detections, row, centers[row])
             is_new[row] = False
-            if self._tracks[track].hits >= self.settings.min_hits:
+            if self._tracks[track].hits >= self.parameters.track_min_hits:
                 identities[row] = self._tracks[track].identity
         for row in np.flatnonzero(is_new).tolist():
             self._tracks.append(self._begin(detections, row, centers[row]))
-            if self.settings.min_hits == 1:
+            if self.parameters.track_min_hits == 1:
                 identities[row] = self._tracks[-1].identity
         return tuple(identities)
 
     def remembered(self) -> Remembered:
         """What is known at the last stamp."""
-        known = [t for t in self._tracks if t.hits >= self.settings.min_hits]
+        known = [t for t in self._tracks if t.hits >= self.parameters.track_min_hits]
         known.sort(key=lambda track: -track.score)
         labels = torch.tensor([track.label for track in known], dtype=torch.int64)
         scores = torch.tensor([track.score for track in known], dtype=torch.float32)
@@ -155,7 +134,7 @@ class Tracker:
             self.reset()
         seconds = 0.0 if self._now_ns is None else 1e-9 * (stamp_ns - self._now_ns)
         self._now_ns = stamp_ns
-        oldest_ns = stamp_ns - round(1e9 * self.settings.max_age_s)
+        oldest_ns = stamp_ns - round(1e9 * self.parameters.track_max_age_s)
         self._tracks = [track for track in self._tracks if track.seen_ns >= oldest_ns]
         for track in self._tracks:
             track.state = track.state.predicted(seconds, self._motion)
@@ -164,7 +143,7 @@ class Tracker:
         """Which track continues with which detection; `overlap` is of tracks and detections."""
         if not self._tracks or len(detections) == 0:
             return []
-        boxes, gate = _boxes_of(self._tracks), self.settings.gate_m
+        boxes, gate = _boxes_of(self._tracks), self.parameters.track_gate_m
         distance = torch.cdist(boxes.center, detections.boxes.center)
         labels = torch.tensor([track.label for track in self._tracks])
         is_same = labels[:, None] == detections.labels[None, :]

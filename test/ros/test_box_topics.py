@@ -12,7 +12,6 @@ from robot import Robot
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sr3d_core.structures import Boxes3D, Detections
-from sr3d_ros.messages.parts import ros_types
 from sr3d_ros.node import box_topics
 from sr3d_ros.node.box_topics import BoxTopics
 from sr3d_ros.parameters.record import Parameters
@@ -32,7 +31,7 @@ class Bench:
         self.num_made = 0
         self.heard: list[MarkerArray] = []
         self.robot = robot
-        self.topics = BoxTopics(robot.node, "/boxes", "/markers", ros_types())
+        self.topics = BoxTopics(robot.node, "/boxes", "/markers")
         make = box_topics.marker_array
 
         def counted(*given: Any, **parts: Any) -> Any:
