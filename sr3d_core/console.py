@@ -6,10 +6,10 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,13 +22,21 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sr3d_core.choices import one_of
+from sr3d_core.sparse.engine_list import BACKENDS
+
 if TYPE_CHECKING:
     from sr3d_core.structures import PointCloud
 
+_Name = TypeVar("_Name", bound=str)
+
 BackendOption = Annotated[
-    str, typer.Option(help="Engine: auto, torch, numba, int8, triton, torchsparse or spconv.")
+    str, typer.Option(help=f"Engine of the convolutions: {', '.join(BACKENDS)}.")
 ]
 """`--backend`, the same for every command that runs a network."""
+
+SCENES = '"rooms", or the folder of your own scenes (see `sr3d data --help`).'
+"""What `--data` may be, wherever labelled scenes are asked for."""
 
 _EXTRAS = {
     "matplotlib": "viz",
@@ -58,6 +66,14 @@ class Tell(Protocol):
 
     def __call__(self, done: int, remark: str = "") -> None:
         """`done` units are finished; `remark` says how it goes."""
+
+
+def chosen(option: str, value: str, names: Iterable[_Name]) -> _Name:
+    """The name that was chosen for an option; another one is wrong usage, exit status 2."""
+    try:
+        return one_of(option, value, names)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def result_console() -> Console:

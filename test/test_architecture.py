@@ -14,14 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CORE = {
     "structures": set(),
+    "choices": set(),
     "colors": set(),
     "records": {"structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"geometry", "structures", "records"},
-    "config": {"model", "supervision", "data", "geometry"},
+    "data": {"choices", "geometry", "structures", "records"},
+    "config": {"model", "supervision", "sparse", "data", "geometry"},
     "checkpoint": {"config", "model"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
@@ -30,7 +31,7 @@ CORE = {
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
-    "console": {"geometry", "structures"},
+    "console": {"choices", "sparse", "geometry", "structures"},
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }
 """Parts of sr3d_core and what else of it they may import; `cli` may import all of them."""
@@ -51,7 +52,8 @@ EVERYTHING_BUT = {"node": {"bag", "doctor"}, "bag": {"node", "doctor"}, "doctor"
 
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
-    *{"console", "evaluate", "data", "picture", "records"},  # recordings and their commands
+    "sparse",  # the names of its engines
+    *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}

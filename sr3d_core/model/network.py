@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from sr3d_core.model.backbone import Backbone
 from sr3d_core.model.head import Head, decode
 from sr3d_core.model.neck import Neck
-from sr3d_core.sparse.engine import Backend, engine_for
+from sr3d_core.sparse.engine import engine_for
+from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor, voxelize, voxelize_mean
 from sr3d_core.structures import PointCloud, Predictions
 
