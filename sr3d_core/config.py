@@ -54,7 +54,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast the network learns (method.md D)."""
+    """How long and how fast the network learns; the rates are TR3D's (arXiv 2302.02858)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

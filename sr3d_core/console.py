@@ -62,10 +62,10 @@ _PLAIN_LINES = 20
 
 
 class Tell(Protocol):
-    """Hears how much of a long work is done."""
+    """Is told how much of a long work is done."""
 
-    def __call__(self, done: int, remark: str = "") -> None:
-        """`done` units are finished; `remark` says how it goes."""
+    def __call__(self, done: int, note: str = "") -> None:
+        """`done` units are finished; `note` says how it goes."""
 
 
 def chosen(option: str, value: str, names: Iterable[_Name]) -> _Name:
@@ -141,7 +141,7 @@ def require_writable(path: Path) -> None:
 
 @contextmanager
 def progress_of(what: str, total: int) -> Iterator[Tell]:
-    """Within, call the function with how many are done and a remark; plain lines off terminals."""
+    """Within, call the function with how many are done and a note; plain lines off terminals."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_progress(what, total)
@@ -152,13 +152,13 @@ def progress_of(what: str, total: int) -> Iterator[Tell]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total, remark="")
+        task = bar.add_task(what, total=total, note="")
 
-        def tell(done: int, remark: str = "") -> None:
-            bar.update(task, completed=done, remark=remark)
+        def tell(done: int, note: str = "") -> None:
+            bar.update(task, completed=done, note=note)
 
         yield tell
 
@@ -166,9 +166,9 @@ def progress_of(what: str, total: int) -> Iterator[Tell]:
 def _plain_progress(what: str, total: int) -> Tell:
     step = max(1, total // _PLAIN_LINES)
 
-    def tell(done: int, remark: str = "") -> None:
+    def tell(done: int, note: str = "") -> None:
         if done % step == 0 or done == total:
-            say(f"{what} {done}/{total} {remark}".rstrip())
+            say(f"{what} {done}/{total} {note}".rstrip())
 
     return tell
 

@@ -64,7 +64,7 @@ def train(
             def on_step(at: Progress) -> None:
                 nonlocal last_step
                 last_step = at.step
-                tell(at.step, _remark(at))
+                tell(at.step, _note(at))
 
             weights = run(parsed, folder, resume=resume, on_step=on_step)
     say(f"weights: {weights}")
@@ -76,7 +76,7 @@ def train(
         raise typer.Exit(STOPPED_BY_USER)
 
 
-def _remark(at: Progress) -> str:
+def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
     return f"loss {classification:.3f} + box {box:.3f}  {at.scenes_per_s:.1f} scenes/s"
 
