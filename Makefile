@@ -18,7 +18,7 @@ UP ?= auto
 TEST_JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types test-core venv clean
+.PHONY: help demo test lint types test-core test-package docs venv clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -39,10 +39,23 @@ types: $(VENV)/.installed-dev ## static types
 test-core: $(VENV)/.installed-dev ## the tests that need no ROS
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest test --ignore=test/ros -n $(TEST_JOBS) --dist loadfile
 
+test-package: $(VENV)/.installed ## build dist/, check it, detect with the wheel in a fresh environment
+	@$(PIP) build twine
+	rm -rf dist build && $(PYTHON) -m build
+	$(PYTHON) -m twine check --strict dist/*
+	rm -rf out/package && $(PYTHON3) -m venv out/package
+	out/package/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) dist/*.whl
+	cd out/package && bin/sr3d data room room.npz && bin/sr3d detect room.npz --json boxes.json
+	cd out/package && bin/sr3d data init my_rooms && bin/sr3d doctor
+
+docs: $(VENV)/.installed-docs ## the documentation site, in docs/_build; a warning is an error
+	$(PYTHON) -m sphinx --fail-on-warning --keep-going --fresh-env --quiet docs docs/_build
+
 venv: $(VENV)/.installed-dev ## the development environment in .venv
 
 clean: ## remove environments, caches and results
-	rm -rf .venv .venv-kilted .venv-jazzy out build install log *.egg-info
+	rm -rf .venv .venv-kilted .venv-jazzy out build dist install log docs/_build *.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -61,6 +74,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(PYTHON) -c 'import triton' 2>/dev/null || $(PIP) $(TRITON)
 	@$(PIP) --editable '.[train,viz,bag,engines,dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@$(PIP) --editable '.[viz,bag,docs]'
 	@touch $@
 
 # Where the ROS part is not checked out, its tests are left out.

@@ -1,4 +1,4 @@
-"""How long each stage of one frame takes, from cloud bytes to a filled message, and the memory.
+"""How long each stage of one frame takes, from cloud bytes to boxes, and the memory.
 
     python benchmark/bench_detector.py --points 50000 --networks default scannet own.safetensors
 

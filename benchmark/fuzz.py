@@ -38,8 +38,8 @@ from hostile import (
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.errors import Refused
-from sr3d_ros.pipeline import FramePipeline, FrameSettings
-from sr3d_ros.sensors.crop import Crop
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import FramePipeline
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.rigid import is_rigid
@@ -98,9 +98,9 @@ def fuzz_frames(messages: list[Any], count: int, seed: int = 0) -> Outcome:
     """Messages with one to four mistakes through the pipeline, some in pairs."""
     outcome, dice = Outcome(), random.Random(seed)
     pipelines = [
-        FramePipeline(find_nothing, _robot(), FrameSettings(max_points=50)),
-        FramePipeline(find_nothing, _robot(), FrameSettings(up="none", crop=Crop(max_range_m=9))),
-        FramePipeline(find_nothing, _robot(), FrameSettings(target_frame="odom")),
+        FramePipeline(find_nothing, _robot(), Parameters(max_points=50)),
+        FramePipeline(find_nothing, _robot(), Parameters(up="none", max_range_m=9.0)),
+        FramePipeline(find_nothing, _robot(), Parameters(target_frame="odom")),
     ]
     for index in range(count):
         message = dice.choice(messages)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d_core.data.rooms.noise import KINECT
-from sr3d_core.data.rooms.rasterise import Pinhole
-from sr3d_core.data.rooms.room import build_room
-from sr3d_core.data.rooms.sensor import Light, View, capture, orientation
+from sr3d_core.data.rooms.camera.noise import KINECT
+from sr3d_core.data.rooms.camera.sensor import Light, View, capture, orientation
+from sr3d_core.data.rooms.scene.room import build_room
+from sr3d_core.geometry.camera import Pinhole
+from sr3d_core.geometry.thinning import even_rows
 
 ROOM_M = (5.0, 4.0, 2.6)
 NUM_BOXES = 12
@@ -60,13 +61,14 @@ def camera_frame(num_points: int, seed: int = 20_000_000) -> tuple[Tensor, Tenso
     pixels = 1.25 * num_points
     while True:
         width, height = round((pixels * 4 / 3) ** 0.5), round((pixels * 3 / 4) ** 0.5)
-        pinhole = Pinhole(width, height, 0.906 * width, ((width - 1) / 2, (height - 1) / 2))
+        focal, center = 0.906 * width, ((width - 1) / 2, (height - 1) / 2)
+        pinhole = Pinhole(width, height, focal, focal, *center)
         view = View(pinhole, turn, position, CAMERA_RANGE_M, KINECT)
         shot = capture(room, view, Light.random(rng), rng)
         if len(shot.xyz) >= num_points:
             break
         pixels *= 1.25
-    kept = np.arange(num_points) * len(shot.xyz) // num_points
+    kept = even_rows(len(shot.xyz), num_points)
     xyz = (shot.xyz[kept] - position * (1, 1, 0)).astype(np.float32)
     return torch.from_numpy(xyz), torch.from_numpy(shot.rgb[kept].astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""One frame from cloud bytes to a filled message, and how long each of its stages takes."""
+"""One frame from cloud bytes to boxes, and how long each of its stages takes."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import time
 from typing import Any
 
 import torch
-from message import PLAIN_TYPES
 from watched import MapTimer
 
 from sr3d_core.detector import Detector
 from sr3d_core.model.network import SR3D, LevelOutput
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import PointCloud
-from sr3d_ros.messages.detections import detection_array
-from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult
 
 STAGES = (
     *("parse", "transform", "prepare", "voxelise", "maps", "backbone", "neck", "head"),
-    *("postprocess", "return", "message"),
+    *("postprocess", "return"),
 )
 NETWORK = ("maps", "backbone", "neck")
 """Stages that may take more than a twentieth of a frame."""
@@ -30,22 +29,13 @@ class Frame:
     def __init__(self, detector: Detector, message: Any) -> None:
         self.detector = detector
         self.message = message
-        settings = FrameSettings(detection_frame=CLOUD_IS_Z_UP)
-        self.pipeline = FramePipeline(detector.detect, _NoTransforms(), settings)
+        parameters = Parameters(detection_frame=CLOUD_IS_Z_UP)
+        self.pipeline = FramePipeline(detector.detect, _NoTransforms(), parameters)
 
     def whole(self) -> tuple[float, dict[str, float], FrameResult]:
         """Milliseconds of one frame, of the stages that it tells of, and its result."""
         started = time.perf_counter()
         result = self.pipeline.process(self.message)
-        processed = time.perf_counter()
-        detection_array(
-            result.detections,
-            classes=self.detector.classes,
-            stamp_ns=result.stamp_ns,
-            frame_id=result.frame_id,
-            output_from_gravity=result.output_from_gravity,
-            types=PLAIN_TYPES,
-        )
         finished = time.perf_counter()
         told, inside = result.time_ms, result.detections.time_ms
         times = {
@@ -53,8 +43,7 @@ class Frame:
             "transform": told["transform"],
             "prepare": told["detect"] - inside["network"] - inside["postprocess"],
             "postprocess": inside["postprocess"],
-            "return": 1e3 * (processed - started) - sum(told.values()),
-            "message": 1e3 * (finished - processed),
+            "return": 1e3 * (finished - started) - sum(told.values()),
         }
         return 1e3 * (finished - started), times, result
 

@@ -3,7 +3,7 @@
     sr3d data rooms runs/rooms --num 1100
     python benchmark/trade_off.py --rooms runs/rooms --runs runs/trade_off --out docs
 
-Trains every candidate alike (config/rooms.yaml, but shorter; same seed, same scenes), scores all
+Trains every candidate alike (the preset `rooms`, but shorter; same seed, same scenes), scores all
 on the same held-out rooms, times them in turn in one process from cloud bytes to boxes, and writes
 docs/trade_off.json, .md and .png. What is trained and scored already is not done again.
 """
@@ -32,6 +32,7 @@ from sr3d_core.checkpoint import read_manifest
 from sr3d_core.data.rooms.dataset import Rooms
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.evaluate import evaluate
+from sr3d_core.presets import preset_path
 from sr3d_core.sparse.engine import Backend, engine_for
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--rooms", type=Path, required=True, help="from `sr3d data rooms`")
     parser.add_argument("--runs", type=Path, default=Path("runs/trade_off"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    parser.add_argument("--config", type=Path, default=Path("config/rooms.yaml"))
+    parser.add_argument("--config", type=Path, default=preset_path("rooms"))
     parser.add_argument("--names", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--processes", type=int, default=2, help="each takes a batch a step")

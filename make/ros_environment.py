@@ -9,7 +9,8 @@ The first argument names the distributions; the command runs on one after the ot
    colcon workspace already provides them.
 2. Otherwise `.venv-kilted` and `.venv-jazzy` are made from pip wheels (ros_kilted.txt,
    ros_jazzy.txt), and the message packages of test/interfaces are compiled into them. Digests
-   in them make the second run immediate.
+   in them make the second run immediate. tf2_ros and diagnostic_updater have no wheels: the
+   modules of test/ros/stand_ins are on the path instead.
 3. Where neither exists (no wheels for this machine or Python), one line says so: nothing is run.
 
 These environments are apart from the interpreter that runs this script because the wheels replace
@@ -38,6 +39,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = ("kilted", "jazzy")
 INTERFACES = ROOT / "test" / "interfaces"
+STAND_INS = ROOT / "test" / "ros" / "stand_ins"
+"""Packages that package.xml requires and that have no wheel."""
+REQUIRED = {
+    **{name: name for name in ("vision_msgs", "tf2_msgs", "diagnostic_updater")},
+    "tf2_ros": "tf2_ros_py",
+}
+"""Python modules that a small installation of ROS may lack, and the packages that bring them."""
 WHEEL_PYTHONS = ((3, 10), (3, 13))
 BUILDERS_HEADERS = (
     (re.compile(r"/opt/python/cp\d+-cp\d+/include/python3\.\d+"), "python"),
@@ -118,8 +126,8 @@ def why_no_wheels() -> str | None:
 def sourced_installation() -> tuple[Path, dict[str, str]]:
     """This interpreter, with an overlay that holds the messages of `sr3d_ros`."""
     environment = dict(os.environ)
-    for package in ("vision_msgs", "tf2_msgs"):
-        if not is_importable(package):
+    for module, package in REQUIRED.items():
+        if not is_importable(module):
             distribution = environment["ROS_DISTRO"]
             debian = f"ros-{distribution}-{package.replace('_', '-')}"
             raise SystemExit(f"{package} is missing in ROS {distribution}: apt install {debian}")
@@ -151,6 +159,7 @@ def wheels_environment(wheels: Wheels) -> tuple[Path, dict[str, str]]:
         for name, value in os.environ.items()
         if name not in ("PYTHONPATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "VIRTUAL_ENV")
     }
+    environment["PYTHONPATH"] = str(STAND_INS)
     environment["AMENT_PREFIX_PATH"] = str(wheels.venv)
     environment["ROS_DISTRO"] = wheels.distribution  # the wheels themselves do not say it
     numpy = importlib.metadata.version("numpy")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sr3d_core.structures import Boxes3D, Detections
 
 __all__ = ["Boxes3D", "Detections", "Detector"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

@@ -70,11 +70,13 @@ def say(text: str) -> None:
     Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def warn_about_units(path: Path, cloud: PointCloud) -> None:
-    """A note where a cloud is too large or too small for a room in metres."""
-    extent = float((cloud.xyz.amax(dim=0) - cloud.xyz.amin(dim=0)).max())
-    if len(cloud) > 1 and not 0.1 <= extent <= 200.0:
-        say(f"{path}: {extent:,.2f} m across is no room; are its units metres?")
+def warn_about_scale(path: Path, cloud: PointCloud) -> None:
+    """A note where an upright cloud is too large or too small for a room in metres."""
+    from sr3d_core.geometry.scale import scale_doubt
+
+    doubt = scale_doubt(cloud.xyz, is_upright=True)
+    if doubt is not None:
+        say(f"{path}: {doubt.text}")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from sr3d_core.geometry.origin import (
     moved,
     reach,
 )
+from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import UNKNOWN_COLOR, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
@@ -213,9 +214,7 @@ class Detector:
             xyz = cloud.xyz - origin.to(cloud.xyz)
             cloud = PointCloud(xyz, cloud.features, cloud.scene)
             cloud = cloud[(xyz.abs() <= MAX_DISTANCE_M).all(dim=1)]
-        if len(cloud) > self.max_points:
-            rows = torch.arange(self.max_points, device=cloud.xyz.device)
-            cloud = cloud[rows * len(cloud) // self.max_points]
+        cloud = thinned(cloud, self.max_points)
         cloud = PointCloud(cloud.xyz.float(), cloud.features.float(), cloud.scene)
         return cloud.to(self.device), origin
 

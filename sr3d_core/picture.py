@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sr3d_core.colors import class_color
 from sr3d_core.geometry.boxes import corners
+from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Boxes3D, Detections, PointCloud, Targets
 
 _MAX_POINTS = 60_000
@@ -91,7 +92,7 @@ class _Scene:
         return Path(path)
 
     def _draw_points(self, cloud: PointCloud) -> None:
-        chosen = cloud[:: max(1, -(-len(cloud) // _MAX_POINTS))].to("cpu")
+        chosen = thinned(cloud, _MAX_POINTS).to("cpu")
         xyz = chosen.xyz.numpy()
         if len(xyz) == 0:
             return

@@ -1,8 +1,8 @@
-"""A full GPU does not end the node: free what is cached, halve the points, try once more.
+"""How many points a frame may have: fewer under load, fewer where memory runs out.
 
-The budget stays halved until `reset`; a model that does not fit would otherwise cost every frame
-an attempt in vain. `give_back` is for what a replaced model leaves behind, `memory_values` is what
-diagnostics show.
+`AdaptiveBudget` follows the time that frames take (`load.*`, off by default). `MemoryGuard` keeps
+a full GPU from ending the node: it frees what is cached, halves the points and tries once more.
+`give_back` is for what a replaced model leaves behind, `memory_values` is what diagnostics show.
 """
 
 from __future__ import annotations
@@ -10,15 +10,60 @@ from __future__ import annotations
 import ctypes
 import gc
 import resource
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
+from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.errors import OUT_OF_MEMORY, Refused
-from sr3d_ros.sensors.crop import thinned
+from sr3d_ros.parameters.record import Parameters
+
+_SLACK = 1.1  # slower than this times the target: fewer points
+_ROOM = 0.8  # faster than this times the target: more points
+_STEP_DOWN = 0.5  # the least that is left in one step
+_STEP_UP = 1.1
+
+
+class AdaptiveBudget:
+    """How many points the next frame may have; belongs to the worker's thread.
+
+    The network's time grows about in proportion to the points it sees, so the budget follows the
+    measured time: down at once by the ratio of wanted to measured time, up in small steps. A frame
+    that is only a little slow changes nothing, so the budget does not swing.
+    """
+
+    def __init__(self) -> None:
+        self.max_points: int | None = None
+
+    def reset(self) -> None:
+        """Back to what the parameters allow."""
+        self.max_points = None
+
+    def points(self, parameters: Parameters) -> int:
+        """The budget of the next frame: `input.max_points`, or less under load."""
+        if self.max_points is None or not parameters.adaptive:
+            return parameters.max_points
+        lowest = min(parameters.min_points, parameters.max_points)
+        return min(max(self.max_points, lowest), parameters.max_points)
+
+    def observe(
+        self, time_ms: Mapping[str, float], num_points: int, parameters: Parameters
+    ) -> None:
+        """A frame of so many points took so long, by its parts."""
+        if not parameters.adaptive:
+            return
+        busy_ms = time_ms["parse"] + time_ms["detect"]  # the rest is waiting for transforms
+        budget = self.points(parameters)
+        if busy_ms > _SLACK * parameters.target_ms:
+            share = max(parameters.target_ms / busy_ms, _STEP_DOWN)
+            self.max_points = int(min(budget, num_points) * share)
+        elif busy_ms < _ROOM * parameters.target_ms and budget < parameters.max_points:
+            # A cloud smaller than the budget says nothing about a larger one.
+            self.max_points = int(budget * _STEP_UP) + 1 if num_points >= budget else budget
+        self.max_points = self.points(parameters)
+
 
 MIN_POINTS = 1000
 """The budget is not halved below this."""
@@ -28,10 +73,12 @@ class OutOfMemory(Refused):
     """A frame that the GPU has no memory for, also with half the points."""
 
 
-class SparingDetector:
+class MemoryGuard:
     """Calls `detect`; where memory runs out, once more with half the points.
 
-    `max_points` is the budget that is left, None while memory was always enough.
+    `max_points` is the budget that is left, None while memory was always enough. It stays halved
+    until other points are asked for: a model that does not fit would otherwise cost every frame an
+    attempt in vain. Belongs to the worker's thread.
     """
 
     def __init__(
@@ -42,10 +89,15 @@ class SparingDetector:
         self.detect = detect
         self.max_points: int | None = None
         self._free = free or free_cache
+        self._asked: int | None = None
 
-    def reset(self) -> None:
-        """Forget the budget: there is another model, or somebody made room."""
-        self.max_points = None
+    def start_frame(self, parameters: Parameters) -> None:
+        """Forget the budget where `input.max_points` was set since the last frame.
+
+        Here and not when it is set: the frame in hand may still run out of memory.
+        """
+        if parameters.max_points != self._asked:
+            self.max_points, self._asked = None, parameters.max_points
 
     def __call__(self, cloud: PointCloud) -> Detections:
         """The detections of a cloud; raises `OutOfMemory`."""
@@ -129,48 +181,3 @@ def _resident_bytes() -> int:
     except (OSError, ValueError, IndexError):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return pages * resource.getpagesize()
-
-
-_SLACK = 1.1  # slower than this times the target: fewer points
-_ROOM = 0.8  # faster than this times the target: more points
-_STEP_DOWN = 0.5  # the least that is left in one step
-_STEP_UP = 1.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadLimits:
-    """What the budget may be and what it aims at."""
-
-    target_ms: float
-    """Time for one frame, milliseconds."""
-    min_points: int
-    max_points: int
-
-
-class AdaptiveBudget:
-    """How many points the next frame may have; belongs to the worker's thread."""
-
-    def __init__(self) -> None:
-        self.max_points: int | None = None
-
-    def reset(self) -> None:
-        """Back to what the limits allow."""
-        self.max_points = None
-
-    def points(self, limits: LoadLimits) -> int:
-        """The budget of the next frame."""
-        lowest = min(limits.min_points, limits.max_points)
-        if self.max_points is None:
-            return limits.max_points
-        return min(max(self.max_points, lowest), limits.max_points)
-
-    def observe(self, time_ms: float, num_points: int, limits: LoadLimits) -> None:
-        """A frame of so many points took so long."""
-        budget = self.points(limits)
-        if time_ms > _SLACK * limits.target_ms:
-            share = max(limits.target_ms / time_ms, _STEP_DOWN)
-            self.max_points = int(min(budget, num_points) * share)
-        elif time_ms < _ROOM * limits.target_ms and budget < limits.max_points:
-            # A cloud smaller than the budget says nothing about a larger one.
-            self.max_points = int(budget * _STEP_UP) + 1 if num_points >= budget else budget
-        self.max_points = self.points(limits)

@@ -1,79 +1,130 @@
-"""One frame from messages to detections: the path that the node and the replay share.
+"""A frame's way from messages to detections: the one path of the node and of recordings.
 
-What comes in is a PointCloud2, a matched set of depth image, CameraInfo and color (`DepthSet`),
-or several of these from several cameras. Clouds are put together in the frame of the first, which
-is then turned upright at its own stamp, the sensor at x = y = 0 so that coordinates stay small
-however far the robot has driven; the detector sees z up. Boxes come back in the gravity frame,
-with the matrix that carries them into the output frame.
+A *view* is what one camera saw at one stamp: a PointCloud2, or a `DepthSet` of images. A *frame*
+is the views that are detected in together, one or several. `FrameAssembler` puts messages together
+into frames, `FramePipeline` detects in them. Both do what the `Parameters` say, and nothing else
+decides about a frame: the same messages and parameters give the same boxes, live or recorded.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.errors import Refused, TransformError
-from sr3d_ros.sensors.crop import Crop, thinned
+from sr3d_core.geometry.origin import moved
+from sr3d_core.geometry.scale import scale_doubt
+from sr3d_core.geometry.thinning import thinned
+from sr3d_core.structures import Detections, PointCloud
+from sr3d_ros.budget import AdaptiveBudget
+from sr3d_ros.errors import UNMATCHED, MessageError, Refused, TransformError
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.sensors.crop import joined, within_range, within_region
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth, color_misfit
-from sr3d_ros.sensors.extent import require_metres
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
+from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
 from sr3d_ros.tf.source import GRAVITY_FRAMES, TransformSource
-from sr3d_ros.tf.up import Level, UpFinder, UpMode, UpSource, sound_lookup
+from sr3d_ros.tf.up import GravityFrame, UpFinder, UpSource, sound_lookup
+
+Frame = tuple[Any, ...]
+"""Views that are detected in together; the first decides stamp and frame id."""
+
+POINTS, DEPTH, CAMERA_INFO, COLOR = "points", "depth", "camera_info", "color"
+"""Inputs that a frame is made of, by the names that the node's topics and options have."""
 
 BEFORE_CROP = 1_000_000
 """Larger clouds are thinned to this before they are cropped; millions would hold up the frame."""
 
 CLOUD_IS_Z_UP = "none"
-"""As `detection_frame`: the same as `up="none"`."""
+"""As `frames.detection`: the same as `frames.up` "none"."""
+
+FIXED_FRAMES = ("odom", "map")
+"""Frames in which the room stands still while the robot moves, the smoother first."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class FrameSettings:
-    """What can be set about one frame's way."""
+class FrameAssembler:
+    """Puts messages together into frames, driven by the messages alone: no clock, no threads.
 
-    up: UpMode = "tf"
-    """How to find up: a z-up frame of TF, an IMU, the floor in the cloud, or "none": the cloud's
-    own frame is z up."""
-    detection_frame: str = ""
-    """Gravity-aligned frame of TF; "" = first of `gravity_candidates` that resolves."""
-    target_frame: str = ""
-    """Frame of the published boxes; "" = the cloud's own."""
-    score_threshold: float = 0.3
-    """Detections below this score are left out; 0..1."""
-    drop_zeros: bool = True
-    """Treat points at (0, 0, 0) as "no return"."""
-    max_points: int | None = 200_000
-    """Larger clouds are thinned evenly to this many points, after the crop; None = never."""
-    crop: Crop = field(default_factory=Crop)
-    """Which points are detected in."""
-    gravity_candidates: tuple[str, ...] = GRAVITY_FRAMES
-    """Frames to try, in order, where `detection_frame` is ""."""
+    `with_color`: a frame of depth images waits for its color image from the start; otherwise from
+    the first color image on, as a node cannot know whether one will come.
+    """
+
+    def __init__(self, parameters: Parameters, *, with_color: bool = False) -> None:
+        self._is_depth = parameters.kind == "depth"
+        names = (DEPTH, CAMERA_INFO, COLOR) if self._is_depth else (POINTS,)
+        extra = () if self._is_depth else filter(None, parameters.extra_topics)
+        self.topics: dict[str, str] = {name: f"~/input/{name}" for name in names}
+        """What to `add`: inputs by name, each with its topic as the node calls it; the first one
+        decides about frames."""
+        self.topics |= {f"{POINTS}_{n}": topic for n, topic in enumerate(extra, start=2)}
+        self._window = FuseWindow(tuple(self.topics.values()), parameters.fuse_window_s)
+        self._matcher = StampMatcher(
+            (DEPTH, CAMERA_INFO), parameters.match_tolerance_s, steady=(CAMERA_INFO,)
+        )
+        if with_color:
+            self._matcher.expect(COLOR)
+
+    def add(self, name: str, message: Any) -> tuple[Frame | None, list[Refused]]:
+        """Take a message of an input: the frame that is done now, and what can become none."""
+        try:
+            if not self._is_depth:
+                return self._add_cloud(name, message), []
+            if name == COLOR:
+                self._matcher.expect(COLOR)
+            found = self._matcher.add(name, message)
+        except Refused as error:
+            return None, [error]
+        frame = None if found is None else (_depth_set(found),)
+        return frame, self._unmatched()
+
+    def finish(self) -> tuple[Frame | None, list[Refused]]:
+        """The same for what still waits, where no further message will come."""
+        if not self._is_depth:
+            return self._window.hand_out() or None, []
+        advice = self._matcher.advice()
+        self._matcher.give_up()
+        return None, self._unmatched(advice)
+
+    def advice(self) -> str:
+        """What the next frame waits for in vain, in words; "" where it does not."""
+        return self._matcher.advice() if self._is_depth else ""
+
+    def _add_cloud(self, name: str, cloud: Any) -> Frame | None:
+        return (cloud,) if len(self.topics) == 1 else self._window.add(self.topics[name], cloud)
+
+    def _unmatched(self, advice: str = "") -> list[Refused]:
+        """A refusal for each depth image that left without its partners."""
+        what = advice or self._matcher.advice() or "a depth image came without its partners"
+        images = self._matcher.take_unmatched(DEPTH)
+        return [Refused(UNMATCHED, what, stamp_of(image)) for image in images]
+
+
+def _depth_set(found: dict[str, Any]) -> DepthSet:
+    return DepthSet(found[DEPTH], found[CAMERA_INFO], found.get(COLOR))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
-    """What one cloud, or several together, gave."""
+    """What one frame gave."""
 
-    stamp_ns: int  # of the first cloud
+    stamp_ns: int  # of the first view
     frame_id: str  # output frame, where `output_from_gravity` leads
     gravity_frame: str  # frame of `detections` and `cloud`; TF knows it only where up is "tf"
     detections: Detections
     output_from_gravity: Matrix
-    gravity_from_cloud: Matrix  # for points of the first message
+    gravity_from_cloud: Matrix  # for points of the first view
     sensor_cloud: PointCloud  # what was detected in: as `cloud`, but around the sensor
     sensor_offset: Tensor  # from there to `gravity_frame`, metres
     time_ms: dict[str, float]  # wall time: parse, transform, detect
     up_confidence: float = 1.0  # 0..1, how sure the way up is
-    left_out: tuple[Refused, ...] = ()  # further clouds that could not be used
+    left_out: tuple[Refused, ...] = ()  # further views that could not be used
     notes: tuple[str, ...] = ()  # what was not used, and why
 
     @property
@@ -91,177 +142,175 @@ class FrameResult:
 
 
 class FramePipeline:
-    """Turns messages into detections.
+    """Turns frames into detections; for one thread.
 
     `detector` is any callable from a cloud (z up, metres) to detections, such as
-    `Detector.detect`. `settings` and `detector` may be replaced between frames. `imu` is needed
-    where `settings.up` is "imu".
+    `Detector.detect`; which boxes it reports is its own business, see `postprocess_for`.
+    `parameters` and `detector` may be replaced between frames. `imu` is needed where `frames.up`
+    is "imu".
     """
 
     def __init__(
         self,
         detector: Callable[[PointCloud], Detections],
         transforms: TransformSource,
-        settings: FrameSettings | None = None,
+        parameters: Parameters | None = None,
         imu: UpSource | None = None,
     ) -> None:
         self.detector = detector
         self.transforms = transforms
-        self.settings = settings or FrameSettings()
+        self.parameters = parameters or Parameters()
+        self.budget = AdaptiveBudget()
         self._up = UpFinder(transforms, imu)
 
-    def process(self, first: Any, *others: Any) -> FrameResult:
-        """Detect in one cloud, or in several as in one; raises `Refused`, which has a `.reason`.
+    def process(self, *views: Any) -> FrameResult:
+        """Detect in the views of a frame; raises `Refused`, which has a `.reason`.
 
-        Each is a PointCloud2-like message or a `DepthSet`. The first decides stamp and frame and
-        must be usable; what is wrong with others is in the result. An empty cloud has no
-        detections; that is not an error.
+        The first view decides stamp and frame id and must be usable; what is wrong with others is
+        in the result. An empty cloud has no detections; that is not an error.
         """
-        started = time.perf_counter()
-        frame, stamp_ns = frame_of(first), stamp_of(first)
-        cloud = self._read(first)
-        whole, left_out = self._joined(cloud, frame, stamp_ns, others)
-        parsed = time.perf_counter()
-        level = self._level(whole, frame, stamp_ns)
-        output_frame = frame_name(self.settings.target_frame) or frame
-        output_from_gravity = self._output(output_frame, frame, level, stamp_ns)
-        level_cloud, offset = _below_sensor(whole, level.gravity_from_cloud)
-        level_cloud = self._selected(level_cloud, offset)
-        moved = time.perf_counter()
-        found = self._detect(level_cloud)
-        detected = time.perf_counter()
+        first, parameters = views[0], self.parameters
+        frame_id, stamp_ns = frame_of(first), stamp_of(first)
+        max_points = self.budget.points(parameters)
+        watch = _Stopwatch()
+        cloud, left_out = self._read(views, frame_id, stamp_ns, max_points)
+        watch.lap("parse")
+        level = self._upright(cloud, frame_id, stamp_ns)
+        output_frame = frame_name(parameters.target_frame) or frame_id
+        output_from_gravity = self._output(output_frame, frame_id, level, stamp_ns)
+        level_cloud, offset = _around_sensor(cloud, level.gravity_from_cloud)
+        level_cloud = within_region(level_cloud, *parameters.region_m, offset.tolist())
+        level_cloud = thinned(level_cloud, max_points)
+        watch.lap("transform")
+        found = self.detector(level_cloud).to("cpu") if len(level_cloud) else Detections.empty()
+        watch.lap("detect")
+        self.budget.observe(watch.time_ms, len(level_cloud), parameters)
         return FrameResult(
             stamp_ns=stamp_ns,
             frame_id=output_frame,
             gravity_frame=level.frame,
-            detections=_shifted_detections(found, offset),
+            detections=Detections(
+                moved(found.boxes, offset), found.scores, found.labels, found.time_ms
+            ),
             output_from_gravity=output_from_gravity,
             gravity_from_cloud=level.gravity_from_cloud,
             sensor_cloud=level_cloud,
             sensor_offset=offset,
-            time_ms={
-                "parse": (parsed - started) * 1e3,
-                "transform": (moved - parsed) * 1e3,
-                "detect": (detected - moved) * 1e3,
-            },
+            time_ms=watch.time_ms,
             up_confidence=level.confidence,
             left_out=left_out,
-            notes=(*_notes(first, *others), *self._notes_on_up(frame)),
+            notes=(*_notes_on_color(views), *self._notes_on_up(frame_id)),
         )
 
-    def _notes_on_up(self, frame: str) -> tuple[str, ...]:
-        """What is odd about the frame that is taken as z up."""
-        is_optical = frame.endswith(("_optical_frame", "_optical"))
-        if not (self._takes_cloud_as_level and is_optical):
-            return ()
-        return (
-            f"z of '{frame}' is taken as up, but an optical frame's z points forward: "
-            "set frames.up to tf, imu or floor",
-        )
-
-    @property
-    def _takes_cloud_as_level(self) -> bool:
-        settings = self.settings
-        return settings.up == "none" or frame_name(settings.detection_frame) == CLOUD_IS_Z_UP
-
-    def _read(self, message: Any) -> PointCloud:
-        """The points of one input within the range, in its own frame."""
-        settings = self.settings
-        max_points = settings.max_points
-        if max_points is not None and (settings.crop.has_range or settings.crop.has_region):
-            max_points = max(max_points, BEFORE_CROP)
-        if isinstance(message, DepthSet):
-            cloud = cloud_from_depth(
-                message.depth, message.info, message.color, max_points=max_points
-            )
-        else:
-            cloud = cloud_from_message(
-                message, drop_zeros=settings.drop_zeros, max_points=max_points
-            )
-        require_metres(cloud.xyz)
-        return cloud[settings.crop.in_range(cloud.xyz)] if settings.crop.has_range else cloud
-
-    def _joined(
-        self, cloud: PointCloud, frame: str, stamp_ns: int, others: tuple[Any, ...]
+    def _read(
+        self, views: Frame, frame_id: str, stamp_ns: int, max_points: int
     ) -> tuple[PointCloud, tuple[Refused, ...]]:
-        """All clouds in the frame of the first, and why some are missing."""
-        parts, left_out = [cloud], list[Refused]()
-        for other in others:
+        """All views as one cloud in the frame of the first, and why some are missing."""
+        clouds, left_out = [self._read_view(views[0], max_points)], list[Refused]()
+        for view in views[1:]:
             try:
                 matrix = moved_between(
-                    self.transforms, frame, stamp_ns, frame_of(other), stamp_of(other)
+                    self.transforms, frame_id, stamp_ns, frame_of(view), stamp_of(view)
                 )
-                parts.append(self._read(other).transformed(torch.from_numpy(matrix)))
+                cloud = self._read_view(view, max_points)
+                clouds.append(cloud.transformed(torch.from_numpy(matrix)))
             except Refused as error:
                 left_out.append(error)
-        return joined(parts), tuple(left_out)
+        return joined(clouds), tuple(left_out)
 
-    def _level(self, cloud: PointCloud, frame: str, stamp_ns: int) -> Level:
+    def _read_view(self, view: Any, max_points: int) -> PointCloud:
+        """The points of one view within the range, in its own frame; raises `MessageError`."""
+        parameters = self.parameters
+        if self._is_cropped:
+            max_points = max(max_points, BEFORE_CROP)  # thinned again once they are
+        if isinstance(view, DepthSet):
+            cloud = cloud_from_depth(view.depth, view.info, view.color, max_points=max_points)
+        else:
+            cloud = cloud_from_message(
+                view, drop_zeros=parameters.drop_zeros, max_points=max_points
+            )
+        require_metres(cloud)
+        return within_range(cloud, parameters.min_range_m, parameters.max_range_m)
+
+    @property
+    def _is_cropped(self) -> bool:
+        parameters = self.parameters
+        has_region = bool(np.isfinite(parameters.region_m).any())
+        return has_region or parameters.min_range_m > 0.0 or parameters.max_range_m > 0.0
+
+    def _upright(self, cloud: PointCloud, frame_id: str, stamp_ns: int) -> GravityFrame:
         """The z-up frame of a cloud."""
-        settings = self.settings
-        wanted = frame_name(settings.detection_frame)
-        if self._takes_cloud_as_level:
-            return Level(frame, np.eye(4), 1.0)
-        if settings.up == "imu":
-            return self._up.from_imu(frame, stamp_ns)
-        if settings.up == "floor":
-            return self._up.from_floor(cloud.xyz, frame, stamp_ns)
-        return self._up.through_tf(frame, stamp_ns, wanted, settings.gravity_candidates)
+        parameters = self.parameters
+        if is_cloud_z_up(parameters):
+            return GravityFrame(frame_id, np.eye(4), 1.0)
+        if parameters.up == "imu":
+            return self._up.from_imu(frame_id, stamp_ns)
+        if parameters.up == "floor":
+            return self._up.from_floor(cloud.xyz, frame_id, stamp_ns)
+        wanted = frame_name(parameters.detection_frame)
+        return self._up.through_tf(frame_id, stamp_ns, wanted, GRAVITY_FRAMES)
 
-    def _output(self, output_frame: str, frame: str, level: Level, stamp_ns: int) -> Matrix:
+    def _output(
+        self, output_frame: str, frame_id: str, level: GravityFrame, stamp_ns: int
+    ) -> Matrix:
         """`output_from_gravity`; boxes in the cloud's own frame need no second transform."""
         if output_frame == level.frame:
             return np.eye(4)
         cloud_from_gravity = rigid_inverse(level.gravity_from_cloud)
-        if output_frame == frame:
+        if output_frame == frame_id:
             return cloud_from_gravity
-        return sound_lookup(self.transforms, output_frame, frame, stamp_ns) @ cloud_from_gravity
+        return sound_lookup(self.transforms, output_frame, frame_id, stamp_ns) @ cloud_from_gravity
 
-    def _selected(self, level_cloud: PointCloud, offset: Tensor) -> PointCloud:
-        """The points in the region of interest, not more than the budget."""
-        crop = self.settings.crop
-        if crop.has_region:
-            level_cloud = level_cloud[crop.in_region(level_cloud.xyz, offset.tolist())]
-        return thinned(level_cloud, self.settings.max_points)
-
-    def _detect(self, cloud: PointCloud) -> Detections:
-        if len(cloud) == 0:
-            return Detections.empty()
-        found = self.detector(cloud).to("cpu")
-        return found[found.scores >= self.settings.score_threshold]
+    def _notes_on_up(self, frame_id: str) -> tuple[str, ...]:
+        """What is odd about the frame that is taken as z up."""
+        if not (is_cloud_z_up(self.parameters) and is_optical(frame_id)):
+            return ()
+        return (
+            f"z of '{frame_id}' is taken as up, but an optical frame's z points forward: "
+            "set frames.up to tf, imu or floor",
+        )
 
 
-def _notes(*messages: Any) -> tuple[str, ...]:
-    """Why color images of depth sets were not used."""
-    pairs = [(m.depth, m.color) for m in messages if isinstance(m, DepthSet)]
-    return tuple(
-        filter(None, (color_misfit(depth, color) for depth, color in pairs if color is not None))
-    )
+class _Stopwatch:
+    """Wall time of the parts of one frame, in milliseconds."""
+
+    def __init__(self) -> None:
+        self.time_ms: dict[str, float] = {}
+        self._last_s = time.perf_counter()
+
+    def lap(self, part: str) -> None:
+        """A part is done."""
+        now_s = time.perf_counter()
+        self.time_ms[part] = 1e3 * (now_s - self._last_s)
+        self._last_s = now_s
 
 
-def _below_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
-    """The cloud z up with the sensor at x = y = 0, and the shift that was taken off."""
-    level_from_cloud = gravity_from_cloud.copy()
-    level_from_cloud[:2, 3] = 0.0
-    offset = torch.from_numpy(gravity_from_cloud[:3, 3] * (1.0, 1.0, 0.0))
-    return cloud.transformed(torch.from_numpy(level_from_cloud)), offset
+def is_cloud_z_up(parameters: Parameters) -> bool:
+    """Whether the cloud's own frame is taken as z up."""
+    return parameters.up == "none" or frame_name(parameters.detection_frame) == CLOUD_IS_Z_UP
 
 
-def _shifted_detections(found: Detections, offset: Tensor) -> Detections:
-    boxes = found.boxes
-    center = (boxes.center.to(offset.dtype) + offset).to(boxes.center.dtype)
-    moved = Boxes3D(center, boxes.size, boxes.yaw)
-    return Detections(moved, found.scores, found.labels, found.time_ms)
+def is_optical(frame_id: str) -> bool:
+    """Whether a frame is named as a camera's with z forward and y down (REP-103).
+
+    Believed as an alarm alone, never as a rotation.
+    """
+    return frame_id.endswith(("_optical_frame", "_optical"))
 
 
-FIXED_FRAMES = ("odom", "map")
-"""Frames in which the room stands still while the robot moves, the smoother first."""
+def require_metres(cloud: PointCloud) -> None:
+    """Raises `MessageError` for a cloud as no depth camera can see; it would take minutes."""
+    doubt = scale_doubt(cloud.xyz)
+    if doubt is not None and doubt.kind == "millimetres":
+        raise MessageError(
+            "units", f"{doubt.text} ROS clouds are in metres (REP-103); correct the driver's scale"
+        )
 
 
 def moved_between(
-    source: TransformSource, target: str, target_ns: int, frame: str, stamp_ns: int
+    source: TransformSource, target: str, target_ns: int, frame_id: str, stamp_ns: int
 ) -> Matrix:
-    """Where what `frame` saw at `stamp_ns` is in `target` at `target_ns`.
+    """Where what `frame_id` saw at `stamp_ns` is in `target` at `target_ns`.
 
     Through a fixed frame, so that the robot's motion between the stamps is taken out; directly,
     at `target_ns`, where the stamps are equal or no fixed frame is known. Raises `TransformError`.
@@ -269,21 +318,25 @@ def moved_between(
     if stamp_ns != target_ns:
         for fixed in FIXED_FRAMES:
             try:
-                fixed_from_frame = sound_lookup(source, fixed, frame, stamp_ns)
+                fixed_from_frame = sound_lookup(source, fixed, frame_id, stamp_ns)
                 return sound_lookup(source, target, fixed, target_ns) @ fixed_from_frame
             except TransformError:
                 continue
-    return sound_lookup(source, target, frame, target_ns)
+    return sound_lookup(source, target, frame_id, target_ns)
 
 
-def joined(clouds: Sequence[PointCloud]) -> PointCloud:
-    """Clouds of one frame as one, in order; there is at least one."""
-    return (
-        clouds[0]
-        if len(clouds) == 1
-        else PointCloud(
-            torch.cat([cloud.xyz for cloud in clouds]),
-            torch.cat([cloud.features for cloud in clouds]),
-            torch.cat([cloud.scene for cloud in clouds]),
-        )
-    )
+def _around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
+    """The cloud z up with the sensor at x = y = 0, and the shift that was taken off.
+
+    So that coordinates stay small however far the robot has driven.
+    """
+    level_from_cloud = gravity_from_cloud.copy()
+    level_from_cloud[:2, 3] = 0.0
+    offset = torch.from_numpy(gravity_from_cloud[:3, 3] * (1.0, 1.0, 0.0))
+    return cloud.transformed(torch.from_numpy(level_from_cloud)), offset
+
+
+def _notes_on_color(views: Sequence[Any]) -> tuple[str, ...]:
+    """Why color images of depth sets were not used."""
+    pairs = [(v.depth, v.color) for v in views if isinstance(v, DepthSet) and v.color is not None]
+    return tuple(filter(None, (color_misfit(depth, color) for depth, color in pairs)))

@@ -11,6 +11,7 @@ import torch
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from sr3d_core.detector import Postprocess
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 
 S = 1_000_000_000
@@ -26,6 +27,7 @@ class BoundingBox:
     """Finds one box round all points, in a frame that is z up."""
 
     classes = ("chair", "sofa")
+    postprocess = Postprocess()
 
     def __init__(self) -> None:
         self.clouds: list[PointCloud] = []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from sr3d_ros.diagnostics.advice import advice_on_extent, advice_on_qos, advice_on_silence
+from sr3d_ros.diagnostics.advice import advice_on_qos, advice_on_silence
 
 
 def test_silence_with_a_publisher_points_at_the_transport() -> None:
@@ -26,7 +24,7 @@ def test_silence_without_any_such_topic_says_so() -> None:
 
 
 def test_a_topic_of_another_type_is_told() -> None:
-    text = advice_on_silence("/depth", 5.0, strangers=["sensor_msgs/msg/CompressedImage"])
+    text = advice_on_silence("/depth", 5.0, other_types=["sensor_msgs/msg/CompressedImage"])
     assert "sensor_msgs/msg/CompressedImage is published there, which is of another type" in text
 
 
@@ -39,27 +37,6 @@ def test_a_best_effort_publisher_needs_a_best_effort_subscriber() -> None:
 def test_another_policy_is_changed_by_an_override() -> None:
     text = advice_on_qos("/points", "DURABILITY", "best_effort")
     assert "qos_overrides./points.subscription.durability" in text
-
-
-@pytest.mark.parametrize("extent_m", [(8.0, 6.0, 3.0), (0.3, 0.3, 0.2), (90.0, 60.0, 12.0)])
-def test_rooms_halls_and_tables_are_fine(extent_m: tuple[float, float, float]) -> None:
-    assert advice_on_extent(extent_m) is None
-
-
-def test_a_cloud_as_high_as_a_tower_may_be_in_millimetres() -> None:
-    text = advice_on_extent((40.0, 40.0, 40.0))
-    assert text is not None
-    assert text.startswith("cloud is 40 x 40 x 40 m: is it in millimetres?")
-
-
-def test_a_cloud_smaller_than_a_hand_is_odd_too() -> None:
-    text = advice_on_extent((0.004, 0.004, 0.002))
-    assert text is not None
-    assert "smaller than a hand" in text
-
-
-def test_a_cloud_of_one_point_is_fine() -> None:
-    assert advice_on_extent((0.0, 0.0, 0.0)) is None
 
 
 def test_a_sensor_that_was_heard_and_falls_silent_has_stopped() -> None:

@@ -15,50 +15,58 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = {
     "structures": set(),
     "colors": set(),
+    "records": {"structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"geometry", "structures"},
+    "data": {"geometry", "open3d_bridge", "structures", "records"},
     "config": {"model", "supervision", "data", "geometry"},
     "checkpoint": {"config", "model"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
+    "open3d_bridge": {"structures"},
     "picture": {"colors", "geometry", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
-    "console": {"structures"},
+    "console": {"geometry", "structures"},
+    "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }
 """Parts of sr3d_core and what else of it they may import; `cli` may import all of them."""
 
 ROS = {
     "errors": set(),
-    "parameters": {"errors", "budget", "pipeline", "sensors", "tracking"},
-    "sensors": {"errors", "tf", "diagnostics"},
+    "versions": set(),
+    "parameters": {"errors"},
     "tf": {"errors"},
-    "budget": {"errors", "sensors"},
-    "pipeline": {"errors", "sensors", "tf"},
+    "sensors": {"errors", "tf"},
+    "budget": {"errors", "parameters"},
+    "pipeline": {"errors", "parameters", "sensors", "tf", "budget"},
     "messages": {"errors", "sensors", "tf"},
     "tracking": {"errors", "parameters", "pipeline", "tf"},
-    "diagnostics": {"errors"},
+    "diagnostics": {"errors", "parameters"},
 }
-EVERYTHING_BUT = {"node": {"bag", "doctor"}, "bag": {"node", "doctor"}, "doctor": {"bag"}}
+EVERYTHING_BUT = {
+    "node": {"bag", "doctor"},
+    "bag": {"messages", "node", "doctor"},
+    "doctor": {"bag"},
+}
 """Parts of sr3d_ros: the same, and for the programs what they must not import."""
 
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
-    *{"console", "evaluate", "data", "picture"},  # recordings and their commands
+    *{"console", "evaluate", "data", "picture", "records"},  # recordings and their commands
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}
-NEED_ROS = {"node", "doctor"}
+NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""
 ROS_PACKAGES = {
     *{"rclpy", "sensor_msgs", "vision_msgs", "geometry_msgs", "tf2_ros", "std_msgs"},
-    *{"builtin_interfaces", "diagnostic_msgs", "visualization_msgs"},
+    *{"builtin_interfaces", "diagnostic_msgs", "visualization_msgs", "diagnostic_updater"},
 }
 ENGINES = {"torchsparse", "spconv", "numba", "llvmlite", "triton"}
 
@@ -115,6 +123,17 @@ def test_parts_of_the_ros_side_import_only_what_they_may() -> None:
             assert not found, f"{path} imports {found}"
 
 
+def test_no_part_of_the_ros_side_imports_in_a_circle() -> None:
+    arrows: dict[str, set[str]] = {}
+    for part, path in files("sr3d_ros"):
+        arrows.setdefault(part, set()).update(parts_imported(path, "sr3d_ros") - {part})
+    while arrows:
+        ends = [part for part, targets in arrows.items() if not targets & arrows.keys()]
+        assert ends, f"a circle among {sorted(arrows)}"
+        for part in ends:
+            del arrows[part]
+
+
 def test_the_core_knows_nothing_of_ros() -> None:
     for _, path in files("sr3d_core"):
         assert not roots(path) & {*ROS_PACKAGES, "sr3d_ros"}, path
@@ -126,7 +145,7 @@ def test_the_ros_side_imports_only_the_detector_and_what_it_needs() -> None:
         assert not found, f"{path} imports {found}"
 
 
-def test_only_the_programs_need_ros() -> None:
+def test_only_messages_and_programs_need_ros() -> None:
     """So that replay, the doctor's judgements and all parsing work on a laptop without ROS."""
     for part, path in files("sr3d_ros"):
         if part not in NEED_ROS:
@@ -137,6 +156,14 @@ def test_only_the_back_ends_know_other_engines() -> None:
     for _, path in files("sr3d_core"):
         if not path.is_relative_to(ROOT / "sr3d_core" / "sparse" / "backends"):
             assert not roots(path) & ENGINES, path
+
+
+def test_only_the_bridge_loads_open3d_and_only_when_asked() -> None:
+    """So that the node, which is never asked, never loads it."""
+    for package in ("sr3d_core", "sr3d_ros"):
+        for part, path in files(package):
+            assert "open3d" not in roots(path, at_top_only=True), path
+            assert part == "open3d_bridge" or "open3d" not in roots(path), path
 
 
 def test_inference_never_imports_training() -> None:

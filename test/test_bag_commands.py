@@ -21,8 +21,7 @@ def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def with_fake_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "sr3d_core.detector.Detector.from_checkpoint",
-        lambda weights, device, backend, postprocess: BoundingBox(),
+        "sr3d_core.detector.Detector.from_checkpoint", lambda *_, **__: BoundingBox()
     )
 
 

@@ -21,10 +21,11 @@ from small_bags import (
     write_bag,
 )
 
-from sr3d_ros.bag.replay import DroppedFrame, ReplayError, replay
+from sr3d_ros.bag.replay import DroppedFrame, ReplayError
 from sr3d_ros.bag.run import detect_run, open_run
 from sr3d_ros.errors import TransformError
-from sr3d_ros.pipeline import FramePipeline, FrameSettings
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import FramePipeline
 from sr3d_ros.tf.buffer import TransformBuffer
 
 
@@ -61,8 +62,8 @@ def test_output_matrix_leads_back_to_the_clouds_frame(one_bag: Path) -> None:
 
 
 def test_target_frame_is_reached_at_the_clouds_stamp(one_bag: Path) -> None:
-    settings = FrameSettings(target_frame="/map")
-    with open_run(one_bag, BoundingBox(), settings=settings) as run:
+    parameters = Parameters(target_frame="/map")
+    with open_run(one_bag, BoundingBox(), parameters=parameters) as run:
         frame = list(run.frames())[-1]
     assert not isinstance(frame, DroppedFrame)
     assert frame.frame_id == "map"
@@ -72,28 +73,20 @@ def test_target_frame_is_reached_at_the_clouds_stamp(one_bag: Path) -> None:
 
 def test_the_detector_sees_the_sensor_at_the_origin_of_the_ground(one_bag: Path) -> None:
     detector = BoundingBox()
-    settings = FrameSettings(detection_frame="map")
-    with open_run(one_bag, detector, settings=settings) as run:
+    parameters = Parameters(detection_frame="map")
+    with open_run(one_bag, detector, parameters=parameters) as run:
         last = list(run.frames())[-1]
     assert not isinstance(last, DroppedFrame)
-    torch.testing.assert_close(last.detections.boxes.center, torch.tensor([CENTER]))
+    torch.testing.assert_close(last.detections.boxes.center.float(), torch.tensor([CENTER]))
     seen = detector.clouds[-1].xyz
     expected = torch.tensor([CENTER[0] - 0.4, CENTER[1], CENTER[2]])
     torch.testing.assert_close((seen.amin(0) + seen.amax(0)) / 2, expected)
 
 
-def test_detections_below_the_threshold_are_left_out(one_bag: Path) -> None:
-    settings = FrameSettings(score_threshold=0.95)
-    with open_run(one_bag, BoundingBox(), settings=settings) as run:
-        records, tally = detect_run(run)
-    assert [record["detections"] for record in records] == [[]] * 5
-    assert tally.drops_by_reason == {}
-
-
 def test_an_empty_cloud_has_no_detections_and_is_no_error() -> None:
     detector = BoundingBox()
-    settings = FrameSettings(detection_frame="none")
-    pipeline = FramePipeline(detector.detect, TransformBuffer(), settings)
+    parameters = Parameters(detection_frame="none")
+    pipeline = FramePipeline(detector.detect, TransformBuffer(), parameters)
     result = pipeline.process(cloud(S, "/base", np.zeros((0, 3))))
     assert len(result.detections) == 0
     assert result.gravity_frame == result.frame_id == "base"
@@ -172,6 +165,6 @@ def test_real_ros_1_bag_is_replayed_or_says_that_its_transforms_are_late() -> No
     assert not isinstance(frame, DroppedFrame)
     assert (frame.num_points, frame.frame_id) == (13_966, "ground")
     with open_run(path, BoundingBox()) as run:
-        late = next(iter(replay(run.bag, run.source, run.pipeline)))
+        late = next(iter(run.frames()))
     assert isinstance(late, DroppedFrame)
     assert late.reason == "extrapolation"

@@ -87,7 +87,8 @@ def test_every_depth_image_is_a_frame(bag: Path) -> None:
 
 
 def test_color_is_matched_and_images_without_it_are_dropped_with_a_reason(bag: Path) -> None:
-    *found, dropped = frames_of(bag, Topics(DEPTH, color=COLOR))
+    *found, dropped, last = frames_of(bag, Topics(DEPTH, color=COLOR))
+    found.append(last)
     assert [frame.stamp_ns for frame in found] == [S + tick * S // 10 for tick in (0, 1, 3)]
     assert all(frame.cloud.features[:, 0].eq(1).all() for frame in found)
     assert (dropped.reason, dropped.stamp_ns) == ("unmatched", S + 2 * S // 10)
@@ -131,7 +132,7 @@ def test_depth_images_without_camera_info_are_dropped_with_advice(tmp_path: Path
         write(DEPTH, depth(2 * S), 2 * S)
 
     path = write_bag(tmp_path / "bag", "mcap", fill)
-    with open_run(path, BoundingBox(), topic=DEPTH, up="none") as run:
+    with open_run(path, BoundingBox(), topics=Topics(DEPTH), up="none") as run:
         records, tally = detect_run(run)
     assert len(records) == 1
     assert tally.drops_by_reason == {"camera_info": 1}
@@ -142,8 +143,7 @@ def test_the_command_takes_depth_topics(
     bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, up: str
 ) -> None:
     monkeypatch.setattr(
-        "sr3d_core.detector.Detector.from_checkpoint",
-        lambda weights, device, backend, postprocess: BoundingBox(),
+        "sr3d_core.detector.Detector.from_checkpoint", lambda *_, **__: BoundingBox()
     )
     out = tmp_path / "out.json"
     options = ["--topic", DEPTH, "--color", COLOR, "--up", up, "--json", str(out)]

@@ -21,8 +21,7 @@ from small_bags import (
     write_bag,
 )
 
-from sr3d_ros.bag.run import detect_run, open_run
-from sr3d_ros.bag.tracks import TrackRecords
+from sr3d_ros.bag.run import TrackRecords, detect_run, open_run
 
 HIDDEN, LOST, FRAMES = 3, 5, 6
 
@@ -46,7 +45,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def records(bag: Path) -> list[dict[str, Any]]:
     with open_run(bag, BoundingBox()) as run:
-        return detect_run(run, record=TrackRecords(run.transforms))[0]
+        return detect_run(run, record=TrackRecords(run))[0]
 
 
 def test_an_object_keeps_its_id_and_its_place_while_the_robot_drives(
@@ -60,7 +59,7 @@ def test_an_object_keeps_its_id_and_its_place_while_the_robot_drives(
         assert known["center"] == pytest.approx(CENTER, abs=1e-4)
 
 
-def test_before_the_first_confirmation_nothing_is_remembered(
+def test_before_the_first_confirmation_there_is_no_track(
     records: list[dict[str, Any]],
 ) -> None:
     assert records[0]["tracks"] == {"frame": "map", "objects": [], "trouble": ""}

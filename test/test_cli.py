@@ -104,7 +104,10 @@ def test_inspect_counts_boxes_and_warns_about_millimetres(folder: Path) -> None:
     far = folder / "far.npy"
     floor = np.random.default_rng(0).uniform((0, 0, 0), (4000, 4000, 1), (500, 3))
     np.save(far, floor)
-    assert "m across is no room" in sr3d("data", "inspect", far).stderr.replace("\n", " ")
+    assert "far.npy: the cloud is " in sr3d("data", "inspect", far).stderr
+    (folder / "clouds" / "a.npy").unlink()
+    np.save(folder / "clouds" / "a.npy", floor)
+    assert "1 of 1 scenes, the first a: the cloud is " in sr3d("data", "inspect", folder).stderr
 
 
 def test_inspect_shows_sizes_and_boxes_without_points(folder: Path) -> None:

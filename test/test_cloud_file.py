@@ -98,6 +98,8 @@ FILES = {
     "cloud.npy": plain_npy(),
     "cloud.txt": plain_text(" ", "# a comment\n"),
     "cloud.xyz": plain_text("\t"),
+    "cloud.xyzrgb": plain_text(" "),
+    "cloud.pts": b"3\n" + plain_text(" "),
     "cloud.csv": plain_text(", ", "x,y,z,red,green,blue\n"),
 }
 
@@ -119,20 +121,24 @@ def test_every_format_gives_the_same_points_and_colors(tmp_path: Path, name: str
 def test_every_format_that_is_cut_off_is_refused_in_words(tmp_path: Path, name: str) -> None:
     data = FILES[name]
     cut = data[:-30] if name.endswith((".ply", ".pcd", ".npy", ".npz")) else data[:-9]
-    if name.endswith((".txt", ".xyz", ".csv")):
+    if name.endswith((".txt", ".xyz", ".xyzrgb", ".csv", ".pts")):
         cut = cut.rstrip(b"0123456789. \t,") + b"\n1 2"
     with pytest.raises(CloudFileError, match=name):
         read_cloud(write(tmp_path, name, cut), up="z")
 
 
-@pytest.mark.parametrize("suffix", [".ply", ".pcd", ".npz", ".npy", ".txt", ".csv"])
+@pytest.mark.parametrize(
+    "suffix", [".ply", ".pcd", ".npz", ".npy", ".txt", ".csv", ".xyzn", ".pts"]
+)
 def test_prose_instead_of_a_cloud_is_refused(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path, f"letter{suffix}", b"Dear reader,\nthis is not a cloud.\n" * 3)
     with pytest.raises(CloudFileError, match=r"letter.*(expected|cannot read)"):
         read_cloud(path, up="z")
 
 
-@pytest.mark.parametrize("suffix", [".ply", ".pcd", ".npz", ".npy", ".txt", ".csv"])
+@pytest.mark.parametrize(
+    "suffix", [".ply", ".pcd", ".npz", ".npy", ".txt", ".csv", ".xyzn", ".pts"]
+)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_random_bytes_are_refused(tmp_path: Path, suffix: str, seed: int) -> None:
     noise = np.random.default_rng(seed).bytes(500)
@@ -194,6 +200,35 @@ def test_normals_are_not_taken_for_colors(tmp_path: Path) -> None:
 def test_five_columns_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CloudFileError, match=r"shape \(1, 5\).*expected 3 columns"):
         read_cloud(write(tmp_path, "a.txt", b"0 0 0 1 1\n"), up="z")
+
+
+def test_normals_of_xyzn_are_left_out(tmp_path: Path) -> None:
+    cloud = read_cloud(write(tmp_path, "a.xyzn", b"0 1 2 0 0 -1\n3 4 5 0 1 0\n"), up="z")
+    assert cloud.xyz.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert cloud.features.isnan().all()
+    with pytest.raises(CloudFileError, match=r"3 columns, expected 6"):
+        read_cloud(write(tmp_path, "b.xyzn", b"0 1 2\n"), up="z")
+
+
+@pytest.mark.parametrize(
+    ("rows", "rgb"),
+    [
+        (b"0 1 2\n3 4 5", None),
+        (b"0 1 2 -700\n3 4 5 12", None),
+        (b"0 1 2 -700 255 0 0\n3 4 5 12 0 0 255", [[1, 0, 0], [0, 0, 1]]),
+    ],
+)
+def test_pts_may_have_intensity_and_color(
+    tmp_path: Path, rows: bytes, rgb: list[list[int]] | None
+) -> None:
+    cloud = read_cloud(write(tmp_path, "a.pts", b"2\n" + rows), up="z")
+    assert cloud.xyz.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert cloud.features.isnan().all() if rgb is None else cloud.features.tolist() == rgb
+
+
+def test_pts_with_fewer_points_than_it_says_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CloudFileError, match=r"2 points, expected the 3"):
+        read_cloud(write(tmp_path, "a.pts", b"3\n0 1 2\n3 4 5\n"), up="z")
 
 
 def test_python_objects_in_an_array_are_never_loaded(tmp_path: Path) -> None:

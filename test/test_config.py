@@ -11,9 +11,6 @@ from sr3d_core.config import Config, ConfigError, dump_config, load_config, pars
 from sr3d_core.data.sources import FolderSource
 from sr3d_core.supervision.center_topk import CenterTopK
 
-PRESETS = sorted((Path(__file__).parent.parent / "config").glob("*.yaml"))
-TRAININGS = [path for path in PRESETS if "schedule:" in path.read_text(encoding="utf-8")]
-
 
 def test_an_empty_file_gives_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
@@ -91,9 +88,3 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path.write_text("schedule: {num_steps: 1}\nschedule: {seed: 2}\n")
     with pytest.raises(ConfigError, match=r"twice\.yaml: not YAML .key 'schedule' stands twice"):
         load_config(path)
-
-
-@pytest.mark.parametrize("path", TRAININGS, ids=lambda path: path.name)
-def test_shipped_trainings_load(path: Path) -> None:
-    config = load_config(path)
-    assert config.network.architecture(num_classes=3).num_classes == 3

@@ -15,7 +15,8 @@ import torch
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.bag.replay import Bag
 from sr3d_ros.errors import MessageError
-from sr3d_ros.pipeline import FramePipeline, FrameSettings
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import FramePipeline
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth, color_misfit
 from sr3d_ros.tf.buffer import TransformBuffer
 
@@ -225,7 +226,7 @@ class Everything:
 
 
 def test_a_pipeline_says_why_color_was_not_used() -> None:
-    pipeline = FramePipeline(Everything().detect, TransformBuffer(), FrameSettings(up="none"))
+    pipeline = FramePipeline(Everything().detect, TransformBuffer(), Parameters(up="none"))
     color = image(COLORS, "rgb8", header=header("elsewhere"))
     result = pipeline.process(DepthSet(image(MILLIMETRES, "16UC1"), Info(), color))
     assert len(result.notes) == 1

@@ -27,8 +27,7 @@ from sr3d_ros.doctor.cloud import (
     reader_of,
     way_of,
 )
-from sr3d_ros.pipeline import FrameSettings
-from sr3d_ros.sensors.crop import Crop
+from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.depth_image import DepthSet
 from sr3d_ros.tf.buffer import TransformBuffer
 
@@ -79,28 +78,28 @@ def tilted(xyz: NDArray, degrees: float) -> NDArray:
     return xyz @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]]).T
 
 
-def judged(settings: FrameSettings, buffer: TransformBuffer, points: Any) -> list[Finding]:
+def judged(parameters: Parameters, buffer: TransformBuffer, points: Any) -> list[Finding]:
     """What is found on the way from a message to the cloud that is detected in."""
-    way = way_of(settings, buffer)
-    first = check_transform(points, way, settings)
+    way = way_of(parameters, buffer)
+    first = check_transform(points, way, parameters)
     if first.status == "fail":
         return [first]
     seen, result = reader_of(points)(), way(points)
-    return [first, check_level(seen, result, settings), check_filter(seen, result)]
+    return [first, check_level(seen, result, parameters), check_filter(seen, result)]
 
 
 def test_missing_transforms_are_found() -> None:
-    (finding,) = judged(FrameSettings(), TransformBuffer(), message(room()))
+    (finding,) = judged(Parameters(), TransformBuffer(), message(room()))
     assert finding.name == "tf"
     assert_failed(finding, "no transform from 'camera'", "robot_state_publisher")
 
 
 def test_millimetres_are_found() -> None:
-    assert_failed(check_units(cloud(1000 * room())), "millimetres?", "metres (REP-103)")
+    assert_failed(check_units(cloud(1000 * room())), "millimetres", "metres (REP-103)")
 
 
 def test_an_optical_frame_taken_as_z_up_is_found() -> None:
-    _, finding, _ = judged(FrameSettings(up="none"), TransformBuffer(), message(optical(room())))
+    _, finding, _ = judged(Parameters(up="none"), TransformBuffer(), message(optical(room())))
     assert finding.name == "up"
     assert_failed(finding, "tilted 90 degrees in 'camera'", "set frames.up to tf")
 
@@ -117,7 +116,7 @@ def test_a_healthy_cloud_has_no_findings() -> None:
     findings = [
         check_cloud(sound, reader_of(sound)),
         check_units(cloud(room())),
-        *judged(FrameSettings(), buffer, sound),
+        *judged(Parameters(), buffer, sound),
     ]
     assert [finding.status for finding in findings] == ["ok"] * 5
     expected = f"1 x {len(room())} points (x y z) in frame 'camera', 0% invalid, no color"
@@ -200,37 +199,35 @@ def test_without_a_floor_up_is_not_verified() -> None:
     finding = check_up(cloud(ball), "base_link")
     assert finding.status == "warn"
     assert "not verified" in finding.text
-    (fitted,) = judged(FrameSettings(up="floor"), TransformBuffer(), message(ball))
+    (fitted,) = judged(Parameters(up="floor"), TransformBuffer(), message(ball))
     assert fitted.name == "up"
     assert_failed(fitted, "no floor", "frames.up")
 
 
 def test_a_target_frame_that_nobody_publishes_is_found() -> None:
-    settings = FrameSettings(up="none", target_frame="map")
-    (finding,) = judged(settings, TransformBuffer(), message(room()))
+    parameters = Parameters(up="none", target_frame="map")
+    (finding,) = judged(parameters, TransformBuffer(), message(room()))
     assert_failed(finding, "map", "robot_state_publisher")
 
 
-@pytest.mark.parametrize(
-    "settings", [FrameSettings(up="none"), FrameSettings(detection_frame="none")]
-)
-def test_a_cloud_that_is_z_up_needs_no_transform(settings: FrameSettings) -> None:
-    findings = judged(settings, TransformBuffer(), message(room()))
+@pytest.mark.parametrize("parameters", [Parameters(up="none"), Parameters(detection_frame="none")])
+def test_a_cloud_that_is_z_up_needs_no_transform(parameters: Parameters) -> None:
+    findings = judged(parameters, TransformBuffer(), message(room()))
     assert [finding.status for finding in findings] == ["ok"] * 3
     assert "none needed" in findings[0].text
 
 
 def test_a_fitted_floor_needs_no_transform_and_says_how_high_the_camera_is() -> None:
-    settings = FrameSettings(up="floor")
-    _, finding, _ = judged(settings, TransformBuffer(), message(optical(room())))
+    parameters = Parameters(up="floor")
+    _, finding, _ = judged(parameters, TransformBuffer(), message(optical(room())))
     assert finding.status == "ok"
     assert "fitted floor" in finding.text
     assert "0.99 m beneath the camera" in finding.text or "1.00 m" in finding.text
 
 
 def test_a_filter_that_leaves_nothing_is_found() -> None:
-    settings = FrameSettings(up="none", crop=Crop(max_range_m=0.2))
-    *_, finding = judged(settings, TransformBuffer(), message(room()))
+    parameters = Parameters(up="none", max_range_m=0.2)
+    *_, finding = judged(parameters, TransformBuffer(), message(room()))
     assert_failed(finding, f"0 of {len(room()):,} points", "filter.*")
 
 
@@ -260,4 +257,4 @@ def test_a_depth_image_is_judged_like_a_cloud() -> None:
     frame = DepthSet(image, info)
     finding = check_cloud(frame, reader_of(frame))
     assert finding.text == "4 x 6 points (32FC1) in frame 'camera', 25% invalid, no color"
-    assert len(judged(FrameSettings(up="none"), TransformBuffer(), frame)) == 3
+    assert len(judged(Parameters(up="none"), TransformBuffer(), frame)) == 3

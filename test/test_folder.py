@@ -48,18 +48,14 @@ def test_labels_index_the_classes_that_are_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("box", "text"),
     [
-        ({**CHAIR, "class": "throne"}, "class 'throne' is not in classes.txt.*table, chair"),
-        ({**CHAIR, "size": [1, 0, 1]}, "a size above 0 on every axis"),
-        ({**CHAIR, "center": [0, 0, float("nan")]}, "expected finite ones"),
-        ({**CHAIR, "center": [0, 0]}, "center or size has not 3 numbers"),
-        ({**CHAIR, "size": "big"}, 'expected {"class", "center"'),
-        ({"class": "chair"}, "'center'.*expected"),
-        (7, "in 7, expected"),
+        ({**CHAIR, "class": "throne"}, r"\.class: 'throne' .*table, chair"),
+        ({**CHAIR, "size": [1, 0, 1]}, r"\.size\[1\]: found 0, "),
+        ({"class": "chair"}, r"\.center: missing"),
     ],
 )
 def test_wrong_box_is_refused_with_its_place(tmp_path: Path, box: Any, text: str) -> None:
     folder = FolderDataset(make(tmp_path, [CHAIR, box]), "train")
-    with pytest.raises(DatasetError, match=rf"(?s)kitchen\.json: box 1: .*{text}"):
+    with pytest.raises(DatasetError, match=rf"kitchen\.json: boxes\[1\]{text}"):
         folder[0]
 
 
@@ -83,7 +79,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"kitchen\.json: not JSON"):
         FolderDataset(root, "train")[0]
     (root / "labels" / "kitchen.json").write_text("[]")
-    with pytest.raises(DatasetError, match=r'expected {"boxes": \[\.\.\.\]} at the top'):
+    with pytest.raises(DatasetError, match=r"kitchen\.json: top level: found \[\]"):
         FolderDataset(root, "train")[0]
     (root / "clouds" / "kitchen.txt").write_text("a b c\n")
     with pytest.raises(DatasetError, match=r"kitchen\.txt: the text 'a b c' is no point"):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.budget import OutOfMemory, SparingDetector, is_out_of_memory, memory_values
+from sr3d_ros.budget import MemoryGuard, OutOfMemory, is_out_of_memory, memory_values
+from sr3d_ros.parameters.record import Parameters
 
 FULL = "CUDA out of memory. Tried to allocate 2.00 GiB\nsecond line"
 
@@ -37,13 +38,13 @@ def cloud(num_points: int) -> PointCloud:
     return PointCloud.single(torch.zeros(num_points, 3), None)
 
 
-def sparing(gpu: SmallGpu) -> SparingDetector:
-    return SparingDetector(gpu.detect, gpu.free)
+def guarded(gpu: SmallGpu) -> MemoryGuard:
+    return MemoryGuard(gpu.detect, gpu.free)
 
 
 def test_where_memory_does_nothing_changes() -> None:
     gpu = SmallGpu(room=10_000)
-    detector = sparing(gpu)
+    detector = guarded(gpu)
     detector(cloud(10_000))
     assert (gpu.seen, gpu.num_freed) == ([10_000], 0)
     assert (detector.max_points, detector.warning) == (None, "")
@@ -51,24 +52,24 @@ def test_where_memory_does_nothing_changes() -> None:
 
 def test_where_memory_runs_out_half_the_points_are_tried_once() -> None:
     gpu = SmallGpu(room=6_000)
-    sparing(gpu)(cloud(10_000))
+    guarded(gpu)(cloud(10_000))
     assert (gpu.seen, gpu.num_freed) == ([10_000, 5_000], 1)
 
 
 def test_the_budget_stays_halved_and_is_reported() -> None:
     gpu = SmallGpu(room=6_000)
-    detector = sparing(gpu)
+    detector = guarded(gpu)
     detector(cloud(10_000))
     detector(cloud(10_000))
     assert gpu.seen == [10_000, 5_000, 5_000]
     assert "thinned to 5000 points" in detector.warning
 
 
-def test_after_a_reset_all_points_are_tried_again() -> None:
+def test_when_other_points_are_asked_for_all_are_tried_again() -> None:
     gpu = SmallGpu(room=6_000)
-    detector = sparing(gpu)
+    detector = guarded(gpu)
     detector(cloud(10_000))
-    detector.reset()
+    detector.start_frame(Parameters())
     gpu.room = 10_000
     detector(cloud(10_000))
     assert gpu.seen[-1] == 10_000
@@ -76,7 +77,7 @@ def test_after_a_reset_all_points_are_tried_again() -> None:
 
 def test_where_half_is_too_much_the_frame_is_refused_with_the_figures() -> None:
     gpu = SmallGpu(room=100)
-    detector = sparing(gpu)
+    detector = guarded(gpu)
     with pytest.raises(OutOfMemory) as caught:
         detector(cloud(10_000))
     assert caught.value.reason == "out_of_memory"
@@ -88,7 +89,7 @@ def test_where_half_is_too_much_the_frame_is_refused_with_the_figures() -> None:
 
 def test_the_budget_is_not_halved_to_nothing() -> None:
     gpu = SmallGpu(room=100)
-    detector = sparing(gpu)
+    detector = guarded(gpu)
     for _ in range(20):
         with pytest.raises(OutOfMemory):
             detector(cloud(10_000))
@@ -100,7 +101,7 @@ def test_other_errors_pass_through() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        SparingDetector(broken)(cloud(1))
+        MemoryGuard(broken)(cloud(1))
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.errors import MessageError, Refused, TransformError, UpError
-from sr3d_ros.pipeline import FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.sensors.crop import Crop
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import UpVector
 
@@ -63,8 +63,8 @@ def robot() -> TransformBuffer:
     return buffer
 
 
-def pipeline(buffer: TransformBuffer, imu: Any = None, **settings: Any) -> FramePipeline:
-    return FramePipeline(BoundingBox().detect, buffer, FrameSettings(**settings), imu)
+def pipeline(buffer: TransformBuffer, imu: Any = None, **parameters: Any) -> FramePipeline:
+    return FramePipeline(BoundingBox().detect, buffer, Parameters(**parameters), imu)
 
 
 def box_in_output(result: FrameResult) -> NDArray[np.float64]:
@@ -122,8 +122,8 @@ def floor_and_object(height_m: float) -> NDArray[np.float64]:
 
 def test_up_from_the_floor_puts_the_floor_at_zero() -> None:
     detector = BoundingBox()
-    settings = FrameSettings(up="floor", crop=Crop(min_height_m=0.1))
-    floor_pipeline = FramePipeline(detector.detect, TransformBuffer(), settings)
+    parameters = Parameters(up="floor", min_height_m=0.1)
+    floor_pipeline = FramePipeline(detector.detect, TransformBuffer(), parameters)
     result = floor_pipeline.process(cloud(floor_and_object(1.3)))
     center, size = result.detections.boxes.center[0], result.detections.boxes.size[0]
     torch.testing.assert_close(center, torch.tensor([0.0, 4.0, 0.45]), atol=0.05, rtol=0)
@@ -178,28 +178,27 @@ def test_the_first_cloud_must_be_usable() -> None:
 def test_the_range_is_measured_from_each_sensor() -> None:
     front = cloud([[0, 0, 1.0], [0, 0, 5.0]])
     rear = cloud([[0, 0, 2.0], [0, 0, 6.0]], "rear")
-    result = pipeline(robot(), crop=Crop(min_range_m=1.5, max_range_m=5.5)).process(front, rear)
+    result = pipeline(robot(), min_range_m=1.5, max_range_m=5.5).process(front, rear)
     assert sorted(result.cloud.xyz[:, 0].tolist()) == pytest.approx([-2.2, 5.0])
 
 
 def test_the_region_is_in_the_detection_frame_however_far_the_robot_is() -> None:
     buffer = robot()
     buffer.insert("map", "base_link", 0, (1000, -500, 0), STILL, static=True)
-    crop = Crop(roi=(1000, -501, 0, 1003.5, -499, 2))
+    roi = (1000.0, -501.0, 0.0, 1003.5, -499.0, 2.0)
     near_and_far = cloud([[0, 0, 3.0], [0, 0, 4.0]])
-    result = pipeline(buffer, crop=crop, detection_frame="map").process(near_and_far)
+    result = pipeline(buffer, roi=roi, detection_frame="map").process(near_and_far)
     torch.testing.assert_close(result.cloud.xyz, torch.tensor([[1003.0, -500, 1]]))
 
 
 def test_the_budget_is_spent_on_what_the_crop_leaves() -> None:
     points = [[0, 0, float(z)] for z in range(1, 101)]
-    crop = Crop(max_range_m=10.0)
-    result = pipeline(robot(), crop=crop, max_points=5).process(cloud(points))
+    result = pipeline(robot(), max_range_m=10.0, max_points=5).process(cloud(points))
     assert result.cloud.xyz[:, 0].tolist() == pytest.approx([1, 3, 5, 7, 9])
 
 
 def test_a_crop_that_leaves_nothing_finds_nothing() -> None:
-    result = pipeline(robot(), crop=Crop(max_range_m=0.1)).process(cloud(CORNERS))
+    result = pipeline(robot(), max_range_m=0.1).process(cloud(CORNERS))
     assert (result.num_points, len(result.detections)) == (0, 0)
 
 
@@ -217,11 +216,11 @@ def test_a_message_without_a_header_is_refused(spoiled: Any) -> None:
     assert caught.value.reason == "header"
 
 
-@pytest.mark.parametrize("settings", [{}, {"crop": Crop(max_range_m=5.0)}])
-def test_a_cloud_in_millimetres_is_refused_before_it_costs_minutes(settings: Any) -> None:
+@pytest.mark.parametrize("limits", [{}, {"max_range_m": 5.0}])
+def test_a_cloud_in_millimetres_is_refused_before_it_costs_minutes(limits: Any) -> None:
     corners = np.random.default_rng(0).uniform(0.0, 4000.0, (500, 3))
-    with pytest.raises(Refused, match="is it in millimetres") as refusal:
-        pipeline(robot(), up="none", **settings).process(cloud(corners))
+    with pytest.raises(Refused, match="millimetres") as refusal:
+        pipeline(robot(), up="none", **limits).process(cloud(corners))
     assert refusal.value.reason == "units"
 
 

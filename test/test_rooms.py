@@ -18,14 +18,14 @@ from sr3d_core.data.rooms import (
     room_sample,
     room_samples,
 )
+from sr3d_core.data.rooms.camera.noise import FLIGHT
+from sr3d_core.data.rooms.camera.sensor import Capture, Light, View, capture, orientation
 from sr3d_core.data.rooms.dataset import SEEDS_PER_SPLIT, XYZ_STEP_M, relabelled, seed_of
-from sr3d_core.data.rooms.layout import Floor, Layout
-from sr3d_core.data.rooms.mesh import turn_z
-from sr3d_core.data.rooms.noise import FLIGHT
-from sr3d_core.data.rooms.rasterise import Pinhole
-from sr3d_core.data.rooms.room import Room, build_room
+from sr3d_core.data.rooms.furniture.mesh import turn_z
 from sr3d_core.data.rooms.sample import frame_of, scan_of
-from sr3d_core.data.rooms.sensor import Capture, Light, View, capture, orientation
+from sr3d_core.data.rooms.scene.layout import Floor, Layout
+from sr3d_core.data.rooms.scene.room import Room, build_room
+from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Sample
 
 PERFECT = replace(FLIGHT, constant_m=0.0, quadratic=0.0, edge_jitter=0.0, flying=0.0, holes=0.0)
@@ -41,7 +41,7 @@ def perfect_shot(room: Room, heading: float) -> Capture:
     """What a camera without errors sees from the middle of the room."""
     floor = room.layout.floor
     view = View(
-        Pinhole(160, 120, 100.0, (79.5, 59.5)),
+        Pinhole(160, 120, 100.0, 100.0, 79.5, 59.5),
         orientation(heading, np.deg2rad(-15), 0.0),
         np.array([floor.width * 0.45, floor.depth * 0.45, 1.4]),
         9.0,

@@ -5,17 +5,24 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sr3d_core.data.rooms.noise import FLIGHT, KINECT, STEREO, DepthNoise, measure, smooth_field
-from sr3d_core.data.rooms.rasterise import (
+from sr3d_core.data.rooms.camera.noise import (
+    FLIGHT,
+    KINECT,
+    STEREO,
+    DepthNoise,
+    measure,
+    smooth_field,
+)
+from sr3d_core.data.rooms.camera.rasterise import (
     Hits,
-    Pinhole,
     inside_image,
     rasterise,
     visible_share,
 )
-from sr3d_core.data.rooms.sensor import orientation
+from sr3d_core.data.rooms.camera.sensor import orientation
+from sr3d_core.geometry.camera import Pinhole
 
-CAMERA = Pinhole(width=40, height=30, focal=35.0, center=(19.5, 14.5))
+CAMERA = Pinhole(width=40, height=30, fx=35.0, fy=35.0, cx=19.5, cy=14.5)
 SHAPE = (240, 320)
 
 
@@ -23,7 +30,7 @@ def ray_cast(corners: np.ndarray, camera: Pinhole) -> np.ndarray:
     """Depth of every pixel by Moeller and Trumbore's test, one triangle at a time."""
     u, v = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
     ray = np.stack(
-        [(u - camera.center[0]) / camera.focal, (v - camera.center[1]) / camera.focal, u * 0 + 1],
+        [(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fx, u * 0 + 1],
         axis=-1,
     )
     depth = np.full(u.shape, np.inf)

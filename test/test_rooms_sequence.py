@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from sr3d_core.data.rooms.drive import GRAVITY_M_S2, Drift, Route, inertial, planar_pose
-from sr3d_core.data.rooms.room import build_room
+from sr3d_core.data.rooms.camera.drive import GRAVITY_M_S2, Drift, Route, inertial, planar_pose
+from sr3d_core.data.rooms.scene.room import build_room
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings, room_sequence
 from sr3d_core.geometry.boxes import points_in_boxes
 
@@ -46,8 +46,8 @@ def test_the_cloud_is_the_depth_image_seen_through_the_pinhole(
     rows, columns = np.nonzero(frame.depth > 0)
     x, y, z = frame.cloud.xyz.numpy().T
     np.testing.assert_allclose(z, frame.depth[rows, columns], atol=1e-5)
-    u = frame.pinhole.focal * x / z + frame.pinhole.center[0]
-    v = frame.pinhole.focal * y / z + frame.pinhole.center[1]
+    u = frame.pinhole.fx * x / z + frame.pinhole.cx
+    v = frame.pinhole.fy * y / z + frame.pinhole.cy
     np.testing.assert_allclose(u, columns, atol=1e-2)
     np.testing.assert_allclose(v, rows, atol=1e-2)
     np.testing.assert_allclose(frame.cloud.features.numpy(), frame.rgb[rows, columns])

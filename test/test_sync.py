@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr3d_ros.errors import MessageError
+from sr3d_ros.errors import MessageError, Refused
 from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
 
 
@@ -67,7 +67,8 @@ def test_what_waits_too_long_is_counted_as_unmatched() -> None:
     matcher = StampMatcher(("depth", "color"), queue=3)
     for tick in range(5):
         matcher.add("depth", at(33 * tick))
-    assert matcher.num_unmatched == {"depth": 2, "color": 0}
+    assert [time_of(message) for message in matcher.take_unmatched("depth")] == [0, 33]
+    assert matcher.take_unmatched("depth") == matcher.take_unmatched("color") == []
 
 
 def test_what_came_before_a_set_is_counted_as_unmatched() -> None:
@@ -75,7 +76,23 @@ def test_what_came_before_a_set_is_counted_as_unmatched() -> None:
     matcher.add("depth", at(0))
     matcher.add("depth", at(33))
     assert matcher.add("color", at(33)) is not None
-    assert matcher.num_unmatched == {"depth": 1, "color": 0}
+    assert [time_of(message) for message in matcher.take_unmatched("depth")] == [0]
+    assert matcher.take_unmatched("color") == []
+
+
+def test_a_name_that_is_expected_later_keeps_what_waits_and_what_is_steady() -> None:
+    matcher = StampMatcher(("depth", "info"), steady=("info",))
+    matcher.add("info", at(0))
+    matcher.expect("color")
+    assert matcher.add("depth", at(5)) is None
+    assert times(matcher.add("color", at(5))) == {"depth": 5, "info": 0, "color": 5}
+
+
+def test_what_waits_in_the_end_is_unmatched() -> None:
+    matcher = StampMatcher(("depth", "color"))
+    matcher.add("depth", at(7))
+    matcher.give_up()
+    assert [time_of(message) for message in matcher.take_unmatched("depth")] == [7]
 
 
 def test_a_missing_topic_is_named() -> None:
@@ -121,7 +138,7 @@ def test_every_message_is_matched_unmatched_or_waiting(arrivals: list[tuple[str,
             assert abs(found[name] - moment) <= 20
     for name in "abc":
         offered = sum(each == name for each, _ in arrivals)
-        waiting = offered - num_sets - matcher.num_unmatched[name]
+        waiting = offered - num_sets - len(matcher.take_unmatched(name))
         assert 0 <= waiting <= 4
 
 
@@ -149,12 +166,13 @@ def test_a_cloud_beyond_the_window_begins_the_next_set() -> None:
     assert stamps(window.add("front", at(70))) == [70, 60]
 
 
-def test_a_cloud_that_comes_after_its_set_is_gone_is_counted() -> None:
+def test_a_cloud_that_comes_after_its_set_is_gone_is_refused() -> None:
     window = FuseWindow(("front", "rear"), window_s=0.01)
     window.add("front", at(0))
     window.add("front", at(33))
-    assert window.add("rear", at(5)) is None
-    assert window.num_late == 1
+    with pytest.raises(Refused) as caught:
+        window.add("rear", at(5))
+    assert caught.value.reason == "unmatched"
     assert stamps(window.add("rear", at(35))) == [33, 35]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.console import one_line_errors, progress_of, result_console, say, warn_about_units
+from sr3d_core.console import one_line_errors, progress_of, result_console, say, warn_about_scale
 
 if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
@@ -20,7 +20,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Make, check and look at labelled scenes.\n\n"
     "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz .npy .txt), labels/NAME.json "
-    '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt.',
+    '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt; '
+    "`sr3d data init FOLDER` makes one.",
 )
 
 _FEW_POINTS = 20
@@ -40,6 +41,39 @@ class Sensor(str, Enum):
 
     FRAME = "frame"
     SCAN = "scan"
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make, or to complete.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class, once for each; default: those of the weights."),
+    ] = None,
+) -> None:
+    """Make a folder for scenes of your own, with a training to go with it.
+
+    It gets clouds/, labels/, classes.txt, train.txt, val.txt and a YAML file of its name: a copy
+    of the preset `own_data` that reads this folder. Files that are there already stay as they are.
+
+    Examples:
+
+      sr3d data init my_rooms
+
+      sr3d data init my_rooms --class chair --class pallet
+    """
+    with one_line_errors():
+        from sr3d_core.checkpoint import read_manifest
+        from sr3d_core.data.new_folder import config_path, make_folder
+        from sr3d_core.presets import own_data
+
+        names = classes or read_manifest("default").classes
+        for path in make_folder(folder, names, own_data(folder)):
+            say(f"made {path}")
+        say(
+            f"put NAME.ply into {folder / 'clouds'}, NAME.json into {folder / 'labels'} and each "
+            f"NAME into train.txt or val.txt; then: sr3d train {config_path(folder)}"
+        )
 
 
 @app.command()
@@ -138,7 +172,7 @@ def _inspect_cloud(path: Path) -> None:
     for axis, low, high in _bounds(opened):
         table.add_row(axis, f"{low:.2f} .. {high:.2f} m")
     result_console().print(table)
-    warn_about_units(path, cloud)
+    warn_about_scale(path, cloud)
 
 
 def _uprightness(cloud: PointCloud) -> str:
@@ -164,16 +198,20 @@ def _bounds(opened: CloudFile) -> list[tuple[str, float, float]]:
 def _inspect_folder(path: Path, split: str) -> None:
     from sr3d_core.data.folder import FolderDataset
     from sr3d_core.geometry.boxes import points_in_boxes
+    from sr3d_core.geometry.scale import scale_doubt
 
     folder = FolderDataset(path, split)
     # Of each class, one row dx dy dz and the number of points inside for every box.
     sizes: dict[str, list[list[float]]] = {name: [] for name in folder.classes}
     num_inside: dict[str, list[int]] = {name: [] for name in folder.classes}
-    num_points = []
+    num_points, doubts = list[int](), list[str]()
     with progress_of("scenes", len(folder)) as tell:
         for index in range(len(folder)):
             sample = folder[index]
             num_points.append(len(sample.cloud))
+            doubt = scale_doubt(sample.cloud.xyz, is_upright=True)
+            if doubt is not None:
+                doubts.append(f"{sample.name}: {doubt.text}")
             boxes = sample.targets.boxes
             inside = points_in_boxes(sample.cloud.xyz, boxes).sum(dim=0).tolist()
             for row, label in enumerate(sample.targets.labels.tolist()):
@@ -184,6 +222,8 @@ def _inspect_folder(path: Path, split: str) -> None:
     span = f"{min(num_points)} to {max(num_points)} points each"
     console.print(f"{path}, {split}: {len(folder)} scenes, {span}", soft_wrap=True)
     console.print(_class_table(sizes, num_inside))
+    if doubts:
+        say(f"{len(doubts)} of {len(folder)} scenes, the first {doubts[0]}")
     _warn_about_labels(num_inside)
 
 

@@ -17,7 +17,7 @@ from sr3d_core.console import (
     require_writable,
     result_console,
     say,
-    warn_about_units,
+    warn_about_scale,
     write_json,
 )
 
@@ -168,36 +168,22 @@ def _tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
         )
     if len(opened.cloud) > max_points:
         say(f"{file}: using {max_points} of {len(opened.cloud)} points, picked evenly")
-    warn_about_units(file, opened.cloud)
+    warn_about_scale(file, opened.cloud)
 
 
 def describe(
     file: Path, opened: CloudFile, found: Detections, model: str, classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Detections of one file as plain JSON values."""
+    from sr3d_core.records import detection_records
+
     result = {
         "file": str(file),
         "frame": "levelled" if opened.is_turned else "file",
         "model": model,
         "classes": list(classes),
-        "time_ms": {stage: round(time, 2) for stage, time in found.time_ms.items()},
-        "detections": [
-            {
-                "class": classes[label],
-                "score": round(score, 4),
-                "center": [round(value, 4) for value in center],
-                "size": [round(value, 4) for value in size],
-                "yaw": round(yaw, 4),
-            }
-            for label, score, center, size, yaw in zip(
-                found.labels.tolist(),
-                found.scores.tolist(),
-                found.boxes.center.tolist(),
-                found.boxes.size.tolist(),
-                found.boxes.yaw.tolist(),
-                strict=True,
-            )
-        ],
+        "time_ms": found.time_ms,
+        "detections": detection_records(found, classes),
     }
     if opened.is_turned:
         result["levelled_from_file"] = opened.upright_from_file.tolist()

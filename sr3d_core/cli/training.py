@@ -15,6 +15,7 @@ from sr3d_core.console import (
     say,
     write_json,
 )
+from sr3d_core.presets import preset_names, preset_path
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -26,9 +27,15 @@ if TYPE_CHECKING:
 STOPPED_BY_USER = 130
 """Exit code of a training that Ctrl-C stopped: it is saved, but not done."""
 
+_PRESETS = ", ".join(preset_names())
+
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Configuration, YAML.")],
+    config: Annotated[Path | None, typer.Argument(help="Configuration, YAML.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"A training that ships, instead of a file: {_PRESETS}."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default: runs/ and the config's name.")
     ] = None,
@@ -41,19 +48,22 @@ def train(
 
     Examples:
 
-      sr3d train config/rooms.yaml
+      sr3d train --preset rooms
 
-      sr3d train my.yaml --out runs/my --resume
+      sr3d train my_rooms/my_rooms.yaml --resume
 
-      sr3d detect room.ply --weights runs/my/weights.safetensors
+      sr3d detect room.ply --weights runs/my_rooms/weights.safetensors
     """
+    if (config is None) == (preset is None):
+        raise typer.BadParameter(f"give a YAML file, or --preset with one of {_PRESETS}")
     with one_line_errors():
+        path = config if config is not None else preset_path(str(preset))
         from sr3d_core.config import load_config
         from sr3d_core.train import TrainingError
         from sr3d_core.train import train as run
 
-        parsed = load_config(config)
-        folder = out if out is not None else Path("runs") / config.stem
+        parsed = load_config(path)
+        folder = out if out is not None else Path("runs") / path.stem
         with (
             one_line_errors(TrainingError),
             progress_of("steps", parsed.schedule.num_steps) as tell,
@@ -101,7 +111,7 @@ def evaluate(
 
       sr3d eval --num 50
 
-      sr3d eval --data my_rooms --weights runs/my/weights.safetensors --json report.json
+      sr3d eval --data my_rooms --weights runs/my_rooms/weights.safetensors --json report.json
     """
     with one_line_errors():
         from torch.utils.data import DataLoader

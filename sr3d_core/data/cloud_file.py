@@ -1,6 +1,7 @@
 """Read a user's point cloud file into a z-up PointCloud.
 
-PLY, PCD, NPZ, NPY, TXT, XYZ and CSV, with this package's own readers: nothing else is needed.
+PLY, PCD, NPZ, NPY and text, with this package's own readers: nothing else is needed. Points on a
+mesh (OBJ, STL, OFF, GLTF, GLB) come through Open3D, an extra.
 `up` says which axis of the file points away from the ground; "auto" finds the floor and levels it.
 """
 
@@ -15,10 +16,17 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sr3d_core.data.cloud_formats.mesh import MESH_SUFFIXES, read_mesh
 from sr3d_core.data.cloud_formats.pcd import read_pcd
 from sr3d_core.data.cloud_formats.ply import read_ply
 from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud
-from sr3d_core.data.cloud_formats.table import read_npy, read_npz, read_text
+from sr3d_core.data.cloud_formats.table import (
+    read_npy,
+    read_npz,
+    read_pts,
+    read_text,
+    read_xyzn,
+)
 from sr3d_core.geometry.gravity import GravityError, Up, axis_rotation, up_rotation
 from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
 from sr3d_core.structures import Boxes3D, PointCloud
@@ -30,7 +38,11 @@ _READERS: dict[str, Callable[[Path, bytes], RawCloud]] = {
     ".npy": read_npy,
     ".txt": read_text,
     ".xyz": read_text,
+    ".xyzrgb": read_text,
+    ".xyzn": read_xyzn,
+    ".pts": read_pts,
     ".csv": read_text,
+    **dict.fromkeys(MESH_SUFFIXES, read_mesh),
 }
 
 __all__ = ["SUFFIXES", "CloudFile", "CloudFileError", "open_cloud", "read_cloud"]
@@ -52,6 +64,7 @@ class CloudFile:
     upright_from_file: Float[Tensor, "3 3"]  # the rotation that was applied, float64
     confidence: float | None  # share of the surface that is floor; None where `up` was given
     origin: Float[Tensor, " 3"]  # whole metres, file frame, float64
+    note: str = ""  # what the user should know about how the file was read
 
     @property
     def is_turned(self) -> bool:
@@ -103,7 +116,8 @@ def open_cloud(path: str | Path, up: Up = "auto") -> CloudFile:
     rotation, confidence = _rotation(path, xyz, up)
     rgb = None if raw.rgb is None else torch.from_numpy(raw.rgb)[is_usable]
     cloud = PointCloud.single((xyz @ rotation.T).float(), rgb)
-    return CloudFile(cloud, len(raw.xyz) - len(cloud), rotation, confidence, origin)
+    num_dropped = len(raw.xyz) - len(cloud)
+    return CloudFile(cloud, num_dropped, rotation, confidence, origin, raw.note)
 
 
 def _usable(

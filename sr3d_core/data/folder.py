@@ -7,25 +7,25 @@
                                      "size": [dx, dy, dz], "yaw": 0.3}]}
 
 Centre is the geometric centre, size the full extents, yaw counter-clockwise about z (0 if left
-out). A scene without objects has an empty list of boxes.
+out), as `sr3d_core.records` reads it. A scene without objects has an empty list of boxes.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from sr3d_core.data.cloud_file import SUFFIXES, CloudFileError, read_cloud
-from sr3d_core.structures import Boxes3D, Sample, Targets
+from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
+from sr3d_core.structures import Sample, Targets
 
 
 class DatasetError(ValueError):
     """A data set cannot be read; the text says which file, what is wrong, and what to do."""
+
+
+class _LabelFile(Record):
+    boxes: list[BoxRecord]
 
 
 class FolderDataset:
@@ -61,20 +61,15 @@ class FolderDataset:
         return tuple(name for name in self.own_classes if name not in self.classes)
 
     def _targets(self, path: Path) -> Targets:
-        rows, labels = [], []
-        for index, entry in enumerate(_read_boxes(path)):
-            where = f"{path}: box {index}"
-            name, row = _parse_box(where, entry)
-            if name not in self.own_classes:
+        records = _read_boxes(path)
+        for index, record in enumerate(records):
+            if record.class_name not in self.own_classes:
                 raise DatasetError(
-                    f"{where}: class {name!r} is not in classes.txt, expected one of "
-                    f"{', '.join(self.own_classes)}; correct the name or add it there"
+                    f"{path}: boxes[{index}].class: {record.class_name!r} is not in classes.txt, "
+                    f"expected one of {', '.join(self.own_classes)}; correct the name or add it "
+                    "there"
                 )
-            if name in self.classes:
-                rows.append(row)
-                labels.append(self.classes.index(name))
-        boxes = Boxes3D.from_array(torch.tensor(rows).reshape(-1, 7))
-        return Targets(boxes, torch.tensor(labels, dtype=torch.int64))
+        return targets_of(records, self.classes)
 
 
 def _lines(path: Path, expected: str) -> list[str]:
@@ -102,34 +97,13 @@ def _find_cloud(root: Path, name: str) -> Path:
     )
 
 
-def _read_boxes(path: Path) -> list[Any]:
+def _read_boxes(path: Path) -> list[BoxRecord]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        return read_records(path, _LabelFile).boxes
+    except RecordError as error:
+        raise DatasetError(str(error)) from error
     except OSError as error:
         raise DatasetError(
-            f'{path}: no such file; a scene without objects needs {{"boxes": []}}'
+            f"{path}: cannot be read ({error.strerror}), expected labels; a scene without objects "
+            'needs {"boxes": []}'
         ) from error
-    except ValueError as error:
-        raise DatasetError(f"{path}: not JSON ({error}); write it again") from error
-    boxes = tree.get("boxes") if isinstance(tree, dict) else None
-    if not isinstance(boxes, list):
-        raise DatasetError(f'{path}: expected {{"boxes": [...]}} at the top; see the manual')
-    return boxes
-
-
-def _parse_box(where: str, entry: Any) -> tuple[str, list[float]]:
-    """Class and row x y z dx dy dz yaw of one entry."""
-    expected = '{"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
-    try:
-        row = [*map(float, entry["center"]), *map(float, entry["size"])]
-        row.append(float(entry.get("yaw", 0.0)))
-        name = str(entry["class"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DatasetError(f"{where}: {error!r} in {entry!r}, expected {expected}") from error
-    if len(entry["center"]) != 3 or len(entry["size"]) != 3:
-        raise DatasetError(f"{where}: center or size has not 3 numbers, expected {expected}")
-    if not all(map(math.isfinite, row)) or min(row[3:6]) <= 0:
-        raise DatasetError(
-            f"{where}: numbers {row}, expected finite ones and a size above 0 on every axis"
-        )
-    return name, row

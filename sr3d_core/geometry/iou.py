@@ -55,7 +55,7 @@ def aligned_bev_iou(a: Boxes3D, b: Boxes3D) -> Float[Tensor, " N"]:
 def aligned_diou(
     a: Boxes3D, b: Boxes3D, numerator: DiouNumerator = "center"
 ) -> Float[Tensor, " N"]:
-    """Distance IoU of `a[i]` with `b[i]`, -1..1, differentiable: IoU - |c - c'|^2 / diag^2.
+    """Distance IoU of `a[i]` with `b[i]`, -1..1, differentiable: `IoU - |c - c'|^2 / diag^2`.
 
     `diag` is the diagonal of the axis-aligned box around all corners of both. "tr3d_compat"
     reproduces the published TR3D numerator, which takes (x, y, dx) for the centre (x, y, z).

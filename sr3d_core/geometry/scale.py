@@ -51,24 +51,27 @@ def scale_doubt(
     """What is odd about the size of a cloud in metres; None where nothing is, or no points are.
 
     `is_upright`: z is up, so that the height can be judged. `is_from_sensor`: the origin is the
-    sensor, so that distances can be. One point has no size.
+    sensor, so that distances can be. Points at one place have no size.
     """
-    if len(xyz) < 2:
-        return None
     extent = extent_of(xyz)
-    size, largest = " x ".join(f"{length:,.3g}" for length in extent), max(extent)
+    size, largest = " x ".join(map(_shown, extent)), max(extent)
     distance = float(_sample(xyz).norm(dim=1).median()) if is_from_sensor else 0.0
-    away = f", {distance:,.3g} m away" if is_from_sensor else ""
+    away = f", {_shown(distance)} m away" if is_from_sensor else ""
     is_too_high = is_upright and extent[2] > HIGHEST_M
     if largest > FARTHEST_M or is_too_high or distance > FAR_AWAY_M:
-        text = f"the cloud is {size} m{away}: is it in millimetres, not in metres?"
+        text = f"the cloud is {size} m{away}: is it in millimetres?"
         return ScaleDoubt("millimetres", text)
     if largest > ROOM_M:
         return ScaleDoubt("large", f"the cloud is {size} m{away}: larger than a room")
-    if largest < SMALLEST_M or 0.0 < distance < SMALLEST_M:
+    if 0.0 < largest < SMALLEST_M or 0.0 < distance < SMALLEST_M:
         text = f"the cloud is {size} m{away}: no room is so small; are its units metres?"
         return ScaleDoubt("small", text)
     return None
+
+
+def _shown(length_m: float) -> str:
+    """A length with three digits, or all before the point."""
+    return f"{length_m:,.0f}" if length_m >= 100.0 else f"{length_m:.3g}"
 
 
 def _sample(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "S 3"]:

@@ -6,33 +6,32 @@ The modules that need torch are imported inside the commands, so that `--help` a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from sr3d_core.console import (
-    BackendOption,
     one_line_errors,
     progress_of,
     result_console,
     say,
     write_json,
 )
+from sr3d_ros.parameters.file import NODE
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun, FrameRecord, Tally
-    from sr3d_ros.bag.source import Topics
     from sr3d_ros.pipeline import FrameResult
 
 app = typer.Typer(help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.")
 
 
-class Up(str, Enum):
+class WayUp(str, Enum):
     """How to find up in a recording."""
 
     AUTO = "auto"
@@ -52,18 +51,37 @@ CameraInfo = Annotated[
 ]
 Color = Annotated[str | None, typer.Option(help="Color image topic for a depth topic.")]
 Imu = Annotated[str | None, typer.Option(help="IMU topic, for --up imu.")]
-Weights = Annotated[str, typer.Option(help='Weights file, or "default".')]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+ParamsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="A robot's parameter file: the recording is worked on as that robot's detector does "
+        "it, with its crop, thresholds, cameras and tracking. Options given here come first."
+    ),
+]
+NodeName = Annotated[
+    str, typer.Option("--node", help="Whose section of the file, where it has several.")
+]
+Weights = Annotated[
+    str | None, typer.Option(help='Weights file, or "default"; default: model.weights.')
+]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: model.device.")]
+Backend = Annotated[
+    str | None, typer.Option(help="Engine of the convolutions; default: model.backend.")
+]
+Score = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Leave out boxes below this; default: output.score_threshold"),
+]
 UpOption = Annotated[
-    Up,
+    WayUp | None,
     typer.Option(
         help="tf: through a z-up frame of the bag's transforms; imu: from the accelerometer; "
         "floor: from the floor in the cloud; none: the cloud is z up; auto: tf where the bag "
-        "knows such a frame, else none."
+        "knows such a frame, else none. Default: frames.up of --params-file, else auto."
     ),
 ]
 DetectionFrame = Annotated[
-    str,
+    str | None,
     typer.Option(help="Z-up frame; default: base_footprint, base_link, odom, map, the first."),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result here.")]
@@ -97,12 +115,14 @@ def detect(
     camera_info: CameraInfo = None,
     color: Color = None,
     imu: Imu = None,
-    weights: Weights = "default",
-    score: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes below this.")] = 0.3,
-    up: UpOption = Up.AUTO,
-    detection_frame: DetectionFrame = "",
-    device: Device = "auto",
-    backend: BackendOption = "auto",
+    params_file: ParamsFile = None,
+    node: NodeName = NODE,
+    weights: Weights = None,
+    score: Score = None,
+    up: UpOption = None,
+    detection_frame: DetectionFrame = None,
+    device: Device = None,
+    backend: Backend = None,
     json_out: Json = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Draw every frame into this folder.")
@@ -111,21 +131,33 @@ def detect(
         bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
     ] = False,
 ) -> None:
-    """Detect objects in every cloud of a recording; boxes are in a z-up frame."""
-    from sr3d_ros.bag.run import detect_run, frame_record
-    from sr3d_ros.bag.source import Topics
-    from sr3d_ros.bag.tracks import TrackRecords
+    """Detect objects in every cloud of a recording; boxes are in a z-up frame.
 
-    topics = Topics(topic, camera_info, color, imu)
+    Examples:
+
+      sr3d bag detect drive/ --json boxes.json --pictures pictures/
+
+      sr3d bag detect drive/ --params-file my_robot.yaml --tracking --json boxes.json
+    """
+    from sr3d_ros.bag.run import TrackRecords, detect_run, frame_record
+
+    given = {
+        "model.weights": weights,
+        "model.device": device,
+        "model.backend": backend,
+        "output.score_threshold": score,
+        "frames.detection": detection_frame,
+        "tracking.enabled": tracking or None,
+    }
     opened = _opened(
-        bag, topics, weights, device, backend, score, up, detection_frame, one_class=True
+        bag, (topic, camera_info, color, imu), params_file, node, given, up, one_class=True
     )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
-        record = TrackRecords(run.transforms) if tracking else frame_record
+        record = TrackRecords(run) if run.parameters.tracking else frame_record
         records, tally = detect_run(run, progress, _drawing(pictures, run.classes), record)
     result_console().print(_found_table(records))
     _print_tally(tally)
-    head = {"bag": str(bag), "topic": run.topic, "model": weights, "classes": list(run.classes)}
+    head = {**_head(bag, run), "classes": list(run.classes)}
     with one_line_errors():
         write_json(json_out, {**head, **tally.to_dict(), "frames": records})
 
@@ -138,25 +170,43 @@ def evaluate(
     camera_info: CameraInfo = None,
     color: Color = None,
     imu: Imu = None,
-    weights: Weights = "default",
-    score: Annotated[float, typer.Option(min=0, max=1, help="Leave out boxes below this.")] = 0.01,
-    up: UpOption = Up.AUTO,
-    detection_frame: DetectionFrame = "",
+    params_file: ParamsFile = None,
+    node: NodeName = NODE,
+    weights: Weights = None,
+    score: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out boxes below this; precision needs the weak ones too, so the file's "
+            "threshold does not count.",
+        ),
+    ] = 0.01,
+    up: UpOption = None,
+    detection_frame: DetectionFrame = None,
     min_points: Annotated[
         int, typer.Option(min=0, help="A static box counts where it holds so many points.")
     ] = 20,
-    device: Device = "auto",
-    backend: BackendOption = "auto",
+    device: Device = None,
+    backend: Backend = None,
     json_out: Json = None,
 ) -> None:
-    """Score the detections in a recording: AP25, AP50, recall, latency, dropped frames."""
+    """Score the detections in a recording: AP25, AP50, recall, latency, dropped frames.
+
+    Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
+    """
     from sr3d_ros.bag.run import score_run
-    from sr3d_ros.bag.source import Topics
     from sr3d_ros.bag.truth import BagTruth
 
-    topics = Topics(topic, camera_info, color, imu)
+    given = {
+        "model.weights": weights,
+        "model.device": device,
+        "model.backend": backend,
+        "output.score_threshold": score,
+        "frames.detection": detection_frame,
+    }
     opened = _opened(
-        bag, topics, weights, device, backend, score, up, detection_frame, one_class=False
+        bag, (topic, camera_info, color, imu), params_file, node, given, up, one_class=False
     )
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
@@ -165,39 +215,54 @@ def evaluate(
     if result.num_without_truth:
         console.print(f"{result.num_without_truth} clouds without ground truth were not scored")
     _print_tally(result.tally)
-    head = {"bag": str(bag), "topic": run.topic, "model": weights, "ground_truth": str(truth)}
     with one_line_errors():
-        write_json(json_out, {**head, **result.to_dict()})
+        write_json(json_out, {**_head(bag, run), "ground_truth": str(truth), **result.to_dict()})
+
+
+def _head(bag: Path, run: BagRun) -> dict[str, object]:
+    """What a result is about."""
+    return {"bag": str(bag), "topic": run.topic, "model": run.parameters.weights}
 
 
 @contextmanager
 def _opened(
     bag: Path,
-    topics: Topics,
-    weights: str,
-    device: str,
-    backend: str,
-    score: float,
-    up: Up,
-    frame: str,
+    topics: tuple[str | None, ...],
+    params_file: Path | None,
+    node: str,
+    given: Mapping[str, object],
+    up: WayUp | None,
     *,
     one_class: bool,
 ) -> Iterator[BagRun]:
-    """The recording with a detector, and what there is to say about its transforms."""
-    from sr3d_core.detector import Detector, Postprocess
-    from sr3d_ros.bag.run import open_run
-    from sr3d_ros.pipeline import FrameSettings
+    """The recording with a detector, and what there is to say about it.
 
-    settings = FrameSettings(detection_frame=frame, score_threshold=score)
-    postprocess = Postprocess(score_threshold=score, one_class=one_class)
-    detector = Detector.from_checkpoint(
-        weights, device=device, backend=backend, postprocess=postprocess
-    )
-    with open_run(bag, detector, topics=topics, up=up.value, settings=settings) as run:
+    `given` are options by the parameters that they set, None = not given. `one_class`: boxes of
+    different classes suppress each other, as on a robot; average precision is defined without.
+    """
+    from dataclasses import replace
+
+    from sr3d_ros.bag.run import open_run
+    from sr3d_ros.bag.source import Topics
+    from sr3d_ros.parameters.detector import load_detector
+    from sr3d_ros.parameters.file import parameters_of_file
+    from sr3d_ros.parameters.record import Parameters
+
+    parameters = Parameters() if params_file is None else parameters_of_file(params_file, node)
+    if up is None and params_file is None:
+        up = WayUp.AUTO
+    options = {name: value for name, value in given.items() if value is not None}
+    parameters = parameters.with_values(options)
+    detector = load_detector(parameters)
+    detector.postprocess = replace(detector.postprocess, one_class=one_class)
+    chosen: Any = None if up is None else up.value
+    with open_run(bag, detector, topics=Topics(*topics), up=chosen, parameters=parameters) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
-        if up is Up.AUTO and run.pipeline.settings.up == "none":
+        if up is WayUp.AUTO and run.parameters.up == "none":
             say("no z-up frame among the bag's transforms: taking the cloud as z up")
+        if parameters.adaptive:
+            say("load.adaptive: the points of a frame follow this machine's speed, as on a robot")
         yield run
 
 

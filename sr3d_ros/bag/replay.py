@@ -7,21 +7,21 @@ recorded late. Clouds, images and IMU messages come in recorded order, as a node
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from sr3d_ros.errors import MessageError, Refused, TransformError
-from sr3d_ros.pipeline import FramePipeline, FrameResult, FrameSettings
-from sr3d_ros.sensors.depth_image import DepthSet
-from sr3d_ros.sensors.sync import StampMatcher
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import Frame, FrameAssembler, FramePipeline, FrameResult
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.headers import frame_name, stamp_of
 from sr3d_ros.tf.imu import GravityFromImu
+from sr3d_ros.tf.source import GRAVITY_FRAMES
 from sr3d_ros.tf.up import UpMode
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
@@ -50,10 +50,14 @@ class TopicSummary:
 class Source:
     """The topics of a bag that frames come from."""
 
-    topic: str  # PointCloud2, or depth Image where `info` is given
-    info: str = ""  # CameraInfo of the depth image
-    color: str = ""  # color Image; "" = none
+    inputs: Mapping[str, str]
+    """Topics by the names of `FrameAssembler`'s inputs; the first one decides about frames."""
     imu: str = ""  # Imu; "" = none
+
+    @property
+    def topic(self) -> str:
+        """Where clouds or depth images come from."""
+        return next(iter(self.inputs.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,59 +188,41 @@ class Bag:
 
 def replay(
     bag: Bag,
-    source: Source | str,
+    source: Source,
+    assembler: FrameAssembler,
     pipeline: FramePipeline,
     imu: GravityFromImu | None = None,
 ) -> Iterator[FrameResult | DroppedFrame]:
-    """Every cloud or depth image of a source through the pipeline, in recorded order.
+    """Every frame of a source through the node's own way, in recorded order.
 
-    `imu` is the one that the pipeline asks; it is filled on the way. Depth images for which no
-    CameraInfo or color image was recorded come last, as dropped.
+    `imu` is the one that the pipeline asks; it is filled on the way. Views that find no partners
+    are dropped where the node would drop them, those that still wait in the end come last.
     """
-    source = Source(source) if isinstance(source, str) else source
-    sets = _DepthSets(source) if source.info else None
-    topics = filter(None, (source.topic, source.info, source.color, source.imu))
-    for topic, time_ns, message in bag.messages(*topics):
-        try:
-            if topic == source.imu and imu is not None:
+    names = {topic: name for name, topic in source.inputs.items()}
+    for topic, time_ns, message in bag.messages(*source.inputs.values(), source.imu):
+        if isinstance(message, MessageError):
+            yield DroppedFrame(time_ns, message.reason, str(message))
+        elif topic == source.imu:
+            if imu is not None:
                 imu.add(message)
-            elif isinstance(message, MessageError):
-                raise message
-            else:
-                frame = message if sets is None else sets.add(topic, message)
-                if frame is not None:
-                    yield pipeline.process(frame)
-        except Refused as error:
-            yield DroppedFrame(_stamp_or(message, time_ns), error.reason, str(error))
-    if sets is not None:
-        yield from sets.unmatched()
+        else:
+            yield from _detected(pipeline, assembler.add(names[topic], message), time_ns)
+    yield from _detected(pipeline, assembler.finish(), 0)
 
 
-class _DepthSets:
-    """Sets of images out of a recording, and which depth images found none."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        images = [source.topic, source.color] if source.color else [source.topic]
-        self._matcher = StampMatcher([*images, source.info], steady=(source.info,), queue=30)
-        self._waiting: list[int] = []  # stamps of depth images without a set
-
-    def add(self, topic: str, message: Any) -> DepthSet | None:
-        """The set that a message completes."""
-        if topic == self._source.topic:
-            self._waiting.append(stamp_of(message))
-        found = self._matcher.add(topic, message)
-        if found is None:
-            return None
-        depth = found[self._source.topic]
-        self._waiting.remove(stamp_of(depth))
-        return DepthSet(depth, found[self._source.info], found.get(self._source.color))
-
-    def unmatched(self) -> Iterator[DroppedFrame]:
-        """The depth images that are left."""
-        text = self._matcher.advice() or "no color image matches"
-        for stamp_ns in self._waiting:
-            yield DroppedFrame(stamp_ns, "unmatched", text)
+def _detected(
+    pipeline: FramePipeline, assembled: tuple[Frame | None, list[Refused]], time_ns: int
+) -> Iterator[FrameResult | DroppedFrame]:
+    """What the assembler handed out at a time, as results."""
+    frame, refused = assembled
+    for error in refused:
+        yield DroppedFrame(error.stamp_ns or time_ns, error.reason, str(error))
+    if frame is None:
+        return
+    try:
+        yield pipeline.process(*frame)
+    except Refused as error:
+        yield DroppedFrame(_stamp_or(frame[0], time_ns), error.reason, str(error))
 
 
 def _stamp_or(message: Any, time_ns: int) -> int:
@@ -248,18 +234,18 @@ def _stamp_or(message: Any, time_ns: int) -> int:
 
 
 def with_up(
-    settings: FrameSettings, up: Literal["auto"] | UpMode, transforms: TransformBuffer
-) -> FrameSettings:
-    """Settings for how to find up.
+    parameters: Parameters, up: Literal["auto"] | UpMode, transforms: TransformBuffer
+) -> Parameters:
+    """Parameters that say how to find up.
 
     `auto` is `tf` where the bag knows the frame that was asked for or one of the usual
     candidates, and `none` otherwise.
     """
-    if up != "auto":
-        return replace(settings, up=up)
-    wanted = frame_name(settings.detection_frame)
-    has_frame = bool({*settings.gravity_candidates} & {*transforms.frames})
-    return replace(settings, up="tf" if has_frame or wanted else "none")
+    if up == "auto":
+        wanted = frame_name(parameters.detection_frame)
+        has_frame = bool({*GRAVITY_FRAMES} & {*transforms.frames})
+        up = "tf" if has_frame or wanted else "none"
+    return parameters.with_values({"frames.up": up})
 
 
 def _types_for_old_bags() -> Any:

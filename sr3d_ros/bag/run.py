@@ -12,18 +12,17 @@ from typing import Any, Literal
 import numpy as np
 
 from sr3d_core.evaluate import FindsObjects, Report, report
-from sr3d_core.structures import Detections
+from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
-from sr3d_ros.bag.source import Topics, choose_source
+from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.truth import BagTruth, ScoredFrame
 from sr3d_ros.errors import TransformError
-from sr3d_ros.pipeline import FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import COLOR, FrameAssembler, FramePipeline, FrameResult
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.up import UpMode
-
-DetectionRecord = dict[str, Any]
-"""`class`, `score`, `center`, `size`, `yaw`, as `sr3d detect --json` writes them."""
+from sr3d_ros.tracking.identities import Identities
 
 FrameRecord = dict[str, Any]
 """`stamp_ns`, `frame`, `num_points`, `time_ms`, `detections`."""
@@ -35,11 +34,17 @@ class BagRun:
 
     bag: Bag
     source: Source
-    classes: tuple[str, ...]
+    detector: FindsObjects
     transforms: TransformBuffer
     transform_errors: list[TransformError]  # unusable transforms, left out
+    parameters: Parameters
     pipeline: FramePipeline
     imu: GravityFromImu
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names that labels index."""
+        return self.detector.classes
 
     @property
     def topic(self) -> str:
@@ -52,8 +57,9 @@ class BagRun:
         return self.bag.num_messages(self.topic)
 
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
-        """Every cloud, in recorded order."""
-        return replay(self.bag, self.source, self.pipeline, self.imu)
+        """Every frame, in recorded order."""
+        assembler = FrameAssembler(self.parameters, with_color=COLOR in self.source.inputs)
+        return replay(self.bag, self.source, assembler, self.pipeline, self.imu)
 
 
 @contextmanager
@@ -61,22 +67,25 @@ def open_run(
     path: str | Path,
     detector: FindsObjects,
     *,
-    topic: str | None = None,
     topics: Topics | None = None,
-    up: Literal["auto"] | UpMode = "auto",
-    settings: FrameSettings | None = None,
+    up: Literal["auto"] | UpMode | None = "auto",
+    parameters: Parameters | None = None,
 ) -> Iterator[BagRun]:
     """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
 
-    `topic` is short for `topics` with a cloud or depth topic alone.
+    The parameters are the node's; `up` None = as they say. A topic of depth images that is asked
+    for sets `input.kind`.
     """
+    topics = topics or Topics()
     with Bag(path) as bag:
         transforms, errors = bag.transforms()
-        settings = with_up(settings or FrameSettings(), up, transforms)
-        source = choose_source(bag, topics or Topics(topic), needs_imu=settings.up == "imu")
+        parameters = kind_of(bag, topics, parameters or Parameters())
+        if up is not None:
+            parameters = with_up(parameters, up, transforms)
+        source = choose_source(bag, topics, parameters)
         imu = GravityFromImu()
-        pipeline = FramePipeline(detector.detect, transforms, settings, imu)
-        yield BagRun(bag, source, detector.classes, transforms, errors, pipeline, imu)
+        pipeline = FramePipeline(detector.detect, transforms, parameters, imu)
+        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu)
 
 
 @dataclass(slots=True, eq=False)
@@ -160,21 +169,37 @@ def frame_record(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
     }
 
 
-def detection_records(found: Detections, classes: Sequence[str]) -> list[DetectionRecord]:
-    """Detections as plain JSON values, as `sr3d detect --json` writes them."""
-    rows = zip(
-        found.boxes.array.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
-    )
-    return [
-        {
-            "class": classes[label],
-            "score": score,
-            "center": box[0:3],
-            "size": box[3:6],
-            "yaw": box[6],
-        }
-        for box, score, label in rows
-    ]
+class TrackRecords:
+    """Writes the frames of one recording down, in their order, as the parameters say.
+
+    Beside what `frame_record` gives, each detection has an `id` ("" = not confirmed yet), and
+    `tracks` has the `frame` that stands still, the `objects` with their ids, upright in it, and
+    `trouble`: why there are none, where that frame is not known.
+    """
+
+    def __init__(self, run: BagRun) -> None:
+        self._identities = Identities(run.transforms)
+        self._identities.apply(run.parameters.with_values({"tracking.enabled": True}))
+
+    def __call__(self, result: FrameResult, classes: Sequence[str]) -> FrameRecord:
+        """One frame as plain JSON values."""
+        record = frame_record(result, classes)
+        ids: Sequence[str] = [""] * len(result.detections)
+        frame, objects, trouble = "", list[DetectionRecord](), ""
+        try:
+            tracked = self._identities.of(result, classes)
+        except TransformError as error:
+            tracked, trouble = None, str(error)
+        if tracked is not None:
+            ids, frame = tracked.ids, tracked.place.static_frame
+            objects = detection_records(tracked.tracks.boxes, classes)
+            objects = _named(objects, tracked.tracks.ids)
+        tracks = {"frame": frame, "objects": objects, "trouble": trouble}
+        return {**record, "detections": _named(record["detections"], ids), "tracks": tracks}
+
+
+def _named(records: list[DetectionRecord], ids: Sequence[str]) -> list[DetectionRecord]:
+    return [{"id": name, **record} for record, name in zip(records, ids, strict=True)]
 
 
 def detect_run(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr3d_ros.bag.replay import IMAGE_TYPE, IMU_TYPE, INFO_TYPE, Bag, ReplayError, Source
+from sr3d_ros.bag.replay import (
+    CLOUD_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+    Bag,
+    ReplayError,
+    Source,
+)
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import CAMERA_INFO, COLOR, DEPTH, POINTS, FrameAssembler
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +32,43 @@ class Topics:
     """IMU, where it says which way is up; chosen where the bag has one."""
 
 
-def choose_source(bag: Bag, wanted: Topics, *, needs_imu: bool = False) -> Source:
-    """The topics to use; raises `ReplayError` that lists what the bag has."""
-    imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if needs_imu else ""
-    images = _names(bag, IMAGE_TYPE)
-    if wanted.topic is None or wanted.topic not in images:
-        return Source(bag.cloud_topic(wanted.topic), imu=imu)
-    beside = wanted.topic.rpartition("/")[0] + "/camera_info"
+def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
+    """Parameters with the `input.kind` that the topic asked for has."""
+    if wanted.topic is None:
+        return parameters
+    is_image = wanted.topic in _names(bag, IMAGE_TYPE)
+    return parameters.with_values({"input.kind": "depth" if is_image else "cloud"})
+
+
+def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
+    """The topics to use; raises `ReplayError` that lists what the bag has.
+
+    Further clouds (`input.extra_topics`) are those of the parameters; a relative name is taken
+    as the node in the root namespace takes it.
+    """
+    imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if parameters.up == "imu" else ""
+    if parameters.kind == "depth":
+        return Source(_depth_topics(bag, wanted), imu)
+    inputs = FrameAssembler(parameters).topics
+    inputs[POINTS] = bag.cloud_topic(wanted.topic)
+    for name in inputs:
+        if name != POINTS:
+            extra = f"/{inputs[name].lstrip('/')}"
+            inputs[name] = _topic(bag, CLOUD_TYPE, extra, "input.extra_topics")
+    return Source(inputs, imu)
+
+
+def _depth_topics(bag: Bag, wanted: Topics) -> dict[str, str]:
+    depth = _topic(bag, IMAGE_TYPE, wanted.topic, "--topic")
+    beside = depth.rpartition("/")[0] + "/camera_info"
     info = _topic(bag, INFO_TYPE, wanted.info or beside, "--camera-info")
-    color = _topic(bag, IMAGE_TYPE, wanted.color, "--color") if wanted.color else ""
-    return Source(wanted.topic, info, color, imu)
+    topics = {DEPTH: depth, CAMERA_INFO: info}
+    if wanted.color:
+        topics[COLOR] = _topic(bag, IMAGE_TYPE, wanted.color, "--color")
+    return topics
 
 
-def _names(bag: Bag, kind: str) -> list[str]:
+def _names(bag: Bag, kind: str) -> Sequence[str]:
     return [t.topic for t in bag.topics if t.type_name == kind and t.num_messages > 0]
 
 

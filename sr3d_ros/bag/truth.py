@@ -15,7 +15,6 @@ that were annotated: detections of other classes are then left out.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +22,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import points_in_boxes, transform_boxes
 from sr3d_core.geometry.iou import pairwise_iou
-from sr3d_core.structures import Boxes3D, Detections, Targets
+from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
+from sr3d_core.structures import Detections, Targets
 from sr3d_ros.bag.replay import ReplayError
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
@@ -43,27 +43,10 @@ STAMP_TOLERANCE_NS = 1_000_000
 _IGNORED_IOU = 0.25
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
-class _Box(_Record):
-    class_name: str = Field(alias="class")
-    center: tuple[float, float, float]
-    size: tuple[float, float, float]
-    yaw: float = 0.0
-
-    @model_validator(mode="after")
-    def _has_extent(self) -> _Box:
-        if min(self.size) <= 0:
-            raise ValueError(f"size {self.size}, expected three positive extents in metres")
-        return self
-
-
-class _Stamped(_Record):
+class _Stamped(Record):
     stamp_ns: int | None = None
     stamp: float | None = None  # seconds
-    boxes: list[_Box]
+    boxes: list[BoxRecord]
 
     @model_validator(mode="after")
     def _has_one_stamp(self) -> _Stamped:
@@ -76,10 +59,10 @@ class _Stamped(_Record):
         return self.stamp_ns if self.stamp_ns is not None else round((self.stamp or 0.0) * 1e9)
 
 
-class _File(_Record):
+class _File(Record):
     frame: str = Field(min_length=1)
     classes: list[str] | None = None
-    static: list[_Box] | None = None
+    static: list[BoxRecord] | None = None
     frames: list[_Stamped] | None = None
 
     @model_validator(mode="after")
@@ -108,25 +91,21 @@ class BagTruth:
             for index, name in enumerate(classes)
             if truth.classes is None or name in truth.classes
         ]
-        self._static = None if truth.static is None else _targets(truth.static, classes)
+        self._static = None if truth.static is None else targets_of(truth.static, classes)
         stamped = truth.frames or []
         self._stamps_ns = np.array([entry.time_ns for entry in stamped], dtype=np.int64)
-        self._stamped = [_targets(entry.boxes, classes) for entry in stamped]
+        self._stamped = [targets_of(entry.boxes, classes) for entry in stamped]
 
     @classmethod
     def load(cls, path: str | Path, classes: Sequence[str], min_points: int = 20) -> BagTruth:
         """Read and check a file; `classes` is the label space of the detector."""
         path = Path(path)
         try:
-            truth = _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            truth = read_records(path, _File)
         except OSError as error:
             raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "file"
-            raise ReplayError(f"{path}: {where}: {first['msg']}") from error
-        except ValueError as error:
-            raise ReplayError(f"{path}: not JSON ({error}); see sr3d bag eval --help") from error
+        except RecordError as error:
+            raise ReplayError(f"{error}; see sr3d bag eval --help") from error
         boxes = (truth.static or []) + [b for f in truth.frames or [] for b in f.boxes]
         named = {box.class_name for box in boxes} | set(truth.classes or [])
         unknown = sorted(named - set(classes))
@@ -166,15 +145,6 @@ class BagTruth:
         if abs(int(self._stamps_ns[nearest]) - stamp_ns) > STAMP_TOLERANCE_NS:
             return None
         return self._stamped[nearest]
-
-
-def _targets(boxes: Sequence[_Box], classes: Sequence[str]) -> Targets:
-    rows = [[*box.center, *box.size, box.yaw] for box in boxes]
-    labels = [list(classes).index(box.class_name) for box in boxes]
-    return Targets(
-        Boxes3D.from_array(torch.tensor(rows, dtype=torch.float32).reshape(-1, 7)),
-        torch.tensor(labels, dtype=torch.int64),
-    )
 
 
 def _level(gravity_from_truth: Matrix, truth_frame: str, result: FrameResult) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-FARTHEST_ROOM_M = 300.0
-"""No depth camera sees as far."""
 _LOST, _FEW_LOST = 0.1, 3
 
 
@@ -14,14 +12,14 @@ def advice_on_silence(
     silence_s: float,
     *,
     publishers: Sequence[str] = (),
-    strangers: Sequence[str] = (),
+    other_types: Sequence[str] = (),
     candidates: Sequence[str] = (),
     remap: str = "~/input/points",
     was_heard: bool = False,
 ) -> str:
     """Why nothing may be coming on a topic and what to do.
 
-    `publishers` are the nodes that publish there what is wanted, `strangers` types of other
+    `publishers` are the nodes that publish there what is wanted, `other_types` types of other
     messages that are published there, `candidates` all topics that carry what is wanted, `remap`
     the node's own name for the topic; `was_heard`: something has come before.
     """
@@ -41,8 +39,8 @@ def advice_on_silence(
         )
     others = [name for name in candidates if name != topic]
     known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
-    if strangers:
-        what = f"{', '.join(strangers)} is published there, which is of another type"
+    if other_types:
+        what = f"{', '.join(other_types)} is published there, which is of another type"
     else:
         what = "nobody publishes there"
     return (
@@ -80,19 +78,3 @@ def advice_on_qos(topic: str, policy: str, reliability: str) -> str:
         f"{start} (policy {policy.lower()}), so nothing of it comes; change that policy at the "
         f"publisher, or here with qos_overrides.{topic}.subscription.{policy.lower()}"
     )
-
-
-def advice_on_extent(extent_m: Sequence[float]) -> str | None:
-    """Why a cloud of this extent (x y z, metres, z up) can hardly be a room; None if it can."""
-    size = " x ".join(f"{length:.3g}" for length in extent_m)
-    if extent_m[2] > 20.0 or max(extent_m) > FARTHEST_ROOM_M:
-        return (
-            f"cloud is {size} m: is it in millimetres? ROS clouds are in metres (REP-103); "
-            "correct the publisher's scale"
-        )
-    if 0.0 < max(extent_m) < 0.05:
-        return (
-            f"cloud is {size} m: smaller than a hand; is it in kilometres, or scaled? ROS clouds "
-            "are in metres (REP-103)"
-        )
-    return None

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 
 from sr3d_core.geometry.gravity import GravityError, up_rotation
+from sr3d_core.geometry.scale import extent_of, scale_doubt
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.errors import TRANSFORM_REASONS, MessageError, Refused, remedy_for
-from sr3d_ros.pipeline import CLOUD_IS_Z_UP, FramePipeline, FrameResult, FrameSettings
+from sr3d_ros.errors import MessageError, Refused, drop_reason
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import FramePipeline, FrameResult, is_cloud_z_up, is_optical
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 from sr3d_ros.tf.headers import frame_name
@@ -26,8 +28,6 @@ from sr3d_ros.tf.up import UpSource
 Reader = Callable[[], PointCloud]
 
 _MANY_INVALID = 0.9
-_FAR_M, _NEAR_M, _ROOM_M = 100.0, 0.05, 60.0
-_OPTICAL_NAMES = ("_optical_frame", "_optical")
 _WEAK_FLOOR = 0.1
 _SHOW_THE_FLOOR = "let the camera see more of the floor and run the doctor again"
 _TILTED_RAD = math.radians(5.0)
@@ -88,58 +88,41 @@ def _why_empty(frame: str) -> str:
 
 def check_units(cloud: PointCloud) -> Finding:
     """Whether the cloud is as large as rooms are in metres; it has at least one point."""
-    xyz = cloud.xyz.double()
-    stride = max(1, len(xyz) // 100_000)
-    share = torch.tensor([0.02, 0.98], dtype=xyz.dtype)
-    low, high = torch.quantile(xyz[::stride], share, dim=0)
-    extent = (high - low).tolist()
-    distance = float(xyz[::stride].norm(dim=1).median())
-    text = " x ".join(f"{edge:,.2f}" for edge in extent) + f" m, {distance:,.2f} m away"
-    if distance > _FAR_M:
-        return fail(
-            "units",
-            f"{text}: is it in millimetres?",
-            "the driver must publish metres (REP-103): correct its depth scale or units parameter",
-        )
-    if distance < _NEAR_M:
-        return fail(
-            "units", f"{text}: no room is so small", "the driver must publish metres (REP-103)"
-        )
-    if max(extent) > _ROOM_M:
+    doubt = scale_doubt(cloud.xyz, is_from_sensor=True)
+    if doubt is None:
+        extent = " x ".join(f"{edge:,.2f}" for edge in extent_of(cloud.xyz))
+        return ok("units", f"{extent} m")
+    if doubt.kind == "large":
         remedy = "limit it with filter.max_range_m; the weights know rooms"
-        return warn("units", f"{text}: larger than a room", remedy)
-    return ok("units", text)
+        return warn("units", doubt.text, remedy)
+    remedy = "the driver must publish metres (REP-103): correct its depth scale or units parameter"
+    return fail("units", doubt.text, remedy)
 
 
 def way_of(
-    settings: FrameSettings, transforms: TransformSource, imu: UpSource | None = None
+    parameters: Parameters, transforms: TransformSource, imu: UpSource | None = None
 ) -> Callable[[Any], FrameResult]:
     """What the node does with a message before it detects; raises `Refused`."""
-    pipeline = FramePipeline(lambda _: Detections.empty(), transforms, settings, imu)
+    pipeline = FramePipeline(lambda _: Detections.empty(), transforms, parameters, imu)
     return pipeline.process
 
 
 def check_transform(
-    message: Any, way: Callable[[Any], FrameResult], settings: FrameSettings
+    message: Any, way: Callable[[Any], FrameResult], parameters: Parameters
 ) -> Finding:
     """Whether the node knows everything that it needs to turn the cloud upright and to publish."""
     try:
         result = way(message)
     except Refused as error:
-        name = "tf" if error.reason in TRANSFORM_REASONS else "up"
-        return fail(name, str(error), remedy_for(error.reason))
+        reason = drop_reason(error.reason)
+        return fail("tf" if reason.is_about_transforms else "up", str(error), reason.remedy)
     frame = frame_name(message.header.frame_id)
-    if settings.up == "tf" and not is_cloud_z_up(settings):
+    if parameters.up == "tf" and not is_cloud_z_up(parameters):
         height_m = result.gravity_from_cloud[2, 3]
         text = f"{result.gravity_frame} <- {frame}, the camera is at z = {height_m:.2f} m"
     else:
-        text = f"none needed to know up (frames.up: {settings.up})"
+        text = f"none needed to know up (frames.up: {parameters.up})"
     return ok("tf", text if result.frame_id == frame else f"{text}; {result.frame_id} <- {frame}")
-
-
-def is_cloud_z_up(settings: FrameSettings) -> bool:
-    """Whether the cloud's own frame is taken as z up."""
-    return settings.up == "none" or frame_name(settings.detection_frame) == CLOUD_IS_Z_UP
 
 
 def check_filter(cloud: PointCloud, result: FrameResult) -> Finding:
@@ -153,7 +136,7 @@ def check_filter(cloud: PointCloud, result: FrameResult) -> Finding:
 def check_up(cloud: PointCloud, frame: str) -> Finding:
     """Whether the floor is level in the frame that is taken as z up."""
     remedy = "set frames.up to tf with a z-up frame of the robot, or to floor"
-    if frame.endswith(_OPTICAL_NAMES):  # believed as an alarm alone, never as a rotation
+    if is_optical(frame):
         text = f"z of '{frame}' is taken as up: an optical frame's z points forward (REP-103)"
         return fail("up", text, remedy)
     try:
@@ -181,9 +164,9 @@ def check_up(cloud: PointCloud, frame: str) -> Finding:
     return ok("up", text)
 
 
-def check_level(cloud: PointCloud, result: FrameResult, settings: FrameSettings) -> Finding:
+def check_level(cloud: PointCloud, result: FrameResult, parameters: Parameters) -> Finding:
     """Whether z is up in the frame that is detected in; `cloud` is in its own frame."""
-    if settings.up == "floor" and not is_cloud_z_up(settings):
+    if parameters.up == "floor" and not is_cloud_z_up(parameters):
         height_m = result.gravity_from_cloud[2, 3]
         text = f"fitted floor ({result.up_confidence:.0%} of the surface)"
         return ok("up", f"{text}, {height_m:.2f} m beneath the camera")

@@ -22,26 +22,43 @@ from pathlib import Path
 
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, as_record, fail, is_healthy, lines_of, ok, verdict
-from sr3d_ros.doctor.report import LOOKED_AT, Report
+from sr3d_ros.doctor.findings import LOOKED_AT, Findings
+from sr3d_ros.versions import REMEDY, installed
 
 WAIT_S = 8.0
-_MESSAGES = ("sensor_msgs", "vision_msgs", "visualization_msgs", "tf2_msgs")
+_PACKAGES = {
+    "sensor_msgs.msg": "sensor_msgs",
+    "vision_msgs.msg": "vision_msgs",
+    "visualization_msgs.msg": "visualization_msgs",
+    "tf2_msgs.msg": "tf2_msgs",
+    "tf2_ros": "tf2_ros_py",
+    "diagnostic_updater": "diagnostic_updater",
+}
+"""Modules that the node imports, and the packages that bring them."""
+
+
+def check_versions() -> Finding:
+    """Which copies of our two packages run here; they are installed apart."""
+    text, is_one_version = installed()
+    return ok("versions", text) if is_one_version else fail("versions", text, REMEDY)
 
 
 def check_ros() -> Finding:
-    """Whether rclpy and the messages are there, and which ROS this is."""
+    """Whether rclpy and the packages of ROS are there, and which ROS this is."""
     try:
         import rclpy
     except ImportError as error:
         remedy = "source /opt/ros/<distribution>/setup.bash, and use the Python that ROS uses"
         return fail("ros", f"rclpy does not import ({error})", remedy)
-    missing = [name for name in _MESSAGES if not _imports(f"{name}.msg")]
+    missing = [package for module, package in _PACKAGES.items() if not _imports(module)]
     distribution = os.environ.get("ROS_DISTRO", "")
     if missing:
         packages = " ".join(
             f"ros-{distribution or '<distribution>'}-{name.replace('_', '-')}" for name in missing
         )
-        return fail("ros", f"no messages of {', '.join(missing)}", f"apt install {packages}")
+        return fail(
+            "ros", f"these packages are missing: {', '.join(missing)}", f"apt install {packages}"
+        )
     if not _imports("sr3d_ros.msg"):
         remedy = "colcon build --packages-select sr3d_ros, then source install/setup.bash"
         return fail("ros", "the messages of sr3d_ros are not built", remedy)
@@ -71,22 +88,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not quiet:
             print(lines_of(finding, colored), flush=True)
 
-    report = Report(tell)
-    report.examine("python", checks.check_python)
-    has_ros = report.examine("ros", check_ros)
-    has_torch = report.examine("torch", checks.check_torch)
-    has_packages = report.examine("packages", checks.check_packages)
+    findings = Findings(tell)
+    findings.examine("python", checks.check_python)
+    findings.examine("versions", check_versions)
+    has_ros = findings.examine("ros", check_ros)
+    has_torch = findings.examine("torch", checks.check_torch)
+    has_packages = findings.examine("packages", checks.check_packages)
     if has_ros and has_torch and has_packages:
-        from sr3d_ros.doctor.rounds import examine_robot
+        from sr3d_ros.doctor.examination import examine_robot
 
-        examine_robot(report, given, options.node, options.points, options.wait)
+        examine_robot(findings, given, options.node, options.points, options.wait)
     else:
         names = ("detector", "parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
-        report.skip_rest(names, "python packages are missing")
-    _write(report.findings, options.json)
-    healthy = is_healthy(report.findings)
+        findings.skip_rest(names, "python packages are missing")
+    _write(findings.all, options.json)
+    healthy = is_healthy(findings.all)
     if not quiet:
-        print(verdict(report.findings), flush=True)
+        print(verdict(findings.all), flush=True)
     return 0 if healthy else 1
 
 

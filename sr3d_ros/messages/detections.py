@@ -9,33 +9,28 @@ For markers see `markers`, for the points of each object `object_clouds`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from vision_msgs.msg import (
+    Detection3D,
+    Detection3DArray,
+    LabelInfo,
+    ObjectHypothesisWithPose,
+    VisionClass,
+    VisionInfo,
+)
 
 from sr3d_core.structures import Detections
-from sr3d_ros.messages.markers import MarkerStyle, marker_array
 from sr3d_ros.messages.parts import (
-    MessageTypes,
     fill_header,
     fill_pose,
     fill_xyz,
     placed_boxes,
     require_one_each,
-    ros_types,
 )
 from sr3d_ros.tf.rigid import Matrix
-
-__all__ = [
-    "MarkerStyle",
-    "MessageTypes",
-    "detection_array",
-    "label_info",
-    "marker_array",
-    "ros_types",
-    "vision_info",
-]
 
 
 def detection_array(
@@ -48,30 +43,28 @@ def detection_array(
     class_id_as: Literal["name", "index"] = "name",
     ids: Sequence[str] | None = None,
     covariances: NDArray[np.float64] | None = None,
-    types: MessageTypes | None = None,
-) -> Any:
+) -> Detection3DArray:
     """A Detection3DArray in `frame_id`, by falling score.
 
     `ids` and `covariances` (D,6,6; see `covariance`) go by the rows of `detections`. Without
     them ids are "", "not tracked", and covariances 0, "unknown". Raises ValueError where they
     do not match the detections.
     """
-    types = types or ros_types()
     require_one_each("ids", ids, len(detections))
     if covariances is not None and covariances.shape != (len(detections), 6, 6):
         raise ValueError(
             f"covariances have shape {covariances.shape}, expected ({len(detections)}, 6, 6), "
             "one for each detection"
         )
-    array = types.detection_array()
+    array = Detection3DArray()
     fill_header(array.header, stamp_ns, frame_id)
     entries = []
     for box in placed_boxes(detections, output_from_gravity, classes):
-        entry = types.detection()
+        entry = Detection3D()
         fill_header(entry.header, stamp_ns, frame_id)
         fill_pose(entry.bbox.center, box.center, box.orientation)
         fill_xyz(entry.bbox.size, box.size)
-        result = types.hypothesis()
+        result = ObjectHypothesisWithPose()
         result.hypothesis.class_id = box.name if class_id_as == "name" else str(box.label)
         result.hypothesis.score = box.score
         fill_pose(result.pose.pose, box.center, box.orientation)
@@ -91,15 +84,13 @@ def label_info(
     stamp_ns: int,
     frame_id: str = "",
     threshold: float = 0.0,
-    types: MessageTypes | None = None,
-) -> Any:
+) -> LabelInfo:
     """A LabelInfo: which number is which class, and the score below which boxes are dropped."""
-    types = types or ros_types()
-    info = types.label_info()
+    info = LabelInfo()
     fill_header(info.header, stamp_ns, frame_id)
     entries = []
     for index, name in enumerate(classes):
-        entry = types.vision_class()
+        entry = VisionClass()
         entry.class_id = index
         entry.class_name = str(name)
         entries.append(entry)
@@ -115,16 +106,14 @@ def vision_info(
     label_topic: str,
     version: int = 0,
     frame_id: str = "",
-    types: MessageTypes | None = None,
-) -> Any:
+) -> VisionInfo:
     """A VisionInfo: what detects, and where the meaning of its class ids is found.
 
     `method` names the detector and its weights for people. `label_topic` is the full name of
     the LabelInfo topic, which is the database. `version` must grow each time the classes may
     have changed, so after each change of weights; 0..2^31-1.
     """
-    types = types or ros_types()
-    info = types.vision_info()
+    info = VisionInfo()
     fill_header(info.header, stamp_ns, frame_id)
     info.method = str(method)
     info.database_location = str(label_topic)

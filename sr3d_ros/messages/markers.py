@@ -10,28 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from geometry_msgs.msg import Point
+from visualization_msgs.msg import Marker, MarkerArray
 
 from sr3d_core.colors import class_color
 from sr3d_core.structures import Detections
 from sr3d_ros.messages.parts import (
-    MessageTypes,
     PlacedBox,
     fill_header,
     fill_pose,
     fill_xyz,
     placed_boxes,
     require_one_each,
-    ros_types,
 )
 from sr3d_ros.tf.rigid import Matrix
 
-_CUBE, _LINE_LIST, _TEXT, _ARROW = 1, 5, 9, 0
-_ADD, _DELETE_ALL = 0, 3
 _SMALLEST_M = 1e-3  # rviz refuses markers without extent
-_PALE = 0.35  # opacity of what is hidden, against that of what is seen
+_PALE = 0.35  # opacity of what is occluded, as a share of what is seen
 _CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
 
@@ -60,70 +58,67 @@ def marker_array(
     output_from_gravity: Matrix,
     classes: Sequence[str],
     ids: Sequence[str] | None = None,
-    is_hidden: Sequence[bool] | None = None,
+    is_occluded: Sequence[bool] | None = None,
     style: MarkerStyle | None = None,
-    types: MessageTypes | None = None,
-) -> Any:
+) -> MarkerArray:
     """A MarkerArray: first DELETEALL, then namespaces `boxes`, `headings` and `labels`.
 
-    `ids` are the tracker's, one per detection; they are shown behind the score. Objects that are
-    remembered but not seen, `is_hidden`, are paler. Raises ValueError where one of these does not
-    match the detections.
+    `ids` are the tracker's, one per detection; they are shown behind the score. Objects that
+    have a track but are not seen, `is_occluded`, are paler. Raises ValueError where one of these
+    does not match the detections.
     """
-    types, style = types or ros_types(), style or MarkerStyle()
+    style = style or MarkerStyle()
     require_one_each("ids", ids, len(detections))
-    require_one_each("is_hidden", is_hidden, len(detections))
-    array = types.marker_array()
-    eraser = types.marker()
+    require_one_each("is_occluded", is_occluded, len(detections))
+    array = MarkerArray()
+    eraser = Marker()
     fill_header(eraser.header, stamp_ns, frame_id)
-    eraser.action = _DELETE_ALL
+    eraser.action = Marker.DELETEALL
     eraser.pose.orientation.w = 1.0
     markers = [eraser]
     for index, box in enumerate(placed_boxes(detections, output_from_gravity, classes)):
-        for marker in _markers_of(box, "" if ids is None else ids[box.row], style, types):
+        for marker in _markers_of(box, "" if ids is None else ids[box.row], style):
             fill_header(marker.header, stamp_ns, frame_id)
             marker.id = index
-            marker.action = _ADD
-            if is_hidden is not None and is_hidden[box.row]:
+            marker.action = Marker.ADD
+            if is_occluded is not None and is_occluded[box.row]:
                 marker.color.a *= _PALE
             markers.append(marker)
     array.markers = markers
     return array
 
 
-def _markers_of(
-    box: PlacedBox, track: str, style: MarkerStyle, types: MessageTypes
-) -> Iterator[Any]:
+def _markers_of(box: PlacedBox, track: str, style: MarkerStyle) -> Iterator[Marker]:
     """The markers of one box, without header and id."""
     size = tuple(max(extent, _SMALLEST_M) for extent in box.size)
-    shape = _marker(types, "boxes", box, box.center)
+    shape = _marker("boxes", box, box.center)
     if style.boxes == "cube":
-        shape.type = _CUBE
+        shape.type = Marker.CUBE
         fill_xyz(shape.scale, size)
         shape.color.a = float(style.alpha)
     else:
-        shape.type = _LINE_LIST
+        shape.type = Marker.LINE_LIST
         shape.scale.x = float(style.line_width_m)
         corners = (_CORNERS * size).tolist()
         ends = [end for edge in _EDGES for end in edge]
-        shape.points = [_point(types, corners[end]) for end in ends]
+        shape.points = [_point(corners[end]) for end in ends]
     yield shape
     if style.headings:
-        arrow = _marker(types, "headings", box, box.center)
-        arrow.type = _ARROW
+        arrow = _marker("headings", box, box.center)
+        arrow.type = Marker.ARROW
         fill_xyz(arrow.scale, (0.5 * size[0] + 0.2, 0.04, 0.04))
         yield arrow
     if style.text_height_m > 0:
-        label = _marker(types, "labels", box, box.top)
-        label.type = _TEXT
+        label = _marker("labels", box, box.top)
+        label.type = Marker.TEXT_VIEW_FACING
         label.scale.z = float(style.text_height_m)
         label.text = f"{box.name} {box.score:.2f}" + (f" #{track}" if track else "")
         yield label
 
 
-def _marker(types: MessageTypes, namespace: str, box: PlacedBox, position: Sequence[float]) -> Any:
+def _marker(namespace: str, box: PlacedBox, position: Sequence[float]) -> Marker:
     """A marker at a box, in the color of its class, opaque."""
-    marker = types.marker()
+    marker = Marker()
     marker.ns = namespace
     fill_pose(marker.pose, position, box.orientation)
     marker.color.r, marker.color.g, marker.color.b = (float(c) for c in class_color(box.name))
@@ -131,7 +126,7 @@ def _marker(types: MessageTypes, namespace: str, box: PlacedBox, position: Seque
     return marker
 
 
-def _point(types: MessageTypes, xyz: Sequence[float]) -> Any:
-    point = types.point()
+def _point(xyz: Sequence[float]) -> Point:
+    point = Point()
     fill_xyz(point, xyz)
     return point

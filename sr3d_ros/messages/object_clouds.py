@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sensor_msgs.msg import PointCloud2, PointField
 
 from sr3d_core.geometry.boxes import bounds, points_in_boxes
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.messages.parts import MessageTypes, fill_header, published_order, ros_types
+from sr3d_ros.messages.parts import fill_header, published_order
 from sr3d_ros.sensors.pointcloud2 import all_coordinates
 from sr3d_ros.tf.rigid import Matrix
 
-_FLOAT32, _UINT32 = 7, 6
 _XYZ = ("x", "y", "z")
 
 
@@ -33,8 +33,7 @@ def object_cloud(
     stamp_ns: int,
     frame_id: str,
     output_from_gravity: Matrix,
-    types: MessageTypes | None = None,
-) -> Any:
+) -> PointCloud2:
     """The points of all detections in the output frame: x, y, z, rgb (if known), detection.
 
     `cloud` is what was detected in, in the frame of the boxes.
@@ -42,8 +41,10 @@ def object_cloud(
     point, place = members(detections, cloud.xyz)
     rgb = cloud.features[point].cpu().numpy()
     has_color = bool(np.isfinite(rgb).any())
-    columns = [(name, "<f4", _FLOAT32) for name in _XYZ]
-    columns += [("rgb", "<u4", _FLOAT32)] * has_color + [("detection", "<u4", _UINT32)]
+    columns = [(name, "<f4", PointField.FLOAT32) for name in _XYZ]
+    columns += [("rgb", "<u4", PointField.FLOAT32)] * has_color + [
+        ("detection", "<u4", PointField.UINT32)
+    ]
     rows = np.zeros(len(point), [(name, kind) for name, kind, _ in columns])
     xyz = cloud.xyz[point].cpu().double().numpy()
     placed = xyz @ output_from_gravity[:3, :3].T + output_from_gravity[:3, 3]
@@ -52,7 +53,7 @@ def object_cloud(
     if has_color:
         rows["rgb"] = _packed(rgb)
     rows["detection"] = place
-    message = _message(rows, [kind for *_, kind in columns], types or ros_types())
+    message = _message(rows, [kind for *_, kind in columns])
     fill_header(message.header, stamp_ns, frame_id)
     return message
 
@@ -62,8 +63,7 @@ def object_indices(
     message: Any,
     *,
     gravity_from_cloud: Matrix,
-    types: MessageTypes | None = None,
-) -> Any:
+) -> PointCloud2:
     """Which points of a PointCloud2 belong to which detection: fields `index` and `detection`.
 
     `index` counts the points of `message` row by row, those without a return included; its
@@ -75,7 +75,7 @@ def object_indices(
     index, place = members(detections, xyz @ matrix[:3, :3].T + matrix[:3, 3])
     rows = np.zeros(len(index), [("index", "<u4"), ("detection", "<u4")])
     rows["index"], rows["detection"] = index.numpy(), place
-    result = _message(rows, [_UINT32, _UINT32], types or ros_types())
+    result = _message(rows, [PointField.UINT32, PointField.UINT32])
     stamp = message.header.stamp
     stamp_ns = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
     fill_header(result.header, stamp_ns, message.header.frame_id)
@@ -108,12 +108,12 @@ def _packed(rgb: NDArray[np.float32]) -> NDArray[np.uint32]:
     return np.asarray(red << 16 | green << 8 | blue)
 
 
-def _message(rows: NDArray[Any], datatypes: Sequence[int], types: MessageTypes) -> Any:
+def _message(rows: NDArray[Any], datatypes: Sequence[int]) -> PointCloud2:
     """A PointCloud2 of one row of points, without header."""
-    message = types.point_cloud()
+    message = PointCloud2()
     fields, layout = [], (rows.dtype.fields or {}).items()
     for (name, (_, offset, *_)), datatype in zip(layout, datatypes, strict=True):
-        field = types.point_field()
+        field = PointField()
         field.name, field.offset = str(name), int(offset)
         field.datatype, field.count = datatype, 1
         fields.append(field)

@@ -1,15 +1,13 @@
-"""What all outgoing messages are made of: the message classes, headers, poses, placed boxes.
+"""What all outgoing messages are made of: headers, poses, placed boxes.
 
 Numbers become Python's own at this border: a NumPy scalar in a message field is silently corrupted
-by rclpy where its field checks are off. No ROS import at module level: pass the message classes
-in, or let `ros_types()` import them.
+by rclpy where its field checks are off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -19,43 +17,6 @@ from sr3d_core.structures import Detections
 from sr3d_ros.tf.rigid import Matrix, quaternion_of
 
 _LABEL_LIFT_M = 0.1  # how far above the upper face a label stands
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageTypes:
-    """The message classes to fill; each is called without arguments."""
-
-    detection_array: Callable[[], Any]
-    detection: Callable[[], Any]
-    hypothesis: Callable[[], Any]  # ObjectHypothesisWithPose
-    marker_array: Callable[[], Any]
-    marker: Callable[[], Any]
-    point: Callable[[], Any]
-    label_info: Callable[[], Any]
-    vision_class: Callable[[], Any]
-    vision_info: Callable[[], Any]
-    point_cloud: Callable[[], Any]
-    point_field: Callable[[], Any]
-
-
-def ros_types() -> MessageTypes:
-    """The classes of the ROS installation; raises ImportError where it lacks a package."""
-    vision = import_module("vision_msgs.msg")
-    visualization = import_module("visualization_msgs.msg")
-    sensor = import_module("sensor_msgs.msg")
-    return MessageTypes(
-        detection_array=vision.Detection3DArray,
-        detection=vision.Detection3D,
-        hypothesis=vision.ObjectHypothesisWithPose,
-        marker_array=visualization.MarkerArray,
-        marker=visualization.Marker,
-        point=import_module("geometry_msgs.msg").Point,
-        label_info=vision.LabelInfo,
-        vision_class=vision.VisionClass,
-        vision_info=vision.VisionInfo,
-        point_cloud=sensor.PointCloud2,
-        point_field=sensor.PointField,
-    )
 
 
 @dataclass(frozen=True, slots=True)

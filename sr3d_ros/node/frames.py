@@ -2,35 +2,184 @@
 
 The executor's thread offers frames; the worker's thread detects in the newest one and publishes.
 Every frame is counted once as received, and once as processed or dropped under a reason.
+`Detection` is what exists while the node is configured: the model and all that a frame passes
+through. A model is swapped between two frames: each frame takes the model once and is published
+with the same one's classes.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from rclpy.node import Node
 
+from sr3d_core.detector import Detector
+from sr3d_core.geometry.scale import scale_doubt
+from sr3d_ros.budget import MemoryGuard, give_back, memory_values
 from sr3d_ros.diagnostics.counters import CloudCounters
-from sr3d_ros.errors import DETECTOR_FAILED, STOPPED, Refused
-from sr3d_ros.node.work import Work, summary
+from sr3d_ros.errors import DETECTOR_FAILED, STOPPED, Refused, TransformError
+from sr3d_ros.node.outputs import Outputs
 from sr3d_ros.node.worker import Worker
+from sr3d_ros.parameters.detector import postprocess_for
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.pipeline import Frame, FramePipeline, FrameResult
 from sr3d_ros.tf.headers import stamp_to_ns
+from sr3d_ros.tf.source import PatientTransforms
+from sr3d_ros.tf.up import UpSource
+from sr3d_ros.tracking.identities import Identities, Tracked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A detector, how its weights were called, and its guard against full memory."""
+
+    detector: Detector
+    weights: str
+    guard: MemoryGuard
+
+    @classmethod
+    def of(cls, detector: Detector, weights: str) -> LoadedModel:
+        """With a guard that has seen nothing yet."""
+        return cls(detector, weights, MemoryGuard(detector.detect))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """A frame that is ready to be published."""
+
+    result: FrameResult
+    frame: Frame
+    model: LoadedModel
+    tracked: Tracked | None
+
+    @property
+    def summary(self) -> str:
+        """What it shows, in words: "3 objects: 2 chair, 1 table"."""
+        labels = self.result.detections.labels.tolist()
+        counts = Counter(self.model.detector.classes[label] for label in labels).most_common()
+        listed = ", ".join(f"{count} {name}" for name, count in counts)
+        return f"{len(labels)} objects: {listed}" if labels else "0 objects"
+
+
+class Detection:
+    """Turns frames into messages; raises ValueError where the parameters cannot be applied.
+
+    `process` and `publish` run in the worker's thread, the rest in the executor's.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        detector: Detector,
+        parameters: Parameters,
+        transforms: PatientTransforms,
+        imu: UpSource | None,
+    ) -> None:
+        self.advice = ""
+        self._log = node.get_logger()
+        self._transforms = transforms
+        self._parameters = parameters
+        self._identities = Identities(transforms)
+        self._model = LoadedModel.of(detector, parameters.weights)
+        self._pipeline = FramePipeline(self._model.guard, transforms, parameters, imu)
+        self.apply(parameters)
+        self._outputs = Outputs(node)
+        self._outputs.announce(detector, parameters, parameters.weights)
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model that the next frame gets."""
+        return self._model
+
+    @property
+    def memory(self) -> dict[str, str]:
+        """Memory in use, and the points that a frame may have."""
+        points = self._pipeline.budget.points(self._parameters)
+        return {**memory_values(self._model.detector.device), "points per frame": str(points)}
+
+    def pause(self) -> None:
+        """No further frame comes for now."""
+        self._outputs.wipe()
+
+    def close(self) -> None:
+        """Leave the topics."""
+        self._outputs.close()
+
+    def apply(self, parameters: Parameters) -> None:
+        """Work by these from the next frame on; raises ValueError and changes nothing."""
+        detector = self._model.detector
+        chosen = postprocess_for(parameters, detector.classes)
+        self._identities.apply(parameters)
+        detector.postprocess = chosen
+        is_announced_anew = parameters.score_threshold != self._parameters.score_threshold
+        self._parameters = parameters
+        if is_announced_anew:
+            self._outputs.announce(detector, parameters, self._model.weights, is_new=False)
+
+    def swap(self, detector: Detector, weights: str) -> None:
+        """Work with another detector from the next frame on."""
+        detector.postprocess = postprocess_for(self._parameters, detector.classes)
+        self._pipeline.budget.reset()
+        self._model = LoadedModel.of(detector, weights)
+        self._outputs.announce(detector, self._parameters, weights)
+        give_back()
+
+    def process(self, frame: Frame) -> Finished:
+        """Detect in a frame; raises `Refused`, or whatever a detector may raise."""
+        parameters, model = self._parameters, self._model
+        self._pipeline.parameters, self._pipeline.detector = parameters, model.guard
+        model.guard.start_frame(parameters)
+        self._transforms.start_frame()
+        result = self._pipeline.process(*frame)
+        tracked, trouble = self._tracked(result, model)
+        self.advice = _advice(result, trouble)
+        return Finished(result, frame, model, tracked)
+
+    def publish(self, finished: Finished) -> None:
+        """Send the messages of a frame."""
+        self._outputs.publish(
+            finished.result,
+            finished.frame,
+            finished.model.detector,
+            self._parameters,
+            finished.tracked,
+        )
+
+    def _tracked(self, result: FrameResult, model: LoadedModel) -> tuple[Tracked | None, str]:
+        """What is known after a frame, or why nothing: its boxes are good without tracks."""
+        try:
+            return self._identities.of(result, model.detector.classes), ""
+        except TransformError as error:
+            trouble = f"no ids and no tracks: {error}"
+            self._log.warning(trouble, throttle_duration_sec=5.0)
+            return None, trouble
+
+
+def _advice(result: FrameResult, trouble: str) -> str:
+    """What is odd about a frame that was worked on all the same; "" where nothing is."""
+    said = [*filter(None, [trouble]), *result.notes, *(str(error) for error in result.left_out)]
+    doubt = scale_doubt(result.sensor_cloud.xyz, is_upright=True)
+    if len(result.sensor_cloud) == 0:
+        said.append("no point is left to look at: the cloud is empty, or filter.* leaves nothing")
+    elif doubt is not None and doubt.kind != "large":  # a hall is no mistake
+        said.append(f"{doubt.text} ROS clouds are in metres (REP-103)")
+    return "; ".join(said)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A frame and its number, counted from 1."""
 
-    frame: tuple[Any, ...]
+    frame: Frame
     number: int
 
 
 class Frames:
-    """Works on frames while it has `work` and somebody wants them.
+    """Works on frames while there is a `Detection` and somebody wants them.
 
     `is_wanted(number)` is asked before a frame is worked on and before it is published;
     `on_done(number, text)` and `on_trouble()` are called in the worker's thread, the latter when
@@ -50,7 +199,7 @@ class Frames:
         self._is_wanted = is_wanted
         self._on_done = on_done
         self._on_trouble = on_trouble
-        self._work: Work | None = None
+        self._detection: Detection | None = None
         self._gate = threading.Lock()  # held while a frame is published
         self._num_arrived = 0
         self._worker: Worker[Arrival] = Worker(
@@ -69,14 +218,14 @@ class Frames:
         """Drop frames that are older when their turn comes; 0 = no limit."""
         self._worker.max_age_s = max_age_s
 
-    def start(self, work: Work) -> None:
+    def start(self, detection: Detection) -> None:
         """Work on what comes."""
-        self._work = work
+        self._detection = detection
 
     def stop(self) -> None:
         """Publish nothing any more once this has returned; drop what waits."""
         with self._gate:
-            self._work = None
+            self._detection = None
         self._worker.clear()
 
     def clear(self) -> None:
@@ -88,7 +237,7 @@ class Frames:
         self.stop()
         return self._worker.close(timeout_s)
 
-    def offer(self, frame: tuple[Any, ...]) -> None:
+    def offer(self, frame: Frame) -> None:
         """A frame has arrived."""
         self._num_arrived += 1
         arrival = Arrival(frame, self._num_arrived)
@@ -103,23 +252,23 @@ class Frames:
     def _process(self, arrival: Arrival) -> None:
         """Detect in one frame and publish; whatever it raises, the worker reports."""
         started_s = time.perf_counter()
-        work = self._work
-        if work is None or not self._is_wanted(arrival.number):
+        detection = self._detection
+        if detection is None or not self._is_wanted(arrival.number):
             self._reject(STOPPED, "")
             return
-        finished = work.process(arrival.frame)
+        finished = detection.process(arrival.frame)
         with self._gate:
-            if self._work is not work or not self._is_wanted(arrival.number):
+            if self._detection is not detection or not self._is_wanted(arrival.number):
                 self._reject(STOPPED, "")
                 return
-            work.publish(finished)
+            detection.publish(finished)
         is_first = self._counters.count_processed(
             processing_ms=1e3 * (time.perf_counter() - started_s),
             latency_ms=1e-6 * self._age_ns(arrival),
             num_detections=len(finished.result.detections),
             frame_id=finished.result.frame_id,
         )
-        self._on_done(arrival.number, summary(finished))
+        self._on_done(arrival.number, finished.summary)
         if is_first:
             self._on_trouble()
 
@@ -142,6 +291,6 @@ class Frames:
                 raise  # otherwise: the node is being ended
 
     def _age_ns(self, arrival: Arrival) -> int:
-        """Time since the stamp of a frame's first message."""
+        """Time since the stamp of a frame's first view."""
         stamp = arrival.frame[0].header.stamp
         return int(self._node.get_clock().now().nanoseconds) - stamp_to_ns(stamp)

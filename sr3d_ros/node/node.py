@@ -5,9 +5,9 @@
     ~/status, /diagnostics  node/status.py
     ~/enable, ~/detect_once, ~/load_model           node/services.py
 
-The executor's thread hands frames over and answers, the worker's thread does the work. A frame
-that fails publishes nothing, is counted under its reason and explained in the log; the node goes
-on. A model that cannot be loaded refuses the configuration; the node stays alive and says why.
+The executor's thread hands frames over and answers, the worker's thread detects. A frame that
+fails publishes nothing, is counted under its reason and explained in the log; the node goes on. A
+model that cannot be loaded refuses the configuration; the node stays alive and says why.
 Runs on Humble and newer.
 """
 
@@ -27,14 +27,18 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from sr3d_core.detector import Detector
 from sr3d_ros.diagnostics.counters import CloudCounters
 from sr3d_ros.diagnostics.reports import Situation
-from sr3d_ros.node.frames import Frames
+from sr3d_ros.node.frames import Detection, Frames
 from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters, require_typed
 from sr3d_ros.node.services import Answer, Services
 from sr3d_ros.node.status import Reporter
-from sr3d_ros.node.work import Load, Work, load_detector
+from sr3d_ros.node.transforms import Tf2Source
+from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.tf.source import PatientTransforms, transform_source
+from sr3d_ros.tf.source import PatientTransforms
+
+Load = Callable[[Parameters], Detector]
+"""Makes the detector that parameters name; raises ValueError or OSError with the reason."""
 
 TICK_S = 1.0
 CLOSING_S = 2.0
@@ -57,13 +61,13 @@ class DetectorNode(LifecycleNode):
             raise (require_typed(error) if "NOT_SET" in str(error) else error) from error
         self._load = load
         self._is_active, self._is_enabled = False, True
-        self._work: Work | None = None
+        self._detection: Detection | None = None
         self._inputs: Inputs | None = None
         self._refusal = self._ignored = ""
         self._live = LiveParameters(self, self._apply)
-        settings = self._live.values
-        self._transforms = PatientTransforms(transform_source(self), settings.transform_timeout_s)
-        self._counters = CloudCounters(late_ms=settings.late_ms)
+        parameters = self._live.values
+        self._transforms = PatientTransforms(Tf2Source(self), parameters.transform_timeout_s)
+        self._counters = CloudCounters(late_ms=parameters.late_ms)
         self._answers = Services(self, self)
         self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
         self._frames = Frames(
@@ -73,7 +77,7 @@ class DetectorNode(LifecycleNode):
             on_done=self._answers.frame_done,
             on_trouble=self._reporter.publish_status,
         )
-        self._frames.limit_age(settings.max_age_s)
+        self._frames.limit_age(parameters.max_age_s)
         # Simulated time may stand still.
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -90,12 +94,14 @@ class DetectorNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and advertise; refused, with the reason, where that is impossible."""
-        settings = self._live.values
+        parameters = self._live.values
         try:
-            detector = self._load(settings)
+            detector = self._load(parameters)
             frames, lost = self._frames, self._counters.count_lost
-            self._inputs = Inputs(self, settings, frames.offer, frames.refuse, lost)
-            self._work = Work(self, detector, settings, self._transforms, self._inputs.imu)
+            self._inputs = Inputs(self, parameters, frames.offer, frames.refuse, lost)
+            self._detection = Detection(
+                self, detector, parameters, self._transforms, self._inputs.imu
+            )
             self._ignored = self._live.declare_classes(detector.classes)
         except Exception as error:  # rclpy would swallow it
             self._refusal = f"cannot configure: {_told(error)}"
@@ -108,13 +114,13 @@ class DetectorNode(LifecycleNode):
         return _DONE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen and work."""
-        assert self._work is not None
+        """Listen and detection."""
+        assert self._detection is not None
         assert self._inputs is not None
         self._is_active = True
-        self._frames.start(self._work)
+        self._frames.start(self._detection)
         self.follow_requests()
-        model = self._work.model
+        model = self._detection.model
         self.get_logger().info(
             f"ready: {len(model.detector.classes)} classes, weights {model.weights}, "
             f"on {model.detector.device}; waiting for frames on {self._inputs.topic}"
@@ -124,15 +130,15 @@ class DetectorNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Leave the input topics and wipe the markers; then nothing more is published."""
         self._stop()
-        if self._work is not None:
-            self._work.pause()
+        if self._detection is not None:
+            self._detection.pause()
         return _DONE
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the model and leave the output topics."""
-        work, self._work, self._inputs = self._work, None, None
-        if work is not None:
-            work.close()
+        detection, self._detection, self._inputs = self._detection, None, None
+        if detection is not None:
+            detection.close()
         return _DONE
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -154,7 +160,7 @@ class DetectorNode(LifecycleNode):
 
     @property
     def _state(self) -> str:
-        if self._work is None:
+        if self._detection is None:
             return "unconfigured"
         return "active" if self._is_active else "inactive"
 
@@ -184,17 +190,17 @@ class DetectorNode(LifecycleNode):
 
     def loading(self) -> Callable[[], Callable[[], Answer]]:
         """What loads the model in another thread; it comes back with what swaps it in."""
-        settings = self._live.values
+        parameters = self._live.values
 
         def load() -> Callable[[], Answer]:
             try:
-                detector = self._load(settings)
+                detector = self._load(parameters)
             except Exception as error:  # whatever it is, the model in use stays
                 refusal = f"cannot load the model: {_told(error)}"
                 return lambda: self._keep_model(refusal)
-            return lambda: self._swap_model(detector, settings)
+            return lambda: self._swap_model(detector, parameters)
 
-        return load if self._work is not None else lambda: self._start_late
+        return load if self._detection is not None else lambda: self._start_late
 
     def _start_late(self) -> Answer:
         """A node that could not start for want of a model tries again."""
@@ -207,19 +213,19 @@ class DetectorNode(LifecycleNode):
         return False, refusal
 
     def _swap_model(self, detector: Detector, loaded: Parameters) -> Answer:
-        if self._work is None:
+        if self._detection is None:
             return False, "the node was cleaned up while the model was loaded"
-        self._work.swap(detector, loaded.weights)
+        self._detection.swap(detector, loaded.weights)
         self._refusal, self._ignored = "", self._live.declare_classes(detector.classes)
         text = f"loaded {loaded.weights}, {len(detector.classes)} classes"
         self.get_logger().info(text)
         return True, "; ".join(filter(None, [text, self._ignored]))
 
-    def _apply(self, settings: Parameters) -> None:
-        """Work by settings that were just set; raises ValueError where that is impossible."""
-        if self._work is not None:
-            self._work.apply(settings)
-        self._frames.limit_age(settings.max_age_s)
+    def _apply(self, parameters: Parameters) -> None:
+        """Work by what was just set; raises ValueError where that is impossible."""
+        if self._detection is not None:
+            self._detection.apply(parameters)
+        self._frames.limit_age(parameters.max_age_s)
 
     def _tick(self) -> None:
         trouble = self._counters.snapshot().last_error or "no frame came"
@@ -235,23 +241,23 @@ class DetectorNode(LifecycleNode):
 
     def _situation(self) -> Situation:
         """What diagnostics need to know beside the counts."""
-        settings, work, inputs = self._live.values, self._work, self._inputs
+        parameters, detection, inputs = self._live.values, self._detection, self._inputs
         return Situation(
             state=self._state,
             is_listening=inputs is not None and inputs.is_open,
             topic="" if inputs is None else inputs.topic,
-            silence_warning_s=settings.silence_warning_s,
+            silence_warning_s=parameters.silence_warning_s,
             qos_advice="" if inputs is None else inputs.qos_advice,
-            input_advice="" if work is None else work.advice,
-            late_ms=settings.late_ms,
-            error_after_s=settings.error_after_s,
-            model=settings.weights if work is None else work.model.weights,
-            device="" if work is None else str(work.model.detector.device),
-            classes=() if work is None else tuple(work.model.detector.classes),
+            input_advice="" if detection is None else detection.advice,
+            late_ms=parameters.late_ms,
+            error_after_s=parameters.error_after_s,
+            model=parameters.weights if detection is None else detection.model.weights,
+            device="" if detection is None else str(detection.model.detector.device),
+            classes=() if detection is None else tuple(detection.model.detector.classes),
             refusal=self._refusal,
             ignored=self._ignored,
-            memory={} if work is None else work.memory,
-            memory_warning="" if work is None else work.model.guard.warning,
+            memory={} if detection is None else detection.memory,
+            memory_warning="" if detection is None else detection.model.guard.warning,
         )
 
 

@@ -1,13 +1,15 @@
-"""The node's parameters: one typed record, filled from values by ROS name.
+"""The parameters of the detector on a robot and in recordings: one typed record.
 
-Values come from YAML files, launch, `-p` or `ros2 param set`; a name that does not exist, a wrong
-type, a value out of range or two values at odds are refused with a text that says what was
-expected. No ROS is imported.
+Everything that works on frames reads this record; nothing keeps settings of its own. Values come
+by ROS name from YAML files, launch, `-p`, `ros2 param set` or the options of `sr3d bag`. A name
+that does not exist, a wrong type, a value out of range or two values at odds are refused with a
+text that says what was expected. No ROS is imported.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,17 +22,6 @@ from sr3d_ros.parameters.rules import (
     changes_of,
     unknown_name,
 )
-
-__all__ = [
-    "ClassRule",
-    "ParameterError",
-    "ParameterValue",
-    "Parameters",
-    "Specification",
-    "class_of",
-    "class_specifications",
-    "specifications",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +36,15 @@ class ClassRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Parameters(ParameterList):
-    """Everything that can be set about the node."""
+    """Everything that can be set; raises `ParameterError` where that cannot be used."""
 
     class_rules: Mapping[str, ClassRule] = field(default_factory=dict)
     """What was said about classes, by class name; the others have `ClassRule()`."""
+
+    def __post_init__(self) -> None:
+        for specification in specifications():
+            specification.checked(getattr(self, specification.attribute))
+        _require_agreement(self)
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Parameters:
@@ -75,14 +71,27 @@ class Parameters(ParameterList):
             rule = rules.get(class_name, ClassRule())
             changed: dict[str, ParameterValue] = {part.attribute: part.checked(value)}
             rules[class_name] = dataclasses.replace(rule, **changed)  # type: ignore[arg-type]
-        record = dataclasses.replace(self, class_rules=rules, **changes)  # type: ignore[arg-type]
-        _require_agreement(record)
-        return record
+        return dataclasses.replace(self, class_rules=rules, **changes)  # type: ignore[arg-type]
 
     @property
     def values(self) -> dict[str, ParameterValue]:
         """Every value by ROS name, without the classes'."""
         return {s.name: getattr(self, s.attribute) for s in specifications()}
+
+    @property
+    def region_m(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The corners x y z, in the detection frame, between which points are detected in.
+
+        Where there is no limit they are infinite: six zeros of `filter.roi` are none, and so are
+        the ends of the heights' range.
+        """
+        low = list(self.roi[:3]) if any(self.roi) else [-math.inf] * 3
+        high = list(self.roi[3:]) if any(self.roi) else [math.inf] * 3
+        if self.min_height_m > ParameterList.min_height_m:
+            low[2] = max(low[2], self.min_height_m)
+        if self.max_height_m < ParameterList.max_height_m:
+            high[2] = min(high[2], self.max_height_m)
+        return tuple(low), tuple(high)
 
     def rule_of(self, class_name: str) -> ClassRule:
         """What is wanted of a class."""

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sr3d_core.geometry.camera import Pinhole
+from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
 from sr3d_ros.errors import MessageError
 from sr3d_ros.sensors.image import Layout, pixels_of, size_of
@@ -41,16 +43,6 @@ _COLOR = {
     "8uc1": Layout("u1", 1),
 }
 _RED_FIRST = ("rgb8", "rgba8")  # everything else is blue first, as OpenCV has it
-
-
-@dataclass(frozen=True, slots=True)
-class Pinhole:
-    """The projection of a rectified image, in pixels; the first pixel's centre is at 0."""
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +75,7 @@ def cloud_from_depth(
     is_return = (metres > 0) & (metres <= FARTHEST_M)
     kept = np.flatnonzero(is_return)
     if max_points is not None and len(kept) > max_points:
-        kept = kept[np.arange(max_points, dtype=np.int64) * len(kept) // max_points]
+        kept = kept[even_rows(len(kept), max_points)]
     height, width = metres.shape
     xyz = np.empty((len(kept), 3), np.float32)
     xyz[:, 2] = metres.reshape(-1)[kept]
@@ -145,7 +137,9 @@ def pinhole(info: Any, depth: Any) -> Pinhole:
             "publishes beside the depth image",
         )
     cx, cy = cx - _whole(roi, "x_offset"), cy - _whole(roi, "y_offset")
-    return Pinhole(fx / binning[0], fy / binning[1], cx / binning[0], cy / binning[1])
+    return Pinhole(
+        width, height, fx / binning[0], fy / binning[1], cx / binning[0], cy / binning[1]
+    )
 
 
 def _whole(record: Any, name: str) -> int:

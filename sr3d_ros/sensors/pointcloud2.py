@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
 from sr3d_ros.errors import MessageError
 from sr3d_ros.sensors.raw_message import bytes_of, number_of
-
-__all__ = ["FARTHEST_M", "MessageError", "all_coordinates", "cloud_from_message"]
 
 FARTHEST_M = 1e7
 """Coordinates beyond this are uninitialised memory, and voxel indices would overflow."""
@@ -213,8 +212,7 @@ def _selection(
     num_returns = int(np.count_nonzero(is_return))
     if max_points is None or num_returns <= max_points:
         return slice(None) if num_returns == len(x) else np.flatnonzero(is_return)
-    chosen = np.arange(max_points, dtype=np.int64) * num_returns // max(max_points, 1)
-    return np.flatnonzero(is_return)[chosen]
+    return np.flatnonzero(is_return)[even_rows(num_returns, max_points)]
 
 
 def _colors(

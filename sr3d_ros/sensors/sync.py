@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from sr3d_ros.errors import UNMATCHED, Refused
 from sr3d_ros.tf.headers import stamp_of
 
 Queue = deque[tuple[int, Any]]  # stamp in nanoseconds and message, in order of arrival
@@ -22,7 +23,7 @@ class StampMatcher:
 
     Of names in `steady` the newest message counts, whatever its stamp: intrinsics of a camera do
     not change with every image, and some drivers send them once. At most `queue` messages wait
-    under each name. `num_unmatched` counts, by name, those that left without a set.
+    under each name; those that leave without a set are kept until `take_unmatched`.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class StampMatcher:
         self._length = queue
         self._waiting: dict[str, Queue] = {n: deque() for n in names if n not in steady}
         self._newest: dict[str, Any] = {n: None for n in names if n in steady}
-        self.num_unmatched = dict.fromkeys(self._waiting, 0)
+        self._unmatched: dict[str, list[Any]] = {name: [] for name in self._waiting}
         self._nearest_ns: int | None = None  # how near two stamps came that did not match
 
     def add(self, name: str, message: Any) -> dict[str, Any] | None:
@@ -55,6 +56,21 @@ class StampMatcher:
         if len(queue) > self._length:
             self._give_up(name, 1)
         return found
+
+    def expect(self, name: str) -> None:
+        """From now on a set holds a message of this name too; what waits goes on waiting."""
+        self._waiting.setdefault(name, deque())
+        self._unmatched.setdefault(name, [])
+
+    def take_unmatched(self, name: str) -> list[Any]:
+        """The messages of a name that left without a set since this was last asked."""
+        unmatched, self._unmatched[name] = self._unmatched[name], []
+        return unmatched
+
+    def give_up(self) -> None:
+        """No further message comes: all that waits leaves."""
+        for name, queue in self._waiting.items():
+            self._give_up(name, len(queue))
 
     def advice(self) -> str:
         """What is missing for the next set, in words; "" where nothing waits in vain."""
@@ -91,42 +107,40 @@ class StampMatcher:
         return found
 
     def _give_up(self, name: str, count: int) -> None:
-        for _ in range(count):
-            self._waiting[name].popleft()
-        self.num_unmatched[name] += count
+        queue = self._waiting[name]
+        self._unmatched[name] += [queue.popleft()[1] for _ in range(count)]
 
 
 class FuseWindow:
     """Gathers one cloud per name whose stamps lie within `window_s` of the first.
 
     A set is handed out when it is complete, or, without those that are missing, when a cloud comes
-    that belongs to the next one. `num_late` counts clouds that came after their set was gone.
+    that belongs to the next one. `add` refuses clouds that came after their set was gone.
     """
 
     def __init__(self, names: Sequence[str], window_s: float = 0.05) -> None:
         self._names = tuple(names)
         self._window_ns = round(window_s * 1e9)
         self._gathered: dict[str, tuple[int, Any]] = {}
-        self.num_late = 0
 
     def add(self, name: str, message: Any) -> tuple[Any, ...] | None:
         """Take one cloud; the set that is done now, in the order of the names, or None.
 
-        Raises `MessageError` where the cloud has no usable stamp.
+        Raises `MessageError` where the cloud has no usable stamp, `Refused` where it is late.
         """
         stamp_ns, done = stamp_of(message), None
         stamps = [stamp for stamp, _ in self._gathered.values()]
         if name not in self._gathered and stamps and stamp_ns < max(stamps) - self._window_ns:
-            self.num_late += 1
-            return None
+            raise Refused(UNMATCHED, f"a cloud on {name} came after its partners were gone")
         if name in self._gathered or (stamps and stamp_ns > min(stamps) + self._window_ns):
-            done = self._hand_out()
+            done = self.hand_out()
         self._gathered[name] = (stamp_ns, message)
         if len(self._gathered) == len(self._names):
-            done = self._hand_out()
+            done = self.hand_out()
         return done
 
-    def _hand_out(self) -> tuple[Any, ...]:
+    def hand_out(self) -> tuple[Any, ...]:
+        """What is gathered so far, complete or not; empty where nothing is."""
         found = tuple(self._gathered[n][1] for n in self._names if n in self._gathered)
         self._gathered.clear()
         return found

@@ -13,15 +13,12 @@ import numpy as np
 
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.parameters.settings import tracking_settings
-from sr3d_ros.pipeline import FrameResult
+from sr3d_ros.pipeline import FIXED_FRAMES, FrameResult
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tf.source import TransformSource
 from sr3d_ros.tf.up import sound_lookup
-from sr3d_ros.tracking.tracker import Remembered, Tracker, in_static_frame
-
-STATIC_FRAMES = ("odom", "map")
+from sr3d_ros.tracking.tracker import Tracker, Tracks, in_static_frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +36,14 @@ class Tracked:
     """What tracking makes of one frame."""
 
     ids: tuple[str, ...]  # one for each detection of the frame, "" = not confirmed yet
-    remembered: Remembered  # all that is known after the frame
+    tracks: Tracks  # all that are confirmed after the frame
     place: StaticPlace
 
     @property
-    def is_hidden(self) -> tuple[bool, ...]:
-        """Which of the remembered objects the frame does not show."""
+    def is_occluded(self) -> tuple[bool, ...]:
+        """Which of the tracks the frame does not show."""
         seen = set(self.ids)
-        return tuple(name not in seen for name in self.remembered.ids)
+        return tuple(name not in seen for name in self.tracks.ids)
 
 
 class Identities:
@@ -60,12 +57,11 @@ class Identities:
         self._world: tuple[str, tuple[str, ...]] = ("", ())
 
     def apply(self, parameters: Parameters) -> None:
-        """Track as the parameters say from the next frame on; raises `TrackingError`."""
-        settings = tracking_settings(parameters)
+        """Track as the parameters say from the next frame on."""
         if self._tracker is not None:
-            self._tracker.settings = settings
+            self._tracker.parameters = parameters
         elif parameters.tracking:
-            self._tracker = Tracker(settings)
+            self._tracker = Tracker(parameters)
         self._is_enabled = parameters.tracking
         self._wanted = frame_name(parameters.tracking_frame)
 
@@ -87,12 +83,12 @@ class Identities:
             self._world = world
         found = in_static_frame(result.detections, place.static_from_gravity)
         ids = tracker.update(found, result.stamp_ns)
-        return Tracked(ids, tracker.remembered(), place)
+        return Tracked(ids, tracker.tracks(), place)
 
     def _place(self, result: FrameResult) -> StaticPlace:
         if self._wanted:
             return self._through_tf(self._wanted, result)
-        for name in STATIC_FRAMES:
+        for name in FIXED_FRAMES:
             try:
                 return self._through_tf(name, result)
             except TransformError as error:

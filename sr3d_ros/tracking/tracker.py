@@ -16,17 +16,18 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Boxes3D, Detections
+from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.rigid import Matrix
-from sr3d_ros.tracking.kalman import Motion, State
+from sr3d_ros.tracking.kalman import KalmanState, MotionModel
 
 SAME_PLACE_IOU = 0.3
 """From this overlap on, boxes of different classes may be the same object."""
@@ -35,38 +36,13 @@ _FORBIDDEN = 1e6
 _FOLLOW = 0.3  # how much of a new size, yaw or score a track takes over
 
 
-class TrackingError(ValueError):
-    """Tracking cannot be switched on, or its settings make no sense; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackingSettings:
-    """When detections are the same object."""
-
-    max_age_s: float = 5.0
-    """How long an object that is not seen is remembered; more than 0."""
-    min_hits: int = 3
-    """How often an object must be seen before it gets an identity; at least 1."""
-    gate_m: float = 0.5
-    """How far a box's centre may be from where its track is believed; more than 0."""
-
-    def __post_init__(self) -> None:
-        for name in ("max_age_s", "gate_m"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise TrackingError(
-                    f"tracking.{name} is {getattr(self, name):g}, expected above 0"
-                )
-        if self.min_hits < 1:
-            raise TrackingError(f"tracking.min_hits is {self.min_hits}, expected at least 1")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Remembered:
-    """All confirmed objects at one stamp, smoothed, also those not seen just now."""
+class Tracks:
+    """All confirmed tracks at one stamp, smoothed, also of objects that are occluded."""
 
-    objects: Detections  # in the static frame, by falling score
+    boxes: Detections  # in the static frame, by falling score
     ids: tuple[str, ...]
-    grown_m2: NDArray[np.float64]  # by what each position's variance grew since it was seen
+    added_variance_m2: NDArray[np.float64]  # of each position, since it was last measured
 
 
 @dataclass(slots=True, eq=False)
@@ -74,7 +50,7 @@ class _Track:
     """One object that is followed."""
 
     identity: str
-    state: State
+    state: KalmanState
     size: NDArray[np.float64]
     yaw: float
     score: float
@@ -90,23 +66,17 @@ class _Track:
 
 
 class Tracker:
-    """Gives detections the identities of objects; raises TrackingError where scipy is missing.
+    """Gives detections the identities of objects.
 
-    `settings` may be replaced between frames. Not for several threads at once.
+    Of its `parameters`, which may be replaced between frames, those of `tracking.*` count. Not for
+    several threads at once.
     """
 
     def __init__(
-        self, settings: TrackingSettings | None = None, motion: Motion | None = None
+        self, parameters: Parameters | None = None, motion: MotionModel | None = None
     ) -> None:
-        try:
-            self._assign = import_module("scipy.optimize").linear_sum_assignment
-        except ImportError as error:
-            raise TrackingError(
-                f"tracking.enabled needs scipy ({error}); apt install python3-scipy, or "
-                "pip install scipy"
-            ) from error
-        self.settings = settings or TrackingSettings()
-        self._motion = motion or Motion()
+        self.parameters = parameters or Parameters()
+        self._motion = motion or MotionModel()
         self._tracks: list[_Track] = []
         self._numbers = itertools.count(1)
         self._now_ns: int | None = None
@@ -129,24 +99,26 @@ class Tracker:
         for track, row in self._pairs(detections, overlap):
             self._follow(self._tracks[track], detections, row, centers[row])
             is_new[row] = False
-            if self._tracks[track].hits >= self.settings.min_hits:
+            if self._tracks[track].hits >= self.parameters.track_min_hits:
                 identities[row] = self._tracks[track].identity
         for row in np.flatnonzero(is_new).tolist():
             self._tracks.append(self._begin(detections, row, centers[row]))
-            if self.settings.min_hits == 1:
+            if self.parameters.track_min_hits == 1:
                 identities[row] = self._tracks[-1].identity
         return tuple(identities)
 
-    def remembered(self) -> Remembered:
-        """What is known at the last stamp."""
-        known = [t for t in self._tracks if t.hits >= self.settings.min_hits]
+    def tracks(self) -> Tracks:
+        """The confirmed tracks at the last stamp."""
+        known = [t for t in self._tracks if t.hits >= self.parameters.track_min_hits]
         known.sort(key=lambda track: -track.score)
         labels = torch.tensor([track.label for track in known], dtype=torch.int64)
         scores = torch.tensor([track.score for track in known], dtype=torch.float32)
-        return Remembered(
-            objects=Detections(_boxes_of(known), scores, labels),
+        return Tracks(
+            boxes=Detections(_boxes_of(known), scores, labels),
             ids=tuple(track.identity for track in known),
-            grown_m2=np.array([track.state.variance_m2 - track.seen_m2 for track in known]),
+            added_variance_m2=np.array(
+                [track.state.variance_m2 - track.seen_m2 for track in known]
+            ),
         )
 
     def _advance(self, stamp_ns: int) -> None:
@@ -155,7 +127,7 @@ class Tracker:
             self.reset()
         seconds = 0.0 if self._now_ns is None else 1e-9 * (stamp_ns - self._now_ns)
         self._now_ns = stamp_ns
-        oldest_ns = stamp_ns - round(1e9 * self.settings.max_age_s)
+        oldest_ns = stamp_ns - round(1e9 * self.parameters.track_max_age_s)
         self._tracks = [track for track in self._tracks if track.seen_ns >= oldest_ns]
         for track in self._tracks:
             track.state = track.state.predicted(seconds, self._motion)
@@ -164,7 +136,7 @@ class Tracker:
         """Which track continues with which detection; `overlap` is of tracks and detections."""
         if not self._tracks or len(detections) == 0:
             return []
-        boxes, gate = _boxes_of(self._tracks), self.settings.gate_m
+        boxes, gate = _boxes_of(self._tracks), self.parameters.track_gate_m
         distance = torch.cdist(boxes.center, detections.boxes.center)
         labels = torch.tensor([track.label for track in self._tracks])
         is_same = labels[:, None] == detections.labels[None, :]
@@ -172,13 +144,13 @@ class Tracker:
             is_same, (distance <= gate) | (overlap >= SAME_PLACE_IOU), overlap >= SAME_PLACE_IOU
         )
         cost = (1.0 - overlap) + distance / gate + 0.5 * ~is_same
-        rows, columns = self._assign(torch.where(is_allowed, cost, _FORBIDDEN).numpy())
+        rows, columns = linear_sum_assignment(torch.where(is_allowed, cost, _FORBIDDEN).numpy())
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
         return [(row, column) for row, column in pairs if is_allowed[row, column]]
 
     def _begin(self, found: Detections, row: int, center: NDArray[np.float64]) -> _Track:
         label, score = int(found.labels[row]), float(found.scores[row])
-        state = State.first(center, self._motion)
+        state = KalmanState.first(center, self._motion)
         return _Track(
             identity=str(next(self._numbers)),
             state=state,

@@ -62,6 +62,14 @@ class Robot:
         self._executor.shutdown()
         self.node.destroy_node()
 
+    def spin_too(self, node: Node) -> None:
+        """Let another node of this process hear and answer while this one waits."""
+        self._executor.add_node(node)
+
+    def spin_no_more(self, node: Node) -> None:
+        """Leave a node alone again."""
+        self._executor.remove_node(node)
+
     def listen_to(self, name: str) -> None:
         """Collect everything that a detector of this full name publishes, from now on.
 

@@ -1,4 +1,4 @@
-"""`colcon build` makes the package; the node and the message work from the installed overlay."""
+"""colcon brings sr3d_ros, pip sr3d_core: the node and the message work from the two together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from processes import ROOT
 
+import sr3d_ros
+
 PARTS = (
     *("package.xml", "CMakeLists.txt", "pyproject.toml", "setup.py"),
-    *("msg", "scripts", "launch", "config", "sr3d_ros", "sr3d_core"),
+    *("msg", "scripts", "launch", "config", "sr3d_ros"),
 )
 TOOLS = Path(sys.executable).parent
 COLCON = shutil.which("colcon", path=f"{TOOLS}{os.pathsep}{os.environ['PATH']}")
@@ -23,11 +25,13 @@ pytestmark = pytest.mark.skipif(COLCON is None, reason="colcon is not installed"
 
 @pytest.fixture(scope="module")
 def environment() -> dict[str, str]:
-    """What a shell has before `source install/setup.bash`."""
+    """What a shell has before `source install/setup.bash`: nothing of this checkout."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", sys.prefix)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     environment = {
         **os.environ,
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path and Path(path) != ROOT),
         "AMENT_PREFIX_PATH": prefixes,
         "CMAKE_PREFIX_PATH": os.environ.get("CMAKE_PREFIX_PATH", prefixes),
     }
@@ -61,12 +65,23 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, s
     return workspace
 
 
+@pytest.fixture(scope="module")
+def pip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `pip install` puts into a folder of its own: sr3d_core and the modules of sr3d_ros."""
+    folder = tmp_path_factory.mktemp("pip")
+    for package in ("sr3d_core", "sr3d_ros"):
+        unwanted = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(ROOT / package, folder / package, ignore=unwanted)
+    (folder / "sr3d_ros" / "removed.py").write_text("")  # what newer sources have no more
+    return folder
+
+
 def in_overlay(
-    workspace: Path, environment: dict[str, str], command: str
+    workspace: Path, environment: dict[str, str], command: str, pip_folder: Path | str
 ) -> subprocess.CompletedProcess[str]:
-    """What a command does after the workspace was sourced."""
+    """What a command does after the workspace was sourced, the folder of pip behind it."""
     return subprocess.run(
-        ["bash", "-c", f"source install/setup.bash && {command}"],
+        ["bash", "-c", f"source install/setup.bash && PYTHONPATH+=:{pip_folder} && {command}"],
         cwd=workspace,
         env=environment,
         stdout=subprocess.PIPE,
@@ -77,33 +92,83 @@ def in_overlay(
     )
 
 
-def test_message_and_modules_come_from_the_overlay(
-    workspace: Path, environment: dict[str, str]
+def test_sr3d_ros_comes_from_colcon_and_sr3d_core_from_pip(
+    workspace: Path, environment: dict[str, str], pip_folder: Path
 ) -> None:
     script = (
         "import sr3d_ros.msg, sr3d_ros.node.worker, sr3d_core.structures as core; "
         "print(sr3d_ros.msg.DetectorStatus().received, sr3d_ros.msg.__file__, "
         "sr3d_ros.node.worker.__file__, core.__file__)"
     )
-    done = in_overlay(workspace, environment, f'python3 -c "{script}"')
+    done = in_overlay(workspace, environment, f'python3 -c "{script}"', pip_folder)
     assert done.returncode == 0, done.stdout
-    received, *files = done.stdout.split()
+    received, message, module, core = done.stdout.split()
     assert received == "0"
-    assert len(files) == 3
-    assert all(file.startswith(str(workspace / "install")) for file in files)
+    assert message.startswith(str(workspace / "install"))
+    assert module.startswith(str(workspace / "install"))
+    assert core.startswith(str(pip_folder))
 
 
-def test_the_node_starts_from_the_overlay(workspace: Path, environment: dict[str, str]) -> None:
+def test_nothing_of_sr3d_ros_is_taken_from_pip(
+    workspace: Path, environment: dict[str, str], pip_folder: Path
+) -> None:
+    command = 'python3 -c "import sr3d_ros.removed"'
+    done = in_overlay(workspace, environment, command, pip_folder)
+    assert "No module named 'sr3d_ros.removed'" in done.stdout
+
+
+def test_modules_of_pip_find_the_messages_of_colcon(
+    workspace: Path, environment: dict[str, str], pip_folder: Path
+) -> None:
+    """As where Python is started in a clone: its modules come first, without messages."""
+    script = "import sr3d_ros.msg as m, sr3d_ros as r; print(m.__file__, r.__file__)"
+    command = f'cd {pip_folder} && python3 -c "{script}"'
+    done = in_overlay(workspace, environment, command, pip_folder)
+    assert done.returncode == 0, done.stdout
+    message, modules = done.stdout.split()
+    assert message.startswith(str(workspace / "install"))
+    assert modules.startswith(str(pip_folder))
+
+
+PROGRAMS = ("detector_node", "doctor")
+
+
+def program(workspace: Path, name: str) -> Path:
+    return workspace / "install" / "sr3d_ros" / "lib" / "sr3d_ros" / name
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_another_version_of_sr3d_core_is_named_in_one_line(
+    workspace: Path, environment: dict[str, str], tmp_path: Path, name: str
+) -> None:
+    """Another version may lack what sr3d_ros imports: here, everything."""
+    other = tmp_path / "sr3d_core"
+    other.mkdir()
+    (other / "__init__.py").write_text('__version__ = "0.0.7"\n')
+    done = in_overlay(workspace, environment, str(program(workspace, name)), tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stdout.strip().splitlines()
+    assert f"sr3d_core 0.0.7 in {other}" in line
+    assert f"sr3d_ros {sr3d_ros.__version__} in {workspace / 'install'}" in line
+    assert "colcon build" in line
+    assert "pip install" in line
+
+
+def test_the_node_starts_from_the_overlay(
+    workspace: Path, environment: dict[str, str], pip_folder: Path
+) -> None:
     """As `ros2 run` and launch start it: it gets as far as a parameter that does not exist."""
-    node = workspace / "install" / "sr3d_ros" / "lib" / "sr3d_ros" / "detector_node"
-    done = in_overlay(workspace, environment, f"{node} --ros-args -p model.weight:=mine")
+    command = f"{program(workspace, 'detector_node')} --ros-args -p model.weight:=mine"
+    done = in_overlay(workspace, environment, command, pip_folder)
     assert done.returncode == 1
     assert "parameter model.weight does not exist; did you mean model.weights?" in done.stdout
 
 
-def test_the_doctor_starts_from_the_overlay(workspace: Path, environment: dict[str, str]) -> None:
-    doctor = workspace / "install" / "sr3d_ros" / "lib" / "sr3d_ros" / "doctor"
-    done = in_overlay(workspace, environment, f"{doctor} --help")
+def test_the_doctor_starts_from_the_overlay(
+    workspace: Path, environment: dict[str, str], pip_folder: Path
+) -> None:
+    command = f"{program(workspace, 'doctor')} --help"
+    done = in_overlay(workspace, environment, command, pip_folder)
     assert done.returncode == 0
     assert "--wait" in done.stdout
 

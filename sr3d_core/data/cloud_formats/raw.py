@@ -23,6 +23,7 @@ class RawCloud:
 
     xyz: NDArray[np.float64]  # (N,3)
     rgb: NDArray[np.float32] | None  # (N,3) in 0..1
+    note: str = ""  # what the user should know about how it was read
 
 
 def unit_color(path: Path, rgb: NDArray) -> NDArray[np.float32] | None:

@@ -1,7 +1,8 @@
-"""Clouds as plain tables: TXT, XYZ, CSV, NPY, NPZ.
+"""Clouds as plain tables: TXT, XYZ, XYZRGB, XYZN, PTS, CSV, NPY, NPZ.
 
 Columns are x y z, then red green blue where there are six; other numbers of columns are refused,
-because guessing which are colors goes wrong silently.
+because guessing which are colors goes wrong silently. The endings .xyzn and .pts say themselves
+what their columns are.
 """
 
 from __future__ import annotations
@@ -25,22 +26,35 @@ def read_text(path: Path, data: bytes) -> RawCloud:
 
     Lines that start with # or // are comments; the first other line may be a heading.
     """
-    lines = [_SEPARATORS.sub(b" ", line).strip() for line in data.splitlines()]
-    lines = [line for line in lines if line and not line.startswith((b"#", b"//"))]
-    if lines and not _is_numbers(lines[0]) and len(lines) > 1 and _is_numbers(lines[1]):
-        lines = lines[1:]
-    if not lines:
-        return RawCloud(np.zeros((0, 3)), None)
-    if not _is_numbers(lines[0]):
+    return _from_table(path, _numbers(path, _text_lines(data), "x y z or x y z r g b"))
+
+
+def read_xyzn(path: Path, data: bytes) -> RawCloud:
+    """Text as above, x y z and a normal; the normal is not kept."""
+    table = _numbers(path, _text_lines(data), "x y z nx ny nz")
+    if len(table) and table.shape[1] != 6:
         raise CloudFileError(
-            f"{path}: the text {lines[0][:40].decode('latin-1')!r} is no point; expected "
-            "lines of x y z or x y z r g b"
+            f"{path}: {table.shape[1]} columns, expected 6 (x y z nx ny nz); rename it to .txt "
+            "where it holds no normals"
         )
-    try:
-        table = np.loadtxt(io.BytesIO(b"\n".join(lines)), dtype=np.float64, ndmin=2)
-    except ValueError as error:
-        raise CloudFileError(f"{path}: {error}; expected x y z or x y z r g b a line") from error
-    return _from_table(path, table)
+    return RawCloud(table[:, :3], None)
+
+
+def read_pts(path: Path, data: bytes) -> RawCloud:
+    """A line with the number of points, then x y z, perhaps intensity, perhaps r g b a line."""
+    lines = _text_lines(data)
+    if not lines or not lines[0].isdigit():
+        found = lines[0][:40].decode("latin-1") if lines else ""
+        raise CloudFileError(f"{path}: starts with {found!r}, expected the number of points")
+    num_points = int(lines[0])
+    table = _numbers(path, lines[1:], "x y z, x y z i, x y z r g b or x y z i r g b")
+    if len(table) < num_points:
+        raise CloudFileError(
+            f"{path}: {len(table)} points, expected the {num_points} of its first line; the file "
+            "is cut off, copy or record it again"
+        )
+    has_intensity = table.shape[1] in (4, 7)
+    return _from_table(path, np.delete(table, 3, axis=1) if has_intensity else table)
 
 
 def read_npy(path: Path, data: bytes) -> RawCloud:
@@ -70,6 +84,29 @@ def read_npz(path: Path, data: bytes) -> RawCloud:
             f"{path}: {colors!r} has shape {rgb.shape}, expected ({len(cloud.xyz)}, 3)"
         )
     return RawCloud(cloud.xyz, unit_color(path, rgb))
+
+
+def _text_lines(data: bytes) -> list[bytes]:
+    """Lines that are neither empty nor comments, separators turned into blanks."""
+    lines = [_SEPARATORS.sub(b" ", line).strip() for line in data.splitlines()]
+    return [line for line in lines if line and not line.startswith((b"#", b"//"))]
+
+
+def _numbers(path: Path, lines: list[bytes], columns: str) -> NDArray[np.float64]:
+    """The numbers of lines, a heading left out; `columns` says which were expected."""
+    if lines and not _is_numbers(lines[0]) and len(lines) > 1 and _is_numbers(lines[1]):
+        lines = lines[1:]
+    if not lines:
+        return np.zeros((0, 3))
+    if not _is_numbers(lines[0]):
+        raise CloudFileError(
+            f"{path}: the text {lines[0][:40].decode('latin-1')!r} is no point; expected "
+            f"lines of {columns}"
+        )
+    try:
+        return np.loadtxt(io.BytesIO(b"\n".join(lines)), dtype=np.float64, ndmin=2)
+    except ValueError as error:
+        raise CloudFileError(f"{path}: {error}; expected {columns} a line") from error
 
 
 def _load(path: Path, data: bytes) -> NDArray | np.lib.npyio.NpzFile:

@@ -1,7 +1,7 @@
 """Procedural rooms: labelled clouds made from nothing but a seed."""
 
 from sr3d_core.data.rooms.dataset import PrerenderedRooms, Rooms, RoomsError
-from sr3d_core.data.rooms.furniture import LABELS
+from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.sample import room_sample, room_samples
 from sr3d_core.data.rooms.sheet import contact_sheet

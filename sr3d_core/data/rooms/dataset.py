@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from sr3d_core.data.rooms.furniture import LABELS
+from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sample import Sensor, room_sample
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d_core.data.rooms.dataset import MANIFEST, RoomsError, Split, packed, seed_of
-from sr3d_core.data.rooms.furniture import LABELS
+from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sample import room_samples
 
 Progress = Callable[[int, int], None]

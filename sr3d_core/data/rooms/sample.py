@@ -16,11 +16,18 @@ import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from sr3d_core.data.rooms.furniture import LABELS
-from sr3d_core.data.rooms.layout import Placed
-from sr3d_core.data.rooms.mesh import turn_x, turn_y, turn_z
-from sr3d_core.data.rooms.room import Room, build_room
-from sr3d_core.data.rooms.sensor import Capture, Light, View, capture, orientation, random_model
+from sr3d_core.data.rooms.camera.models import random_camera
+from sr3d_core.data.rooms.camera.sensor import (
+    Capture,
+    Light,
+    View,
+    capture,
+    orientation,
+)
+from sr3d_core.data.rooms.furniture.classes import CLASSES
+from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_y, turn_z
+from sr3d_core.data.rooms.scene.layout import Placed
+from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 Rng = np.random.Generator
@@ -31,16 +38,6 @@ MIN_VISIBLE = 0.12
 MIN_IN_VIEW = 0.4
 _MIN_SPAN = 0.5
 _SCAN_STREAM = 1_000_000
-
-_INTEREST = {
-    "toilet": 3.0,
-    "bathtub": 3.0,
-    "refrigerator": 3.0,
-    "dresser": 2.5,
-    "bed": 2.0,
-    "night_stand": 1.5,
-}
-"""How much more often than others a class is aimed at, so that rare ones are seen enough."""
 
 
 def room_sample(seed: int, sensor: Sensor) -> Sample:
@@ -80,7 +77,7 @@ def frame_of(room: Room, rng: Rng, name: str) -> Sample:
 def scan_of(room: Room, rng: Rng, name: str) -> Sample:
     """A fused scan of 8 to 20 low-resolution views with drift between them."""
     light = Light.random(rng)
-    pinhole, noise = random_model(rng, 160)
+    pinhole, noise = random_camera(rng, 160)
     noise = noise.scaled(rng.uniform(0.3, 0.7))
     drift = rng.uniform(0.001, 0.004)
     offset, twist = np.zeros(3), 0.0
@@ -114,9 +111,9 @@ def _merged(shots: list[Capture]) -> Capture:
 
 def _view(room: Room, rng: Rng, width: int) -> View:
     """A camera on free floor; mostly it looks at furniture, and rather at much than at little."""
-    pinhole, noise = random_model(rng, width)
+    pinhole, noise = random_camera(rng, width)
     poses = [_pose(room, rng) for _ in range(1 if rng.random() < 0.25 else 4)]
-    half_width = np.arctan(pinhole.width / 2 / pinhole.focal)
+    half_width = np.arctan(pinhole.width / 2 / pinhole.fx)
     position, heading, pitch = max(poses, key=lambda p: _interest(room, p[0], p[1], half_width))
     roll = float(np.clip(rng.normal(0, 0.03), -0.09, 0.09))
     turn = orientation(heading, pitch, roll)
@@ -151,7 +148,7 @@ def _interest(
 
 
 def _weights(room: Room) -> Float[ndarray, " O"]:
-    return np.array([_INTEREST.get(LABELS[thing.label], 1.0) for thing in room.things])
+    return np.array([CLASSES[thing.label].interest for thing in room.things])
 
 
 def _target(room: Room, rng: Rng) -> Float[ndarray, " 3"] | None:

@@ -16,19 +16,19 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sr3d_core.data.rooms.drive import Drift, Pose, drifting, inertial, random_route
-from sr3d_core.data.rooms.noise import DepthNoise
-from sr3d_core.data.rooms.rasterise import Pinhole
-from sr3d_core.data.rooms.room import Room, build_room
-from sr3d_core.data.rooms.sample import MIN_IN_VIEW, MIN_VISIBLE, is_clear
-from sr3d_core.data.rooms.sensor import (
+from sr3d_core.data.rooms.camera.drive import Drift, Pose, drifting, inertial, random_route
+from sr3d_core.data.rooms.camera.models import random_camera
+from sr3d_core.data.rooms.camera.noise import DepthNoise
+from sr3d_core.data.rooms.camera.sensor import (
     Light,
     Photo,
     View,
     orientation,
     photograph,
-    random_model,
 )
+from sr3d_core.data.rooms.sample import MIN_IN_VIEW, MIN_VISIBLE, is_clear
+from sr3d_core.data.rooms.scene.room import Room, build_room
+from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Boxes3D, PointCloud, Targets
 
 Rng = np.random.Generator
@@ -111,7 +111,7 @@ class _Camera:
     @classmethod
     def random(cls, rng: Rng, settings: SequenceSettings) -> _Camera:
         """Any kind of camera, 0.6 to 1.5 m high, looking a little down."""
-        pinhole, noise = random_model(rng, settings.width)
+        pinhole, noise = random_camera(rng, settings.width)
         mount = np.eye(4)
         mount[:3, :3] = orientation(0.0, float(rng.uniform(-0.35, -0.05)), rng.normal(0, 0.01))
         mount[:3, 3] = 0.1, 0.0, rng.uniform(0.6, 1.5)

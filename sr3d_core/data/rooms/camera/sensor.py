@@ -1,0 +1,171 @@
+"""Depth cameras in a room: pose, what a pixel sees, shading, and the points that come out.
+
+The optical frame is x right, y down, z forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from sr3d_core.data.rooms.camera.noise import DepthNoise, measure
+from sr3d_core.data.rooms.camera.rasterise import inside_image, rasterise, visible_share
+from sr3d_core.data.rooms.scene.room import Room
+from sr3d_core.geometry.camera import Pinhole
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A camera somewhere in a room."""
+
+    pinhole: Pinhole
+    room_from_optical: Float[ndarray, "3 3"]
+    position: Float[ndarray, " 3"]  # metres, room coordinates
+    range_m: float
+    noise: DepthNoise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Photo:
+    """The images of one view, and what it saw of each labelled thing."""
+
+    depth: Float[ndarray, "H W"]  # measured, metres along the optical axis, 0 = none
+    rgb: Float[ndarray, "H W 3"]  # 0..1
+    rays: Float[ndarray, "H W 3"]  # direction of every pixel in the optical frame, z = 1
+    thing: Int[ndarray, "H W"]  # index into the room's things, -1 = none of them
+    visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
+    in_view: Bool[ndarray, "O S"]  # which surface points fall into the image and range
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Capture:
+    """Measured points of one view, and what the view saw of each labelled thing."""
+
+    xyz: Float[ndarray, "N 3"]  # room coordinates, metres
+    rgb: Float[ndarray, "N 3"]
+    thing: Int[ndarray, " N"]  # index into the room's things, -1 = none of them
+    visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
+    in_view: Bool[ndarray, "O S"]  # which surface points fall into the image and range
+
+
+def orientation(heading: float, pitch: float, roll: float) -> Float[ndarray, "3 3"]:
+    """room_from_optical; pitch is positive upwards, radians."""
+    forward = np.array(
+        [np.cos(pitch) * np.cos(heading), np.cos(pitch) * np.sin(heading), np.sin(pitch)]
+    )
+    right = np.array([np.sin(heading), -np.cos(heading), 0.0])
+    down = np.cross(forward, right)
+    c, s = np.cos(roll), np.sin(roll)
+    return np.stack([c * right + s * down, c * down - s * right, forward], axis=1)
+
+
+def capture(room: Room, view: View, light: Light, rng: Rng) -> Capture:
+    """Render a view, measure it and take its points."""
+    photo = photograph(room, view, light, rng)
+    kept = photo.depth > 0
+    xyz = (photo.rays[kept] * photo.depth[kept, None]) @ view.room_from_optical.T + view.position
+    return Capture(xyz, photo.rgb[kept], photo.thing[kept], photo.visible, photo.in_view)
+
+
+def photograph(room: Room, view: View, light: Light, rng: Rng) -> Photo:
+    """Render a view and measure it."""
+    turned = (room.corners - view.position) @ view.room_from_optical
+    hits = rasterise(turned, room.owner, len(room.things), view.pinhole)
+    share, thing = visible_share(hits, room.owner)
+    face = np.maximum(hits.face, 0)
+    normal = _normals(turned)
+    rays = _rays(view.pinhole)
+    cosine = np.abs(np.einsum("hwc,hwc->hw", normal[face], rays))
+    cosine = cosine / np.linalg.norm(rays, axis=2)
+    absorbs = room.absorbs[face] + _darkness(room.color[face], hits.depth)
+    measured = measure(hits.depth, cosine, absorbs, view.noise, view.range_m, rng)
+    rgb = light.colors(room, view, hits.face, hits.depth, normal, rays, rng)
+    seen = inside_image(
+        ((room.surface.reshape(-1, 3) - view.position) @ view.room_from_optical),
+        view.pinhole,
+        view.range_m,
+    ).reshape(room.surface.shape[:2])
+    return Photo(measured, rgb, rays, thing, share, seen)
+
+
+def _normals(corners: Float[ndarray, "F 3 3"]) -> Float[ndarray, "F 3"]:
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+
+
+def _rays(pinhole: Pinhole) -> Float[ndarray, "H W 3"]:
+    """Direction of every pixel in the optical frame, scaled to z = 1."""
+    u, v = np.meshgrid(np.arange(pinhole.width), np.arange(pinhole.height))
+    x = (u - pinhole.cx) / pinhole.fx
+    y = (v - pinhole.cy) / pinhole.fy
+    return np.stack([x, y, np.ones_like(x)], axis=-1)
+
+
+def _darkness(
+    color: Float[ndarray, "H W 3"], depth: Float[ndarray, "H W"]
+) -> Float[ndarray, "H W"]:
+    """Chance that a dark surface swallows the infrared light; it grows with the distance."""
+    return 0.35 * np.clip((0.12 - color.mean(axis=2)) / 0.12, 0, 1) * np.clip(depth / 3, 0, 1.5)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Light:
+    """Illumination and color response, the same for all views of a scene."""
+
+    directions: Float[ndarray, "2 3"]  # towards two lights, room coordinates
+    strength: Float[ndarray, " 2"]
+    ambient: float
+    balance: Float[ndarray, " 3"]  # gain of red, green, blue
+    gamma: float
+    grain: float  # standard deviation of color noise
+    stripe: tuple[float, float]  # wave numbers of floor and wall patterns, 1/m
+
+    @classmethod
+    def random(cls, rng: Rng) -> Light:
+        """Daylight to dim lamp."""
+        directions = rng.normal(0, 1, (2, 3)) + np.array([0, 0, 1.0])
+        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+        gain = rng.uniform(0.6, 1.15)
+        return cls(
+            directions=directions,
+            strength=rng.uniform(0.1, 0.5, 2),
+            ambient=rng.uniform(0.35, 0.7),
+            balance=gain * (1 + rng.normal(0, 0.07, 3)),
+            gamma=rng.uniform(0.75, 1.3),
+            grain=rng.uniform(0.005, 0.04),
+            stripe=(rng.uniform(2, 40), rng.uniform(2, 40)),
+        )
+
+    def colors(
+        self,
+        room: Room,
+        view: View,
+        face: Int[ndarray, "H W"],
+        depth: Float[ndarray, "H W"],
+        normal: Float[ndarray, "F 3"],
+        rays: Float[ndarray, "H W 3"],
+        rng: Rng,
+    ) -> Float[ndarray, "H W 3"]:
+        """The color image, a little out of register with the depth image."""
+        index = np.maximum(face, 0)
+        toward = np.where((normal * _center_of(room, view)).sum(axis=1, keepdims=True) > 0, -1, 1)
+        outward = (normal * toward) @ view.room_from_optical.T
+        shade = self.ambient + np.clip(outward @ self.directions.T, 0, 1) @ self.strength
+        image = (room.color * shade[:, None])[index]
+        place = (rays * depth[..., None]) @ view.room_from_optical.T
+        wave = np.sin(self.stripe[0] * place[..., 0]) * np.sin(self.stripe[1] * place[..., 1])
+        image = image * (1 + 0.06 * wave[..., None])
+        image = np.clip(image * self.balance, 0, 1) ** self.gamma
+        grain = rng.standard_normal(image.shape, dtype=np.float32) * self.grain
+        image = np.roll(image, tuple(rng.integers(-1, 2, 2)), axis=(0, 1)) + grain
+        return np.clip(image, 0.0, 1.0)
+
+
+def _center_of(room: Room, view: View) -> Float[ndarray, "F 3"]:
+    """Where each triangle is, seen from the camera, in the optical frame."""
+    return (room.corners[:, 0] - view.position) @ view.room_from_optical

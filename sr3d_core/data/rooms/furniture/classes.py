@@ -1,0 +1,102 @@
+"""The list of furniture classes: the label space of the rooms, and who makes each class.
+
+A new class is one line here and its makers in a file of this folder; `mixed_room` then furnishes
+rooms with it, other programmes where they name it. Labels index this list, so a new class goes to
+the end.
+
+Every maker takes a generator and returns a mesh whose front is +x. Yaw of a label is the direction
+of that front; for classes without a front (round tables) it is whatever the maker drew. Whoever
+compares boxes by IoU needs yaw modulo pi only; labels hold it in [-pi, pi).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sr3d_core.data.rooms.furniture import bath, beds, chairs, sofas, storage, tables
+from sr3d_core.data.rooms.furniture.mesh import Mesh
+from sr3d_core.data.rooms.furniture.piece import Piece
+
+Maker = Callable[[np.random.Generator], Mesh]
+
+
+@dataclass(frozen=True, slots=True)
+class FurnitureClass:
+    """A class of the label space."""
+
+    name: str
+    makers: tuple[Maker, ...]
+    """Archetypes; some are listed twice because they are twice as common."""
+    interest: float = 1.0
+    """How much more often than others it is aimed at, so that rare classes are seen enough."""
+
+
+CLASSES: tuple[FurnitureClass, ...] = (
+    FurnitureClass(
+        "chair",
+        (
+            chairs.four_leg_chair,
+            chairs.four_leg_chair,
+            chairs.swivel_chair,
+            chairs.swivel_chair,
+            sofas.armchair,
+            chairs.sled_chair,
+            chairs.shell_chair,
+            chairs.lounge_chair,
+            chairs.barrel_chair,
+        ),
+    ),
+    FurnitureClass(
+        "table",
+        (tables.rectangular_table, tables.round_table, tables.coffee_table, tables.small_table),
+    ),
+    FurnitureClass(
+        "desk", (tables.pedestal_desk, tables.frame_desk, tables.hutch_desk, tables.corner_desk)
+    ),
+    FurnitureClass("bed", (beds.framed_bed, beds.box_bed, beds.day_bed), interest=2.0),
+    FurnitureClass(
+        "sofa", (sofas.straight_sofa, sofas.straight_sofa, sofas.corner_sofa, sofas.futon)
+    ),
+    FurnitureClass(
+        "bookshelf", (storage.open_bookshelf, storage.wide_bookshelf, storage.cube_bookshelf)
+    ),
+    FurnitureClass(
+        "cabinet",
+        (
+            storage.wardrobe,
+            storage.kitchen_unit,
+            storage.wall_unit,
+            storage.file_cabinet,
+            storage.sideboard,
+        ),
+    ),
+    FurnitureClass(
+        "night_stand", (storage.drawer_night_stand, storage.open_night_stand), interest=1.5
+    ),
+    FurnitureClass("dresser", (storage.wide_dresser, storage.tall_dresser), interest=2.5),
+    FurnitureClass(
+        "toilet", (bath.tank_toilet, bath.wall_toilet, bath.one_piece_toilet), interest=3.0
+    ),
+    FurnitureClass("bathtub", (bath.built_in_tub, bath.oval_tub, bath.corner_tub), interest=3.0),
+    FurnitureClass(
+        "refrigerator",
+        (storage.upright_refrigerator, storage.double_refrigerator, storage.small_refrigerator),
+        interest=3.0,
+    ),
+)
+
+LABELS: tuple[str, ...] = tuple(each.name for each in CLASSES)
+"""Class names; a label is an index into them."""
+
+MAKERS: dict[str, tuple[Maker, ...]] = {each.name: each.makers for each in CLASSES}
+"""Archetypes by class name."""
+
+
+def make(name: str, rng: np.random.Generator, maker: Maker | None = None) -> Piece:
+    """A new piece of the class `name`, of a given archetype or any of them."""
+    archetypes = MAKERS[name]
+    chosen = maker or archetypes[rng.integers(len(archetypes))]
+    return Piece(chosen(rng).grounded(), LABELS.index(name))

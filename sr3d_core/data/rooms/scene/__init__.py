@@ -1,0 +1,1 @@
+"""Where things stand: floor plan, furnishing by kind of room, the room as triangles."""

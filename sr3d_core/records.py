@@ -1,0 +1,123 @@
+"""The JSON of a box, for everything that writes or reads one.
+
+    {"class": "chair", "score": 0.9, "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0.3}
+
+Metres and radians, z up: geometric centre, full extents, yaw counter-clockwise about z (0 where it
+is left out). Detections have a score, labels need none.
+Numbers are never rounded: what is read back is what was found, to the last bit. Whoever shows
+numbers to people rounds them there.
+Imports torch only where tensors are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from sr3d_core.structures import Detections, Targets
+
+DetectionRecord = dict[str, Any]
+"""`class`, `score`, `center`, `size`, `yaw` as plain JSON values."""
+
+_EXPECTED = {
+    "class": "the name of a class",
+    "score": "a number in 0..1",
+    "center": "three finite numbers [x, y, z], metres",
+    "size": "three lengths above 0 [dx, dy, dz], metres",
+    "yaw": "a finite number, radians",
+}
+_BOX = 'a box {"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
+
+
+class RecordError(ValueError):
+    """A file of boxes cannot be read; the text says which file, which key, what was expected."""
+
+
+class Record(BaseModel):
+    """A part of a JSON file: unknown keys and numbers that are not finite are refused."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+_Length = Annotated[float, Field(gt=0.0)]
+
+
+class BoxRecord(Record):
+    """One box of a file."""
+
+    class_name: str = Field(alias="class", min_length=1)
+    score: float | None = Field(default=None, ge=0.0, le=1.0)
+    center: tuple[float, float, float]
+    size: tuple[_Length, _Length, _Length]
+    yaw: float = 0.0
+
+
+_File = TypeVar("_File", bound=Record)
+
+
+def read_records(path: Path, form: type[_File]) -> _File:
+    """A JSON file of this form; raises RecordError, and OSError where it cannot be opened."""
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RecordError(f"{path}: not JSON ({error})") from error
+    try:
+        return form.model_validate(tree)
+    except ValidationError as error:
+        raise RecordError(f"{path}: {_sentence(error)}") from error
+
+
+def targets_of(records: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
+    """Boxes and labels, which index `classes`; boxes of other classes are left out."""
+    import torch
+
+    from sr3d_core.structures import Boxes3D, Targets
+
+    index = {name: label for label, name in enumerate(classes)}
+    known = [record for record in records if record.class_name in index]
+    rows = [[*record.center, *record.size, record.yaw] for record in known]
+    return Targets(
+        Boxes3D.from_array(torch.tensor(rows, dtype=torch.float32).reshape(-1, 7)),
+        torch.tensor([index[record.class_name] for record in known], dtype=torch.int64),
+    )
+
+
+def detection_records(found: Detections, classes: Sequence[str]) -> list[DetectionRecord]:
+    """Detections as plain JSON values, in order; labels index `classes`."""
+    rows = zip(
+        found.boxes.array.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+    )
+    return [
+        {
+            "class": classes[label],
+            "score": score,
+            "center": box[0:3],
+            "size": box[3:6],
+            "yaw": box[6],
+        }
+        for box, score, label in rows
+    ]
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first mistake: where, what was found, what was expected."""
+    first = error.errors(include_url=False)[0]
+    kind, place = first["type"], first["loc"]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    where = where.removeprefix(".") or "top level"
+    if kind == "value_error":  # raised by the form itself, which says what it expects
+        return f"{where}: {first['ctx']['error']}"
+    if kind == "extra_forbidden":
+        return f"{where}: unknown key; correct its name or remove it"
+    key = str(next((part for part in reversed(place) if isinstance(part, str)), ""))
+    expected = _EXPECTED.get(key, first["msg"])
+    if kind == "missing":
+        return f"{where}: missing, expected {_EXPECTED.get(key, 'this key')}"
+    if kind == "model_type":  # no object at all
+        expected = _BOX if first["ctx"]["class_name"] == BoxRecord.__name__ else "an object {...}"
+    return f"{where}: found {first['input']!r}, expected {expected}"

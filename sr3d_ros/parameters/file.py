@@ -1,0 +1,100 @@
+"""Parameter files as `ros2 run` takes them, read without ROS, so that recordings go the same way.
+
+    /**:                          # every node
+      ros__parameters:
+        output: {score_threshold: 0.4}
+    /front/sr3d_detector:         # this one; what comes later wins
+      ros__parameters:
+        input.max_points: 100000
+
+Of a file with sections for other nodes too, those count that fit the node's name.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.parameters.rules import ParameterError, is_foreign
+
+NODE = "sr3d_detector"
+_KEY = "ros__parameters"
+
+
+def values_of_file(path: str | Path, node: str = NODE) -> dict[str, Any]:
+    """What a file sets of a node, by ROS name; raises `ParameterError` that names the file.
+
+    `node` is its name, with its namespace where the file has sections for several of them. What
+    other libraries look after, such as use_sim_time, is left out.
+    """
+    path = Path(path)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParameterError(
+            f"{path}: cannot be read ({error.strerror}); check the path"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        words = " ".join(str(error).split())
+        raise ParameterError(f"{path}: not YAML ({words}); expected a parameter file") from error
+    sections = dict(_sections(tree, "", path)) if tree is not None else {}
+    fitting = [name for name in sections if _fits(name, node)]
+    named = [name for name in fitting if "*" not in name]
+    if len(named) > 1:
+        raise ParameterError(
+            f"{path}: {' and '.join(named)} both fit the node '{node}'; say which one is meant, "
+            f"with its namespace: {named[0]}"
+        )
+    if not fitting:
+        raise ParameterError(
+            f"{path}: nothing for the node '{node}', but for {', '.join(sections) or 'nobody'}; "
+            f"expected '/**:' or '{node}:' with '{_KEY}:' below it"
+        )
+    values = {name: value for each in fitting for name, value in _leaves(sections[each], "")}
+    return {name: value for name, value in values.items() if not is_foreign(name)}
+
+
+def parameters_of_file(path: str | Path, node: str = NODE) -> Parameters:
+    """The parameters that a file sets, the others at their defaults; raises `ParameterError`."""
+    try:
+        return Parameters.from_values(values_of_file(path, node))
+    except ParameterError as error:
+        text = str(error)
+        raise ParameterError(text if str(path) in text else f"{path}: {text}") from error
+
+
+def _sections(tree: Any, name: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What is said to whom, in the file's order; namespaces may be nested."""
+    if not isinstance(tree, Mapping):
+        raise ParameterError(
+            f"{path}: {name or 'the file'} holds {tree!r}, expected node names with '{_KEY}:' "
+            "below them; see config/detector.param.yaml"
+        )
+    for key, below in tree.items():
+        if key == _KEY:
+            if not isinstance(below, Mapping):
+                raise ParameterError(f"{path}: {_KEY} of {name} is {below!r}, expected parameters")
+            yield name, below
+        else:
+            yield from _sections(below, f"{name.rstrip('/')}/{str(key).strip('/')}", path)
+
+
+def _fits(section: str, node: str) -> bool:
+    """Whether a section such as "/**" or "/sr3d_detector" is for a node; "**" is any namespace."""
+    if "/" not in node.strip("/"):  # in whichever namespace it may run
+        section = section.rpartition("/")[2]
+    return fnmatch.fnmatchcase(node.strip("/"), section.strip("/").replace("**", "*"))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Parameters by their dotted names."""
+    for key, below in tree.items():
+        if isinstance(below, Mapping):
+            yield from _leaves(below, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", below

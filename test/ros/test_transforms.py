@@ -1,0 +1,139 @@
+"""Transforms of a running node: from /tf and /tf_static through tf2 to matrices and reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import TransformStamped
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from robot import Robot
+from rosgraph_msgs.msg import Clock
+from scipy.spatial.transform import Rotation
+from tf2_msgs.msg import TFMessage
+
+from sr3d_ros.errors import TransformError
+from sr3d_ros.node.transforms import Tf2Source
+
+S = 1_000_000_000
+STILL = (0.0, 0.0, 0.0, 1.0)
+LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Listening:
+    """A node that knows transforms, and what tells it of them."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot = robot
+        self.node = Node("knows_transforms")
+        self.source = Tf2Source(self.node)
+        self._publishers = {
+            name: robot.node.create_publisher(TFMessage, name, LATCHED)
+            for name in ("/tf", "/tf_static")
+        }
+        robot.spin_too(self.node)
+
+    def publish(
+        self,
+        parent: str,
+        child: str,
+        stamp_ns: int = 0,
+        moved: tuple[float, ...] = (1.0, 2.0, 3.0),
+        turned: tuple[float, ...] = STILL,
+        topic: str = "/tf",
+    ) -> None:
+        entry = TransformStamped(child_frame_id=child)
+        entry.header.frame_id = parent
+        entry.header.stamp.sec, entry.header.stamp.nanosec = divmod(stamp_ns, S)
+        place, turn = entry.transform.translation, entry.transform.rotation
+        place.x, place.y, place.z = map(float, moved)
+        turn.x, turn.y, turn.z, turn.w = map(float, turned)
+        self._publishers[topic].publish(TFMessage(transforms=[entry]))
+
+    def knows(self, target: str, source: str, stamp_ns: int = 0) -> bool:
+        return self.reason(target, source, stamp_ns) == ""
+
+    def reason(self, target: str, source: str, stamp_ns: int = 0) -> str:
+        """Why a lookup fails; "" = it does not."""
+        try:
+            self.source.lookup(target, source, stamp_ns)
+        except TransformError as error:
+            return error.reason
+        return ""
+
+    def wait_for(self, target: str, source: str, stamp_ns: int = 0) -> None:
+        what = f"no {target} from {source}"
+        self.robot.wait(lambda: self.knows(target, source, stamp_ns), what)
+
+    def close(self) -> None:
+        self.robot.spin_no_more(self.node)
+        self.node.destroy_node()
+        for publisher in self._publishers.values():
+            self.robot.node.destroy_publisher(publisher)
+
+
+@pytest.fixture
+def listening(robot: Robot) -> Iterator[Listening]:
+    listening = Listening(robot)
+    yield listening
+    listening.close()
+
+
+def test_moving_and_static_frames_are_put_together(listening: Listening) -> None:
+    turned = Rotation.from_euler("z", 90, degrees=True)
+    listening.publish("map", "base", 0, (1, 0, 0), tuple(turned.as_quat()), topic="/tf_static")
+    listening.publish("base", "camera", 7 * S, (0, 2, 0))
+    listening.wait_for("map", "camera", 7 * S)
+    matrix = listening.source.lookup("/map", "camera", 7 * S)
+    np.testing.assert_allclose(matrix[:3, :3], turned.as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(matrix[:3, 3], [-1, 0, 0], atol=1e-12)
+
+
+def test_every_failure_has_its_reason(listening: Listening) -> None:
+    listening.publish("odom", "base", 5 * S)
+    listening.publish("elsewhere", "thing", 5 * S)
+    listening.wait_for("odom", "base")
+    listening.wait_for("elsewhere", "thing")
+    assert listening.reason("odom", "base", 6 * S) == "extrapolation"
+    assert listening.reason("odom", "thing", 5 * S) == "disconnected"
+    assert listening.reason("odom", "nobody", 5 * S) == "no_transform"
+
+
+def test_a_frame_in_itself_needs_no_transform(listening: Listening) -> None:
+    assert (listening.source.lookup("nobody", "/nobody", 0) == np.eye(4)).all()
+
+
+def test_what_is_no_rotation_is_ignored(listening: Listening) -> None:
+    listening.publish("odom", "broken", S, turned=(0.0, 0.0, 0.0, 0.0))
+    listening.publish("odom", "base", S)
+    listening.wait_for("odom", "base")
+    assert listening.reason("odom", "broken") == "no_transform"
+
+
+def test_when_time_is_set_back_moving_frames_are_forgotten(listening: Listening) -> None:
+    clock = listening.robot.node.create_publisher(Clock, "/clock", 10)
+    now = listening.node.get_clock()
+
+    def is_at(seconds: int) -> None:
+        message = Clock()
+        message.clock.sec = seconds
+        listening.robot.wait(
+            lambda: now.now().nanoseconds == seconds * S,
+            f"time is not {seconds} s",
+            lambda: clock.publish(message),
+        )
+
+    listening.node.set_parameters([Parameter("use_sim_time", value=True)])
+    is_at(100)
+    listening.publish("map", "odom", 0, topic="/tf_static")
+    listening.publish("odom", "base", 100 * S)
+    listening.wait_for("map", "base", 100 * S)
+    is_at(10)
+    assert not listening.knows("odom", "base")
+    assert listening.knows("map", "odom")
+    listening.publish("odom", "base", 10 * S)
+    listening.wait_for("odom", "base", 10 * S)
+    listening.robot.node.destroy_publisher(clock)
