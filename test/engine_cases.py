@@ -51,11 +51,12 @@ def engine_with_lookup(name: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 def voxels(
-    engine: Engine, channels: int, stride: int = 2, num: int = 600, scenes: int = 3, seed: int = 0
+    engine: Engine, channels: int, stride: int = 2, num: int = 600, reach: int = 7, seed: int = 0
 ) -> SparseTensor:
+    """Voxels of three scenes, at most `num`, and at most `reach` from the origin on each axis."""
     generator = torch.Generator().manual_seed(seed)
-    cells = torch.randint(-7, 8, (num, 3), generator=generator) * stride
-    scene = torch.randint(scenes, (num, 1), generator=generator)
+    cells = torch.randint(-reach, reach + 1, (num, 3), generator=generator) * stride
+    scene = torch.randint(3, (num, 1), generator=generator)
     coords = torch.unique(torch.cat([scene, cells], 1), dim=0)
     coords = coords[torch.randperm(len(coords), generator=generator)]
     features = torch.randn(len(coords), channels, generator=generator)
