@@ -8,14 +8,14 @@ by class and an overlap of 0.25 or more in 3D (CLEAR MOT's rule). Compared are:
 
     detections   what the detector says; identities only link each frame to the one before
     confirmed    those of them that the tracker has given an identity
-    remembered   the tracker's objects, smoothed, also while hidden: what ~/output/tracks holds
+    tracks       the tracker's objects, smoothed, also while occluded: what ~/output/tracks holds
 
 An object's identity switches where it differs from the last one it had. Flicker is the share of
 consecutive frames in which an object that is visible in both is found in one and not in the other.
-`false_per_frame` counts boxes that match nothing visible; remembered ones may rightly stand for
-what is hidden just now. `error_over_claim` says how honest the covariances of remembered boxes
-are: squared errors of the centres over their claimed variances, along the ground; 1 = honest, more
-= too sure. Hidden are those that the frame shows, but no detection does.
+`false_per_frame` counts boxes that match nothing visible; tracks may rightly stand for what is
+occluded just now. `error_over_claim` says how honest the covariances of tracks are: squared errors
+of the centres over their claimed variances, along the ground; 1 = honest, more = too sure.
+Occluded are those that the frame shows, but no detection does.
 Prints one JSON object.
 """
 
@@ -41,7 +41,7 @@ from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Detections
 from sr3d_ros.messages.covariance import pose_covariances
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.tracking.tracker import Remembered, Tracker, in_static_frame
+from sr3d_ros.tracking.tracker import Tracker, Tracks, in_static_frame
 
 MATCH_IOU = 0.25
 FIRST_ROOM = 20_000  # of the validation split, apart from the rooms that spreads are measured in
@@ -95,7 +95,7 @@ class Score:
 
 @dataclass
 class Honesty:
-    """Squared errors of remembered centres beside the variances that are claimed."""
+    """Squared errors of the centres of tracks beside the variances that are claimed."""
 
     errors: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     claims: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -103,23 +103,21 @@ class Honesty:
     def add(
         self,
         detector: Detector,
-        remembered: Remembered,
+        tracks: Tracks,
         seen: set[str],
         frame: SequenceFrame,
     ) -> None:
         """Take in which objects overlap visible ones best, as where spreads are measured."""
         covariances = pose_covariances(
-            remembered.objects, detector.classes, detector.spread, np.eye(4), remembered.grown_m2
+            tracks.boxes, detector.classes, detector.spread, np.eye(4), tracks.added_variance_m2
         )
-        placed = in_map(remembered.objects, frame)
+        placed = in_map(tracks.boxes, frame)
         centers = placed.boxes.center
-        matches, _ = matched(
-            placed, remembered.ids, frame, dict.fromkeys(frame.things.tolist(), "")
-        )
+        matches, _ = matched(placed, tracks.ids, frame, dict.fromkeys(frame.things.tolist(), ""))
         for column, thing in enumerate(frame.things.tolist()):
             if thing in matches:
-                row = remembered.ids.index(matches[thing])
-                kind = "seen" if matches[thing] in seen else "hidden"
+                row = tracks.ids.index(matches[thing])
+                kind = "seen" if matches[thing] in seen else "occluded"
                 error = centers[row, :2] - frame.targets.boxes.center[column, :2]
                 self.errors[kind].append(float(error.square().sum()))
                 self.claims[kind].append(float(np.trace(covariances[row, :2, :2])))
@@ -161,7 +159,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         track_gate_m=options.gate,
     )
     forgetful = replace(parameters, track_max_age_s=1.5 / options.rate, track_min_hits=1)
-    scores = {name: Score() for name in ("detections", "confirmed", "remembered")}
+    scores = {name: Score() for name in ("detections", "confirmed", "tracks")}
     honesty, update_ms = Honesty(), list[float]()
     recording = SequenceSettings(num_frames=options.frames, rate_hz=options.rate)
     for run in range(options.sequences):
@@ -171,19 +169,19 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             started = time.perf_counter()
             ids = tracker.update(found, frame.stamp_ns)
             update_ms.append(1e3 * (time.perf_counter() - started))
-            remembered = tracker.remembered()
+            tracks = tracker.tracks()
             confirmed = torch.tensor([bool(name) for name in ids], dtype=torch.bool)
             outputs = {
                 "detections": (found, linked(linker.update(found, frame.stamp_ns), number)),
                 "confirmed": (found[confirmed], tuple(name for name in ids if name)),
-                "remembered": (remembered.objects, remembered.ids),
+                "tracks": (tracks.boxes, tracks.ids),
             }
             for name, (boxes, names) in outputs.items():
                 score = scores[name]
                 last = {t: score.last_identity.get((run, t), "") for t in frame.things.tolist()}
                 matches, false = matched(in_map(boxes, frame), names, frame, last)
                 score.add(run, number, frame, matches, false)
-            honesty.add(detector, remembered, set(ids), frame)
+            honesty.add(detector, tracks, set(ids), frame)
     num_frames = options.sequences * options.frames
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",

@@ -18,6 +18,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
+from sr3d_ros.node.topics import OUTPUT_TOPICS
 
 SHARE = FindPackageShare("sr3d_ros")
 SENSOR = LaunchConfiguration("sensor")
@@ -75,8 +76,8 @@ SENSORS = {
 
 # The topics that config/sr3d.rviz names; they are mapped to the ones in use.
 RVIZ_POINTS = "/camera/camera/depth/color/points"
-RVIZ_OUTPUTS = (
-    *("output/markers", "output/track_markers", "output/detections", "output/objects"),
+RVIZ_OUTPUTS = tuple(
+    topic.name.removeprefix("~/") for topic in OUTPUT_TOPICS if topic.name.startswith("~/output/")
 )
 
 ARGUMENTS = (

@@ -1,12 +1,13 @@
-"""Why a frame gives no boxes: the errors, the drop reasons, and in words what to do about each.
+"""Why a frame gives no boxes: the errors, and the one list of drop reasons.
 
 A reason is a short stable slug; frames are counted under it in ~/status and /diagnostics. A new
-one is a line here.
+one is an entry of `DROP_REASONS`; `make/robot_reference.py` writes docs/drop_reasons.md from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 
 class Refused(ValueError):
@@ -27,78 +28,163 @@ class MessageError(Refused):
 
 
 class UpError(Refused):
-    """Which way is up is not known.
-
-    Reasons: `no_floor`, `no_imu` (none came), `stale_imu`, `bad_imu` (what came cannot be used).
-    """
+    """Which way is up is not known."""
 
 
 class TransformError(Refused):
-    """A transform that is not known; `reason` is a short stable slug to count it under.
-
-    Reasons: `no_transform` (a frame nobody publishes), `disconnected`, `extrapolation` (waiting
-    may help), `cycle`, `bad_transform` (what was published cannot be used).
-    """
+    """A transform that is not known; waiting may help where the reason is `extrapolation`."""
 
 
 SUPERSEDED = "superseded"
-"""Drop reason: a newer item came before the worker was free."""
 TOO_OLD = "too_old"
-"""Drop reason: the item was older than the age limit when the worker was free."""
 STOPPED = "stopped"
-"""Drop reason: the item still waited when no more work was wanted."""
 DETECTOR_FAILED = "detector_failed"
-"""Drop reason: an exception that is no fault of the frame or of its transform."""
 OUT_OF_MEMORY = "out_of_memory"
-"""Drop reason: the GPU's memory did not do, also with half the points."""
-
 UNMATCHED = "unmatched"
-"""Drop reason: a message of a set whose other messages did not come."""
 
-QUIET = (SUPERSEDED, STOPPED)
-"""Reasons that are normal: counted, but neither logged nor a warning."""
 
-TRANSFORM_REASONS = ("no_transform", "disconnected", "extrapolation", "cycle", "bad_transform")
-"""Reasons that are about transforms."""
+@dataclass(frozen=True, slots=True)
+class DropReason:
+    """One reason for which frames give no boxes."""
+
+    slug: str
+    meaning: str
+    """What happened, for people who meet it in ~/status."""
+    remedy: str
+    """What to do."""
+    is_normal: bool = False
+    """Whether it is counted, but neither logged nor a warning."""
+    is_about_transforms: bool = False
+    """Whether it belongs to the concern `tf` of /diagnostics."""
+
 
 _READ_THE_TEXT = "correct the publisher of the cloud as the text says"
 
-REMEDIES: Mapping[str, str] = {
-    SUPERSEDED: "normal when the sensor is faster than the detector",
-    STOPPED: "normal when the node is deactivated or disabled",
-    TOO_OLD: "raise input.max_age_s, or compare the clocks of sensor and detector",
-    "no_transform": "publish the frame (start robot_state_publisher or the camera's "
-    "static_transform_publisher), or correct frames.detection and frames.target; where there is "
-    "no TF at all, set frames.up to floor (launch argument up:=floor)",
-    "disconnected": "publish the transform between the two trees",
-    "extrapolation": "raise frames.timeout_s; where messages are lost on the way too, start "
-    "their publisher with config/fastdds_large_data.xml: its transforms come late as well",
-    "cycle": "two publishers disagree about a frame's parent: stop one of them",
-    "bad_transform": "correct the publisher of the transform",
-    "no_xyz": "publish a cloud with fields x, y and z",
-    "field_type": _READ_THE_TEXT,
-    "fields": _READ_THE_TEXT,
-    "point_step": _READ_THE_TEXT,
-    "size": _READ_THE_TEXT,
-    "truncated": _READ_THE_TEXT,
-    "data": _READ_THE_TEXT,
-    "header": "fill in header.stamp and header.frame_id in the driver",
-    "encoding": "publish depth as 16UC1 or 32FC1",
-    "camera_info": "publish the CameraInfo of the depth image, calibrated",
-    "undecodable": "the recording is damaged there: record again",
-    "units": "publish metres (REP-103): correct the driver's scale",
-    "no_floor": "point the camera so that it sees floor, or set frames.up to tf or imu",
-    "no_imu": "publish ~/input/imu (remap it), or set frames.up to tf or floor",
-    "stale_imu": "compare the clocks of IMU and camera, or raise the IMU's rate",
-    "bad_imu": "correct the IMU's driver as the text says",
-    UNMATCHED: "publish the topics of one frame with equal stamps, or raise "
-    "input.match_tolerance_s or input.fuse_window_s",
-    OUT_OF_MEMORY: "lower input.max_points, use a smaller model, or free the GPU of other work",
-    DETECTOR_FAILED: "report it with the text; the next frame is tried as usual",
-}
-"""What to do, by reason."""
+_LIST = (
+    DropReason(
+        SUPERSEDED,
+        "a newer frame came before the detector was free",
+        "normal when the sensor is faster than the detector",
+        is_normal=True,
+    ),
+    DropReason(
+        TOO_OLD,
+        "the frame was older than input.max_age_s when the detector was free",
+        "raise input.max_age_s, or compare the clocks of sensor and detector",
+    ),
+    DropReason(
+        STOPPED,
+        "the frame still waited when no more boxes were wanted",
+        "normal when the node is deactivated or disabled",
+        is_normal=True,
+    ),
+    DropReason(
+        "no_transform",
+        "nobody publishes one of the frames on /tf or /tf_static",
+        "publish the frame (start robot_state_publisher or the camera's "
+        "static_transform_publisher), or correct frames.detection and frames.target; where there "
+        "is no TF at all, set frames.up to floor (launch argument up:=floor)",
+        is_about_transforms=True,
+    ),
+    DropReason(
+        "disconnected",
+        "both frames are published, but in two trees",
+        "publish the transform between the two trees",
+        is_about_transforms=True,
+    ),
+    DropReason(
+        "extrapolation",
+        "the transform did not come for the stamp of the frame within frames.timeout_s",
+        "raise frames.timeout_s; where messages are lost on the way too, start their publisher "
+        "with config/fastdds_large_data.xml: its transforms come late as well",
+        is_about_transforms=True,
+    ),
+    DropReason(
+        "cycle",
+        "the frames form a ring",
+        "two publishers disagree about a frame's parent: stop one of them",
+        is_about_transforms=True,
+    ),
+    DropReason(
+        "bad_transform",
+        "what was published is no rotation, or not finite",
+        "correct the publisher of the transform",
+        is_about_transforms=True,
+    ),
+    DropReason("no_xyz", "a cloud without x, y or z", "publish a cloud with fields x, y and z"),
+    DropReason("field_type", "a field of another type than expected", _READ_THE_TEXT),
+    DropReason("fields", "a list of fields that names one twice, or is none", _READ_THE_TEXT),
+    DropReason("point_step", "a point_step that is 0 or too small for the fields", _READ_THE_TEXT),
+    DropReason("size", "width, height or row_step that do not fit the data", _READ_THE_TEXT),
+    DropReason(
+        "truncated", "fewer bytes of data than height, width and steps say", _READ_THE_TEXT
+    ),
+    DropReason("data", "data that is no bytes", _READ_THE_TEXT),
+    DropReason(
+        "header",
+        "no usable stamp or frame_id",
+        "fill in header.stamp and header.frame_id in the driver",
+    ),
+    DropReason(
+        "encoding", "an image whose encoding is not known", "publish depth as 16UC1 or 32FC1"
+    ),
+    DropReason(
+        "camera_info",
+        "a CameraInfo that does not fit the depth image",
+        "publish the CameraInfo of the depth image, calibrated",
+    ),
+    DropReason(
+        "undecodable",
+        "a recorded message that cannot be decoded",
+        "the recording is damaged there: record again",
+    ),
+    DropReason(
+        "units",
+        "a cloud far too large or too small for metres",
+        "publish metres (REP-103): correct the driver's scale",
+    ),
+    DropReason(
+        "no_floor",
+        "frames.up is floor, and no floor was found in the cloud",
+        "point the camera so that it sees floor, or set frames.up to tf or imu",
+    ),
+    DropReason(
+        "no_imu",
+        "frames.up is imu, and no message came from one",
+        "publish ~/input/imu (remap it), or set frames.up to tf or floor",
+    ),
+    DropReason(
+        "stale_imu",
+        "the IMU's messages are too far from the stamp of the frame",
+        "compare the clocks of IMU and camera, or raise the IMU's rate",
+    ),
+    DropReason(
+        "bad_imu",
+        "the IMU's messages cannot be used",
+        "correct the IMU's driver as the text says",
+    ),
+    DropReason(
+        UNMATCHED,
+        "a message of a set whose other messages did not come",
+        "publish the topics of one frame with equal stamps, or raise input.match_tolerance_s or "
+        "input.fuse_window_s",
+    ),
+    DropReason(
+        OUT_OF_MEMORY,
+        "the GPU's memory was not enough, also with half the points",
+        "lower input.max_points, use a smaller model, or free the GPU of other work",
+    ),
+    DropReason(
+        DETECTOR_FAILED,
+        "an exception that is no fault of the frame or of its transform",
+        "report it with the text; the next frame is tried as usual",
+    ),
+)
+
+DROP_REASONS: Mapping[str, DropReason] = {reason.slug: reason for reason in _LIST}
+"""Every reason by its slug, in the order of ~/status."""
 
 
-def remedy_for(reason: str) -> str:
-    """What to do about a reason; the texts of unforeseen ones say it themselves."""
-    return REMEDIES.get(reason, "do as the text says")
+def drop_reason(slug: str) -> DropReason:
+    """What is known about a reason; the text of one that nobody foresaw says what to do."""
+    return DROP_REASONS.get(slug, DropReason(slug, "", "do as the text says"))

@@ -31,7 +31,7 @@ from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
 from sr3d_ros.tf.source import GRAVITY_FRAMES, TransformSource
-from sr3d_ros.tf.up import Level, UpFinder, UpSource, sound_lookup
+from sr3d_ros.tf.up import GravityFrame, UpFinder, UpSource, sound_lookup
 
 Frame = tuple[Any, ...]
 """Views that are detected in together; the first decides stamp and frame id."""
@@ -238,11 +238,11 @@ class FramePipeline:
         has_region = bool(np.isfinite(parameters.region_m).any())
         return has_region or parameters.min_range_m > 0.0 or parameters.max_range_m > 0.0
 
-    def _upright(self, cloud: PointCloud, frame_id: str, stamp_ns: int) -> Level:
+    def _upright(self, cloud: PointCloud, frame_id: str, stamp_ns: int) -> GravityFrame:
         """The z-up frame of a cloud."""
         parameters = self.parameters
         if is_cloud_z_up(parameters):
-            return Level(frame_id, np.eye(4), 1.0)
+            return GravityFrame(frame_id, np.eye(4), 1.0)
         if parameters.up == "imu":
             return self._up.from_imu(frame_id, stamp_ns)
         if parameters.up == "floor":
@@ -250,7 +250,9 @@ class FramePipeline:
         wanted = frame_name(parameters.detection_frame)
         return self._up.through_tf(frame_id, stamp_ns, wanted, GRAVITY_FRAMES)
 
-    def _output(self, output_frame: str, frame_id: str, level: Level, stamp_ns: int) -> Matrix:
+    def _output(
+        self, output_frame: str, frame_id: str, level: GravityFrame, stamp_ns: int
+    ) -> Matrix:
         """`output_from_gravity`; boxes in the cloud's own frame need no second transform."""
         if output_frame == level.frame:
             return np.eye(4)

@@ -24,7 +24,7 @@ def test_silence_without_any_such_topic_says_so() -> None:
 
 
 def test_a_topic_of_another_type_is_told() -> None:
-    text = advice_on_silence("/depth", 5.0, strangers=["sensor_msgs/msg/CompressedImage"])
+    text = advice_on_silence("/depth", 5.0, other_types=["sensor_msgs/msg/CompressedImage"])
     assert "sensor_msgs/msg/CompressedImage is published there, which is of another type" in text
 
 

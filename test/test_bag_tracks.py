@@ -59,7 +59,7 @@ def test_an_object_keeps_its_id_and_its_place_while_the_robot_drives(
         assert known["center"] == pytest.approx(CENTER, abs=1e-4)
 
 
-def test_before_the_first_confirmation_nothing_is_remembered(
+def test_before_the_first_confirmation_there_is_no_track(
     records: list[dict[str, Any]],
 ) -> None:
     assert records[0]["tracks"] == {"frame": "map", "objects": [], "trouble": ""}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sr3d_ros.diagnostics.counters import CloudCounters, fill_status
-from sr3d_ros.errors import DETECTOR_FAILED, REMEDIES
+from sr3d_ros.errors import DETECTOR_FAILED, DROP_REASONS
 
 
 class Clock:
@@ -59,7 +59,7 @@ def test_a_drop_is_counted_and_explained_with_its_remedy(counters: CloudCounters
     text = counters.count_dropped("no_transform", "frame 'lamp' is not known")
     assert text is not None
     assert text.startswith("frame dropped, no_transform: frame 'lamp' is not known")
-    assert REMEDIES["no_transform"] in text
+    assert DROP_REASONS["no_transform"].remedy in text
     assert text.endswith("; 1 so far")
     assert counters.snapshot().drops["no_transform"] == 1
 
@@ -115,7 +115,7 @@ def test_threads_do_not_lose_counts(counters: CloudCounters) -> None:
 def test_the_status_lists_every_reason_in_a_fixed_order(counters: CloudCounters) -> None:
     counters.count_dropped("no_xyz", "no x")
     status = status_of(counters)
-    assert status.drop_reasons == list(REMEDIES)
+    assert status.drop_reasons == list(DROP_REASONS)
     assert status.drop_counts[status.drop_reasons.index("no_xyz")] == 1
     assert sum(status.drop_counts) == 1
 

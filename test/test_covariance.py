@@ -63,7 +63,7 @@ def test_no_detections_have_no_covariances() -> None:
 
 
 def test_what_a_track_grew_by_is_added_to_its_centre_in_every_direction() -> None:
-    both, grown = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL), np.array([0.25, 1.0])
-    more = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL, grown) - both
+    both, added = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL), np.array([0.25, 1.0])
+    more = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL, added) - both
     np.testing.assert_allclose(more[0], np.diag([0.25, 0.25, 0.25, 0, 0, 0]), atol=1e-12)
     assert not more[1].any()  # what is unknown stays unknown

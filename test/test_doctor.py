@@ -25,10 +25,10 @@ def test_without_rclpy_the_robots_doctor_says_what_to_source(
 
 def test_what_cannot_be_examined_is_told_in_one_line_and_recorded_one_by_one() -> None:
     told: list[Finding] = []
-    report = doctor.Report(told.append)
-    report.add(fail("topic", "nobody publishes /x", "start it"))
-    report.skip_rest(("topic", "qos", "arrival"), "what comes before it failed")
-    assert [finding.name for finding in report.findings] == ["topic", "qos", "arrival"]
+    findings = doctor.Findings(told.append)
+    findings.add(fail("topic", "nobody publishes /x", "start it"))
+    findings.skip_rest(("topic", "qos", "arrival"), "what comes before it failed")
+    assert [finding.name for finding in findings.all] == ["topic", "qos", "arrival"]
     assert len(told) == 2
     assert told[1].text == "not examined: what comes before it failed (qos, arrival)"
 

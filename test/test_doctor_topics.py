@@ -1,4 +1,4 @@
-"""What the doctor concludes from what it heard of a topic."""
+"""What the doctor concludes from what came on a topic."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sr3d_ros.doctor.topics import (
     IMAGE_TYPE,
     IMU_TYPE,
     INFO_TYPE,
-    Heard,
     Publisher,
+    TopicSample,
     check_arrival,
     check_qos,
     check_stamp,
@@ -23,7 +23,7 @@ from sr3d_ros.doctor.topics import (
 
 CAMERA = Publisher("camera", "reliable")
 GAZEBO = Publisher("gazebo", "best_effort")
-HEALTHY = Heard(
+HEALTHY = TopicSample(
     topic="/points",
     kind=CLOUD_TYPE,
     argument="points",
@@ -111,8 +111,8 @@ def test_clouds_that_are_partly_lost_are_a_warning() -> None:
 @pytest.mark.parametrize(("num_came", "num_lost"), [(5, 2), (40, 4)])
 def test_few_losses_are_no_alarm(num_came: int, num_lost: int) -> None:
     arrivals_s = tuple(0.1 * number for number in range(num_came))
-    heard = replace(HEALTHY, arrivals_s=arrivals_s, num_lost=num_lost, waited_s=arrivals_s[-1])
-    assert check_arrival(heard).status == "ok"
+    sample = replace(HEALTHY, arrivals_s=arrivals_s, num_lost=num_lost, waited_s=arrivals_s[-1])
+    assert check_arrival(sample).status == "ok"
 
 
 def test_silence_of_a_best_effort_publisher_may_be_either() -> None:

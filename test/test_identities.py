@@ -114,16 +114,16 @@ def tracked_of(identities: Identities, result: FrameResult) -> Tracked:
     return tracked
 
 
-def test_a_hidden_object_is_remembered_in_odom_until_its_time_is_over() -> None:
+def test_an_occluded_object_keeps_its_track_in_odom_until_its_time_is_over() -> None:
     identities = tracking(driving(), **{"tracking.max_age_s": 1.5})
     first = tracked_of(identities, seen(1, x=2.0))
-    assert first.is_hidden == (False,)
-    hidden = tracked_of(identities, seen(2, x=None))
-    assert (hidden.ids, hidden.remembered.ids, hidden.is_hidden) == ((), first.ids, (True,))
-    assert hidden.remembered.objects.boxes.center[0].tolist() == pytest.approx([7.0, 0.0, 0.5])
-    assert (hidden.place.static_frame, hidden.place.frame_id) == ("odom", "odom")
-    np.testing.assert_array_equal(hidden.place.output_from_static, np.eye(4))
-    assert tracked_of(identities, seen(3, x=None)).remembered.ids == ()
+    assert first.is_occluded == (False,)
+    occluded = tracked_of(identities, seen(2, x=None))
+    assert (occluded.ids, occluded.tracks.ids, occluded.is_occluded) == ((), first.ids, (True,))
+    assert occluded.tracks.boxes.boxes.center[0].tolist() == pytest.approx([7.0, 0.0, 0.5])
+    assert (occluded.place.static_frame, occluded.place.frame_id) == ("odom", "odom")
+    np.testing.assert_array_equal(occluded.place.output_from_static, np.eye(4))
+    assert tracked_of(identities, seen(3, x=None)).tracks.ids == ()
 
 
 def test_without_odometry_objects_are_published_where_boxes_go() -> None:
@@ -135,7 +135,7 @@ def test_without_odometry_objects_are_published_where_boxes_go() -> None:
     tracked = tracked_of(tracking(TransformBuffer()), result)
     assert (tracked.place.static_frame, tracked.place.frame_id) == ("camera_level", "camera")
     np.testing.assert_array_equal(tracked.place.output_from_static, turned)
-    assert tracked.remembered.objects.boxes.center[0].tolist() == pytest.approx([2.0, 0.0, 0.5])
+    assert tracked.tracks.boxes.boxes.center[0].tolist() == pytest.approx([2.0, 0.0, 0.5])
 
 
 def test_objects_of_another_label_space_are_forgotten() -> None:
@@ -143,20 +143,20 @@ def test_objects_of_another_label_space_are_forgotten() -> None:
     first = tracked_of(identities, seen(1, x=2.0))
     other = identities.of(seen(2, x=None), ("bed",))
     assert other is not None
-    assert first.remembered.ids == ("1",)
-    assert other.remembered.ids == ()
+    assert first.tracks.ids == ("1",)
+    assert other.tracks.ids == ()
 
 
 def test_objects_are_forgotten_where_time_jumps_back_or_the_frame_changes() -> None:
     buffer = driving()
     identities = tracking(buffer)
-    assert tracked_of(identities, seen(4, x=2.0)).remembered.ids == ("1",)
-    assert tracked_of(identities, seen(1, x=None)).remembered.ids == ()
-    assert tracked_of(identities, seen(2, x=2.0)).remembered.ids == ("2",)
+    assert tracked_of(identities, seen(4, x=2.0)).tracks.ids == ("1",)
+    assert tracked_of(identities, seen(1, x=None)).tracks.ids == ()
+    assert tracked_of(identities, seen(2, x=2.0)).tracks.ids == ("2",)
     buffer.insert("map", "odom", 0, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 1.0), static=True)
     identities.apply(Parameters.from_values({**ON, "tracking.frame": "map"}))
     moved = tracked_of(identities, seen(3, x=None))
-    assert (moved.remembered.ids, moved.place.frame_id) == ((), "map")
+    assert (moved.tracks.ids, moved.place.frame_id) == ((), "map")
 
 
 def test_frames_without_a_place_leave_what_is_known_alone() -> None:
@@ -164,7 +164,7 @@ def test_frames_without_a_place_leave_what_is_known_alone() -> None:
     first = tracked_of(identities, seen(1, x=2.0))
     with pytest.raises(TransformError):
         identities.of(seen(9, x=2.0), CLASSES)
-    assert tracked_of(identities, seen(2, x=None)).remembered.ids == first.ids
+    assert tracked_of(identities, seen(2, x=None)).tracks.ids == first.ids
 
 
 def test_a_transform_that_holds_no_numbers_does_not_reach_the_tracks() -> None:

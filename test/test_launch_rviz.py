@@ -24,7 +24,7 @@ def test_rviz_shows_the_topics_that_the_launch_file_maps(everything: list[Record
     rviz = node_of(everything, "rviz2")
     mapped = {topic for topic, _ in rviz.named["remappings"]}
     shown = {d["Topic"]["Value"] for d in rviz_layout()["Displays"] if "Topic" in d}
-    assert shown == mapped
+    assert shown <= mapped
     assert "/sr3d_detector/output/markers" in shown
 
 

@@ -45,6 +45,11 @@ def test_the_parameter_schema_is_the_generated_one() -> None:
     assert committed == reference.schema_text(), "run make/parameter_reference.py"
 
 
+def test_topics_and_drop_reasons_of_documents_are_the_generated_ones() -> None:
+    for path, text in script("robot_reference").files().items():
+        assert path.read_text() == text, "run make/robot_reference.py"
+
+
 def test_the_page_names_every_parameter_once() -> None:
     page = (ROOT / "docs" / "parameters.md").read_text()
     for specification in (*specifications(), *class_specifications("<name>")):

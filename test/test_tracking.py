@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ import torch
 from sr3d_core.geometry.iou import aligned_iou
 from sr3d_core.structures import Boxes3D, Detections
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.tracking.kalman import Motion, State
-from sr3d_ros.tracking.tracker import Tracker, TrackingError, in_static_frame
+from sr3d_ros.tracking.kalman import KalmanState, MotionModel
+from sr3d_ros.tracking.tracker import Tracker, in_static_frame
 
 START_NS = 1_700_000_000_000_000_000
 CHAIR, TABLE = 0, 1
@@ -65,7 +64,8 @@ def test_an_object_that_was_away_too_long_is_another() -> None:
 
 def test_a_moving_object_is_followed_through_an_occlusion() -> None:
     mine = Tracker(
-        Parameters(track_min_hits=1, track_gate_m=0.4), Motion(acceleration=0.5, start_m_s=1.0)
+        Parameters(track_min_hits=1, track_gate_m=0.4),
+        MotionModel(acceleration=0.5, start_m_s=1.0),
     )
     for frame in range(15):
         assert mine.update(seen((0.08 * frame, 0)), at(frame)) == ("1",)
@@ -129,44 +129,44 @@ def test_the_same_stamp_twice_is_no_trouble() -> None:
 def test_nothing_seen_is_normal() -> None:
     mine = tracker()
     assert mine.update(Detections.empty(), at(0)) == ()
-    known = mine.remembered()
-    assert (len(known.objects), known.ids, known.grown_m2.shape) == (0, (), (0,))
+    known = mine.tracks()
+    assert (len(known.boxes), known.ids, known.added_variance_m2.shape) == (0, (), (0,))
 
 
-def test_hidden_objects_are_remembered_where_they_were() -> None:
+def test_occluded_objects_keep_their_tracks_where_they_were() -> None:
     mine = tracker()
     mine.update(seen((1, 2), labels=(TABLE,), score=0.8), at(0))
     mine.update(seen(), at(1))
-    known = mine.remembered()
+    known = mine.tracks()
     assert known.ids == ("1",)
-    assert known.objects.boxes.center[0].tolist() == pytest.approx([1, 2, 0.45])
-    assert known.objects.labels.tolist() == [TABLE]
+    assert known.boxes.boxes.center[0].tolist() == pytest.approx([1, 2, 0.45])
+    assert known.boxes.labels.tolist() == [TABLE]
 
 
-def test_what_is_hidden_is_less_certain_by_what_its_motion_may_have_been() -> None:
-    motion = Motion(measured_m=0.1, start_m_s=0.5, acceleration=0.0)
+def test_what_is_occluded_is_less_certain_by_what_its_motion_may_have_been() -> None:
+    motion = MotionModel(measured_m=0.1, start_m_s=0.5, acceleration=0.0)
     mine = Tracker(Parameters(track_min_hits=1), motion)
     mine.update(seen((0, 0)), at(0))
-    assert mine.remembered().grown_m2.tolist() == [0.0]
+    assert mine.tracks().added_variance_m2.tolist() == [0.0]
     mine.update(seen(), at(20))  # 2 s at 0.5 m/s are 1 m
-    assert mine.remembered().grown_m2.tolist() == pytest.approx([1.0])
+    assert mine.tracks().added_variance_m2.tolist() == pytest.approx([1.0])
     mine.update(seen((0, 0)), at(30))
-    assert mine.remembered().grown_m2.tolist() == [0.0]
+    assert mine.tracks().added_variance_m2.tolist() == [0.0]
 
 
-def test_remembered_boxes_are_steadier_than_what_was_seen() -> None:
+def test_boxes_of_tracks_are_steadier_than_what_was_seen() -> None:
     rng, mine = np.random.default_rng(1), tracker()
     for frame in range(40):
         place = rng.normal(0, 0.1, 2)
         mine.update(seen((float(place[0]), float(place[1]))), at(frame))
-    assert float(mine.remembered().objects.boxes.center[0, :2].norm()) < 0.07
+    assert float(mine.tracks().boxes.boxes.center[0, :2].norm()) < 0.07
 
 
-def test_the_class_of_a_remembered_object_is_what_it_mostly_was() -> None:
+def test_the_class_of_a_track_is_what_it_mostly_was() -> None:
     mine = tracker()
     for frame, label in enumerate((CHAIR, TABLE, TABLE)):
         mine.update(seen((0, 0), labels=(label,)), at(frame))
-    assert mine.remembered().objects.labels.tolist() == [TABLE]
+    assert mine.tracks().boxes.labels.tolist() == [TABLE]
 
 
 def test_a_box_written_with_its_sides_exchanged_is_the_same_box() -> None:
@@ -179,8 +179,8 @@ def test_a_box_written_with_its_sides_exchanged_is_the_same_box() -> None:
     mine = tracker()
     mine.update(long, at(0))
     mine.update(Detections(exchanged, long.scores, long.labels), at(1))
-    remembered = mine.remembered().objects.boxes
-    assert float(aligned_iou(remembered, Boxes3D.from_array(long.boxes.array.double()))) > 0.99
+    tracks = mine.tracks().boxes.boxes
+    assert float(aligned_iou(tracks, Boxes3D.from_array(long.boxes.array.double()))) > 0.99
 
 
 def test_detections_are_carried_into_a_static_frame() -> None:
@@ -197,13 +197,7 @@ def test_a_static_frame_far_away_costs_no_precision() -> None:
     assert float(moved.center[0, 0]) - 1e6 == pytest.approx(0.001, abs=1e-6)
 
 
-def test_without_scipy_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    with pytest.raises(TrackingError, match="apt install python3-scipy"):
-        Tracker()
-
-
-def matrix_filter(positions: np.ndarray, step_s: float, motion: Motion) -> np.ndarray:
+def matrix_filter(positions: np.ndarray, step_s: float, motion: MotionModel) -> np.ndarray:
     """The textbook filter of one axis, written with full matrices."""
     f = np.array([[1, step_s], [0, 1]])
     q = motion.acceleration**2 * np.array(
@@ -219,9 +213,9 @@ def matrix_filter(positions: np.ndarray, step_s: float, motion: Motion) -> np.nd
 
 
 def test_the_filter_equals_the_textbook_one_on_every_axis() -> None:
-    motion = Motion(acceleration=0.3)
+    motion = MotionModel(acceleration=0.3)
     track = np.random.default_rng(2).normal(0, 1, (20, 3)).cumsum(axis=0)
-    state = State.first(track[0], motion)
+    state = KalmanState.first(track[0], motion)
     for position in track[1:]:
         state = state.predicted(0.1, motion).corrected(position, motion)
     for axis in range(3):

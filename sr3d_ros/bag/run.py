@@ -174,7 +174,7 @@ class TrackRecords:
 
     Beside what `frame_record` gives, each detection has an `id` ("" = not confirmed yet), and
     `tracks` has the `frame` that stands still, the `objects` with their ids, upright in it, and
-    `trouble`: why there are none, where that frame is not known. Raises `TrackingError`.
+    `trouble`: why there are none, where that frame is not known.
     """
 
     def __init__(self, run: BagRun) -> None:
@@ -192,8 +192,8 @@ class TrackRecords:
             tracked, trouble = None, str(error)
         if tracked is not None:
             ids, frame = tracked.ids, tracked.place.static_frame
-            objects = detection_records(tracked.remembered.objects, classes)
-            objects = _named(objects, tracked.remembered.ids)
+            objects = detection_records(tracked.tracks.boxes, classes)
+            objects = _named(objects, tracked.tracks.ids)
         tracks = {"frame": frame, "objects": objects, "trouble": trouble}
         return {**record, "detections": _named(record["detections"], ids), "tracks": tracks}
 

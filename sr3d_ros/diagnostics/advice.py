@@ -12,14 +12,14 @@ def advice_on_silence(
     silence_s: float,
     *,
     publishers: Sequence[str] = (),
-    strangers: Sequence[str] = (),
+    other_types: Sequence[str] = (),
     candidates: Sequence[str] = (),
     remap: str = "~/input/points",
     was_heard: bool = False,
 ) -> str:
     """Why nothing may be coming on a topic and what to do.
 
-    `publishers` are the nodes that publish there what is wanted, `strangers` types of other
+    `publishers` are the nodes that publish there what is wanted, `other_types` types of other
     messages that are published there, `candidates` all topics that carry what is wanted, `remap`
     the node's own name for the topic; `was_heard`: something has come before.
     """
@@ -39,8 +39,8 @@ def advice_on_silence(
         )
     others = [name for name in candidates if name != topic]
     known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
-    if strangers:
-        what = f"{', '.join(strangers)} is published there, which is of another type"
+    if other_types:
+        what = f"{', '.join(other_types)} is published there, which is of another type"
     else:
         what = "nobody publishes there"
     return (

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sr3d_ros.errors import QUIET, REMEDIES, remedy_for
+from sr3d_ros.errors import DROP_REASONS, drop_reason
 
 LOG_PERIOD_S = 1.0
 _NUM_TIMES = 500  # p99 of the last 500 frames
@@ -54,7 +54,7 @@ class CloudCounters:
         self._now_s = now_s
         self._late_ms = late_ms
         self._lock = threading.Lock()
-        self._drops = dict.fromkeys(REMEDIES, 0)
+        self._drops = dict.fromkeys(DROP_REASONS, 0)
         self._said_at_s: dict[str, float] = {}
         self._received = 0
         self._lost = 0
@@ -111,10 +111,10 @@ class CloudCounters:
         """
         with self._lock:
             self._drops[reason] = self._drops.get(reason, 0) + 1
-            if reason in QUIET:
+            if drop_reason(reason).is_normal:
                 return None
             self._last_reason = reason
-            self._last_error = f"{reason}: {what} ({remedy_for(reason)})"
+            self._last_error = f"{reason}: {what} ({drop_reason(reason).remedy})"
             now_s = self._now_s()
             if now_s - self._said_at_s.get(reason, -math.inf) < LOG_PERIOD_S:
                 return None

@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from sr3d_ros.diagnostics.advice import advice_on_loss
 from sr3d_ros.diagnostics.counters import Snapshot
-from sr3d_ros.errors import QUIET, TRANSFORM_REASONS, remedy_for
+from sr3d_ros.errors import DROP_REASONS, drop_reason
 
 PARTS = ("input", "tf", "inference", "frames", "model", "memory")
 
@@ -130,8 +130,9 @@ def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
 
 
 def _transforms(now: Snapshot, recent: _Recent) -> Report:
-    lost = {reason: n for reason, n in recent.drops.items() if reason in TRANSFORM_REASONS}
-    values = {reason: str(now.drops.get(reason, 0)) for reason in TRANSFORM_REASONS}
+    reasons = [slug for slug, reason in DROP_REASONS.items() if reason.is_about_transforms]
+    lost = {reason: n for reason, n in recent.drops.items() if reason in reasons}
+    values = {reason: str(now.drops.get(reason, 0)) for reason in reasons}
     if not lost:
         return Report("tf", Level.OK, "no frame was lost for want of a transform lately", values)
     return Report("tf", recent.level_of(lost), _explained(lost, now), values)
@@ -166,9 +167,12 @@ def _frames(now: Snapshot, recent: _Recent) -> Report:
     values = {
         "received": str(now.received),
         "processed": str(now.processed),
-        **{f"dropped: {reason}": f"{n} ({remedy_for(reason)})" for reason, n in counts.items()},
+        **{
+            f"dropped: {reason}": f"{n} ({drop_reason(reason).remedy})"
+            for reason, n in counts.items()
+        },
     }
-    lost = {reason: n for reason, n in recent.drops.items() if reason not in QUIET}
+    lost = {reason: n for reason, n in recent.drops.items() if not drop_reason(reason).is_normal}
     if not lost:
         done = f"{now.processed} of {now.received} frames worked on"
         return Report("frames", Level.OK, done, values)
@@ -199,7 +203,7 @@ def _explained(lost: Mapping[str, int], now: Snapshot) -> str:
     reason = max(lost, key=lambda each: lost[each])
     if reason == now.last_reason:
         return now.last_error
-    return f"{reason}: {lost[reason]} frames lately ({remedy_for(reason)})"
+    return f"{reason}: {lost[reason]} frames lately ({drop_reason(reason).remedy})"
 
 
 def _shown(number: float) -> str:

@@ -16,7 +16,7 @@ from sr3d_core.geometry.gravity import GravityError, up_rotation
 from sr3d_core.geometry.scale import extent_of, scale_doubt
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 from sr3d_core.structures import Detections, PointCloud
-from sr3d_ros.errors import TRANSFORM_REASONS, MessageError, Refused, remedy_for
+from sr3d_ros.errors import MessageError, Refused, drop_reason
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult, is_cloud_z_up, is_optical
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
@@ -114,8 +114,8 @@ def check_transform(
     try:
         result = way(message)
     except Refused as error:
-        name = "tf" if error.reason in TRANSFORM_REASONS else "up"
-        return fail(name, str(error), remedy_for(error.reason))
+        reason = drop_reason(error.reason)
+        return fail("tf" if reason.is_about_transforms else "up", str(error), reason.remedy)
     frame = frame_name(message.header.frame_id)
     if parameters.up == "tf" and not is_cloud_z_up(parameters):
         height_m = result.gravity_from_cloud[2, 3]

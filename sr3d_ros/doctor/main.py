@@ -22,7 +22,7 @@ from pathlib import Path
 
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, as_record, fail, is_healthy, lines_of, ok, verdict
-from sr3d_ros.doctor.report import LOOKED_AT, Report
+from sr3d_ros.doctor.findings import LOOKED_AT, Findings
 from sr3d_ros.versions import REMEDY, installed
 
 WAIT_S = 8.0
@@ -88,23 +88,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not quiet:
             print(lines_of(finding, colored), flush=True)
 
-    report = Report(tell)
-    report.examine("python", checks.check_python)
-    report.examine("versions", check_versions)
-    has_ros = report.examine("ros", check_ros)
-    has_torch = report.examine("torch", checks.check_torch)
-    has_packages = report.examine("packages", checks.check_packages)
+    findings = Findings(tell)
+    findings.examine("python", checks.check_python)
+    findings.examine("versions", check_versions)
+    has_ros = findings.examine("ros", check_ros)
+    has_torch = findings.examine("torch", checks.check_torch)
+    has_packages = findings.examine("packages", checks.check_packages)
     if has_ros and has_torch and has_packages:
-        from sr3d_ros.doctor.rounds import examine_robot
+        from sr3d_ros.doctor.examination import examine_robot
 
-        examine_robot(report, given, options.node, options.points, options.wait)
+        examine_robot(findings, given, options.node, options.points, options.wait)
     else:
         names = ("detector", "parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
-        report.skip_rest(names, "python packages are missing")
-    _write(report.findings, options.json)
-    healthy = is_healthy(report.findings)
+        findings.skip_rest(names, "python packages are missing")
+    _write(findings.all, options.json)
+    healthy = is_healthy(findings.all)
     if not quiet:
-        print(verdict(report.findings), flush=True)
+        print(verdict(findings.all), flush=True)
     return 0 if healthy else 1
 
 

@@ -1,4 +1,4 @@
-"""The doctor's ears: a node that listens to the topics of the detector for some seconds."""
+"""The doctor's node: for some seconds it subscribes to the topics of the detector."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message
 
 from sr3d_ros.doctor.detector import Running
-from sr3d_ros.doctor.listen import Ear, message_type, name_of
-from sr3d_ros.doctor.running import ask, heard_by, names_of_detectors, published_by
-from sr3d_ros.doctor.topics import CLOUD_TYPE, IMU_TYPE, Heard, Publisher
+from sr3d_ros.doctor.running import ask, names_of_detectors, publications_of, subscriptions_of
+from sr3d_ros.doctor.topics import CLOUD_TYPE, IMU_TYPE, Publisher, TopicSample
+from sr3d_ros.node.outputs import message_type
+from sr3d_ros.node.subscription import subscribed
 from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.rules import is_foreign
+from sr3d_ros.tf.headers import stamp_to_ns
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.source import TransformSource
 
 NODE_NAME = "sr3d_doctor"
+_FEW, _MANY = 5, 20
+_WHILE_S = 2.0
+_DEPTH = 10
 SETTLE_S = 3.0
 """So long others of a kind may show themselves after the first: Fast DDS announces so often."""
 
 
 class Probe:
-    """Listens while `spin_until` runs; parameters and remaps are those of the detector."""
+    """Receives while `spin_until` runs; parameters and remaps are those of the detector."""
 
     def __init__(self) -> None:
         self.node = Node(NODE_NAME, automatically_declare_parameters_from_overrides=True)
@@ -45,7 +51,7 @@ class Probe:
         return {name: each.value for name, each in given.items() if not is_foreign(name)}
 
     def spin_until(self, is_over: Callable[[], bool], limit_s: float) -> None:
-        """Hear messages until something is true or the time is over."""
+        """Receive messages until something is true or the time is over."""
         end_s = time.monotonic() + limit_s
         while not is_over() and time.monotonic() < end_s:
             self._executor.spin_once(timeout_sec=0.05)
@@ -69,9 +75,9 @@ class Probe:
         """What a detector that runs says about itself; None where it does not answer."""
         return ask(self.node, self.spin_until, detector, wait_s)
 
-    def heard_by(self, detector: str) -> dict[str, list[str]]:
-        """The topics that a detector listens to, by type."""
-        return heard_by(self.node, detector)
+    def subscriptions_of(self, detector: str) -> dict[str, list[str]]:
+        """The topics that a detector subscribes to, by type."""
+        return subscriptions_of(self.node, detector)
 
     def remapped(self, private: str) -> str:
         """What the command line makes of a name such as `~/input/points`; "" if it does not."""
@@ -99,7 +105,7 @@ class Probe:
     def _topics(self) -> dict[str, list[str]]:
         """Every topic that somebody publishes, detectors apart, with its types."""
         detectors = names_of_detectors(self.node)
-        own = {topic for name in detectors for topic in published_by(self.node, name)}
+        own = {topic for name in detectors for topic in publications_of(self.node, name)}
         topics = self.node.get_topic_names_and_types()
         return {
             name: types
@@ -107,34 +113,34 @@ class Probe:
             if name not in own and self.node.count_publishers(name)
         }
 
-    def listen(
+    def sample(
         self, topic: str, asked: str, wait_s: float, kind: str = CLOUD_TYPE, argument: str = ""
-    ) -> Heard:
+    ) -> TopicSample:
         """What comes on a topic with the node's reliability; ends early when enough is known."""
         topic = str(self.node.resolve_topic_name(topic))
         self.spin_until(lambda: bool(self._publishers_of(topic)), wait_s)
-        ear = Ear(self.node, kind)
+        subscriber = _Subscriber(self.node, kind)
         # A type that this process uses otherwise on the topic, as on /tf, would be an exception.
         if kind in {publisher.kind for publisher in self._publishers_of(topic)}:
-            ear.open(topic, asked)
-            self.spin_until(ear.has_heard_enough, wait_s)
-            ear.close()
-        return Heard(
+            subscriber.open(topic, asked)
+            self.spin_until(subscriber.has_enough, wait_s)
+            subscriber.close()
+        return TopicSample(
             topic=topic,
             kind=kind,
             argument=argument,
             topics=self._topics(),
             publishers=self._publishers_of(topic),
-            waited_s=ear.waited_s,
-            arrivals_s=tuple(ear.arrivals_s),
-            num_lost=ear.num_lost,
-            latest=ear.latest,
-            age_s=ear.age_s,
+            waited_s=subscriber.waited_s,
+            arrivals_s=tuple(subscriber.arrivals_s),
+            num_lost=subscriber.num_lost,
+            latest=subscriber.latest,
+            age_s=subscriber.age_s,
             asked=asked,
         )
 
-    def listen_to_imu(self, topic: str) -> GravityFromImu:
-        """Up from an IMU; hears it whenever the probe spins."""
+    def subscribe_to_imu(self, topic: str) -> GravityFromImu:
+        """Up from an IMU; messages are received whenever the probe spins."""
         imu = GravityFromImu()
         best_effort = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.node.create_subscription(message_type(IMU_TYPE), topic, imu.add, best_effort)
@@ -142,6 +148,71 @@ class Probe:
 
     def _publishers_of(self, topic: str) -> tuple[Publisher, ...]:
         return tuple(
-            Publisher(info.node_name, name_of(info.qos_profile.reliability), info.topic_type)
+            Publisher(info.node_name, _name_of(info.qos_profile.reliability), info.topic_type)
             for info in self.node.get_publishers_info_by_topic(topic)
         )
+
+
+class _Subscriber:
+    """Receives what comes on one topic between `open` and `close`, while its node is spun."""
+
+    def __init__(self, node: Node, kind: str) -> None:
+        self._node = node
+        self._type = message_type(kind)
+        self._subscription: Any = None
+        self._raw = b""
+        self._received_ns = 0
+        self._opened_s = time.monotonic()
+        self.arrivals_s: list[float] = []
+        self.num_lost = 0
+        self.waited_s = 0.0
+        self.latest: Any = None
+        self.age_s = 0.0
+
+    def open(self, topic: str, reliability: str) -> None:
+        """Subscribe as the node does, with room for messages that come at once."""
+        self._opened_s = time.monotonic()
+        self._subscription = subscribed(
+            self._node,
+            self._type,
+            topic,
+            self._on_message,
+            _qos(reliability, _DEPTH),
+            on_lost=self._on_lost,
+            raw=True,  # decoding all messages could be slower than the sensor
+        )
+
+    def close(self) -> None:
+        """Leave the topic; then `latest` is the newest message and `age_s` its age on arrival."""
+        self._node.destroy_subscription(self._subscription)
+        self.waited_s = time.monotonic() - self._opened_s
+        if self.arrivals_s:
+            self.latest = deserialize_message(self._raw, self._type)
+            self.age_s = 1e-9 * (self._received_ns - stamp_to_ns(self.latest.header.stamp))
+
+    def has_enough(self) -> bool:
+        """Whether more would not tell more: many messages, or some and a while."""
+        num = len(self.arrivals_s)
+        if num + self.num_lost >= _MANY:
+            return True
+        return num >= _FEW and time.monotonic() - self._opened_s - self.arrivals_s[0] > _WHILE_S
+
+    def _on_message(self, raw: bytes) -> None:
+        self.arrivals_s.append(time.monotonic() - self._opened_s)
+        self._raw = raw
+        self._received_ns = int(self._node.get_clock().now().nanoseconds)
+
+    def _on_lost(self, count: int) -> None:
+        self.num_lost += count
+
+
+def _qos(reliability: str, depth: int) -> QoSProfile:
+    """The profile of a subscription."""
+    is_reliable = reliability == "reliable"
+    policy = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
+    return QoSProfile(depth=depth, reliability=policy)
+
+
+def _name_of(policy: ReliabilityPolicy) -> str:
+    """Our word for a policy."""
+    return "best_effort" if policy == ReliabilityPolicy.BEST_EFFORT else "reliable"

@@ -34,18 +34,18 @@ def names_of_detectors(node: Node) -> list[str]:
     return sorted(name for name in found if _serves_models(node, name))
 
 
-def published_by(node: Node, detector: str) -> set[str]:
+def publications_of(node: Node, detector: str) -> set[str]:
     """The topics that a detector publishes."""
     return set(_of_node(node.get_publisher_names_and_types_by_node, detector))
 
 
-def heard_by(node: Node, detector: str) -> dict[str, list[str]]:
-    """The topics that a detector listens to, by type."""
-    heard: dict[str, list[str]] = {}
+def subscriptions_of(node: Node, detector: str) -> dict[str, list[str]]:
+    """The topics that a detector subscribes to, by type."""
+    found: dict[str, list[str]] = {}
     for topic, types in _of_node(node.get_subscriber_names_and_types_by_node, detector).items():
         for kind in types:
-            heard.setdefault(kind, []).append(topic)
-    return heard
+            found.setdefault(kind, []).append(topic)
+    return found
 
 
 def _serves_models(node: Node, name: str) -> bool:

@@ -1,6 +1,6 @@
 """The doctor's questions about a topic: is it there, does its QoS fit, does anything arrive?
 
-Pure: `doctor/probe.py` listens, these functions judge what was heard.
+Pure: `doctor/probe.py` subscribes, these functions judge what came.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Publisher:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
-    """What was noticed of one topic; times in seconds."""
+class TopicSample:
+    """What came on one topic for some seconds; times in seconds."""
 
     topic: str
     kind: str  # type that is expected, as "sensor_msgs/msg/PointCloud2"
@@ -50,43 +50,43 @@ class Heard:
     publishers: tuple[Publisher, ...]
     waited_s: float
     arrivals_s: tuple[float, ...] = ()  # since the start, with the node's QoS
-    num_lost: int = (
-        0  # messages that the middleware knows to have been sent, but could not hand on
-    )
+    num_lost: int = 0  # sent, as the middleware knows, but not handed on
     latest: Any = None  # the newest message
     age_s: float = 0.0  # from its stamp to its arrival
     asked: str = "best_effort"  # the reliability of the subscription
 
 
-def check_topic(heard: Heard) -> Finding:
+def check_topic(sample: TopicSample) -> Finding:
     """Whether somebody publishes the right type on the topic."""
-    name = _name_of(heard.kind)
-    types = heard.topics.get(heard.topic, ())
-    if types and heard.kind not in types:
+    name = _name_of(sample.kind)
+    types = sample.topics.get(sample.topic, ())
+    if types and sample.kind not in types:
         return fail(
             name,
-            f"{heard.topic} carries {', '.join(types)}, expected {heard.kind}",
-            _where_else(heard),
+            f"{sample.topic} carries {', '.join(types)}, expected {sample.kind}",
+            _where_else(sample),
         )
-    if not heard.publishers:
-        return fail(name, f"nobody publishes {heard.topic}", _where_else(heard))
-    nodes = ", ".join(sorted({publisher.node for publisher in heard.publishers}))
-    return ok(name, f"{heard.topic} from {nodes}")
+    if not sample.publishers:
+        return fail(name, f"nobody publishes {sample.topic}", _where_else(sample))
+    nodes = ", ".join(sorted({publisher.node for publisher in sample.publishers}))
+    return ok(name, f"{sample.topic} from {nodes}")
 
 
-def _where_else(heard: Heard) -> str:
+def _where_else(sample: TopicSample) -> str:
     """Topics that carry what is expected, and how to choose one."""
     others = sorted(
-        name for name, types in heard.topics.items() if heard.kind in types and name != heard.topic
+        name
+        for name, types in sample.topics.items()
+        if sample.kind in types and name != sample.topic
     )
-    short = heard.kind.rpartition("/")[2]
-    is_depth = heard.kind == CLOUD_TYPE and IMAGE_TYPE in heard.topics.get(heard.topic, ())
+    short = sample.kind.rpartition("/")[2]
+    is_depth = sample.kind == CLOUD_TYPE and IMAGE_TYPE in sample.topics.get(sample.topic, ())
     depth = "; depth images are read with input.kind: depth" if is_depth else ""
     if not others:
         return f"no topic has a {short}: {_START_THE_DRIVER}{depth}"
     return (
         f"{short} comes on {', '.join(others)}: launch the detector with "
-        f"{heard.argument}:={others[0]}, the doctor with {_option(heard.argument, others[0])}"
+        f"{sample.argument}:={others[0]}, the doctor with {_option(sample.argument, others[0])}"
         f"{depth}"
     )
 
@@ -114,28 +114,28 @@ def _option(argument: str, topic: str) -> str:
     return f"--ros-args -r '~/input/{argument}:={topic}'"
 
 
-def check_qos(heard: Heard, asked: str) -> Finding:
+def check_qos(sample: TopicSample, asked: str) -> Finding:
     """Whether the reliability that is asked for is offered."""
-    offered = sorted({publisher.reliability for publisher in heard.publishers})
+    offered = sorted({publisher.reliability for publisher in sample.publishers})
     text = f"offered {' and '.join(offered)}, asked {asked}"
     if asked != "reliable" or "best_effort" not in offered:
         return ok("qos", text)
     remedy = "set input.reliability to best_effort, or make the publisher reliable"
     if offered == ["best_effort"]:
         return fail("qos", f"{text}: incompatible, nothing can arrive", remedy)
-    return warn("qos", f"{text}: some publishers are not heard", remedy)
+    return warn("qos", f"{text}: nothing of some publishers can arrive", remedy)
 
 
-def check_arrival(heard: Heard) -> Finding:
+def check_arrival(sample: TopicSample) -> Finding:
     """Whether messages come, how often, and whether they have stopped."""
-    num, lost = len(heard.arrivals_s), heard.num_lost
+    num, lost = len(sample.arrivals_s), sample.num_lost
     if num == 0:
-        return _nothing(heard)
+        return _nothing(sample)
     if is_lossy(num, lost):
-        text = f"{num} of {num + lost} came, {lost} were lost on the way{_size_of(heard.latest)}"
-        return warn("arrival", text, _against_loss(heard))
-    silence_s = heard.waited_s - heard.arrivals_s[-1]
-    span_s = heard.arrivals_s[-1] - heard.arrivals_s[0]
+        text = f"{num} of {num + lost} came, {lost} were lost on the way{_size_of(sample.latest)}"
+        return warn("arrival", text, _against_loss(sample))
+    silence_s = sample.waited_s - sample.arrivals_s[-1]
+    span_s = sample.arrivals_s[-1] - sample.arrivals_s[0]
     period_s = span_s / (num - 1) if num > 1 else 0.0
     if silence_s > max(_STOPPED_S, 5.0 * period_s):
         return fail(
@@ -144,30 +144,30 @@ def check_arrival(heard: Heard) -> Finding:
             "look at the driver's log and the cable; start the driver again",
         )
     rate = f"{1.0 / period_s:.1f} Hz" if period_s > 0.0 else "1 message"
-    return ok("arrival", f"{rate}{_size_of(heard.latest)}")
+    return ok("arrival", f"{rate}{_size_of(sample.latest)}")
 
 
-def _nothing(heard: Heard) -> Finding:
+def _nothing(sample: TopicSample) -> Finding:
     """Why nothing came at all."""
-    if is_lossy(0, heard.num_lost):
+    if is_lossy(0, sample.num_lost):
         return fail(
             "arrival",
-            f"all {heard.num_lost} messages of {heard.waited_s:.0f} s were lost on the way: they "
-            "are too large for Fast DDS's shared memory, or for the network",
-            _against_loss(heard),
+            f"all {sample.num_lost} messages of {sample.waited_s:.0f} s were lost on the way: "
+            "they are too large for Fast DDS's shared memory, or for the network",
+            _against_loss(sample),
         )
     remedy = "the sensor has stopped: look at the driver's log and the cable, start it again"
-    if any(publisher.reliability == "best_effort" for publisher in heard.publishers):
-        remedy += f"; if `ros2 topic hz {heard.topic}` is silent too, {_FAST_DDS}"
+    if any(publisher.reliability == "best_effort" for publisher in sample.publishers):
+        remedy += f"; if `ros2 topic hz {sample.topic}` is silent too, {_FAST_DDS}"
     return fail(
-        "arrival", f"no message for {heard.waited_s:.0f} s although somebody publishes", remedy
+        "arrival", f"no message for {sample.waited_s:.0f} s although somebody publishes", remedy
     )
 
 
-def _against_loss(heard: Heard) -> str:
+def _against_loss(sample: TopicSample) -> str:
     """What to do about messages that are lost on the way."""
-    is_offered = any(publisher.reliability == "reliable" for publisher in heard.publishers)
-    if is_offered and heard.asked != "reliable":
+    is_offered = any(publisher.reliability == "reliable" for publisher in sample.publishers)
+    if is_offered and sample.asked != "reliable":
         return f"set input.reliability to reliable, or {_FAST_DDS}"
     return _FAST_DDS
 
@@ -177,14 +177,14 @@ def _size_of(message: Any) -> str:
     return f", {num_bytes / 1e6:.1f} MB each" if num_bytes else ""
 
 
-def check_stamp(heard: Heard) -> Finding:
+def check_stamp(sample: TopicSample) -> Finding:
     """Whether the stamps fit the clock that transforms are looked up with."""
-    if abs(heard.age_s) <= CLOCKS_DIFFER_S:
-        return ok("stamp", f"{1e3 * heard.age_s:.0f} ms old on arrival")
-    where = "in the past" if heard.age_s > 0 else "in the future"
+    if abs(sample.age_s) <= CLOCKS_DIFFER_S:
+        return ok("stamp", f"{1e3 * sample.age_s:.0f} ms old on arrival")
+    where = "in the past" if sample.age_s > 0 else "in the future"
     return warn(
         "stamp",
-        f"{abs(heard.age_s):,.1f} s {where}: the sensor has another clock than this process",
+        f"{abs(sample.age_s):,.1f} s {where}: the sensor has another clock than this process",
         "simulation or bag: set use_sim_time to true and play with --clock; two computers: "
         "synchronise their clocks (chrony)",
     )

@@ -7,7 +7,7 @@ known, which means "does not happen", not "unknown". Where the class's spread wa
 all 36 numbers are 0, which is ROS's "unknown". The yaw's variance is that of the box's sides:
 which of them is the front is not known.
 
-Tracks have the same, and while they are hidden what the filter's variance grew by besides. The
+Tracks have the same, and while they are occluded what the filter's variance grew by besides. The
 filter's whole variance would be too small, by 1.7 on generated drives: it takes errors for noise
 that averages out, but most of a class's error is alike in all frames, such as a side that the
 camera never sees. benchmark/tracking.py measures what is claimed here.
@@ -30,17 +30,18 @@ def pose_covariances(
     classes: Sequence[str],
     spread: Mapping[str, ClassSpread],
     output_from_gravity: Matrix,
-    grown_m2: NDArray[np.float64] | None = None,
+    added_variance_m2: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """(D,6,6) covariances in the output frame, by the rows of `detections`; m^2 and rad^2.
 
-    `grown_m2` (D,) is added to the variance of each centre that is known, in every direction.
+    `added_variance_m2` (D,) is added to the variance of each centre that is known, in every
+    direction.
     """
     result = np.zeros((len(detections), 6, 6))
     labels = detections.labels.cpu().tolist()
     yaws = detections.boxes.yaw.detach().cpu().double().tolist()
-    grown = np.zeros(len(detections)) if grown_m2 is None else grown_m2
-    for covariance, label, yaw, more in zip(result, labels, yaws, grown, strict=True):
+    added = np.zeros(len(detections)) if added_variance_m2 is None else added_variance_m2
+    for covariance, label, yaw, more in zip(result, labels, yaws, added, strict=True):
         known = spread.get(classes[label])
         if known is None:
             continue

@@ -29,7 +29,7 @@ from sr3d_ros.messages.parts import (
 from sr3d_ros.tf.rigid import Matrix
 
 _SMALLEST_M = 1e-3  # rviz refuses markers without extent
-_PALE = 0.35  # opacity of what is hidden, against that of what is seen
+_PALE = 0.35  # opacity of what is occluded, as a share of what is seen
 _CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
 _EDGES = [(a, b) for a in range(8) for b in range(a + 1, 8) if (a ^ b) in (1, 2, 4)]
 
@@ -58,18 +58,18 @@ def marker_array(
     output_from_gravity: Matrix,
     classes: Sequence[str],
     ids: Sequence[str] | None = None,
-    is_hidden: Sequence[bool] | None = None,
+    is_occluded: Sequence[bool] | None = None,
     style: MarkerStyle | None = None,
 ) -> MarkerArray:
     """A MarkerArray: first DELETEALL, then namespaces `boxes`, `headings` and `labels`.
 
-    `ids` are the tracker's, one per detection; they are shown behind the score. Objects that are
-    remembered but not seen, `is_hidden`, are paler. Raises ValueError where one of these does not
-    match the detections.
+    `ids` are the tracker's, one per detection; they are shown behind the score. Objects that
+    have a track but are not seen, `is_occluded`, are paler. Raises ValueError where one of these
+    does not match the detections.
     """
     style = style or MarkerStyle()
     require_one_each("ids", ids, len(detections))
-    require_one_each("is_hidden", is_hidden, len(detections))
+    require_one_each("is_occluded", is_occluded, len(detections))
     array = MarkerArray()
     eraser = Marker()
     fill_header(eraser.header, stamp_ns, frame_id)
@@ -81,7 +81,7 @@ def marker_array(
             fill_header(marker.header, stamp_ns, frame_id)
             marker.id = index
             marker.action = Marker.ADD
-            if is_hidden is not None and is_hidden[box.row]:
+            if is_occluded is not None and is_occluded[box.row]:
                 marker.color.a *= _PALE
             markers.append(marker)
     array.markers = markers

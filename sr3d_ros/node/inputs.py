@@ -114,7 +114,7 @@ class Inputs:
             self.topic,
             silence_s,
             publishers=[info.node_name for info in publishers if info.topic_type == wanted],
-            strangers=[info.topic_type for info in publishers if info.topic_type != wanted],
+            other_types=[info.topic_type for info in publishers if info.topic_type != wanted],
             candidates=[
                 name
                 for name, types in topics

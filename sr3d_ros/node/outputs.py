@@ -1,32 +1,57 @@
-"""What the node publishes about frames: boxes, tracks, objects' points, and the model's names.
-
-~/output/detections     vision_msgs/Detection3DArray; empty = looked, found nothing
-~/output/markers        visualization_msgs/MarkerArray of these
-~/output/tracks         vision_msgs/Detection3DArray; empty = nothing is remembered
-~/output/track_markers  visualization_msgs/MarkerArray of these
-~/output/objects        sensor_msgs/PointCloud2: points of the boxes, or their indices
-~/label_info            vision_msgs/LabelInfo, latched
-~/vision_info           vision_msgs/VisionInfo, latched
-"""
+"""What the node publishes about frames and the model; `node/topics.py` lists the topics."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import LabelInfo, VisionInfo
+from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from sr3d_core.detector import Detector
-from sr3d_ros.messages.detections import label_info, vision_info
+from sr3d_core.structures import Detections
+from sr3d_ros.messages.covariance import pose_covariances
+from sr3d_ros.messages.detections import detection_array, label_info, vision_info
+from sr3d_ros.messages.markers import marker_array
 from sr3d_ros.messages.object_clouds import object_cloud, object_indices
-from sr3d_ros.node.box_topics import BoxTopics, advertised
+from sr3d_ros.node.topics import (
+    DETECTIONS,
+    LABEL_INFO,
+    MARKERS,
+    OBJECTS,
+    TRACK_MARKERS,
+    TRACKS,
+    VISION_INFO,
+    OutputTopic,
+)
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
+from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tracking.identities import Tracked
 
-_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+def message_type(kind: str) -> Any:
+    """The class of a type such as "sensor_msgs/msg/PointCloud2"."""
+    package, _, name = kind.split("/")
+    return getattr(import_module(f"{package}.msg"), name)
+
+
+def advertised(node: Node, topic: OutputTopic) -> Any:
+    """The publisher of a topic; QoS can be overridden by `qos_overrides`, unless it is latched."""
+    kind = message_type(topic.kind)
+    if topic.is_latched:
+        latched = QoSProfile(depth=topic.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        return node.create_publisher(kind, topic.name, latched)
+    return node.create_publisher(
+        kind,
+        topic.name,
+        QoSProfile(depth=topic.depth),
+        qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+    )
 
 
 class Outputs:
@@ -35,11 +60,11 @@ class Outputs:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._version = 0
-        self._boxes = BoxTopics(node, "~/output/detections", "~/output/markers")
-        self._tracks = BoxTopics(node, "~/output/tracks", "~/output/track_markers")
-        self._objects = advertised(node, PointCloud2, "~/output/objects", depth=2)
-        self._labels = node.create_publisher(LabelInfo, "~/label_info", _LATCHED)
-        self._vision = node.create_publisher(VisionInfo, "~/vision_info", _LATCHED)
+        self._boxes = BoxTopics(node, DETECTIONS, MARKERS)
+        self._tracks = BoxTopics(node, TRACKS, TRACK_MARKERS)
+        self._objects = advertised(node, OBJECTS)
+        self._labels = advertised(node, LABEL_INFO)
+        self._vision = advertised(node, VISION_INFO)
 
     def close(self) -> None:
         """Leave all topics."""
@@ -55,11 +80,7 @@ class Outputs:
         stamp_ns = int(self._node.get_clock().now().nanoseconds)
         self._version += is_new
         self._labels.publish(
-            label_info(
-                detector.classes,
-                stamp_ns=stamp_ns,
-                threshold=settings.score_threshold,
-            )
+            label_info(detector.classes, stamp_ns=stamp_ns, threshold=settings.score_threshold)
         )
         self._vision.publish(
             vision_info(
@@ -78,7 +99,7 @@ class Outputs:
         settings: Parameters,
         tracked: Tracked | None,
     ) -> None:
-        """The boxes of a frame, and what is known after it; None = not tracked."""
+        """The boxes of a frame, and the tracks after it; None = not tracked."""
         place: dict[str, Any] = {
             "stamp_ns": result.stamp_ns,
             "frame_id": result.frame_id,
@@ -90,25 +111,22 @@ class Outputs:
             self._tracks.wipe()
         else:
             self._tracks.publish(
-                tracked.remembered.objects,
+                tracked.tracks.boxes,
                 detector,
                 settings,
                 stamp_ns=result.stamp_ns,
                 frame_id=tracked.place.frame_id,
                 output_from_gravity=tracked.place.output_from_static,
-                ids=tracked.remembered.ids,
-                grown_m2=tracked.remembered.grown_m2,
-                is_hidden=tracked.is_hidden,
+                ids=tracked.tracks.ids,
+                added_variance_m2=tracked.tracks.added_variance_m2,
+                is_occluded=tracked.is_occluded,
             )
         if settings.object_clouds == "clouds":
-            cloud = object_cloud(result.detections, result.cloud, **place)
-            self._objects.publish(cloud)
+            self._objects.publish(object_cloud(result.detections, result.cloud, **place))
         elif settings.object_clouds == "indices":
             self._objects.publish(
                 object_indices(
-                    result.detections,
-                    frame[0],
-                    gravity_from_cloud=result.gravity_from_cloud,
+                    result.detections, frame[0], gravity_from_cloud=result.gravity_from_cloud
                 )
             )
 
@@ -116,3 +134,71 @@ class Outputs:
         """Remove the markers that stand, which nobody would renew."""
         for topics in (self._boxes, self._tracks):
             topics.wipe()
+
+
+class BoxTopics:
+    """Boxes on two topics: a Detection3DArray for programs, and markers of the same for rviz.
+
+    Markers cost as much as all else that is published, so they are made only while somebody
+    subscribes; those that nobody would renew are wiped. `publish` runs in the worker's thread.
+    """
+
+    def __init__(self, node: Node, boxes: OutputTopic, markers: OutputTopic) -> None:
+        self._node = node
+        self._marked_frame = ""  # frame_id of the markers that stand
+        self._arrays = advertised(node, boxes)
+        self._markers = advertised(node, markers)
+
+    def publish(
+        self,
+        boxes: Detections,
+        detector: Detector,
+        settings: Parameters,
+        *,
+        stamp_ns: int,
+        frame_id: str,
+        output_from_gravity: Matrix,
+        ids: Sequence[str] | None,
+        added_variance_m2: NDArray[np.float64] | None = None,
+        is_occluded: Sequence[bool] | None = None,
+    ) -> None:
+        """Send boxes of a detector; see `detection_array`, `pose_covariances`, `marker_array`."""
+        parts: dict[str, Any] = {
+            "stamp_ns": stamp_ns,
+            "frame_id": frame_id,
+            "output_from_gravity": output_from_gravity,
+            "classes": detector.classes,
+            "ids": ids,
+        }
+        covariances = pose_covariances(
+            boxes, detector.classes, detector.spread, output_from_gravity, added_variance_m2
+        )
+        self._arrays.publish(
+            detection_array(
+                boxes, class_id_as=settings.class_id_as, covariances=covariances, **parts
+            )
+        )
+        if not settings.publish_markers:
+            self.wipe()
+        elif self._markers.get_subscription_count() > 0:
+            self._markers.publish(marker_array(boxes, is_occluded=is_occluded, **parts))
+            self._marked_frame = frame_id
+
+    def wipe(self) -> None:
+        """Remove the markers that stand, which nobody would renew."""
+        if not self._marked_frame:
+            return
+        eraser = marker_array(
+            Detections.empty(),
+            stamp_ns=int(self._node.get_clock().now().nanoseconds),
+            frame_id=self._marked_frame,
+            output_from_gravity=np.eye(4),
+            classes=(),
+        )
+        self._markers.publish(eraser)
+        self._marked_frame = ""
+
+    def close(self) -> None:
+        """Leave both topics."""
+        for publisher in (self._arrays, self._markers):
+            self._node.destroy_publisher(publisher)

@@ -26,14 +26,14 @@ DETECT_ONCE_LIMIT_S = 10.0
 Answer = tuple[bool, str]
 
 
-class Served(Protocol):
-    """What the services need of the node; called in the executor's thread."""
+class ServiceHandler(Protocol):
+    """What does the work of the services, such as the node; called in the executor's thread."""
 
     def set_enabled(self, is_enabled: bool) -> str:
-        """Listen to the sensor or not; comes back with what to say."""
+        """Subscribe to the sensor or not; comes back with what to say."""
 
     def follow_requests(self) -> str:
-        """Listen if anybody waits for a frame; comes back with why that is impossible, or ""."""
+        """Subscribe if anybody waits for a frame; gives the reason why it cannot, or ""."""
 
     def next_frame(self) -> int:
         """The number of the first frame that arrives from now on."""
@@ -45,12 +45,12 @@ class Served(Protocol):
 class Services:
     """Serves `~/enable`, `~/detect_once` and `~/load_model`."""
 
-    def __init__(self, node: Node, served: Served) -> None:
-        self._served = served
+    def __init__(self, node: Node, handler: ServiceHandler) -> None:
+        self._handler = handler
         self._lock = threading.Lock()
         self._waiting: dict[Future, tuple[int, float]] = {}  # first frame that counts, time limit
         self._is_loading = False
-        self._awake = node.create_guard_condition(lambda: None)
+        self._wake_up = node.create_guard_condition(lambda: None)
         # A coroutine that waits would hold up everything in its group, which is not to be the
         # group of the subscriptions and timers.
         apart = ReentrantCallbackGroup()
@@ -94,22 +94,22 @@ class Services:
             if not future.done():
                 future.set_result(answer)
         if futures:
-            self._awake.trigger()
+            self._wake_up.trigger()
 
     def _on_enable(self, request: Any, response: Any) -> Any:
-        response.success, response.message = True, self._served.set_enabled(request.data)
+        response.success, response.message = True, self._handler.set_enabled(request.data)
         return response
 
     async def _on_detect_once(self, request: Any, response: Any) -> Any:
         future = Future()
         with self._lock:
             limit_s = time.monotonic() + DETECT_ONCE_LIMIT_S
-            self._waiting[future] = (self._served.next_frame(), limit_s)
-        impossible = self._served.follow_requests()
+            self._waiting[future] = (self._handler.next_frame(), limit_s)
+        impossible = self._handler.follow_requests()
         if impossible:
             self._answer([future], (False, impossible))
         response.success, response.message = await future
-        self._served.follow_requests()
+        self._handler.follow_requests()
         return response
 
     async def _on_load_model(self, request: Any, response: Any) -> Any:
@@ -118,7 +118,7 @@ class Services:
             return response
         self._is_loading = True
         try:
-            swap = await self._in_background(self._served.loading())
+            swap = await self._in_background(self._handler.loading())
             response.success, response.message = swap()
         finally:
             self._is_loading = False
@@ -130,7 +130,7 @@ class Services:
 
         def run() -> None:
             future.set_result(work())
-            self._awake.trigger()
+            self._wake_up.trigger()
 
         threading.Thread(target=run, name="sr3d_load", daemon=True).start()
         return future

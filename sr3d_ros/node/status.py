@@ -19,6 +19,8 @@ from rclpy.node import Node
 from sr3d_ros.diagnostics.counters import CloudCounters, Snapshot, fill_status
 from sr3d_ros.diagnostics.reports import PARTS, Level, Report, Situation, reports
 from sr3d_ros.msg import DetectorStatus
+from sr3d_ros.node.outputs import advertised
+from sr3d_ros.node.topics import STATUS
 
 _RECENT = 5  # ticks that "lately" means
 
@@ -37,7 +39,7 @@ class Reporter:
         self._counters = counters
         self._situation = situation
         self._advice_on_silence = advice_on_silence
-        self._publisher = node.create_publisher(DetectorStatus, "~/status", 10)
+        self._publisher = advertised(node, STATUS)
         self._diagnostics = Diagnostics(node)
         self._snapshots: deque[Snapshot] = deque([counters.snapshot()], maxlen=_RECENT)
         self._silence_advice = ""

@@ -1,4 +1,4 @@
-"""A subscription that tells what it does not hear.
+"""A subscription that counts what it loses.
 
 What is lost on the way the middleware counts: it sees gaps in the numbers of a publisher's
 messages, also where none arrives whole. A message that is replaced in our own queue is no loss.

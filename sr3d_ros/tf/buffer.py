@@ -58,7 +58,7 @@ class _Edge:
 class TransformBuffer:
     """The last seconds of all frames; safe to fill and to ask from different threads.
 
-    `history_s` is how long moving frames are remembered (`math.inf`: for ever, for bags). A
+    `history_s` is how long moving frames are kept (`math.inf`: for ever, for bags). A
     transform older than the whole history of its frame means that time was set back (a simulation
     restarted, a bag looped): moving frames are then forgotten.
     """

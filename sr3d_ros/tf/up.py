@@ -32,7 +32,7 @@ class UpSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Level:
+class GravityFrame:
     """A z-up frame for one cloud."""
 
     frame: str  # a frame of TF, or the cloud's own name with `_level` where there is none
@@ -51,25 +51,29 @@ class UpFinder:
 
     def through_tf(
         self, frame: str, stamp_ns: int, wanted: str, candidates: Sequence[str]
-    ) -> Level:
+    ) -> GravityFrame:
         """The frame `wanted`, or "" for the first of `candidates` that resolves.
 
         Raises `TransformError`.
         """
         if wanted:
-            return Level(wanted, sound_lookup(self.transforms, wanted, frame, stamp_ns), 1.0)
+            return GravityFrame(
+                wanted, sound_lookup(self.transforms, wanted, frame, stamp_ns), 1.0
+            )
         known = self._chosen_frame.get(frame)
         if known is not None and known in candidates:
             try:
-                return Level(known, sound_lookup(self.transforms, known, frame, stamp_ns), 1.0)
+                return GravityFrame(
+                    known, sound_lookup(self.transforms, known, frame, stamp_ns), 1.0
+                )
             except TransformError as error:
                 if error.reason == "extrapolation":
                     raise  # it will come; another frame would make the boxes jump
         chosen = first_gravity_frame(self.transforms, frame, stamp_ns, candidates)
         self._chosen_frame[frame] = chosen
-        return Level(chosen, sound_lookup(self.transforms, chosen, frame, stamp_ns), 1.0)
+        return GravityFrame(chosen, sound_lookup(self.transforms, chosen, frame, stamp_ns), 1.0)
 
-    def from_imu(self, frame: str, stamp_ns: int) -> Level:
+    def from_imu(self, frame: str, stamp_ns: int) -> GravityFrame:
         """The cloud's frame turned upright; its origin stays the sensor.
 
         Raises `UpError`, or `TransformError` where the IMU's place on the robot is not known.
@@ -79,12 +83,12 @@ class UpFinder:
         found = self._imu.up(stamp_ns)
         cloud_from_imu = sound_lookup(self.transforms, frame, found.frame_id, stamp_ns)
         turn = level_rotation(cloud_from_imu[:3, :3] @ found.vector)
-        return Level(f"{frame}_level", _matrix(turn, 0.0), found.confidence)
+        return GravityFrame(f"{frame}_level", _matrix(turn, 0.0), found.confidence)
 
-    def from_floor(self, xyz: Float[Tensor, "N 3"], frame: str, stamp_ns: int) -> Level:
+    def from_floor(self, xyz: Float[Tensor, "N 3"], frame: str, stamp_ns: int) -> GravityFrame:
         """The cloud's frame turned upright and lifted: z = 0 is the floor. Raises `UpError`."""
         fit = self._floors.fit(xyz, frame, stamp_ns)
-        return Level(f"{frame}_level", _matrix(fit.rotation, fit.height_m), fit.confidence)
+        return GravityFrame(f"{frame}_level", _matrix(fit.rotation, fit.height_m), fit.confidence)
 
 
 def sound_lookup(source: TransformSource, target: str, frame: str, stamp_ns: int) -> Matrix:

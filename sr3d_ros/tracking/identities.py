@@ -18,7 +18,7 @@ from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tf.source import TransformSource
 from sr3d_ros.tf.up import sound_lookup
-from sr3d_ros.tracking.tracker import Remembered, Tracker, in_static_frame
+from sr3d_ros.tracking.tracker import Tracker, Tracks, in_static_frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,14 +36,14 @@ class Tracked:
     """What tracking makes of one frame."""
 
     ids: tuple[str, ...]  # one for each detection of the frame, "" = not confirmed yet
-    remembered: Remembered  # all that is known after the frame
+    tracks: Tracks  # all that are confirmed after the frame
     place: StaticPlace
 
     @property
-    def is_hidden(self) -> tuple[bool, ...]:
-        """Which of the remembered objects the frame does not show."""
+    def is_occluded(self) -> tuple[bool, ...]:
+        """Which of the tracks the frame does not show."""
         seen = set(self.ids)
-        return tuple(name not in seen for name in self.remembered.ids)
+        return tuple(name not in seen for name in self.tracks.ids)
 
 
 class Identities:
@@ -57,7 +57,7 @@ class Identities:
         self._world: tuple[str, tuple[str, ...]] = ("", ())
 
     def apply(self, parameters: Parameters) -> None:
-        """Track as the parameters say from the next frame on; raises `TrackingError`."""
+        """Track as the parameters say from the next frame on."""
         if self._tracker is not None:
             self._tracker.parameters = parameters
         elif parameters.tracking:
@@ -83,7 +83,7 @@ class Identities:
             self._world = world
         found = in_static_frame(result.detections, place.static_from_gravity)
         ids = tracker.update(found, result.stamp_ns)
-        return Tracked(ids, tracker.remembered(), place)
+        return Tracked(ids, tracker.tracks(), place)
 
     def _place(self, result: FrameResult) -> StaticPlace:
         if self._wanted:

@@ -15,7 +15,7 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Motion:
+class MotionModel:
     """How things move and how well they are measured."""
 
     measured_m: float = 0.15
@@ -27,7 +27,7 @@ class Motion:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State:
+class KalmanState:
     """Where something is believed to be and to go."""
 
     position: Vector  # (3,) m
@@ -40,24 +40,24 @@ class State:
         return float(self.covariance[0, 0])
 
     @classmethod
-    def first(cls, position: Vector, motion: Motion) -> State:
+    def first(cls, position: Vector, motion: MotionModel) -> KalmanState:
         """After one measurement."""
         covariance = np.diag([motion.measured_m**2, motion.start_m_s**2])
         return cls(position, np.zeros(3), covariance)
 
-    def predicted(self, seconds: float, motion: Motion) -> State:
+    def predicted(self, seconds: float, motion: MotionModel) -> KalmanState:
         """The state `seconds` later, without a measurement."""
         step = np.array([[1.0, seconds], [0.0, 1.0]])
         spread = np.array([[seconds**3 / 3, seconds**2 / 2], [seconds**2 / 2, seconds]])
         covariance = step @ self.covariance @ step.T + motion.acceleration**2 * spread
-        return State(self.position + seconds * self.velocity, self.velocity, covariance)
+        return KalmanState(self.position + seconds * self.velocity, self.velocity, covariance)
 
-    def corrected(self, measured: Vector, motion: Motion) -> State:
+    def corrected(self, measured: Vector, motion: MotionModel) -> KalmanState:
         """The state after one more measurement of the position at the same moment."""
         gain = self.covariance[:, 0] / (self.covariance[0, 0] + motion.measured_m**2)
-        surprise = measured - self.position
-        return State(
-            self.position + gain[0] * surprise,
-            self.velocity + gain[1] * surprise,
+        innovation = measured - self.position
+        return KalmanState(
+            self.position + gain[0] * innovation,
+            self.velocity + gain[1] * innovation,
             self.covariance - np.outer(gain, self.covariance[0]),
         )

@@ -16,18 +16,18 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
-from importlib import import_module
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.structures import Boxes3D, Detections
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.rigid import Matrix
-from sr3d_ros.tracking.kalman import Motion, State
+from sr3d_ros.tracking.kalman import KalmanState, MotionModel
 
 SAME_PLACE_IOU = 0.3
 """From this overlap on, boxes of different classes may be the same object."""
@@ -36,17 +36,13 @@ _FORBIDDEN = 1e6
 _FOLLOW = 0.3  # how much of a new size, yaw or score a track takes over
 
 
-class TrackingError(ValueError):
-    """Tracking cannot be switched on; the text says why."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class Remembered:
-    """All confirmed objects at one stamp, smoothed, also those not seen just now."""
+class Tracks:
+    """All confirmed tracks at one stamp, smoothed, also of objects that are occluded."""
 
-    objects: Detections  # in the static frame, by falling score
+    boxes: Detections  # in the static frame, by falling score
     ids: tuple[str, ...]
-    grown_m2: NDArray[np.float64]  # by what each position's variance grew since it was seen
+    added_variance_m2: NDArray[np.float64]  # of each position, since it was last measured
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +50,7 @@ class _Track:
     """One object that is followed."""
 
     identity: str
-    state: State
+    state: KalmanState
     size: NDArray[np.float64]
     yaw: float
     score: float
@@ -70,22 +66,17 @@ class _Track:
 
 
 class Tracker:
-    """Gives detections the identities of objects; raises TrackingError where scipy is missing.
+    """Gives detections the identities of objects.
 
     Of its `parameters`, which may be replaced between frames, those of `tracking.*` count. Not for
     several threads at once.
     """
 
-    def __init__(self, parameters: Parameters | None = None, motion: Motion | None = None) -> None:
-        try:
-            self._assign = import_module("scipy.optimize").linear_sum_assignment
-        except ImportError as error:
-            raise TrackingError(
-                f"tracking.enabled needs scipy ({error}); apt install python3-scipy, or "
-                "pip install scipy"
-            ) from error
+    def __init__(
+        self, parameters: Parameters | None = None, motion: MotionModel | None = None
+    ) -> None:
         self.parameters = parameters or Parameters()
-        self._motion = motion or Motion()
+        self._motion = motion or MotionModel()
         self._tracks: list[_Track] = []
         self._numbers = itertools.count(1)
         self._now_ns: int | None = None
@@ -116,16 +107,18 @@ class Tracker:
                 identities[row] = self._tracks[-1].identity
         return tuple(identities)
 
-    def remembered(self) -> Remembered:
-        """What is known at the last stamp."""
+    def tracks(self) -> Tracks:
+        """The confirmed tracks at the last stamp."""
         known = [t for t in self._tracks if t.hits >= self.parameters.track_min_hits]
         known.sort(key=lambda track: -track.score)
         labels = torch.tensor([track.label for track in known], dtype=torch.int64)
         scores = torch.tensor([track.score for track in known], dtype=torch.float32)
-        return Remembered(
-            objects=Detections(_boxes_of(known), scores, labels),
+        return Tracks(
+            boxes=Detections(_boxes_of(known), scores, labels),
             ids=tuple(track.identity for track in known),
-            grown_m2=np.array([track.state.variance_m2 - track.seen_m2 for track in known]),
+            added_variance_m2=np.array(
+                [track.state.variance_m2 - track.seen_m2 for track in known]
+            ),
         )
 
     def _advance(self, stamp_ns: int) -> None:
@@ -151,13 +144,13 @@ class Tracker:
             is_same, (distance <= gate) | (overlap >= SAME_PLACE_IOU), overlap >= SAME_PLACE_IOU
         )
         cost = (1.0 - overlap) + distance / gate + 0.5 * ~is_same
-        rows, columns = self._assign(torch.where(is_allowed, cost, _FORBIDDEN).numpy())
+        rows, columns = linear_sum_assignment(torch.where(is_allowed, cost, _FORBIDDEN).numpy())
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
         return [(row, column) for row, column in pairs if is_allowed[row, column]]
 
     def _begin(self, found: Detections, row: int, center: NDArray[np.float64]) -> _Track:
         label, score = int(found.labels[row]), float(found.scores[row])
-        state = State.first(center, self._motion)
+        state = KalmanState.first(center, self._motion)
         return _Track(
             identity=str(next(self._numbers)),
             state=state,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,9 @@ from robot import Robot
 from visualization_msgs.msg import Marker, MarkerArray
 
 from sr3d_core.structures import Boxes3D, Detections
-from sr3d_ros.node import box_topics
-from sr3d_ros.node.box_topics import BoxTopics
+from sr3d_ros.node import outputs
+from sr3d_ros.node.outputs import BoxTopics
+from sr3d_ros.node.topics import DETECTIONS, MARKERS
 from sr3d_ros.parameters.record import Parameters
 
 CHAIR = Detections(
@@ -31,14 +33,16 @@ class Bench:
         self.num_made = 0
         self.heard: list[MarkerArray] = []
         self.robot = robot
-        self.topics = BoxTopics(robot.node, "/boxes", "/markers")
-        make = box_topics.marker_array
+        self.topics = BoxTopics(
+            robot.node, replace(DETECTIONS, name="/boxes"), replace(MARKERS, name="/markers")
+        )
+        make = outputs.marker_array
 
         def counted(*given: Any, **parts: Any) -> Any:
             self.num_made += 1
             return make(*given, **parts)
 
-        monkeypatch.setattr(box_topics, "marker_array", counted)
+        monkeypatch.setattr(outputs, "marker_array", counted)
 
     def publish(self, *, markers: bool = True) -> None:
         settings = Parameters.from_values({"output.markers": markers})

@@ -114,10 +114,10 @@ def test_no_two_markers_share_namespace_and_id() -> None:
     assert len(set(names)) == len(names) == 6
 
 
-def test_what_is_hidden_is_paler() -> None:
-    def opacity(is_hidden: tuple[bool, ...] | None) -> list[float]:
+def test_what_is_occluded_is_paler() -> None:
+    def opacity(is_occluded: tuple[bool, ...] | None) -> list[float]:
         place = {"stamp_ns": STAMP_NS, "frame_id": "odom", "output_from_gravity": np.eye(4)}
-        array = marker_array(TWO, classes=CLASSES, is_hidden=is_hidden, **place)
+        array = marker_array(TWO, classes=CLASSES, is_occluded=is_occluded, **place)
         return [marker.color.a for marker in array.markers[1:]]
 
     plain, pale = opacity(None), opacity((True, False))  # the first row comes last

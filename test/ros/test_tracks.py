@@ -1,4 +1,4 @@
-"""What is remembered, on ~/output/tracks: in odom, while hidden, for its time, and no longer.
+"""Tracks on ~/output/tracks: in odom, while occluded, for its time, and no longer.
 
 One node with a test double that finds a chair at the camera in every cloud but empty ones. The
 robot stands in odom; stamps are the tests' own, so that time goes as they need it. The tests go on

@@ -1,4 +1,4 @@
-"""What the doctor has found so far."""
+"""What the doctor has found so far; nothing of ROS is imported, as that may be what is missing."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ LOOKED_AT = ("topic", "qos", "arrival", "stamp", "cloud", "units", "tf", "up", "
 """The checks of one cloud."""
 
 
-class Report:
+class Findings:
     """Findings, told as they come."""
 
     def __init__(self, tell: Callable[[Finding], None]) -> None:
         self._tell = tell
-        self.findings: list[Finding] = []
+        self.all: list[Finding] = []
 
     def add(self, finding: Finding) -> bool:
         """Note a finding; whether one may go on from here."""
-        self.findings.append(finding)
+        self.all.append(finding)
         self._tell(finding)
         return finding.status in ("ok", "warn")
 
@@ -29,8 +29,8 @@ class Report:
 
     def skip_rest(self, names: Sequence[str], why: str) -> None:
         """Note what cannot be looked at, of these names; told in one line."""
-        done = {finding.name for finding in self.findings}
+        done = {finding.name for finding in self.all}
         left = [name for name in names if name not in done]
-        self.findings += [skip(name, why) for name in left]
+        self.all += [skip(name, why) for name in left]
         if left:
             self._tell(skip("others", f"{why} ({', '.join(left)})"))
