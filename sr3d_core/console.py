@@ -23,6 +23,7 @@ from rich.progress import (
 )
 
 from sr3d_core.choices import one_of
+from sr3d_core.machine.extras import EXTRAS, how_to_install
 from sr3d_core.sparse.engine_list import BACKENDS
 
 if TYPE_CHECKING:
@@ -38,13 +39,6 @@ BackendOption = Annotated[
 SCENES = '"rooms", or the folder of your own scenes (see `sr3d data --help`).'
 """What `--data` may be, wherever labelled scenes are asked for."""
 
-_EXTRAS = {
-    "matplotlib": "viz",
-    "accelerate": "train",
-    "scipy": "train",
-    "tensorboard": "train",
-    "rosbags": "bag",
-}
 _ADVICE: dict[type[OSError], str] = {
     FileNotFoundError: "no such file or folder; check the path",
     FileExistsError: "a file, expected a folder; choose another path or move the file away",
@@ -101,10 +95,10 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        say(f"error: this needs {error.name}, in sr3d's folder: pip install '.[{extra}]'")
+        say(f"error: this needs {error.name}, {how_to_install(package)}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         say("stopped")

@@ -32,7 +32,7 @@ CORE = {
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
-    "console": {"choices", "sparse", "geometry", "structures"},
+    "console": {"choices", "machine", "sparse", "geometry", "structures"},
     "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from sr3d_core.machine.extras import EXTRAS, how_to_install
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ OLDEST_PYTHON = (3, 10)
 SLOW_MS = 1000.0
 """A robot that sees less than once a second walks into what it should see."""
 _PACKAGES = ("numpy", "pydantic", "safetensors", "jaxtyping", "PyYAML")
-_EXTRAS = (("matplotlib", "viz"), ("accelerate", "train"), ("rosbags", "bag"))
 
 
 def check_python() -> Finding:
@@ -70,11 +70,11 @@ def check_packages() -> Finding:
 def check_extras() -> Finding:
     """What single commands need on top."""
     found = []
-    for package, extra in _EXTRAS:
+    for package in EXTRAS:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"no {package} (pip install '.[{extra}]' in sr3d's folder)")
+            found.append(f"no {package} ({how_to_install(package)})")
     return ok("extras", ", ".join(found))
 
 
