@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from domains import own_domain
-from processes import PATIENCE_S, ROOT
+from processes import OURS, PATIENCE_S, ROOT
 
 RUNS = {
     "bench_node": "--scenes room --points 3000 --rates 10 --seconds 2 --warm-up 0.5",
@@ -43,11 +43,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def _start(name: str, options: str, folder: Path, domain: int) -> subprocess.Popen[bytes]:
     script = str(ROOT / "benchmark" / f"{name}.py")
-    environment = {"PYTHONPATH": str(ROOT), "ROS_DOMAIN_ID": str(domain)}
     with (folder / f"{name}.json").open("w") as out, (folder / f"{name}.txt").open("w") as words:
         return subprocess.Popen(
             [sys.executable, script, *options.split()],
-            env={**os.environ, **environment},
+            env={**os.environ, **OURS, "ROS_DOMAIN_ID": str(domain)},
             stdout=out,
             stderr=words,
         )
