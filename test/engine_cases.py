@@ -12,10 +12,11 @@ from sr3d_core.sparse import engine as engines
 from sr3d_core.sparse import kernel_map
 from sr3d_core.sparse.backends.native import TorchEngine
 from sr3d_core.sparse.engine import Engine, engine_for
+from sr3d_core.sparse.engine_list import ENGINES
 from sr3d_core.sparse.tensor import MapCache, SparseTensor
 
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4  # of the largest value
-NAMES = [name for name in engines.ENGINE_NAMES if name not in ("torch", "int8")]
+NAMES = [name for name in ENGINES if name not in ("torch", "int8")]
 """Every engine but torch's, which is the reference; int8 rounds: see test_byte_engine.py."""
 
 LOOKUPS = ["torch-table", "torch-search", "numba-bits", "numba-search"]

@@ -165,7 +165,7 @@ def test_networks_agree(compiled_engine: Engine, preset: str) -> None:
     with torch.no_grad():
         network.backend = "torch"
         expected = network.raw(cloud)
-        network.backend = compiled_engine.name  # type: ignore[assignment]
+        network.backend = compiled_engine.name
         found = network.raw(cloud)
     for level, wanted in zip(found, expected, strict=True):
         assert torch.equal(level.coords, wanted.coords)
@@ -180,7 +180,7 @@ def test_inference_in_one_go_equals_step_by_step(compiled_engine: Engine) -> Non
             for tensor in (*module.parameters(), *module.buffers()):
                 if tensor.is_floating_point():
                     nn.init.uniform_(tensor, 0.5, 1.5)
-    network.backend = compiled_engine.name  # type: ignore[assignment]
+    network.backend = compiled_engine.name
     cloud = PointCloud.single(torch.rand(300, 3), torch.rand(300, 3))
     expected = network.raw(cloud)
     with torch.no_grad():

@@ -122,14 +122,15 @@ def check_engine(device: str, backend: str = "auto", setting: str = "--backend")
 def check_engines(device: str) -> Finding:
     """Which engines run on this device, and why the others do not."""
     from sr3d_core.detector import choose_device
-    from sr3d_core.sparse.engine import ENGINE_NAMES, engine_for
+    from sr3d_core.sparse.engine import engine_for
+    from sr3d_core.sparse.engine_list import ENGINES
 
     try:
         chosen = choose_device(device)
     except ValueError:
         return warn("engines", "unknown without the device", "see gpu")
     running, others = [], []
-    for name in ENGINE_NAMES:
+    for name in ENGINES:
         try:
             engine_for(name, chosen)
             running.append(name)

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, GetPydanticSchema
 from torch import Tensor
 
-from sr3d_core.structures import Boxes3D, Losses, Predictions, Targets
+from sr3d_core.structures import Assignment, Boxes3D, Losses, Predictions, Targets
 from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.losses import BoxDiou, Focal, Matches
 from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
+
+
+@runtime_checkable
+class Assigner(Protocol):
+    """Says what each prediction of one scene is trained towards."""
+
+    def __call__(self, predictions: Predictions, targets: Targets) -> Assignment:
+        """One entry per prediction; called without gradient."""
+        ...
+
+
+_Named = Annotated[Spota | CenterTopK, Field(discriminator="name")]
+"""The assigners that a configuration file can name; code may bring its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +37,9 @@ class Criterion:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    assigner: Annotated[Spota | CenterTopK, Field(discriminator="name")] = field(
-        default_factory=Spota
-    )
+    assigner: Annotated[
+        Assigner, GetPydanticSchema(lambda _, handler: handler.generate_schema(_Named))
+    ] = field(default_factory=Spota)
     """Which predictions are trained towards which box; works on one scene, without gradient."""
     classification: Annotated[Ras | Focal, Field(discriminator="name")] = field(
         default_factory=Ras

@@ -36,7 +36,7 @@ PLANTED = {
     # name: wait, topic, parameters, check that fails, text, remedy
     "wrong topic": (QUICK_S, "/wrong", (), "topic", "nobody publishes /wrong", HEALTHY),
     "wrong type": (QUICK_S, "/tf", (), "topic", "carries tf2_msgs/msg/TFMessage", HEALTHY),
-    "no such name": (QUICK_S, "/a b", (), "topic", "cannot subscribe to '/a b'", "/camera/points"),
+    "no such name": (QUICK_S, "/a b", (), "topic", "'/a b'", "/camera/points"),
     "several clouds": (
         *(QUICK_S, "", (), "topic", "topics have a PointCloud2"),
         "say which one is meant: --points /adrift/points",
