@@ -5,6 +5,7 @@
 #            PYTHON3=python3.12 the Python (3.10 or newer) that makes the environment
 #            TORCH_INDEX=URL    a further package index to take torch from, for example one with
 #                               CPU-only builds, which are much smaller than those with CUDA
+#            TEST_JOBS=2        how many tests that need no ROS run at once
 PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -16,9 +17,11 @@ TRITON := 'triton==3.8.0 ; sys_platform == "linux" and python_version < "3.11"' 
 CLOUD ?= sr3d_core/data/sample/room.npz
 UP ?= auto
 TEST_JOBS ?= 2
+TEST_CORE = OMP_NUM_THREADS=1 $(PYTHON) -m pytest test --ignore=test/ros \
+  -n $(TEST_JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types test-core test-package docs venv clean
+.PHONY: help demo test quick lint types test-core test-package docs venv clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -27,7 +30,10 @@ demo: $(VENV)/.installed ## find objects in a sample room, or in CLOUD=path; dra
 	@mkdir -p out
 	@$(VENV)/bin/sr3d detect "$(CLOUD)" --up "$(UP)" --json out/demo.json --picture out/demo.png
 
-test: lint types test-core test-ros ## lint, types, all tests
+test: lint types test-core test-ros ## style, types, all tests: about six minutes
+
+quick: lint types ## style, types, the quick tests that need no ROS: for the edit loop
+	$(TEST_CORE) -m "not slow"
 
 lint: $(VENV)/.installed-dev ## style
 	$(PYTHON) -m ruff check .
@@ -37,7 +43,7 @@ types: $(VENV)/.installed-dev ## static types
 	$(PYTHON) -m mypy sr3d_core sr3d_ros
 
 test-core: $(VENV)/.installed-dev ## the tests that need no ROS
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest test --ignore=test/ros -n $(TEST_JOBS) --dist loadfile
+	$(TEST_CORE)
 
 test-package: $(VENV)/.installed ## build dist/, check it, detect with the wheel in a fresh environment
 	@$(PIP) build twine

@@ -1,8 +1,11 @@
 """Find or make the ROS 2 environments of the tests, and run a Python command in each of them.
 
     .venv/bin/python make/ros_environment.py kilted,jazzy -m pytest test/ros
+    .venv/bin/python make/ros_environment.py --at-once kilted,jazzy -m pytest test/ros
 
-The first argument names the distributions; the command runs on one after the other.
+The first argument names the distributions; the command runs on one after the other, until it
+fails. With `--at-once` it runs on all of them at the same time, for tests, which wait more than
+they work: what it prints on the first is shown as it comes, on the others when it has ended.
 
 1. Where a ROS 2 installation is sourced whose rclpy this interpreter can import, it is used as it
    is, once, instead of all of them; only the messages of `sr3d_ros` are compiled, unless a
@@ -21,6 +24,7 @@ behind the environment's own, so that nothing there can hide a ROS package.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -32,12 +36,15 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = ("kilted", "jazzy")
+AT_ONCE = "--at-once"
 INTERFACES = ROOT / "test" / "interfaces"
 STAND_INS = ROOT / "test" / "ros" / "stand_ins"
 """Packages that package.xml requires and that have no wheel."""
@@ -74,23 +81,50 @@ class Wheels:
 
 def main(arguments: list[str]) -> int:
     """Run `python ARGUMENTS` where rclpy works; the exit status is the first that is not 0."""
-    distributions, *command = arguments
+    is_at_once = arguments[0] == AT_ONCE
+    distributions, *command = arguments[is_at_once:]
     wanted = [Wheels(name) for name in distributions.split(",")]
     if "ROS_DISTRO" in os.environ and is_importable("rclpy"):
-        return run_python(*sourced_installation(), command)
+        return start_python(*sourced_installation(), command).wait()
     if (reason := why_no_wheels()) is not None:
         print(f"ROS tests skipped: no ROS 2 installation is sourced, and {reason}")
         return 0
+    if is_at_once:
+        return run_at_once(wanted, command)
     for wheels in wanted:
         environment = wheels_environment(wheels)
         print(f"on ROS 2 {wheels.distribution}:", flush=True)
-        if status := run_python(*environment, command):
+        if status := start_python(*environment, command).wait():
             return status
     return 0
 
 
-def run_python(python: Path, environment: dict[str, str], command: list[str]) -> int:
-    """The exit status of a Python command on a ROS domain of its own, on this machine alone.
+def run_at_once(wanted: list[Wheels], command: list[str]) -> int:
+    """The first exit status that is not 0; what is printed on each distribution stays together."""
+    environments = [wheels_environment(wheels) for wheels in wanted]
+    with contextlib.ExitStack() as stack:
+        outputs = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in wanted[1:])]
+        processes = [
+            stack.enter_context(start_python(*environment, command, output))
+            for environment, output in zip(environments, outputs, strict=True)
+        ]
+        statuses = []
+        for wheels, process, output in zip(wanted, processes, outputs, strict=True):
+            print(f"on ROS 2 {wheels.distribution}:", flush=True)
+            statuses.append(process.wait())
+            if output is not None:
+                output.seek(0)
+                print(output.read().decode(errors="replace"), end="", flush=True)
+    return next(filter(None, statuses), 0)
+
+
+def start_python(
+    python: Path,
+    environment: dict[str, str],
+    command: list[str],
+    output: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """A Python command on a ROS domain of its own, on this machine alone.
 
     The modules of the checkout come first, also for a script of another folder and its children.
     """
@@ -103,7 +137,9 @@ def run_python(python: Path, environment: dict[str, str], command: list[str]) ->
         ROS_DOMAIN_ID=os.environ.get("ROS_DOMAIN_ID", str(secrets.randbelow(102))),
         ROS_PYTHON_CHECK_FIELDS="1",
     )
-    return subprocess.run([str(python), *command], cwd=ROOT, env=environment).returncode
+    return subprocess.Popen(
+        [str(python), *command], cwd=ROOT, env=environment, stdout=output, stderr=output
+    )
 
 
 def is_importable(module: str) -> bool:
@@ -267,6 +303,8 @@ def write_stamp(wheels: Wheels, step: str, fingerprint: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or not set(sys.argv[1].split(",")) <= set(DISTRIBUTIONS):
-        sys.exit(f"usage: ros_environment.py {','.join(DISTRIBUTIONS)} PYTHON_ARGUMENTS...")
+    given = sys.argv[1 + (sys.argv[1:2] == [AT_ONCE]) :]
+    if len(given) < 2 or not set(given[0].split(",")) <= set(DISTRIBUTIONS):
+        names = ",".join(DISTRIBUTIONS)
+        sys.exit(f"usage: ros_environment.py [{AT_ONCE}] {names} PYTHON_ARGUMENTS...")
     sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,7 @@ def test_without_wheels_one_line_says_so_and_nothing_is_run(
     environment: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(subprocess, "run", forbid)
+    monkeypatch.setattr(subprocess, "Popen", forbid)
     assert environment.main(["kilted,jazzy", "-c", "print(1)"]) == 0
     assert capsys.readouterr().out == (
         "ROS tests skipped: no ROS 2 installation is sourced, and there are no ROS wheels for "
@@ -78,13 +79,13 @@ def test_the_command_runs_on_one_distribution_after_the_other(
 
     ran: list[str] = []
 
-    def run(command: list[str], **_: object) -> SimpleNamespace:
+    def start(command: list[str], **_: object) -> SimpleNamespace:
         ran.append(command[0])
-        return SimpleNamespace(returncode=statuses[command[0]])
+        return SimpleNamespace(wait=lambda: statuses[command[0]])
 
     monkeypatch.setattr(environment, "why_no_wheels", lambda: None)
     monkeypatch.setattr(environment, "wheels_environment", made)
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "Popen", start)
     statuses = {"kilted": 0, "jazzy": 3}
     assert environment.main(["kilted,jazzy", "-c", "pass"]) == 3
     assert ran == ["kilted", "jazzy"]
@@ -92,6 +93,34 @@ def test_the_command_runs_on_one_distribution_after_the_other(
     ran.clear()
     assert environment.main(["kilted,jazzy", "-c", "pass"]) == 2
     assert ran == ["kilted"]
+
+
+TOGETHER = """
+import os, sys, time
+from pathlib import Path
+name, folder = os.environ["ROS_DISTRO"], Path(sys.argv[1])
+(folder / name).touch()
+while len(list(folder.iterdir())) < 2:
+    time.sleep(0.01)
+print(name, "first", flush=True)
+print(name, "last", file=sys.stderr)
+sys.exit(3 if name == "jazzy" else 0)
+"""
+
+
+def test_at_once_each_output_stays_together(
+    environment: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    def made(wheels: Any) -> tuple[Path, dict[str, str]]:
+        return Path(sys.executable), {"ROS_DISTRO": wheels.distribution}
+
+    monkeypatch.setattr(environment, "why_no_wheels", lambda: None)
+    monkeypatch.setattr(environment, "wheels_environment", made)
+    assert environment.main(["--at-once", "kilted,jazzy", "-c", TOGETHER, str(tmp_path)]) == 3
+    assert "on ROS 2 jazzy:\njazzy first\njazzy last\n" in capfd.readouterr().out
 
 
 def test_a_script_of_another_folder_gets_the_modules_of_the_checkout_first(
@@ -103,14 +132,15 @@ def test_a_script_of_another_folder_gets_the_modules_of_the_checkout_first(
         f"sys.exit(os.environ['PYTHONPATH'].split(os.pathsep) != [{str(ROOT)!r}, 'sourced'])\n"
     )
     given = {"PYTHONPATH": "sourced"}
-    assert environment.run_python(Path(sys.executable), given, [str(script)]) == 0
+    process = environment.start_python(Path(sys.executable), given, [str(script)])
+    assert process.wait() == 0
 
 
 def test_wheels_say_which_distribution_they_are(
     environment: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment, "is_up_to_date", lambda *_: True)
-    monkeypatch.setattr(subprocess, "run", forbid)
+    monkeypatch.setattr(subprocess, "Popen", forbid)
     for name in environment.DISTRIBUTIONS:
         _, variables = environment.wheels_environment(environment.Wheels(name))
         assert variables["ROS_DISTRO"] == name
