@@ -66,12 +66,11 @@ def helps() -> Iterator[str]:
 
 def command_names(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The words of every command that does something, such as `data` and `rooms`."""
-    children = getattr(command, "commands", None)
-    if children is None:
+    if not hasattr(command, "list_commands"):
         yield words
-    else:
-        for name, child in children.items():
-            yield from command_names(child, (*words, name))
+        return
+    for name in command.list_commands(None):  # those of plug-ins too
+        yield from command_names(command.get_command(None, name), (*words, name))
 
 
 def mark_literal_blocks(

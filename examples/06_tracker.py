@@ -47,6 +47,6 @@ for stamp_ns, rows in frames:
     ids_by_frame.append(tracker.update(seen, stamp_ns))  # "" = seen too seldom yet
     print(f"{stamp_ns / 1e9:.1f} s  detections have the ids {ids_by_frame[-1]}")
 
-known = tracker.remembered()  # also what is hidden just now
-for name, row in zip(known.ids, known.objects.boxes.array.tolist(), strict=True):
+known = tracker.tracks()  # also of objects that are occluded just now
+for name, row in zip(known.ids, known.boxes.boxes.array.tolist(), strict=True):
     print(f"object {name} is at {row[0]:.2f} {row[1]:.2f}")

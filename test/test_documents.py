@@ -54,9 +54,10 @@ def inline_commands(text: str) -> Iterator[str]:
 def command_of(words: list[str]) -> tuple[Any, list[str]]:
     """The command that the first words name, and the words after it."""
     command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands") and words and not words[0].startswith("-"):
-        assert words[0] in command.commands, f"no command {words[0]!r} in {command.name}"
-        command, words = command.commands[words[0]], words[1:]
+    while hasattr(command, "get_command") and words and not words[0].startswith("-"):
+        found = command.get_command(None, words[0])  # those of plug-ins too
+        assert found is not None, f"no command {words[0]!r} in {command.name}"
+        command, words = found, words[1:]
     return command, words
 
 
