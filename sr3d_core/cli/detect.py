@@ -40,7 +40,11 @@ class Up(str, Enum):
 
 def detect(
     files: Annotated[
-        list[Path], typer.Argument(help="Point clouds: .ply .pcd .npz .npy .txt .xyz .csv")
+        list[Path],
+        typer.Argument(
+            help="Point clouds: .ply .pcd .pts .npz .npy .txt .xyz .xyzrgb .xyzn .csv; with the "
+            "extra open3d also meshes: .obj .stl .off .gltf .glb"
+        ),
     ],
     weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
     score: Annotated[
@@ -138,11 +142,11 @@ def _detect_one(
     from sr3d_core.structures import Detections
 
     opened = open_cloud(file, up.value)
-    _tell_what_was_done(file, opened, detector.max_points)
+    tell_what_was_done(file, opened, detector.max_points)
     local = detector.detect(opened.cloud)
     boxes = opened.restored(local.boxes)
     found = Detections(boxes, local.scores, local.labels, local.time_ms)
-    _print(file, opened, found, detector.classes)
+    print_found(file, opened, found, detector.classes)
     if picture is not None:
         from sr3d_core.picture import draw_detections
 
@@ -151,7 +155,10 @@ def _detect_one(
     return describe(file, opened, found, weights, detector.classes)
 
 
-def _tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
+def tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
+    """What happened to a cloud on the way in, on stderr."""
+    if opened.note:
+        say(f"{file}: {opened.note}")
     if opened.num_dropped:
         say(
             f"{file}: left out {opened.num_dropped} points that are not finite or more than "
@@ -190,7 +197,10 @@ def describe(
     return result
 
 
-def _print(file: Path, opened: CloudFile, found: Detections, classes: tuple[str, ...]) -> None:
+def print_found(
+    file: Path, opened: CloudFile, found: Detections, classes: tuple[str, ...]
+) -> None:
+    """A line and a table of detections, in the file's coordinates where it was not turned."""
     console, total = result_console(), sum(found.time_ms.values())
     console.print(
         f"{file.name}: {len(found)} objects in {len(opened.cloud)} points, {total:.0f} ms",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sr3d_core.cli import bag, data, detect, doctor, model, training
+from sr3d_core.cli import bag, data, detect, doctor, model, training, view
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
     "Start with: sr3d detect room.ply --picture room.png",
 )
 app.command()(detect.detect)
+app.command()(view.view)
 app.command()(training.train)
 app.command("eval")(training.evaluate)
 app.command()(doctor.doctor)

@@ -8,8 +8,8 @@ mesh (OBJ, STL, OFF, GLTF, GLB) come through Open3D, an extra.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -45,7 +45,7 @@ _READERS: dict[str, Callable[[Path, bytes], RawCloud]] = {
     **dict.fromkeys(MESH_SUFFIXES, read_mesh),
 }
 
-__all__ = ["SUFFIXES", "CloudFile", "CloudFileError", "open_cloud", "read_cloud"]
+__all__ = ["SUFFIXES", "CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud"]
 
 SUFFIXES = tuple(_READERS)
 """Endings of the files that can be read."""
@@ -80,6 +80,10 @@ class CloudFile:
     def restored(self, boxes: Boxes3D) -> Boxes3D:
         """Boxes of `cloud` in the file's coordinates, turned by `upright_from_file`."""
         return moved(boxes, self.upright_from_file @ self.origin)
+
+    def local(self, boxes: Boxes3D) -> Boxes3D:
+        """The other way round: boxes in the file's coordinates as boxes of `cloud`."""
+        return moved(boxes, -self.upright_from_file @ self.origin)
 
 
 def read_cloud(path: str | Path, up: Up = "auto") -> PointCloud:
@@ -118,6 +122,21 @@ def open_cloud(path: str | Path, up: Up = "auto") -> CloudFile:
     cloud = PointCloud.single((xyz @ rotation.T).float(), rgb)
     num_dropped = len(raw.xyz) - len(cloud)
     return CloudFile(cloud, num_dropped, rotation, confidence, origin, raw.note)
+
+
+def open_turned(path: str | Path, rotation: Sequence[Sequence[float]] | None) -> CloudFile:
+    """The points of a file turned by a rotation that is known, None = z is up.
+
+    Raises CloudFileError where `open_cloud` does.
+    """
+    opened = open_cloud(path, "z")
+    if rotation is None:
+        return opened
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] = torch.tensor(rotation, dtype=torch.float64)
+    return replace(
+        opened, cloud=opened.cloud.transformed(matrix), upright_from_file=matrix[:3, :3]
+    )
 
 
 def _usable(

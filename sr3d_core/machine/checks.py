@@ -26,7 +26,12 @@ OLDEST_PYTHON = (3, 10)
 SLOW_MS = 1000.0
 """A robot that sees less than once a second walks into what it should see."""
 _PACKAGES = ("numpy", "pydantic", "safetensors", "jaxtyping", "PyYAML")
-_EXTRAS = (("matplotlib", "viz"), ("accelerate", "train"), ("rosbags", "bag"))
+_EXTRAS = (
+    ("matplotlib", "viz"),
+    ("accelerate", "train"),
+    ("rosbags", "bag"),
+    ("open3d", "open3d"),
+)
 
 
 def check_python() -> Finding:
