@@ -33,7 +33,7 @@ from sr3d_core.data.rooms.dataset import Rooms
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.evaluate import evaluate
 from sr3d_core.presets import preset_path
-from sr3d_core.sparse.engine import Backend, engine_for
+from sr3d_core.sparse.engine import engine_for
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
 BASE: dict[str, Any] = {
@@ -172,7 +172,7 @@ def time_in_turn(weights: dict[str, Path], num_frames: int) -> dict[str, dict[st
     return times
 
 
-def _backends() -> list[Backend]:
+def _backends() -> list[str]:
     """The engines for a CPU that run here: in floats, and in bytes where the CPU can."""
     try:
         engine_for("int8", torch.device("cpu"))

@@ -229,7 +229,7 @@ def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> lis
 
 
 def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A TR3D state dict (262 entries, method.md A.3) as one that SR3D loads strictly.
+    """A TR3D state dict (arXiv 2302.02858; 262 entries) as one that SR3D loads strictly.
 
     Accepts the names of both public code bases: an optional `module.` prefix, `head.` or
     `bbox_head.`, `bbox_conv` or `conv_reg`, `cls_conv` or `conv_cls`, and a wrapping
@@ -269,7 +269,7 @@ def _translated(name: str, tensor: Tensor) -> tuple[str, Tensor]:
             return f"head.{_HEAD[block]}.weight", tensor.reshape(tensor.shape[-2:]).T.contiguous()
         return f"head.{_HEAD[block]}.bias", tensor.reshape(-1)
     raise CheckpointError(
-        f"entry {name!r} is not TR3D's; expected backbone.*, neck.* and head.* of method.md A.3: "
+        f"entry {name!r} is not TR3D's; expected backbone.*, neck.* and head.*: "
         "is this the checkpoint of another network?"
     )
 

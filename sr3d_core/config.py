@@ -16,8 +16,10 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
-from sr3d_core.data.sources import FolderSource, RoomsSource
+from sr3d_core.data.rooms.source import RoomsSource
+from sr3d_core.data.sources import AnySource
 from sr3d_core.model.network import PRESETS, Architecture
+from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.supervision.criterion import Criterion
 
 
@@ -35,7 +37,7 @@ class Network:
     """Architecture to start from."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fields of `Architecture` that differ from the preset."""
-    backend: Literal["auto", "torch", "numba", "int8", "triton", "torchsparse", "spconv"] = "auto"
+    backend: Backend = "auto"
     """Engine of the convolutions while training; any engine runs the weights afterwards."""
     weights: str | None = None
     """Weights file to start from ("default": those that ship), to fine-tune on other scenes; parts
@@ -52,7 +54,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How long and how fast the network learns (method.md D)."""
+    """How long and how fast the network learns; the rates are TR3D's (arXiv 2302.02858)."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -110,9 +112,7 @@ class Config:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     network: Network = field(default_factory=Network)
-    data: Annotated[RoomsSource | FolderSource, Field(discriminator="name")] = field(
-        default_factory=RoomsSource
-    )
+    data: Annotated[AnySource, Field(discriminator="name")] = field(default_factory=RoomsSource)
     augment: Augment = field(default_factory=Augment)
     criterion: Criterion = field(default_factory=Criterion)
     schedule: Schedule = field(default_factory=Schedule)

@@ -6,10 +6,10 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 from rich.console import Console
@@ -22,21 +22,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from sr3d_core.choices import one_of
+from sr3d_core.machine.extras import EXTRAS, how_to_install
+from sr3d_core.sparse.engine_list import BACKENDS
+
 if TYPE_CHECKING:
     from sr3d_core.structures import PointCloud
 
+_Name = TypeVar("_Name", bound=str)
+
 BackendOption = Annotated[
-    str, typer.Option(help="Engine: auto, torch, numba, int8, triton, torchsparse or spconv.")
+    str, typer.Option(help=f"Engine of the convolutions: {', '.join(BACKENDS)}.")
 ]
 """`--backend`, the same for every command that runs a network."""
 
-_EXTRAS = {
-    "matplotlib": "viz",
-    "accelerate": "train",
-    "scipy": "train",
-    "tensorboard": "train",
-    "rosbags": "bag",
-}
+SCENES = '"rooms", or the folder of your own scenes (see `sr3d data --help`).'
+"""What `--data` may be, wherever labelled scenes are asked for."""
+
 _ADVICE: dict[type[OSError], str] = {
     FileNotFoundError: "no such file or folder; check the path",
     FileExistsError: "a file, expected a folder; choose another path or move the file away",
@@ -54,10 +56,18 @@ _PLAIN_LINES = 20
 
 
 class Tell(Protocol):
-    """Hears how much of a long work is done."""
+    """Is told how much of a long work is done."""
 
-    def __call__(self, done: int, remark: str = "") -> None:
-        """`done` units are finished; `remark` says how it goes."""
+    def __call__(self, done: int, note: str = "") -> None:
+        """`done` units are finished; `note` says how it goes."""
+
+
+def chosen(option: str, value: str, names: Iterable[_Name]) -> _Name:
+    """The name that was chosen for an option; another one is wrong usage, exit status 2."""
+    try:
+        return one_of(option, value, names)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def result_console() -> Console:
@@ -85,10 +95,10 @@ def one_line_errors(*more: type[Exception]) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
             raise
-        say(f"error: this needs {error.name}, in sr3d's folder: pip install '.[{extra}]'")
+        say(f"error: this needs {error.name}, {how_to_install(package)}")
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         say("stopped")
@@ -125,7 +135,7 @@ def require_writable(path: Path) -> None:
 
 @contextmanager
 def progress_of(what: str, total: int) -> Iterator[Tell]:
-    """Within, call the function with how many are done and a remark; plain lines off terminals."""
+    """Within, call the function with how many are done and a note; plain lines off terminals."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_progress(what, total)
@@ -136,13 +146,13 @@ def progress_of(what: str, total: int) -> Iterator[Tell]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task(what, total=total, remark="")
+        task = bar.add_task(what, total=total, note="")
 
-        def tell(done: int, remark: str = "") -> None:
-            bar.update(task, completed=done, remark=remark)
+        def tell(done: int, note: str = "") -> None:
+            bar.update(task, completed=done, note=note)
 
         yield tell
 
@@ -150,9 +160,9 @@ def progress_of(what: str, total: int) -> Iterator[Tell]:
 def _plain_progress(what: str, total: int) -> Tell:
     step = max(1, total // _PLAIN_LINES)
 
-    def tell(done: int, remark: str = "") -> None:
+    def tell(done: int, note: str = "") -> None:
         if done % step == 0 or done == total:
-            say(f"{what} {done}/{total} {remark}".rstrip())
+            say(f"{what} {done}/{total} {note}".rstrip())
 
     return tell
 

@@ -145,15 +145,15 @@ class Detector:
     ) -> Detector:
         """A detector from a weights file; "default" means the weights that ship.
 
-        `backend` is the engine of the convolutions: auto, torch, numba, int8, triton,
-        torchsparse or spconv; ValueError where it is unknown, missing or not for this device.
+        `backend` is the engine of the convolutions, auto or one of `sparse/engine_list.py`;
+        ValueError where it is unknown, missing or not for this device.
 
         It looks at one point before it is returned, so that code is compiled or loaded by now
         and the first cloud takes as long as the next. Raises CheckpointError where the file is
         missing, damaged or not ours.
         """
         network, manifest = load_checkpoint(path)
-        network.backend = backend  # type: ignore[assignment]
+        network.backend = backend
         detector = cls(
             network,
             manifest.classes,

@@ -85,7 +85,7 @@ def average_precision(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Report:
+class EvaluationReport:
     """What an evaluation found."""
 
     classes: tuple[str, ...]
@@ -133,20 +133,20 @@ class Report:
 
 def report(
     detections: Sequence[Detections], targets: Sequence[Targets], classes: tuple[str, ...]
-) -> Report:
+) -> EvaluationReport:
     """Both thresholds at once; entry i of both lists belongs to scene i."""
     _check_scenes(detections, targets, len(classes))
     matches, counts = _match_all(detections, targets), _count(targets, len(classes))
     ap25, ap50 = (_score(matches, counts, iou) for iou in IOU_THRESHOLDS)
-    return Report(classes=classes, num_scenes=len(targets), ap25=ap25, ap50=ap50)
+    return EvaluationReport(classes=classes, num_scenes=len(targets), ap25=ap25, ap50=ap50)
 
 
 def evaluate(
     detector: FindsObjects,
     samples: Iterable[Sample],
     progress: Callable[[int], object] | None = None,
-) -> Report:
-    """Run the detector over labelled scenes and score it; `progress` hears how many are done.
+) -> EvaluationReport:
+    """Run the detector over labelled scenes and score it; `progress` is told how many are done.
 
     Labels of the samples index `detector.classes`.
     """

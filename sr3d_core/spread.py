@@ -34,7 +34,7 @@ def measure_spread(
 ) -> dict[str, ClassSpread]:
     """Run the detector over labelled scenes it has not seen; spread by class name.
 
-    Labels of the samples index `detector.classes`; `progress` hears how many scenes are done.
+    Labels of the samples index `detector.classes`; `progress` is told how many scenes are done.
     """
     labels, errors = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, 4)]
     for number, sample in enumerate(samples, start=1):

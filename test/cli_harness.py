@@ -17,12 +17,12 @@ from sr3d_core.model.network import PRESETS, SR3D
 CLASSES = ("chair", "table", "sofa")
 
 
-def save_untrained(folder: Path) -> str:
+def save_untrained(folder: Path, classes: tuple[str, ...] = CLASSES) -> str:
     """The weights of a small network that has learnt nothing."""
     torch.manual_seed(0)
-    architecture = replace(PRESETS["lite"], num_classes=len(CLASSES))
+    architecture = replace(PRESETS["lite"], num_classes=len(classes))
     path = folder / "untrained.safetensors"
-    manifest = Manifest(architecture=architecture, classes=CLASSES, description="untrained")
+    manifest = Manifest(architecture=architecture, classes=classes, description="untrained")
     save_checkpoint(path, SR3D(architecture), manifest)
     return str(path)
 

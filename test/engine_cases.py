@@ -12,10 +12,11 @@ from sr3d_core.sparse import engine as engines
 from sr3d_core.sparse import kernel_map
 from sr3d_core.sparse.backends.native import TorchEngine
 from sr3d_core.sparse.engine import Engine, engine_for
+from sr3d_core.sparse.engine_list import ENGINES
 from sr3d_core.sparse.tensor import MapCache, SparseTensor
 
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4  # of the largest value
-NAMES = [name for name in engines.ENGINE_NAMES if name not in ("torch", "int8")]
+NAMES = [name for name in ENGINES if name not in ("torch", "int8")]
 """Every engine but torch's, which is the reference; int8 rounds: see test_byte_engine.py."""
 
 LOOKUPS = ["torch-table", "torch-search", "numba-bits", "numba-search"]
@@ -50,11 +51,12 @@ def engine_with_lookup(name: str, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 def voxels(
-    engine: Engine, channels: int, stride: int = 2, num: int = 600, scenes: int = 3, seed: int = 0
+    engine: Engine, channels: int, stride: int = 2, num: int = 600, reach: int = 7, seed: int = 0
 ) -> SparseTensor:
+    """Voxels of three scenes, at most `num`, and at most `reach` from the origin on each axis."""
     generator = torch.Generator().manual_seed(seed)
-    cells = torch.randint(-7, 8, (num, 3), generator=generator) * stride
-    scene = torch.randint(scenes, (num, 1), generator=generator)
+    cells = torch.randint(-reach, reach + 1, (num, 3), generator=generator) * stride
+    scene = torch.randint(3, (num, 1), generator=generator)
     coords = torch.unique(torch.cat([scene, cells], 1), dim=0)
     coords = coords[torch.randperm(len(coords), generator=generator)]
     features = torch.randn(len(coords), channels, generator=generator)

@@ -14,14 +14,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CORE = {
     "structures": set(),
+    "choices": set(),
     "colors": set(),
     "records": {"structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"geometry", "open3d_bridge", "structures", "records"},
-    "config": {"model", "supervision", "data", "geometry"},
+    "data": {"choices", "geometry", "open3d_bridge", "structures", "records"},
+    "config": {"model", "supervision", "sparse", "data", "geometry"},
     "checkpoint": {"config", "model"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
@@ -32,7 +33,7 @@ CORE = {
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
     },
-    "console": {"geometry", "structures"},
+    "console": {"choices", "machine", "sparse", "geometry", "structures"},
     "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }
@@ -59,7 +60,8 @@ EVERYTHING_BUT = {
 
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
-    *{"console", "evaluate", "data", "picture", "records"},  # recordings and their commands
+    "sparse",  # the names of its engines
+    *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}

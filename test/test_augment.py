@@ -11,7 +11,7 @@ import torch
 
 from sr3d_core.data.augment import (
     Augment,
-    Motion,
+    SceneTransform,
     enclose_rotated,
     flip_x,
     flip_y,
@@ -62,7 +62,7 @@ def test_axis_aligned_boxes_are_enclosed_again() -> None:
 
 
 def test_full_chain_follows_the_worked_example() -> None:
-    motion = Motion(
+    motion = SceneTransform(
         flip_x=True,
         flip_y=False,
         rotate_rad=INPUTS["theta"],
@@ -75,7 +75,7 @@ def test_full_chain_follows_the_worked_example() -> None:
 
 
 def test_flipped_axis_aligned_boxes_keep_yaw_zero() -> None:
-    motion = Motion(True, True, 0.0, (0.0, 0.0), 1.0, torch.zeros(3))
+    motion = SceneTransform(True, True, 0.0, (0.0, 0.0), 1.0, torch.zeros(3))
     assert motion.boxes(box(INPUTS["axis_aligned_box"]), axis_aligned=True).yaw.item() == 0.0
 
 
@@ -101,7 +101,7 @@ def test_points_stay_in_their_boxes(seed: int, axis_aligned: bool) -> None:
 
 
 def test_tilt_turns_points_and_moves_centres_but_boxes_stay_upright() -> None:
-    motion = Motion(False, False, 0.0, (math.pi / 2, 0.0), 1.0, torch.zeros(3))
+    motion = SceneTransform(False, False, 0.0, (math.pi / 2, 0.0), 1.0, torch.zeros(3))
     torch.testing.assert_close(
         motion.points(torch.tensor([[0.0, 1.0, 0.0]])), torch.tensor([[0.0, 0.0, 1.0]])
     )

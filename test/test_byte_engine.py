@@ -181,7 +181,7 @@ def test_the_shipped_weights_find_the_same_objects() -> None:
     with np.load(ROOT / "sr3d_core" / "data" / "sample" / "room.npz") as room:
         xyz, rgb = room["xyz"], room["rgb"]
     expected = detector(xyz, rgb)
-    detector.network.backend = "int8"  # type: ignore[assignment]
+    detector.network.backend = "int8"
     found = detector(xyz, rgb)
     is_sure, is_sure_too = expected.scores > 0.3, found.scores > 0.3
     assert torch.equal(found.labels[is_sure_too], expected.labels[is_sure])

@@ -61,7 +61,7 @@ def test_model_verify_accepts_sound_weights(weights: str) -> None:
 def test_doctor_passes_with_sound_weights_and_fails_without(weights: str, tmp_path: Path) -> None:
     healthy = sr3d("doctor", "--weights", weights)
     assert healthy.exit_code == 0, healthy.output
-    assert "ok   inference" in healthy.stdout
+    assert " inference " in healthy.stdout
     ill = sr3d("doctor", "--weights", tmp_path / "none.safetensors")
     assert ill.exit_code == 1
     assert "FAIL weights" in ill.stdout
@@ -91,10 +91,20 @@ def test_eval_of_a_folder_reports_ap_and_what_is_left_out(weights: str, folder: 
     assert "AP25" in result.stdout
 
 
-def test_eval_on_rooms_asks_for_their_classes(weights: str) -> None:
-    assert_one_line_error(
-        sr3d("eval", "--weights", weights, "--num", "1"), "rooms have", "--data FOLDER"
-    )
+def test_eval_on_rooms_scores_the_classes_that_both_know(tmp_path: Path) -> None:
+    known = ("bed", "chair", "spoon")
+    weights, json_out = save_untrained(tmp_path, known), tmp_path / "report.json"
+    result = sr3d("eval", "--weights", weights, "--num", "1", "--json", json_out)
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(json_out.read_text())["per_class"]) == set(known)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("not scored")]
+    assert [line.endswith("refrigerator") for line in lines] == [True, False]
+    assert lines[1].endswith(": spoon")
+
+
+def test_eval_asks_for_a_common_class(tmp_path: Path) -> None:
+    weights = save_untrained(tmp_path, ("spoon", "fork"))
+    assert_one_line_error(sr3d("eval", "--weights", weights, "--num", "1"), "chair", "spoon, fork")
 
 
 def test_inspect_counts_boxes_and_warns_about_millimetres(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sr3d_core.config import Config, ConfigError, dump_config, load_config, parse_config
-from sr3d_core.data.sources import FolderSource
+from sr3d_core.data.folder import FolderSource
 from sr3d_core.supervision.center_topk import CenterTopK
 
 

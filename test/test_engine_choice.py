@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import get_args, get_type_hints
 
@@ -15,8 +19,10 @@ from sr3d_core.config import Network
 from sr3d_core.detector import Detector
 from sr3d_core.sparse import engine as engines
 from sr3d_core.sparse.engine import engine_for
+from sr3d_core.sparse.engine_list import BACKENDS, ENGINES
 from sr3d_ros.parameters.record import specifications
 
+BACKEND_FILES = Path(engines.__file__).parent / "backends"
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -31,7 +37,7 @@ def test_auto_is_triton_on_a_gpu() -> None:
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"backend 'fast' is unknown, expected one of .*'numba'"):
+    with pytest.raises(ValueError, match=r"backend 'fast' is unknown, expected one of .*numba"):
         engine_for("fast", CPU)
 
 
@@ -46,10 +52,33 @@ def test_torchsparse_does_not_run_on_a_cpu() -> None:
 
 
 def test_configuration_and_node_offer_every_engine() -> None:
-    offered = get_type_hints(Network)["backend"]
-    assert offered == engines.Backend
+    assert get_args(get_type_hints(Network)["backend"]) == BACKENDS == ("auto", *ENGINES)
     (parameter,) = (each for each in specifications() if each.name == "model.backend")
-    assert parameter.choices == get_args(engines.Backend)
+    assert parameter.choices == BACKENDS
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_listed_engine_is_where_the_list_says(name: str) -> None:
+    """Read, not imported: the packages of most engines are optional."""
+    module, _, engine = ENGINES[name].place.rpartition(".")
+    path = BACKEND_FILES / f"{module.replace('.', '/')}.py"
+    assert engine in {
+        node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
+    }
+    assert set(ENGINES[name].devices) <= {"cpu", "cuda"}
+
+
+def test_a_new_engine_is_one_entry_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "mine", replace(ENGINES["torch"], devices=("cpu",)))
+    monkeypatch.setattr(engines, "BACKENDS", ("auto", *ENGINES))
+    assert engine_for("mine", CPU).name == "torch"
+    with pytest.raises(ValueError, match="backend 'mine' runs on a CPU"):
+        engine_for("mine", GPU)
+
+
+def test_the_list_of_engines_needs_no_torch() -> None:
+    code = "import sys, sr3d_core.sparse.engine_list; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_detector_takes_its_engine_by_name() -> None:

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,15 +35,14 @@ INTERPRETED = (33, 65)
 
 
 @pytest.fixture(params=NAMES)
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    engine = engine_on_cpu(request.param)
-    if engine.name == "triton":
-        from sr3d_core.sparse.backends.triton_cuda import launch
+def engine(request: pytest.FixtureRequest) -> Engine:
+    return engine_on_cpu(request.param)
 
-        large = launch.Tile(rows=1024, columns=128, depth=64, warps=4)  # fewer steps to interpret
-        monkeypatch.setattr(launch, "tile_for", lambda *_: large)
-        monkeypatch.setattr(launch, "gradient_tile_for", lambda *_: large)
-    return engine
+
+@pytest.fixture
+def some_voxels(engine: Engine) -> Callable[..., SparseTensor]:
+    """`voxels`; only a few that touch each other for the interpreter, which is slow."""
+    return partial(voxels, num=8, reach=1) if engine.name == "triton" else voxels
 
 
 @pytest.fixture(params=NAMES)
@@ -67,6 +67,7 @@ def compiled_engine(request: pytest.FixtureRequest) -> Engine:
 )
 def test_convolutions_agree(
     engine: Engine,
+    some_voxels: Callable[..., SparseTensor],
     make: Callable[[int, int], Conv3d | GenerativeUpConv3d],
     before: int,
     after: int,
@@ -75,10 +76,9 @@ def test_convolutions_agree(
         pytest.skip("too slow in Triton's interpreter")
     torch.manual_seed(0)
     layer = make(before, after)
-    num = 40 if engine.name == "triton" else 600
 
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
-        x = voxels(engine, before, num=num)
+        x = some_voxels(engine, before)
         return layer(x), [x.features, layer.kernel]
 
     assert_agrees(engine, run)
@@ -94,23 +94,27 @@ def test_strides_that_are_no_powers_of_two_agree(compiled_engine: Engine) -> Non
     assert_agrees(compiled_engine, run)
 
 
-def test_up_convolution_onto_voxels_agrees(engine: Engine) -> None:
+def test_up_convolution_onto_voxels_agrees(
+    engine: Engine, some_voxels: Callable[..., SparseTensor]
+) -> None:
     layer = GenerativeUpConv3d(5, 6)
 
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
-        x = voxels(engine, 5, stride=4, num=100)
-        skip = voxels(engine, 3, stride=2, num=300, seed=1)
+        x = some_voxels(engine, 5, stride=4)
+        skip = some_voxels(engine, 3, stride=2, seed=1)
         return layer(x, onto=skip), [x.features, layer.kernel]
 
     assert_agrees(engine, run)
 
 
-def test_convolutions_on_made_voxels_agree(engine: Engine) -> None:
+def test_convolutions_on_made_voxels_agree(
+    engine: Engine, some_voxels: Callable[..., SparseTensor]
+) -> None:
     up, same = GenerativeUpConv3d(3, 5), Conv3d(5, 4, kernel=3)
     down = Conv3d(4, 6, kernel=3, stride=2)
 
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
-        x, skip = voxels(engine, 3, stride=4), voxels(engine, 5, stride=2, seed=1)
+        x, skip = some_voxels(engine, 3, stride=4), some_voxels(engine, 5, stride=2, seed=1)
         y = down(same(union_add(skip, up(x))))
         return y, [x.features, skip.features, up.kernel, same.kernel, down.kernel]
 
@@ -140,11 +144,13 @@ def test_outputs_that_see_nothing_are_zero(engine: Engine) -> None:
     assert torch.equal(y.features, torch.zeros(1, 3))
 
 
-def test_gradients_of_features_that_are_not_contiguous(engine: Engine) -> None:
+def test_gradients_of_features_that_are_not_contiguous(
+    engine: Engine, some_voxels: Callable[..., SparseTensor]
+) -> None:
     layer = Conv3d(4, 4, kernel=3)
 
     def run(engine: Engine) -> tuple[SparseTensor, list[Tensor]]:
-        x = voxels(engine, 8, num=100)
+        x = some_voxels(engine, 8)
         return layer(x.replaced(x.features[:, ::2])), [x.features, layer.kernel]
 
     assert_agrees(engine, run)
@@ -159,7 +165,7 @@ def test_networks_agree(compiled_engine: Engine, preset: str) -> None:
     with torch.no_grad():
         network.backend = "torch"
         expected = network.raw(cloud)
-        network.backend = compiled_engine.name  # type: ignore[assignment]
+        network.backend = compiled_engine.name
         found = network.raw(cloud)
     for level, wanted in zip(found, expected, strict=True):
         assert torch.equal(level.coords, wanted.coords)
@@ -174,7 +180,7 @@ def test_inference_in_one_go_equals_step_by_step(compiled_engine: Engine) -> Non
             for tensor in (*module.parameters(), *module.buffers()):
                 if tensor.is_floating_point():
                     nn.init.uniform_(tensor, 0.5, 1.5)
-    network.backend = compiled_engine.name  # type: ignore[assignment]
+    network.backend = compiled_engine.name
     cloud = PointCloud.single(torch.rand(300, 3), torch.rand(300, 3))
     expected = network.raw(cloud)
     with torch.no_grad():

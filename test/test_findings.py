@@ -25,7 +25,7 @@ def test_a_finding_is_a_line_and_its_remedy_another() -> None:
     assert lines_of(warn("up", "a", "b"), colored=True).startswith("\x1b[33mwarn\x1b[0m up")
 
 
-def test_an_exception_is_a_finding() -> None:
+def test_an_exception_is_a_failed_check() -> None:
     def check() -> Finding:
         raise RuntimeError("boom")
 

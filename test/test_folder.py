@@ -42,7 +42,12 @@ def test_scene_without_objects_is_normal(tmp_path: Path) -> None:
 def test_labels_index_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     folder = FolderDataset(make(tmp_path, [CHAIR, TABLE]), "train", classes=("bed", "chair"))
     assert folder[0].targets.labels.tolist() == [1]
-    assert folder.left_out == ("table",)
+
+
+def test_no_more_scenes_than_are_asked_for(tmp_path: Path) -> None:
+    root = make(tmp_path, [])
+    (root / "train.txt").write_text("kitchen\nhall\n")
+    assert FolderDataset(root, "train", num=1).names == ["kitchen"]
 
 
 @pytest.mark.parametrize(

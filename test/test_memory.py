@@ -65,14 +65,13 @@ def test_the_budget_stays_halved_and_is_reported() -> None:
     assert "thinned to 5000 points" in detector.warning
 
 
-def test_when_other_points_are_asked_for_all_are_tried_again() -> None:
+def test_the_budget_is_forgotten_by_the_first_frame_after_other_points_were_asked_for() -> None:
     gpu = SmallGpu(room=6_000)
     detector = guarded(gpu)
-    detector(cloud(10_000))
-    detector.start_frame(Parameters())
-    gpu.room = 10_000
-    detector(cloud(10_000))
-    assert gpu.seen[-1] == 10_000
+    for max_points in (20_000, 20_000, 15_000):
+        detector.start_frame(Parameters(max_points=max_points))
+        detector(cloud(10_000))
+    assert gpu.seen == [10_000, 5_000, 5_000, 10_000, 5_000]
 
 
 def test_where_half_is_too_much_the_frame_is_refused_with_the_figures() -> None:

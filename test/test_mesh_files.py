@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from sr3d_core.data.cloud_file import CloudFileError, open_cloud
-from sr3d_core.data.cloud_formats.mesh import MESH_SUFFIXES, NUM_POINTS
+from sr3d_core.data.cloud_formats import READERS
+from sr3d_core.data.cloud_formats.mesh import NUM_POINTS
 
 FLOOR = """v 0 0 0 1 0 0
 v 2 0 0 1 0 0
@@ -100,7 +101,7 @@ def test_textures_of_any_number_of_channels_give_their_color(
     torch.testing.assert_close(color, expected.expand(len(color), 3))
 
 
-@pytest.mark.parametrize("suffix", MESH_SUFFIXES)
+@pytest.mark.parametrize("suffix", [name for name, reader in READERS.items() if "mesh" in reader])
 @pytest.mark.parametrize(
     "data", [b"", b"Dear reader,\nthis is no mesh.\n" * 3, bytes(range(256)) * 2]
 )

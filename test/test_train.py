@@ -15,7 +15,7 @@ from sr3d_core.checkpoint import load_checkpoint
 from sr3d_core.config import Config, Network, Schedule
 from sr3d_core.data.augment import Augment
 from sr3d_core.data.order import TrainingOrder
-from sr3d_core.data.sources import RoomsSource
+from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import average_precision
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.console import one_line_errors, progress_of, result_console, say, warn_about_scale
+from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS
+from sr3d_core.console import (
+    SCENES,
+    chosen,
+    one_line_errors,
+    progress_of,
+    result_console,
+    say,
+    warn_about_scale,
+)
+from sr3d_core.data.cloud_formats import SUFFIXES
 
 if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
@@ -19,28 +28,14 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Make, check and look at labelled scenes.\n\n"
-    "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz .npy .txt), labels/NAME.json "
+    "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz ...), labels/NAME.json "
     '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt; '
     "`sr3d data init FOLDER` makes one.",
 )
 
+_SPLITS = ", ".join(ROOM_SPLITS)
 _FEW_POINTS = 20
 """A labelled box with fewer points can hardly be learnt, or is not where the object is."""
-
-
-class Split(str, Enum):
-    """Seeds that never meet: for training, for validation, for the sample that ships."""
-
-    TRAIN = "train"
-    VAL = "val"
-    SAMPLE = "sample"
-
-
-class Sensor(str, Enum):
-    """One RGB-D frame, or many fused."""
-
-    FRAME = "frame"
-    SCAN = "scan"
 
 
 @app.command()
@@ -79,7 +74,7 @@ def init(
 @app.command()
 def rooms(
     out: Annotated[Path, typer.Argument(help="Folder to fill.")],
-    split: Annotated[Split, typer.Option(help="Which seeds.")] = Split.TRAIN,
+    split: Annotated[str, typer.Option(help=f"Which seeds: {_SPLITS}.")] = "train",
     num: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 1000,
     frames: Annotated[int, typer.Option(min=0, help="RGB-D frames of each room.")] = 4,
     scan: Annotated[bool, typer.Option(help="Also a fused scan of each room.")] = True,
@@ -96,7 +91,7 @@ def rooms(
         with progress_of("rooms", num) as tell:
             num_new = prerender(
                 out,
-                split.value,
+                chosen("--split", split, ROOM_SPLITS),
                 num,
                 workers,
                 num_frames=frames,
@@ -111,8 +106,10 @@ def rooms(
 def room(
     out: Annotated[Path, typer.Argument(help="File to write, .npz.")],
     number: Annotated[int, typer.Option(min=0, help="Which room of the split.")] = 0,
-    split: Annotated[Split, typer.Option(help="Which seeds.")] = Split.SAMPLE,
-    sensor: Annotated[Sensor, typer.Option(help="How it is seen.")] = Sensor.SCAN,
+    split: Annotated[str, typer.Option(help=f"Which seeds: {_SPLITS}.")] = "sample",
+    sensor: Annotated[
+        str, typer.Option(help=f"One RGB-D frame, or many fused: {', '.join(ROOM_SENSORS)}.")
+    ] = "scan",
 ) -> None:
     """Write one procedural room as a cloud file: xyz, rgb, and its labels as boxes and classes.
 
@@ -128,7 +125,10 @@ def room(
 
         if out.suffix != ".npz":
             raise ValueError(f"{out}: expected a file that ends in .npz")
-        sample = room_sample(seed_of(split.value, number), sensor.value)
+        sample = room_sample(
+            seed_of(chosen("--split", split, ROOM_SPLITS), number),
+            chosen("--sensor", sensor, ROOM_SENSORS),
+        )
         out.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(
             out,
@@ -142,8 +142,11 @@ def room(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(help="A cloud file, or a folder of labelled scenes.")],
-    split: Annotated[str, typer.Option(help="Which scenes of a folder.")] = "train",
+    data: Annotated[str, typer.Argument(help=f"A cloud file, or scenes: {SCENES}")],
+    split: Annotated[str, typer.Option(help="Which of the scenes.")] = "train",
+    num: Annotated[
+        int | None, typer.Option(min=1, help="How many scenes, at most; default: all.")
+    ] = None,
 ) -> None:
     """Say what a cloud or a data set holds, and whether it is plausible.
 
@@ -154,10 +157,10 @@ def inspect(
       sr3d data inspect my_rooms --split val
     """
     with one_line_errors():
-        if path.is_dir():
-            _inspect_folder(path, split)
+        if Path(data).is_file() or Path(data).suffix.lower() in SUFFIXES:
+            _inspect_cloud(Path(data))
         else:
-            _inspect_cloud(path)
+            _inspect_scenes(data, split, num)
 
 
 def _inspect_cloud(path: Path) -> None:
@@ -195,19 +198,20 @@ def _bounds(opened: CloudFile) -> list[tuple[str, float, float]]:
     return list(zip("xyz", low.tolist(), high.tolist(), strict=True))
 
 
-def _inspect_folder(path: Path, split: str) -> None:
-    from sr3d_core.data.folder import FolderDataset
+def _inspect_scenes(data: str, split: str, num: int | None) -> None:
+    from sr3d_core.data.sources import source_of
     from sr3d_core.geometry.boxes import points_in_boxes
     from sr3d_core.geometry.scale import scale_doubt
 
-    folder = FolderDataset(path, split)
+    source = source_of(data)
+    scenes = source.open(split, source.classes, num)
     # Of each class, one row dx dy dz and the number of points inside for every box.
-    sizes: dict[str, list[list[float]]] = {name: [] for name in folder.classes}
-    num_inside: dict[str, list[int]] = {name: [] for name in folder.classes}
+    sizes: dict[str, list[list[float]]] = {name: [] for name in scenes.classes}
+    num_inside: dict[str, list[int]] = {name: [] for name in scenes.classes}
     num_points, doubts = list[int](), list[str]()
-    with progress_of("scenes", len(folder)) as tell:
-        for index in range(len(folder)):
-            sample = folder[index]
+    with progress_of("scenes", len(scenes)) as tell:
+        for index in range(len(scenes)):
+            sample = scenes[index]
             num_points.append(len(sample.cloud))
             doubt = scale_doubt(sample.cloud.xyz, is_upright=True)
             if doubt is not None:
@@ -215,15 +219,15 @@ def _inspect_folder(path: Path, split: str) -> None:
             boxes = sample.targets.boxes
             inside = points_in_boxes(sample.cloud.xyz, boxes).sum(dim=0).tolist()
             for row, label in enumerate(sample.targets.labels.tolist()):
-                sizes[folder.classes[label]].append(boxes.size[row].tolist())
-                num_inside[folder.classes[label]].append(inside[row])
+                sizes[scenes.classes[label]].append(boxes.size[row].tolist())
+                num_inside[scenes.classes[label]].append(inside[row])
             tell(index + 1)
     console = result_console()
     span = f"{min(num_points)} to {max(num_points)} points each"
-    console.print(f"{path}, {split}: {len(folder)} scenes, {span}", soft_wrap=True)
+    console.print(f"{data}, {split}: {len(scenes)} scenes, {span}", soft_wrap=True)
     console.print(_class_table(sizes, num_inside))
     if doubts:
-        say(f"{len(doubts)} of {len(folder)} scenes, the first {doubts[0]}")
+        say(f"{len(doubts)} of {len(scenes)} scenes, the first {doubts[0]}")
     _warn_about_labels(num_inside)
 
 
@@ -255,7 +259,7 @@ def _warn_about_labels(num_inside: dict[str, list[int]]) -> None:
 @app.command()
 def sheet(
     out: Annotated[Path, typer.Argument(help="Picture to write, .png.")],
-    data: Annotated[str, typer.Option(help='"rooms", or a folder of your own.')] = "rooms",
+    data: Annotated[str, typer.Option(help=SCENES)] = "rooms",
     split: Annotated[str, typer.Option(help="Which scenes.")] = "train",
     num: Annotated[int, typer.Option(min=1, max=64, help="How many scenes.")] = 8,
 ) -> None:
@@ -264,18 +268,11 @@ def sheet(
     Example: sr3d data sheet rooms.png --num 12
     """
     with one_line_errors():
-        from sr3d_core.data.folder import FolderDataset
-        from sr3d_core.data.rooms.dataset import Rooms
         from sr3d_core.data.rooms.sheet import contact_sheet
+        from sr3d_core.data.sources import source_of
 
-        if data == "rooms":
-            if split not in Split._value2member_map_:
-                raise ValueError(f"rooms have no split {split!r}, expected train, val or sample")
-            rooms_of = Rooms(Split(split).value, num)
-            chosen, classes = [rooms_of[index] for index in range(num)], rooms_of.classes
-        else:
-            folder = FolderDataset(data, split)
-            chosen = [folder[index] for index in range(min(num, len(folder)))]
-            classes = folder.classes
-        contact_sheet(chosen, out, classes)
+        source = source_of(data)
+        scenes = source.open(split, source.classes, num)
+        chosen = [scenes[index] for index in range(len(scenes))]
+        contact_sheet(chosen, out, scenes.classes)
     say(f"{out}: {len(chosen)} scenes")

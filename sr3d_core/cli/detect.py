@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
+from sr3d_core.choices import UP_AXES, UpAxis
 from sr3d_core.console import (
     BackendOption,
+    chosen,
     explain,
     one_line_errors,
     require_writable,
@@ -20,6 +21,7 @@ from sr3d_core.console import (
     warn_about_scale,
     write_json,
 )
+from sr3d_core.data.cloud_formats import SUFFIXES
 
 if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
@@ -29,23 +31,8 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 
-class Up(str, Enum):
-    """Which axis of a file points up."""
-
-    AUTO = "auto"
-    Z = "z"
-    Y = "y"
-    MINUS_Y = "-y"
-
-
 def detect(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Point clouds: .ply .pcd .pts .npz .npy .txt .xyz .xyzrgb .xyzn .csv; with the "
-            "extra open3d also meshes: .obj .stl .off .gltf .glb"
-        ),
-    ],
+    files: Annotated[list[Path], typer.Argument(help=f"Point clouds: {' '.join(SUFFIXES)}")],
     weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
     score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out boxes that score less.")
@@ -58,12 +45,12 @@ def detect(
         typer.Option(help="Draw cloud and boxes here; several files: their names are added."),
     ] = None,
     up: Annotated[
-        Up,
+        str,
         typer.Option(
-            help="Axis of the file that points up. auto: keep z where the floor fits, else find "
-            "the floor and level it. -y is up in a camera's optical frame."
+            help=f"Axis of the file that points up: {', '.join(UP_AXES)}. auto: keep z where the "
+            "floor fits, else find the floor and level it. -y is up in a camera's optical frame."
         ),
-    ] = Up.AUTO,
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     backend: BackendOption = "auto",
 ) -> None:
@@ -82,6 +69,7 @@ def detect(
       sr3d detect frame.pcd --up -y          a camera's cloud, z forward and y down
     """
     with one_line_errors():
+        axis = chosen("--up", up, UP_AXES)
         pictures = _check_outputs(files, json_out, picture)
         from sr3d_core.detector import Detector, Postprocess
 
@@ -92,7 +80,7 @@ def detect(
         results: list[dict[str, Any]] = []
         for file, target in zip(files, pictures, strict=True):
             try:
-                results.append(_detect_one(detector, file, weights, up, target))
+                results.append(_detect_one(detector, file, weights, axis, target))
             except (ValueError, OSError) as error:
                 say(f"error: {explain(error)}")
         if len(files) > 1:
@@ -135,13 +123,13 @@ def _apart(picture: Path, files: list[Path]) -> list[Path | None]:
 
 
 def _detect_one(
-    detector: Detector, file: Path, weights: str, up: Up, picture: Path | None
+    detector: Detector, file: Path, weights: str, up: UpAxis, picture: Path | None
 ) -> dict[str, Any]:
     """Detect, print, draw; returns what goes into the JSON."""
     from sr3d_core.data.cloud_file import open_cloud
     from sr3d_core.structures import Detections
 
-    opened = open_cloud(file, up.value)
+    opened = open_cloud(file, up)
     tell_what_was_done(file, opened, detector.max_points)
     local = detector.detect(opened.cloud)
     boxes = opened.restored(local.boxes)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from sr3d_core.cli import bag, data, detect, doctor, model, training, view
+from sr3d_core.cli import data, detect, doctor, model, training, view
+from sr3d_core.cli.plugins import GroupWithPlugins
 
 app = typer.Typer(
+    cls=GroupWithPlugins,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -19,7 +21,6 @@ app.command()(training.train)
 app.command("eval")(training.evaluate)
 app.command()(doctor.doctor)
 app.add_typer(data.app, name="data")
-app.add_typer(bag.app, name="bag")
 app.add_typer(model.app, name="model")
 
 if __name__ == "__main__":

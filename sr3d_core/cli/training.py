@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from sr3d_core.console import (
+    SCENES,
     BackendOption,
     one_line_errors,
     progress_of,
@@ -73,7 +74,7 @@ def train(
             def on_step(at: Progress) -> None:
                 nonlocal last_step
                 last_step = at.step
-                tell(at.step, _remark(at))
+                tell(at.step, _note(at))
 
             weights = run(parsed, folder, resume=resume, on_step=on_step)
     say(f"weights: {weights}")
@@ -85,15 +86,13 @@ def train(
         raise typer.Exit(STOPPED_BY_USER)
 
 
-def _remark(at: Progress) -> str:
+def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
     return f"loss {classification:.3f} + box {box:.3f}  {at.scenes_per_s:.1f} scenes/s"
 
 
 def evaluate(
-    data: Annotated[
-        str, typer.Option(help='"rooms", or a folder of your own (see `sr3d data --help`).')
-    ] = "rooms",
+    data: Annotated[str, typer.Option(help=SCENES)] = "rooms",
     split: Annotated[str, typer.Option(help="Which scenes; NAME.txt in a folder.")] = "val",
     num: Annotated[
         int,
@@ -121,7 +120,7 @@ def evaluate(
 
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
         scenes = _scenes(data, split, num, detector.classes)
-        num = min(num, len(scenes))
+        num = len(scenes)
         loader: DataLoader[Any] = DataLoader(
             cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
         )
@@ -131,23 +130,21 @@ def evaluate(
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
 
 
-def _scenes(data: str, split: str, num: int, classes: tuple[str, ...]) -> Scenes:
-    """The scenes to score, labelled in the detector's classes."""
-    if data != "rooms":
-        from sr3d_core.data.folder import FolderDataset
+def _scenes(data: str, split: str, num: int, known: tuple[str, ...]) -> Scenes:
+    """The scenes to score, labelled in the classes that the weights know."""
+    from sr3d_core.data.sources import source_of
 
-        folder = FolderDataset(data, split, classes)
-        if folder.left_out:
-            say(f"not scored, the weights do not know them: {', '.join(folder.left_out)}")
-        return folder
-    from sr3d_core.data.rooms import LABELS
-    from sr3d_core.data.rooms.dataset import Rooms
-
-    if split not in ("train", "val"):
-        raise ValueError(f"rooms have no split {split!r}, expected train or val")
-    if classes != LABELS:
+    source = source_of(data)
+    labelled = tuple(source.classes)
+    if not set(known) & set(labelled):
         raise ValueError(
-            f"the weights know the classes {', '.join(classes)}, rooms have {', '.join(LABELS)}; "
-            "score them on a folder with their own classes (--data FOLDER)"
+            f"--data {data}: labelled with {', '.join(labelled)}, the weights know "
+            f"{', '.join(known)}; expected a class that both have: choose other weights or scenes"
         )
-    return Rooms("train" if split == "train" else "val", num)
+    for text, names in (
+        ("the weights do not know them", [name for name in labelled if name not in known]),
+        (f"{data} does not label them", [name for name in known if name not in labelled]),
+    ):
+        if names:
+            say(f"not scored, {text}: {', '.join(names)}")
+    return source.open(split, known, num)

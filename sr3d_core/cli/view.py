@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sr3d_core.cli.detect import Up, print_found, tell_what_was_done
-from sr3d_core.console import BackendOption, one_line_errors, say
+from sr3d_core.choices import UP_AXES, UpAxis
+from sr3d_core.cli.detect import print_found, tell_what_was_done
+from sr3d_core.console import BackendOption, chosen, one_line_errors, say
 
 if TYPE_CHECKING:
     from sr3d_core.structures import Detections, PointCloud
@@ -34,8 +35,12 @@ def view(
         float, typer.Option(min=0, max=1, help="Leave out boxes that score less.")
     ] = 0.3,
     up: Annotated[
-        Up, typer.Option(help="Axis of the file that points up; with --boxes they say it.")
-    ] = Up.AUTO,
+        str,
+        typer.Option(
+            help=f"Axis of the file that points up: {', '.join(UP_AXES)}; not used with --boxes, "
+            "whose file says it."
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     backend: BackendOption = "auto",
 ) -> None:
@@ -52,13 +57,14 @@ def view(
       sr3d detect room.ply --json boxes.json && sr3d view room.ply --boxes boxes.json --open3d
     """
     with one_line_errors():
+        axis = chosen("--up", up, UP_AXES)
         _require_display(file)
         if open3d:
             from sr3d_core.open3d_bridge import load_open3d
 
             load_open3d()  # says now what is missing
         if boxes is None:
-            cloud, found, classes = _detected(file, up, score, weights, device, backend)
+            cloud, found, classes = _detected(file, axis, score, weights, device, backend)
         else:
             cloud, found, classes = _read(file, boxes, score)
         if open3d:
@@ -78,12 +84,12 @@ def _require_display(file: Path) -> None:
 
 
 def _detected(
-    file: Path, up: Up, score: float, weights: str, device: str, backend: str
+    file: Path, up: UpAxis, score: float, weights: str, device: str, backend: str
 ) -> tuple[PointCloud, Detections, tuple[str, ...]]:
     from sr3d_core.data.cloud_file import open_cloud
     from sr3d_core.detector import Detector, Postprocess
 
-    opened = open_cloud(file, up.value)
+    opened = open_cloud(file, up)
     postprocess = Postprocess(score_threshold=score, one_class=True)
     detector = Detector.from_checkpoint(
         weights, device=device, backend=backend, postprocess=postprocess

@@ -50,7 +50,7 @@ def scale(boxes: Boxes3D, factor: float) -> Boxes3D:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion:
+class SceneTransform:
     """One draw of the geometric changes."""
 
     flip_x: bool
@@ -131,16 +131,16 @@ class Augment:
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """A changed copy; the same generator state gives the same copy. Works on the CPU."""
         cloud = self._choose(sample.cloud, generator)
-        motion = self.draw(generator)
-        boxes = motion.boxes(sample.targets.boxes, self.axis_aligned)
+        transform = self.draw(generator)
+        boxes = transform.boxes(sample.targets.boxes, self.axis_aligned)
         features = self._recolor(cloud.features, generator)
-        cloud = PointCloud(motion.points(cloud.xyz), features, cloud.scene)
+        cloud = PointCloud(transform.points(cloud.xyz), features, cloud.scene)
         return Sample(cloud, Targets(boxes, sample.targets.labels), sample.name)
 
-    def draw(self, generator: Generator) -> Motion:
+    def draw(self, generator: Generator) -> SceneTransform:
         """Draw the geometric changes of one sample."""
         u = torch.rand(6, generator=generator).tolist()
-        return Motion(
+        return SceneTransform(
             flip_x=u[0] < self.flip_x,
             flip_y=u[1] < self.flip_y,
             rotate_rad=_between(self.rotate_rad, u[2]),

@@ -1,14 +1,15 @@
 """Read a user's point cloud file into a z-up PointCloud.
 
-PLY, PCD, NPZ, NPY and text, with this package's own readers: nothing else is needed. Points on a
-mesh (OBJ, STL, OFF, GLTF, GLB) come through Open3D, an extra.
+The formats are those of `cloud_formats`, with this package's own readers: nothing else is needed,
+but for points on meshes, which Open3D (an extra) reads.
 `up` says which axis of the file points away from the ground; "auto" finds the floor and levels it.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,39 +17,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sr3d_core.data.cloud_formats.mesh import MESH_SUFFIXES, read_mesh
-from sr3d_core.data.cloud_formats.pcd import read_pcd
-from sr3d_core.data.cloud_formats.ply import read_ply
+from sr3d_core.choices import UpAxis
+from sr3d_core.data import cloud_formats
+from sr3d_core.data.cloud_formats import READERS, SUFFIXES
 from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud
-from sr3d_core.data.cloud_formats.table import (
-    read_npy,
-    read_npz,
-    read_pts,
-    read_text,
-    read_xyzn,
-)
-from sr3d_core.geometry.gravity import GravityError, Up, axis_rotation, up_rotation
+from sr3d_core.geometry.gravity import GravityError, axis_rotation, up_rotation
 from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
 from sr3d_core.structures import Boxes3D, PointCloud
 
-_READERS: dict[str, Callable[[Path, bytes], RawCloud]] = {
-    ".ply": read_ply,
-    ".pcd": read_pcd,
-    ".npz": read_npz,
-    ".npy": read_npy,
-    ".txt": read_text,
-    ".xyz": read_text,
-    ".xyzrgb": read_text,
-    ".xyzn": read_xyzn,
-    ".pts": read_pts,
-    ".csv": read_text,
-    **dict.fromkeys(MESH_SUFFIXES, read_mesh),
-}
-
-__all__ = ["SUFFIXES", "CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud"]
-
-SUFFIXES = tuple(_READERS)
-"""Endings of the files that can be read."""
+__all__ = ["CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +63,7 @@ class CloudFile:
         return moved(boxes, -self.upright_from_file @ self.origin)
 
 
-def read_cloud(path: str | Path, up: Up = "auto") -> PointCloud:
+def read_cloud(path: str | Path, up: UpAxis = "auto") -> PointCloud:
     """The points of a file in its own coordinates, z up; non-finite ones are left out.
 
     Raises CloudFileError where `open_cloud` does, and where the coordinates are too large for
@@ -106,7 +83,7 @@ def read_cloud(path: str | Path, up: Up = "auto") -> PointCloud:
     return opened.cloud.transformed(back)
 
 
-def open_cloud(path: str | Path, up: Up = "auto") -> CloudFile:
+def open_cloud(path: str | Path, up: UpAxis = "auto") -> CloudFile:
     """The points of a file, z up and near the origin, and how they came to be so.
 
     Raises CloudFileError where the file is missing, unknown, damaged or has no usable point, or
@@ -167,7 +144,7 @@ def _read_raw(path: Path) -> RawCloud:
         raise CloudFileError(f"{path}: a folder, expected a file; name one of the clouds in it")
     if not path.is_file():
         raise CloudFileError(f"{path}: no such file; check the path")
-    if suffix not in _READERS:
+    if suffix not in READERS:
         raise CloudFileError(
             f"{path}: unknown ending {suffix!r}, expected one of {' '.join(SUFFIXES)}; "
             "convert the cloud to one of these"
@@ -176,11 +153,13 @@ def _read_raw(path: Path) -> RawCloud:
         data = path.read_bytes()
     except OSError as error:
         raise CloudFileError(f"{path}: cannot be read ({error.strerror})") from error
-    return _READERS[suffix](path, data)
+    module, function = READERS[suffix].split(".")
+    reader = importlib.import_module(f"{cloud_formats.__name__}.{module}")
+    return getattr(reader, function)(path, data)
 
 
 def _rotation(
-    path: Path, xyz: Float[Tensor, "N 3"], up: Up
+    path: Path, xyz: Float[Tensor, "N 3"], up: UpAxis
 ) -> tuple[Float[Tensor, "3 3"], float | None]:
     if up != "auto":
         return axis_rotation(up), None

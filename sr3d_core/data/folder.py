@@ -13,9 +13,14 @@ out), as `sr3d_core.records` reads it. A scene without objects has an empty list
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
-from sr3d_core.data.cloud_file import SUFFIXES, CloudFileError, read_cloud
+from pydantic import ConfigDict
+
+from sr3d_core.data.cloud_file import CloudFileError, read_cloud
+from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
 from sr3d_core.structures import Sample, Targets
 
@@ -31,17 +36,22 @@ class _LabelFile(Record):
 class FolderDataset:
     """The scenes of one split, read when asked for. Raises DatasetError.
 
-    `split` names the text file that lists them. With `classes`, labels index that list and boxes
-    of other classes are left out; without, labels index the folder's own classes.txt.
+    `split` names the text file that lists them; at most `num` of them are used. With `classes`,
+    labels index that list and boxes of other classes are left out; without, labels index the
+    folder's own classes.txt.
     """
 
-    def __init__(self, root: str | Path, split: str, classes: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        split: str,
+        classes: Sequence[str] | None = None,
+        num: int | None = None,
+    ) -> None:
         self.root = Path(root)
-        if not self.root.is_dir():
-            raise DatasetError(f"{self.root}: no such folder; check the path")
-        self.own_classes = tuple(_lines(self.root / "classes.txt", "one class name a line"))
+        self.own_classes = read_classes(self.root)
         self.classes = self.own_classes if classes is None else tuple(classes)
-        self.names = _lines(self.root / f"{split}.txt", "one scene name a line")
+        self.names = _lines(self.root / f"{split}.txt", "one scene name a line")[:num]
         self._clouds = {name: _find_cloud(self.root, name) for name in self.names}
 
     def __len__(self) -> int:
@@ -55,11 +65,6 @@ class FolderDataset:
             raise DatasetError(str(error)) from error
         return Sample(cloud, self._targets(self.root / "labels" / f"{name}.json"), name)
 
-    @property
-    def left_out(self) -> tuple[str, ...]:
-        """The folder's classes whose boxes are left out."""
-        return tuple(name for name in self.own_classes if name not in self.classes)
-
     def _targets(self, path: Path) -> Targets:
         records = _read_boxes(path)
         for index, record in enumerate(records):
@@ -70,6 +75,35 @@ class FolderDataset:
                     "there"
                 )
         return targets_of(records, self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSource:
+    """A folder of the user's own labelled clouds, as a source of scenes."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: Literal["folder"] = "folder"
+    path: Path = Path("data")
+    """Folder with clouds/, labels/, classes.txt, train.txt and val.txt."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names in classes.txt."""
+        return read_classes(self.path)
+
+    def open(
+        self, split: str, classes: Sequence[str] | None = None, num: int | None = None
+    ) -> FolderDataset:
+        """The scenes of one split, at most `num`; labels index `classes`. Raises DatasetError."""
+        return FolderDataset(self.path, split, classes, num)
+
+
+def read_classes(root: Path) -> tuple[str, ...]:
+    """The class names of a folder; raises DatasetError."""
+    if not root.is_dir():
+        raise DatasetError(f"{root}: no such folder; check the path")
+    return tuple(_lines(root / "classes.txt", "one class name a line"))
 
 
 def _lines(path: Path, expected: str) -> list[str]:

@@ -1,85 +1,71 @@
-"""Where training and validation scenes come from: the choices a configuration has."""
+"""The list of what labelled scenes are read from; nothing else knows the readers.
+
+A new reader is its file, with a frozen dataclass that is a `SceneSource`, and one entry in
+`AnySource`: configurations (`data: {name: ...}`) and commands (`--data`) follow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Protocol, get_args
 
-from pydantic import ConfigDict
-
-from sr3d_core.data.folder import FolderDataset
-from sr3d_core.data.rooms import LABELS, PrerenderedRooms, Rooms
+from sr3d_core.data.folder import FolderSource
+from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.structures import Sample
-
-Split = Literal["train", "val"]
 
 
 class Scenes(Protocol):
     """Labelled scenes by index."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names that labels index."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class RoomsSource:
-    """Procedural rooms, made on the fly from their seeds or read from a pre-rendered folder."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    name: Literal["rooms"] = "rooms"
-    num_train: int = 4000
-    """Scenes of the training split."""
-    num_val: int = 300
-    """Scenes of the validation split."""
-    sensors: tuple[Literal["frame", "scan"], ...] = ("frame", "scan")
-    """Single RGB-D frames, fused scans, or both in turn."""
-    prerendered: Path | None = None
-    """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
-
-    def __post_init__(self) -> None:
-        """Refuse numbers of scenes below 1 and no sensors."""
-        if min(self.num_train, self.num_val) < 1:
-            raise ValueError(
-                f"data: num_train {self.num_train}, num_val {self.num_val}, expected at least 1"
-            )
-        if not self.sensors:
-            raise ValueError("data.sensors: none given, expected frame, scan or both")
+class SceneSource(Protocol):
+    """Where scenes come from, and how: what a configuration says about a reader."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The label space of the rooms."""
-        return LABELS
-
-    def open(self, split: Split) -> Scenes:
-        """The scenes of one split."""
-        if split == "train" and self.prerendered is not None:
-            return PrerenderedRooms(self.prerendered)
-        num = self.num_train if split == "train" else self.num_val
-        return Rooms(split, num, sensors=self.sensors)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderSource:
-    """A folder of the user's own labelled clouds (see `sr3d_core.data.folder`)."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-
-    name: Literal["folder"] = "folder"
-    path: Path = Path("data")
-    """Folder with clouds/, labels/, classes.txt, train.txt and val.txt."""
+    def name(self) -> str:
+        """What it is called in configurations and on the command line."""
 
     @property
     def classes(self) -> Sequence[str]:
-        """The names in classes.txt."""
-        return self._folder("train").classes
+        """The classes that its scenes are labelled with."""
 
-    def open(self, split: Split) -> Scenes:
-        """The scenes of one split."""
-        return self._folder(split)
+    def open(self, split: str, classes: Sequence[str] = ..., num: int | None = None) -> Scenes:
+        """The scenes of one split, at most `num`; ValueError where there is no such split.
 
-    def _folder(self, split: Split) -> FolderDataset:
-        return FolderDataset(self.path, split)
+        Labels index `classes`, the source's own where none are given; boxes of other classes are
+        left out.
+        """
+
+
+AnySource = RoomsSource | FolderSource
+"""All readers; the field `name` tells them apart."""
+
+
+READERS: dict[str, type[AnySource]] = {reader.name: reader for reader in get_args(AnySource)}
+"""The same by name."""
+
+
+def source_of(data: str) -> AnySource:
+    """The source that `--data` means: NAME, NAME:PATH, or the path of a user's own folder.
+
+    Raises ValueError for a path that the reader does not take.
+    """
+    name, _, path = data.partition(":")
+    reader = READERS.get(name)
+    if reader is None:
+        return FolderSource(path=Path(data))
+    if not path:
+        return reader()
+    if "path" not in {each.name for each in fields(reader)}:
+        raise ValueError(f"--data {data}: {name} are read from no path, expected {name} alone")
+    return reader(path=Path(path))  # type: ignore[call-arg]

@@ -17,9 +17,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Up = Literal["z", "y", "-y", "auto"]
-"""Which axis of a file points away from the ground."""
-
 KEEP_RAD = math.radians(3.0)
 """A z-up cloud whose floor is this level is left alone."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from sr3d_core.machine.extras import EXTRAS, how_to_install
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
@@ -26,12 +27,6 @@ OLDEST_PYTHON = (3, 10)
 SLOW_MS = 1000.0
 """A robot that sees less than once a second walks into what it should see."""
 _PACKAGES = ("numpy", "pydantic", "safetensors", "jaxtyping", "PyYAML")
-_EXTRAS = (
-    ("matplotlib", "viz"),
-    ("accelerate", "train"),
-    ("rosbags", "bag"),
-    ("open3d", "open3d"),
-)
 
 
 def check_python() -> Finding:
@@ -75,11 +70,11 @@ def check_packages() -> Finding:
 def check_extras() -> Finding:
     """What single commands need on top."""
     found = []
-    for package, extra in _EXTRAS:
+    for package in EXTRAS:
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            found.append(f"no {package} (pip install '.[{extra}]' in sr3d's folder)")
+            found.append(f"no {package} ({how_to_install(package)})")
     return ok("extras", ", ".join(found))
 
 
@@ -127,14 +122,15 @@ def check_engine(device: str, backend: str = "auto", setting: str = "--backend")
 def check_engines(device: str) -> Finding:
     """Which engines run on this device, and why the others do not."""
     from sr3d_core.detector import choose_device
-    from sr3d_core.sparse.engine import ENGINE_NAMES, engine_for
+    from sr3d_core.sparse.engine import engine_for
+    from sr3d_core.sparse.engine_list import ENGINES
 
     try:
         chosen = choose_device(device)
     except ValueError:
         return warn("engines", "unknown without the device", "see gpu")
     running, others = [], []
-    for name in ENGINE_NAMES:
+    for name in ENGINES:
         try:
             engine_for(name, chosen)
             running.append(name)

@@ -58,10 +58,10 @@ def skip(name: str, why: str) -> Finding:
 
 
 def examined(name: str, check: Callable[[], Finding]) -> Finding:
-    """The result of a check; whatever it raises is an illness too."""
+    """The result of a check; what it raises is a failure too."""
     try:
         return check()
-    except Exception as error:  # a doctor reports every illness, whatever its type
+    except Exception as error:  # every failure is reported, whatever its type
         return fail(name, f"{type(error).__name__}: {error}", "see the text")
 
 

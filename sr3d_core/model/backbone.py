@@ -1,4 +1,4 @@
-"""Sparse ResNet: voxels in, features at four strides out (method.md A.3)."""
+"""Sparse ResNet: voxels in, features at four strides out (TR3D, arXiv 2302.02858, sec 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The head: class logits and a box at every anchor point (method.md A.4).
+"""The head: class logits and a box at every anchor point (TR3D, arXiv 2302.02858, sec 3).
 
 Anchor points are voxel corners in metres: the only place where indices become metres.
 """

@@ -21,7 +21,7 @@ class ConvNormRelu(nn.Module):
         return conv_norm(self.conv, self.norm, x)
 
 
-class Up(nn.Module):
+class UpBlock(nn.Module):
     """Up by two, then added to the features that the backbone has there."""
 
     def __init__(self, in_channels: int, out_channels: int, generative: bool) -> None:
@@ -50,10 +50,10 @@ class Neck(nn.Module):
     ) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.up_coarse = Up(coarse, middle, generative=grow_coarse)
+        self.up_coarse = UpBlock(coarse, middle, generative=grow_coarse)
         self.lateral_coarse = ConvNormRelu(middle, middle) if depth > 1 else None
         self.out_coarse = ConvNormRelu(middle, out_channels)
-        self.up_fine = Up(middle, fine, generative=grow_fine)
+        self.up_fine = UpBlock(middle, fine, generative=grow_fine)
         self.lateral_fine = ConvNormRelu(fine, fine) if depth > 1 else None
         self.out_fine = ConvNormRelu(fine, out_channels)
 

@@ -1,4 +1,4 @@
-"""SR3D's network: TR3D's layout (method.md A.3), exactly or made lighter.
+"""SR3D's network: TR3D's layout (arXiv 2302.02858, sec 3), exactly or made lighter.
 
 The exact presets have 14,661,464 / 14,660,690 / 14,659,787 parameters for ScanNet, SUN RGB-D and
 S3DIS. `lite` is for a robot's CPU: 2 cm voxels, narrow, color optional, rotated boxes.
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from sr3d_core.model.backbone import Backbone
 from sr3d_core.model.head import Head, decode
 from sr3d_core.model.neck import Neck
-from sr3d_core.sparse.engine import Backend, engine_for
+from sr3d_core.sparse.engine import engine_for
+from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor, voxelize, voxelize_mean
 from sr3d_core.structures import PointCloud, Predictions
 

@@ -1,4 +1,4 @@
-"""What an engine does, and which one to take.
+"""What an engine does, and how the one that is asked for is loaded.
 
 Layers own weights and decide which voxels come out; an engine finds rows, builds kernel maps and
 multiplies. All engines give the same coordinates in the same order and, up to rounding, the same
@@ -13,15 +13,13 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-Backend = Literal["auto", "torch", "numba", "int8", "triton", "torchsparse", "spconv"]
-"""Engines by name; `auto` is numba on a CPU and triton on a GPU where these are installed, else
-torch alone. `int8` is numba with products of bytes at inference, on an x86 CPU with VNNI."""
+from sr3d_core.sparse.engine_list import BACKENDS, ENGINES, FASTEST
 
 _log = logging.getLogger(__name__)
 
@@ -107,42 +105,6 @@ class Engine(Protocol):
         """The channel-wise maximum over each output's inputs; every output has at least one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """Where an engine is found, where it runs, and how to get what it needs."""
-
-    module: str
-    devices: tuple[str, ...]
-    install: str = ""
-    package: str = ""  # that it needs, where this has another name
-
-
-_SOURCES = {
-    "torch": _Source("native.TorchEngine", ("cpu", "cuda")),
-    "numba": _Source("numba_cpu.engine.NumbaEngine", ("cpu",), "pip install numba"),
-    "int8": _Source(
-        "numba_cpu.byte_engine.ByteEngine", ("cpu",), "pip install numba", package="numba"
-    ),
-    "triton": _Source(
-        "triton_cuda.engine.TritonEngine",
-        ("cuda",),
-        "pip install triton (Linux; torch's CUDA builds bring it)",
-    ),
-    "torchsparse": _Source(
-        "torchsparse.TorchsparseEngine",
-        ("cuda",),
-        "build 2.1 from github.com/mit-han-lab/torchsparse (it is on no registry)",
-    ),
-    "spconv": _Source(
-        "spconv.SpconvEngine",
-        ("cpu", "cuda"),
-        "pip install spconv for a CPU, spconv-cu126 or the like for CUDA (x86-64 Linux)",
-    ),
-}
-ENGINE_NAMES: tuple[str, ...] = tuple(_SOURCES)
-"""All engines, present or not."""
-
-
 def engine_for(backend: str, device: torch.device) -> Engine:
     """The engine of this name for tensors on this device.
 
@@ -154,30 +116,28 @@ def engine_for(backend: str, device: torch.device) -> Engine:
 
 @cache
 def _engine(backend: str, device: str) -> Engine:
-    if backend not in get_args(Backend):
-        raise ValueError(f"backend {backend!r} is unknown, expected one of {get_args(Backend)}")
+    if backend not in BACKENDS:
+        raise ValueError(f"backend {backend!r} is unknown, expected one of {', '.join(BACKENDS)}")
     if backend != "auto":
         return _load(backend, device)
-    fastest = "numba" if device == "cpu" else "triton"
     try:
-        return _load(fastest, device)
+        return _load(FASTEST.get(device, "torch"), device)
     except ValueError as error:
         _log.warning("%s; convolutions run on torch alone, which is slower", error)
         return _load("torch", device)
 
 
 def _load(backend: str, device: str) -> Engine:
-    source = _SOURCES[backend]
+    entry = ENGINES[backend]
     if device not in _devices(backend):
         kinds = {"cpu": "a CPU", "cuda": "a GPU"}
-        where = " or ".join(kinds[kind] for kind in source.devices)
+        where = " or ".join(kinds[kind] for kind in entry.devices)
         raise ValueError(
             f"backend {backend!r} runs on {where}, not on {device}; use auto or torch"
         )
-    package = source.package or backend
-    if source.install and importlib.util.find_spec(package) is None:
-        raise ValueError(f"backend {backend!r} needs the package {package}: {source.install}")
-    module, name = source.module.rsplit(".", 1)
+    if entry.package and importlib.util.find_spec(entry.package) is None:
+        raise ValueError(f"backend {backend!r} needs the package {entry.package}: {entry.install}")
+    module, name = entry.place.rsplit(".", 1)
     try:
         engine: Engine = getattr(
             importlib.import_module(f"sr3d_core.sparse.backends.{module}"), name
@@ -185,7 +145,7 @@ def _load(backend: str, device: str) -> Engine:
     except Exception as error:  # some packages ask for a GPU as they are imported
         raise ValueError(
             f"backend {backend!r} is installed but does not start: {type(error).__name__}: "
-            f"{error}; use auto or torch, or install it again: {source.install}"
+            f"{error}; use auto or torch, or install it again: {entry.install}"
         ) from error
     return engine
 
@@ -194,4 +154,4 @@ def _devices(backend: str) -> tuple[str, ...]:
     """Triton's interpreter, which is for tests, runs kernels on a CPU."""
     if backend == "triton" and os.environ.get("TRITON_INTERPRET") == "1":
         return ("cpu", "cuda")
-    return _SOURCES[backend].devices
+    return ENGINES[backend].devices

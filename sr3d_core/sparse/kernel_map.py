@@ -1,7 +1,7 @@
 """Which input row meets which kernel offset at which output row.
 
-MinkowskiEngine's semantics (method.md A.2): coordinates in finest voxels; odd kernels are centred,
-even ones look at 0..K-1; kernel index = ix + K iy + K^2 iz, x fastest.
+MinkowskiEngine's semantics (arXiv 1904.08755, sec 3, eq 3): coordinates in finest voxels; odd
+kernels are centred, even ones look at 0..K-1; kernel index = ix + K iy + K^2 iz, x fastest.
 """
 
 from __future__ import annotations

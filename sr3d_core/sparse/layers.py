@@ -1,6 +1,7 @@
 """Layers on sparse tensors: they own weights and say which voxels come out; an engine multiplies.
 
-Weights are `(kernel volume, in, out)`, rows times matrix, kernel index x fastest (method.md A.2).
+Weights are `(kernel volume, in, out)`, rows times matrix, kernel index x fastest, as
+MinkowskiEngine has them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Conv3d(nn.Module):
         self.kernel_size = kernel
         self.stride = stride
         self.kernel = nn.Parameter(torch.empty(kernel**3, in_channels, out_channels))
-        std = math.sqrt(2 / (out_channels * kernel**3))  # fan out, relu (method.md A.6)
+        std = math.sqrt(2 / (out_channels * kernel**3))  # He et al., fan out, for ReLU
         nn.init.normal_(self.kernel, std=std)
 
     def forward(self, x: SparseTensor, epilogue: Epilogue | None = None) -> SparseTensor:
@@ -58,7 +59,7 @@ class GenerativeUpConv3d(nn.Module):
         super().__init__()
         self.kernel_size = kernel
         self.kernel = nn.Parameter(torch.empty(kernel**3, in_channels, out_channels))
-        bound = 1 / math.sqrt(out_channels * kernel**3)  # Minkowski's default (method.md A.6)
+        bound = 1 / math.sqrt(out_channels * kernel**3)  # MinkowskiEngine's default
         nn.init.uniform_(self.kernel, -bound, bound)
 
     def forward(

@@ -1,6 +1,7 @@
 """Sparse tensors: features on occupied voxels.
 
-Coordinates are rows `scene, x, y, z` in finest voxels whatever the stride (method.md A.2).
+Coordinates are rows `scene, x, y, z` in finest voxels whatever the stride, as MinkowskiEngine
+has them (arXiv 1904.08755, sec 3).
 `_cells` is the only place where metres become indices.
 """
 

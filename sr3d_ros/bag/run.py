@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sr3d_core.evaluate import FindsObjects, Report, report
+from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
@@ -145,7 +145,7 @@ class Tally:
 class BagReport:
     """What scoring a recording gave."""
 
-    scores: Report
+    scores: EvaluationReport
     tally: Tally
     num_without_truth: int  # frames that were detected in but have no ground truth
 

@@ -272,6 +272,7 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
     rclpy.init(args=arguments)
     node, is_idle = None, True
     try:
+        rclpy.get_global_executor()  # made now: interrupted while it is, rclpy prints a traceback
         node = DetectorNode(load)
         if node.get_parameter("lifecycle.autostart").value:
             node.start()

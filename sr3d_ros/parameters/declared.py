@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sr3d_core.sparse.engine_list import BACKENDS
 from sr3d_ros.parameters.rules import parameter
 
 _FAR_M = 10_000.0
@@ -36,7 +37,7 @@ class ParameterList:
         "auto",
         "engine of the convolutions; auto = numba on a CPU, triton on a GPU, else torch; "
         "int8 = bytes, quicker on a CPU with VNNI",
-        choices=("auto", "torch", "numba", "int8", "triton", "torchsparse", "spconv"),
+        choices=BACKENDS,
     )
     num_threads: int = parameter(
         "model.num_threads",

@@ -24,23 +24,27 @@ from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
 from sr3d_ros.errors import MessageError
-from sr3d_ros.sensors.image import Layout, pixels_of, size_of
+from sr3d_ros.sensors.image import PixelLayout, pixels_of, size_of
 from sr3d_ros.sensors.pointcloud2 import FARTHEST_M
 from sr3d_ros.sensors.raw_message import number_of
 from sr3d_ros.tf.headers import frame_of
 
-_DEPTH = {"16uc1": Layout("u2", 1), "mono16": Layout("u2", 1), "32fc1": Layout("f4", 1)}
+_DEPTH = {
+    "16uc1": PixelLayout("u2", 1),
+    "mono16": PixelLayout("u2", 1),
+    "32fc1": PixelLayout("f4", 1),
+}
 _SATURATED_MM = 65535
 _MAX_PIXELS = 1e6  # no camera has a longer focal length
 _COLOR = {
-    "rgb8": Layout("u1", 3),
-    "bgr8": Layout("u1", 3),
-    "rgba8": Layout("u1", 4),
-    "bgra8": Layout("u1", 4),
-    "8uc3": Layout("u1", 3),
-    "8uc4": Layout("u1", 4),
-    "mono8": Layout("u1", 1),
-    "8uc1": Layout("u1", 1),
+    "rgb8": PixelLayout("u1", 3),
+    "bgr8": PixelLayout("u1", 3),
+    "rgba8": PixelLayout("u1", 4),
+    "bgra8": PixelLayout("u1", 4),
+    "8uc3": PixelLayout("u1", 3),
+    "8uc4": PixelLayout("u1", 4),
+    "mono8": PixelLayout("u1", 1),
+    "8uc1": PixelLayout("u1", 1),
 }
 _RED_FIRST = ("rgb8", "rgba8")  # everything else is blue first, as OpenCV has it
 

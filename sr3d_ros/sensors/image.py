@@ -16,7 +16,7 @@ from sr3d_ros.sensors.raw_message import bytes_of, number_of
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class PixelLayout:
     """How an encoding lies in memory."""
 
     numpy_type: str
@@ -28,7 +28,7 @@ def size_of(message: Any) -> tuple[int, int]:
     return number_of(message, "height"), number_of(message, "width")
 
 
-def pixels_of(message: Any, layouts: dict[str, Layout], what: str) -> NDArray[Any]:
+def pixels_of(message: Any, layouts: dict[str, PixelLayout], what: str) -> NDArray[Any]:
     """A (height, width, channels) view in the byte order of the message.
 
     `layouts` are the encodings that can be read, `what` names the image in errors.

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import secrets
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,11 +18,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from domains import own_domain  # of this folder
+
 HAS_ROS = importlib.util.find_spec("rclpy") is not None
 collect_ignore_glob = [] if HAS_ROS else ["test_*.py"]
 
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-os.environ.setdefault("ROS_DOMAIN_ID", str(secrets.randbelow(102)))
+os.environ["ROS_DOMAIN_ID"] = str(own_domain())  # the workers of pytest-xdist share no other
 os.environ.setdefault("ROS_PYTHON_CHECK_FIELDS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if os.environ.get("ROS_DISTRO") == "humble":
@@ -72,9 +73,13 @@ if HAS_ROS:
         """Starts node processes; those that still run are ended after the module."""
         started: list[NodeProcess] = []
 
-        def start(*arguments: str, command: tuple[str, ...] = NodeProcess.COMMAND) -> NodeProcess:
+        def start(
+            *arguments: str,
+            command: tuple[str, ...] = NodeProcess.COMMAND,
+            is_fresh: bool = False,
+        ) -> NodeProcess:
             log = tmp_path_factory.mktemp("node") / "log.txt"
-            started.append(NodeProcess(log, arguments, command))
+            started.append(NodeProcess(log, arguments, command, is_fresh=is_fresh))
             return started[-1]
 
         yield start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -9,8 +10,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import ClassVar
+
+from warm import WarmProcess, WarmStarter
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = {
@@ -26,8 +30,19 @@ GRACE_S = 30.0
 """How long a process may take to end after an interrupt before it is killed."""
 
 
+@cache
+def _starter() -> WarmStarter:
+    starter = WarmStarter({**os.environ, **OURS})
+    atexit.register(starter.close)
+    return starter
+
+
 class NodeProcess:
-    """A node in a process of its own; its log is kept line by line and shown when a wait fails."""
+    """A node in a process of its own; its log is kept line by line and shown when a wait fails.
+
+    The first word of `command` is this interpreter. Unless the process `is_fresh`, it has already
+    imported what every node imports: see warm.py.
+    """
 
     COMMAND: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "sr3d_ros.node")
 
@@ -37,19 +52,25 @@ class NodeProcess:
         arguments: Sequence[str] = (),
         command: Sequence[str] = COMMAND,
         environment: dict[str, str] | None = None,
+        is_fresh: bool = False,
     ) -> None:
         self._log = log
         self._lines: list[str] = []
         self._new_line = threading.Condition()
         self._is_over = False
-        self._process = subprocess.Popen(
-            [*command, *arguments],
-            cwd=ROOT,
-            env={**os.environ, **OURS, **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        whole = {**os.environ, **OURS, **(environment or {})}
+        self._process: subprocess.Popen[str] | WarmProcess
+        if is_fresh:
+            self._process = subprocess.Popen(
+                [*command, *arguments],
+                cwd=ROOT,
+                env=whole,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        else:
+            self._process = _starter().start([*command[1:], *arguments], whole, ROOT)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 

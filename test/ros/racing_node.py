@@ -1,31 +1,28 @@
-"""The node, whose context is always shut down by somebody else while it ends."""
+"""The node, whose context is always shut down by somebody else just before it does so itself."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import rclpy
 from double_node import Double
 
-from sr3d_ros.node.node import DetectorNode, main
-
-_close, _ok = DetectorNode.close, rclpy.ok
+from sr3d_ros.node.node import main
 
 
-def closing(node: DetectorNode) -> bool:
-    """Leave the graph; from now on whoever asks whether the context is up loses the race."""
-    is_idle = _close(node)
+def beaten(shut_down: Callable[..., Any]) -> Callable[..., Any]:
+    """A way to shut down that comes second, as after rclpy's own signal thread."""
 
-    def ok(*arguments: Any, **options: Any) -> bool:
-        was_ok = _ok(*arguments, **options)
-        rclpy.try_shutdown()
-        return was_ok
+    def second() -> None:
+        rclpy.utilities.get_default_context().try_shutdown()
+        shut_down()
 
-    rclpy.ok = ok
-    return is_idle
+    return second
 
 
 if __name__ == "__main__":
-    DetectorNode.close = closing  # type: ignore[method-assign]
+    rclpy.ok = lambda: True  # what it says may be over by the time it is acted on
+    rclpy.shutdown, rclpy.try_shutdown = beaten(rclpy.shutdown), beaten(rclpy.try_shutdown)
     sys.exit(main(sys.argv, load=Double))  # type: ignore[arg-type]

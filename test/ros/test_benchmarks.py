@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import PATIENCE_S, ROOT
+from domains import own_domain
+from processes import OURS, PATIENCE_S, ROOT
 
 RUNS = {
     "bench_node": "--scenes room --points 3000 --rates 10 --seconds 2 --warm-up 0.5",
@@ -27,10 +28,8 @@ RUNS = {
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What each of them prints."""
     folder = tmp_path_factory.mktemp("benchmarks")
-    domain = int(os.environ["ROS_DOMAIN_ID"])
     processes = {
-        name: _start(name, options, folder, (domain + 1 + number) % 102)
-        for number, (name, options) in enumerate(RUNS.items())
+        name: _start(name, options, folder, own_domain()) for name, options in RUNS.items()
     }
     try:
         statuses = {name: process.wait(3 * PATIENCE_S) for name, process in processes.items()}
@@ -44,11 +43,10 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def _start(name: str, options: str, folder: Path, domain: int) -> subprocess.Popen[bytes]:
     script = str(ROOT / "benchmark" / f"{name}.py")
-    environment = {"PYTHONPATH": str(ROOT), "ROS_DOMAIN_ID": str(domain)}
     with (folder / f"{name}.json").open("w") as out, (folder / f"{name}.txt").open("w") as words:
         return subprocess.Popen(
             [sys.executable, script, *options.split()],
-            env={**os.environ, **environment},
+            env={**os.environ, **OURS, "ROS_DOMAIN_ID": str(domain)},
             stdout=out,
             stderr=words,
         )

@@ -1,1 +1,27 @@
-"""How points lie in files, one module per family of formats; `cloud_file` picks one."""
+"""Files of points: the list of endings and what reads them.
+
+A new format is its file in this folder and one line here. A reader gets path and content of the
+file and returns a `RawCloud`; it is imported when a file of its kind is opened.
+"""
+
+READERS = {
+    ".ply": "ply.read_ply",
+    ".pcd": "pcd.read_pcd",
+    ".npz": "table.read_npz",
+    ".npy": "table.read_npy",
+    ".txt": "table.read_text",
+    ".xyz": "table.read_text",
+    ".xyzrgb": "table.read_text",
+    ".csv": "table.read_text",
+    ".xyzn": "table.read_xyzn",
+    ".pts": "table.read_pts",
+    ".obj": "mesh.read_mesh",
+    ".stl": "mesh.read_mesh",
+    ".off": "mesh.read_mesh",
+    ".gltf": "mesh.read_mesh",
+    ".glb": "mesh.read_mesh",
+}
+"""Module in this folder and function, by the file's ending."""
+
+SUFFIXES = tuple(READERS)
+"""Endings of the files that can be read."""

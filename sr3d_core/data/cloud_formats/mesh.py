@@ -14,9 +14,6 @@ import numpy as np
 from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud, unit_color
 from sr3d_core.open3d_bridge import Open3DError, load_open3d
 
-MESH_SUFFIXES = (".obj", ".stl", ".off", ".gltf", ".glb")
-"""Endings of the meshes that Open3D reads and that hold nothing but a mesh."""
-
 NUM_POINTS = 200_000
 """How many points are drawn: as many as the detector looks at."""
 

@@ -8,22 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS, RoomSensor, RoomSplit
 from sr3d_core.data.rooms.furniture.classes import LABELS
-from sr3d_core.data.rooms.sample import Sensor, room_sample
+from sr3d_core.data.rooms.sample import room_sample
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
-
-Split = Literal["train", "val", "sample"]
 
 SEEDS_PER_SPLIT = 10_000_000
 """Length of each split's range of seeds."""
 
-FIRST_SEED: dict[str, int] = {"train": 0, "val": SEEDS_PER_SPLIT, "sample": 2 * SEEDS_PER_SPLIT}
+FIRST_SEED: dict[str, int] = {split: k * SEEDS_PER_SPLIT for k, split in enumerate(ROOM_SPLITS)}
 """Where each split's seeds begin."""
 
 MANIFEST = "rooms.json"
@@ -34,10 +32,10 @@ XYZ_STEP_M = 0.0005
 
 
 class RoomsError(ValueError):
-    """A request for rooms that cannot be served, or a folder that holds none."""
+    """A request for rooms that do not exist, or a folder that holds none."""
 
 
-def seed_of(split: Split, index: int) -> int:
+def seed_of(split: RoomSplit, index: int) -> int:
     """The seed of a split's room number `index`."""
     if not 0 <= index < SEEDS_PER_SPLIT:
         raise RoomsError(f"room {index} of {split}: expected 0 <= index < {SEEDS_PER_SPLIT}")
@@ -68,16 +66,16 @@ class Rooms(Dataset[Sample]):
 
     def __init__(
         self,
-        split: Split,
+        split: RoomSplit,
         num: int,
-        sensors: Sequence[Sensor] = ("frame", "scan"),
+        sensors: Sequence[RoomSensor] = ROOM_SENSORS,
         label_space: Sequence[str] = LABELS,
     ) -> None:
         if split not in FIRST_SEED:
             raise RoomsError(f"split is {split!r}, expected one of {tuple(FIRST_SEED)}")
         if not sensors:
             raise RoomsError("no sensors given, expected 'frame', 'scan' or both")
-        self._split: Split = split
+        self._split: RoomSplit = split
         self._num = num
         self._sensors = tuple(sensors)
         self.classes = _checked(label_space)

@@ -14,29 +14,28 @@ from pathlib import Path
 
 import numpy as np
 
-from sr3d_core.data.rooms.dataset import MANIFEST, RoomsError, Split, packed, seed_of
+from sr3d_core.choices import RoomSplit
+from sr3d_core.data.rooms.dataset import MANIFEST, RoomsError, packed, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sample import room_samples
-
-Progress = Callable[[int, int], None]
-"""Called with the number of finished rooms and the number of all rooms."""
 
 
 def prerender(
     out_dir: str | Path,
-    split: Split,
+    split: RoomSplit,
     num_rooms: int,
     workers: int = 0,
     *,
     num_frames: int = 4,
     scan: bool = True,
     first_room: int = 0,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Render rooms `first_room` ... of a split into `out_dir`; returns how many were new.
 
-    `workers` is the number of extra processes; 0 renders in this one. Raises `RoomsError` if the
-    folder holds rooms that were rendered with other settings.
+    `workers` is the number of extra processes; 0 renders in this one. `progress` is called with
+    the number of finished rooms and that of all. Raises `RoomsError` if the folder holds rooms
+    that were rendered with other settings.
     """
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +77,7 @@ def _path(folder: Path, room: int) -> Path:
     return folder / f"room_{room:07d}.npz"
 
 
-def _render(folder: str, split: Split, num_frames: int, scan: bool, room: int) -> int:
+def _render(folder: str, split: RoomSplit, num_frames: int, scan: bool, room: int) -> int:
     """Render one room; its file is moved into place when it is complete."""
     samples = room_samples(seed_of(split, room), num_frames=num_frames, scan=scan)
     arrays: dict[str, np.ndarray] = {}

@@ -9,13 +9,12 @@ along at least `_MIN_SPAN` of the longer side.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from sr3d_core.choices import RoomSensor
 from sr3d_core.data.rooms.camera.models import random_camera
 from sr3d_core.data.rooms.camera.sensor import (
     Capture,
@@ -31,7 +30,6 @@ from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 Rng = np.random.Generator
-Sensor = Literal["frame", "scan"]
 
 _MIN_POINTS = 30
 MIN_VISIBLE = 0.12
@@ -40,7 +38,7 @@ _MIN_SPAN = 0.5
 _SCAN_STREAM = 1_000_000
 
 
-def room_sample(seed: int, sensor: Sensor) -> Sample:
+def room_sample(seed: int, sensor: RoomSensor) -> Sample:
     """The first frame, or the scan, of the room that belongs to `seed`; always the same."""
     if sensor == "scan":
         return room_samples(seed, num_frames=0, scan=True)[0]

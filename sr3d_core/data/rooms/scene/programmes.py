@@ -250,11 +250,11 @@ _RARE = ("toilet", "bathtub", "refrigerator", "night_stand", "dresser", "desk", 
 
 
 def furnish(room: Layout, programme: Callable[[Layout, Rng], None], rng: Rng) -> None:
-    """The programme's furniture, then guests from other rooms, oddities and clutter."""
+    """The programme's furniture, then rare pieces from other rooms, oddities and clutter."""
     programme(room, rng)
     if _chance(rng, 0.3):
-        guest = make(_RARE[rng.integers(len(_RARE))], rng)
-        room.put_at_wall(guest)
+        rare = make(_RARE[rng.integers(len(_RARE))], rng)
+        room.put_at_wall(rare)
     if _chance(rng, 0.12):
         kind = chairs.swivel_chair if _chance(rng, 0.4) else None
         room.put_anywhere(_toppled(make("chair", rng, kind), rng))

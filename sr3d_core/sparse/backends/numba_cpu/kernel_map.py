@@ -94,7 +94,7 @@ class BitIndex:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pairs:
+class BlockedPairs:
     """The pairs of a kernel map by block of output rows, then by kernel offset.
 
     Each block has one place more than it has pairs, so that blocks are listed independently.
@@ -116,7 +116,7 @@ class Pairs:
         return 2.0 * self.num_pairs * weight.shape[1] * weight.shape[2]
 
 
-def list_pairs(kernel_map: KernelMap) -> Pairs:
+def list_pairs(kernel_map: KernelMap) -> BlockedPairs:
     """List the pairs of a map."""
     neighbours = kernel_map.neighbours.numpy()
     num_kernel, num_outputs = neighbours.shape
@@ -130,7 +130,7 @@ def list_pairs(kernel_map: KernelMap) -> Pairs:
     inputs = np.empty(int(sizes.sum()) + len(sizes) + ROWS, np.int32)  # read ahead
     outputs = np.empty_like(inputs)
     threads.share(maps.list_pairs, num_tasks, neighbours, block, inputs, outputs, starts)
-    return Pairs(inputs, outputs, starts, block, num_outputs)
+    return BlockedPairs(inputs, outputs, starts, block, num_outputs)
 
 
 class NumbaMap(KernelMap):

@@ -1,0 +1,33 @@
+"""Names that a user chooses from, each list once: help texts and checks follow from it.
+
+Nothing heavy is imported here, so that help comes at once. Lists that grow with the code live
+with it: engines in `sparse/engine_list.py`, endings of cloud files in `data/cloud_formats`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeVar, get_args
+
+UpAxis = Literal["auto", "z", "y", "-y"]
+"""Which axis of a file points away from the ground; auto looks for the floor."""
+
+RoomSplit = Literal["train", "val", "sample"]
+"""Procedural rooms for training, for validation, for the sample that ships; seeds never meet."""
+
+RoomSensor = Literal["frame", "scan"]
+"""How a procedural room is seen: one RGB-D frame, or many fused."""
+
+UP_AXES: tuple[UpAxis, ...] = get_args(UpAxis)
+ROOM_SPLITS: tuple[RoomSplit, ...] = get_args(RoomSplit)
+ROOM_SENSORS: tuple[RoomSensor, ...] = get_args(RoomSensor)
+
+_Name = TypeVar("_Name", bound=str)
+
+
+def one_of(what: str, value: str, names: Iterable[_Name]) -> _Name:
+    """The name that was chosen; raises ValueError where it is none of them."""
+    for name in names:
+        if name == value:
+            return name
+    raise ValueError(f"{what}: {value!r}, expected one of {', '.join(names)}")

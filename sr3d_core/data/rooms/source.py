@@ -1,0 +1,55 @@
+"""Procedural rooms as a source of scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS, RoomSensor, one_of
+from sr3d_core.data.rooms.dataset import PrerenderedRooms, Rooms
+from sr3d_core.data.rooms.furniture.classes import LABELS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoomsSource:
+    """Procedural rooms, made on the fly from their seeds or read from a pre-rendered folder."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    name: Literal["rooms"] = "rooms"
+    num_train: int = 4000
+    """Scenes of the training split."""
+    num_val: int = 300
+    """Scenes of the validation split."""
+    sensors: tuple[RoomSensor, ...] = ROOM_SENSORS
+    """Single RGB-D frames, fused scans, or both in turn."""
+    prerendered: Path | None = None
+    """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of scenes below 1 and no sensors."""
+        if min(self.num_train, self.num_val) < 1:
+            raise ValueError(
+                f"data: num_train {self.num_train}, num_val {self.num_val}, expected at least 1"
+            )
+        if not self.sensors:
+            raise ValueError("data.sensors: none given, expected frame, scan or both")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The label space of the rooms."""
+        return LABELS
+
+    def open(
+        self, split: str, classes: Sequence[str] = LABELS, num: int | None = None
+    ) -> Rooms | PrerenderedRooms:
+        """The scenes of one split; labels index `classes`. Raises ValueError."""
+        if split == "train" and self.prerendered is not None:
+            return PrerenderedRooms(self.prerendered, classes)
+        chosen = one_of("split of the rooms", split, ROOM_SPLITS)
+        num = num or (self.num_train if chosen == "train" else self.num_val)
+        return Rooms(chosen, num, self.sensors, classes)

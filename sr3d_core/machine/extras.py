@@ -1,0 +1,16 @@
+"""Packages that single commands need, and the extra of pyproject.toml that brings each."""
+
+from __future__ import annotations
+
+EXTRAS = {
+    "matplotlib": "viz",
+    "accelerate": "train",
+    "tensorboard": "train",
+    "rosbags": "bag",
+    "open3d": "open3d",
+}
+
+
+def how_to_install(package: str) -> str:
+    """The command that installs a package of the list."""
+    return f"in sr3d's folder: pip install '.[{EXTRAS[package]}]'"

@@ -1,0 +1,44 @@
+"""The list of readers: names, paths, and what configurations make of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sr3d_core.config import parse_config
+from sr3d_core.data.folder import DatasetError, FolderSource
+from sr3d_core.data.rooms.source import RoomsSource
+from sr3d_core.data.sources import READERS, SceneSource, source_of
+
+
+def test_rooms_go_by_their_name_and_everything_else_is_a_folder() -> None:
+    assert source_of("rooms") == RoomsSource()
+    assert source_of("./rooms") == FolderSource(path=Path("rooms"))
+    assert source_of("folder:my/rooms") == FolderSource(path=Path("my/rooms"))
+
+
+def test_a_path_for_a_reader_that_takes_none_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"--data rooms:here: .*expected rooms alone"):
+        source_of("rooms:here")
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_configurations_choose_among_the_readers_by_name(name: str) -> None:
+    source: SceneSource = parse_config({"data": {"name": name}}).data
+    assert isinstance(source, READERS[name])
+    assert source.name == name
+
+
+def test_rooms_open_with_the_classes_and_the_number_asked_for() -> None:
+    scenes = RoomsSource().open("val", ("bed", "spoon"), num=3)
+    assert (len(scenes), scenes.classes) == (3, ("bed", "spoon"))
+    assert (len(RoomsSource().open("train")), len(RoomsSource().open("val"))) == (4000, 300)
+
+
+def test_unknown_splits_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'test', expected one of train, val, sample"):
+        RoomsSource().open("test")
+    (tmp_path / "classes.txt").write_text("chair\n")
+    with pytest.raises(DatasetError, match=r"test\.txt"):
+        FolderSource(path=tmp_path).open("test")
