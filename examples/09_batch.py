@@ -14,7 +14,8 @@ from pathlib import Path
 
 import sr3d_core
 from sr3d_core import Detections, Detector
-from sr3d_core.data.cloud_file import SUFFIXES, CloudFileError, open_cloud
+from sr3d_core.data.cloud_file import CloudFileError, open_cloud
+from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.detector import Postprocess
 from sr3d_core.records import detection_records
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,6 +44,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
 
+_Row = tuple[float, float, float]
 _Length = Annotated[float, Field(gt=0.0)]
 
 
@@ -55,6 +56,18 @@ class BoxRecord(Record):
     center: tuple[float, float, float]
     size: tuple[_Length, _Length, _Length]
     yaw: float = 0.0
+
+
+class FileRecord(Record):
+    """What `sr3d detect --json` writes about one file."""
+
+    file: str
+    frame: Literal["file", "levelled"]
+    model: str
+    classes: tuple[str, ...]
+    time_ms: dict[str, float]
+    detections: tuple[BoxRecord, ...]
+    levelled_from_file: tuple[_Row, _Row, _Row] | None = None
 
 
 _File = TypeVar("_File", bound=Record)
@@ -85,6 +98,23 @@ def targets_of(records: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
         Boxes3D.from_array(torch.tensor(rows, dtype=torch.float32).reshape(-1, 7)),
         torch.tensor([index[record.class_name] for record in known], dtype=torch.int64),
     )
+
+
+def detections_of(records: Sequence[BoxRecord]) -> tuple[Detections, tuple[str, ...]]:
+    """Detections in order, boxes in float64, and the class names that labels index.
+
+    A box without a score counts as certain.
+    """
+    import torch
+
+    from sr3d_core.structures import Boxes3D, Detections
+
+    classes = tuple(dict.fromkeys(record.class_name for record in records))
+    rows = [[*record.center, *record.size, record.yaw] for record in records]
+    boxes = Boxes3D.from_array(torch.tensor(rows, dtype=torch.float64).reshape(-1, 7))
+    scores = torch.tensor([1.0 if record.score is None else record.score for record in records])
+    labels = [classes.index(record.class_name) for record in records]
+    return Detections(boxes, scores, torch.tensor(labels, dtype=torch.int64)), classes
 
 
 def detection_records(found: Detections, classes: Sequence[str]) -> list[DetectionRecord]:

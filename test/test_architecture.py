@@ -28,6 +28,7 @@ CORE = {
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
+    "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -176,7 +177,7 @@ def test_inference_never_imports_training() -> None:
 
 def test_commands_import_nothing_heavy_before_they_run() -> None:
     for path in (ROOT / "sr3d_core" / "cli").glob("*.py"):
-        heavy = {"torch", "numpy", "matplotlib", "accelerate", "rosbags"}
+        heavy = {"torch", "numpy", "matplotlib", "accelerate", "rosbags", "open3d"}
         assert not roots(path, at_top_only=True) & heavy, path
 
 

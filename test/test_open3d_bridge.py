@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from sr3d_core import open3d_bridge
 from sr3d_core.geometry.boxes import corners
+from sr3d_core.machine.extras import how_to_install
 from sr3d_core.open3d_bridge import (
     Open3DError,
     boxes_from_open3d,
@@ -107,7 +109,7 @@ def test_a_batch_of_scenes_is_refused() -> None:
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
-    with pytest.raises(Open3DError, match=r"\.\[open3d\]"):
+    with pytest.raises(Open3DError, match=re.escape(how_to_install("open3d"))):
         load_open3d()
 
 

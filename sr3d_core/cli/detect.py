@@ -130,11 +130,11 @@ def _detect_one(
     from sr3d_core.structures import Detections
 
     opened = open_cloud(file, up)
-    _tell_what_was_done(file, opened, detector.max_points)
+    tell_what_was_done(file, opened, detector.max_points)
     local = detector.detect(opened.cloud)
     boxes = opened.restored(local.boxes)
     found = Detections(boxes, local.scores, local.labels, local.time_ms)
-    _print(file, opened, found, detector.classes)
+    print_found(file, opened, found, detector.classes)
     if picture is not None:
         from sr3d_core.picture import draw_detections
 
@@ -143,7 +143,10 @@ def _detect_one(
     return describe(file, opened, found, weights, detector.classes)
 
 
-def _tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
+def tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
+    """What happened to a cloud on the way in, on stderr."""
+    if opened.note:
+        say(f"{file}: {opened.note}")
     if opened.num_dropped:
         say(
             f"{file}: left out {opened.num_dropped} points that are not finite or more than "
@@ -182,7 +185,10 @@ def describe(
     return result
 
 
-def _print(file: Path, opened: CloudFile, found: Detections, classes: tuple[str, ...]) -> None:
+def print_found(
+    file: Path, opened: CloudFile, found: Detections, classes: tuple[str, ...]
+) -> None:
+    """A line and a table of detections, in the file's coordinates where it was not turned."""
     console, total = result_console(), sum(found.time_ms.values())
     console.print(
         f"{file.name}: {len(found)} objects in {len(opened.cloud)} points, {total:.0f} ms",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sr3d_core.cli import data, detect, doctor, model, training
+from sr3d_core.cli import data, detect, doctor, model, training, view
 from sr3d_core.cli.plugins import GroupWithPlugins
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     "Start with: sr3d detect room.ply --picture room.png",
 )
 app.command()(detect.detect)
+app.command()(view.view)
 app.command()(training.train)
 app.command("eval")(training.evaluate)
 app.command()(doctor.doctor)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from sr3d_core.geometry.gravity import GravityError, axis_rotation, up_rotation
 from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
 from sr3d_core.structures import Boxes3D, PointCloud
 
-__all__ = ["CloudFile", "CloudFileError", "open_cloud", "read_cloud"]
+__all__ = ["CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +57,10 @@ class CloudFile:
     def restored(self, boxes: Boxes3D) -> Boxes3D:
         """Boxes of `cloud` in the file's coordinates, turned by `upright_from_file`."""
         return moved(boxes, self.upright_from_file @ self.origin)
+
+    def local(self, boxes: Boxes3D) -> Boxes3D:
+        """The other way round: boxes in the file's coordinates as boxes of `cloud`."""
+        return moved(boxes, -self.upright_from_file @ self.origin)
 
 
 def read_cloud(path: str | Path, up: UpAxis = "auto") -> PointCloud:
@@ -94,6 +99,21 @@ def open_cloud(path: str | Path, up: UpAxis = "auto") -> CloudFile:
     cloud = PointCloud.single((xyz @ rotation.T).float(), rgb)
     num_dropped = len(raw.xyz) - len(cloud)
     return CloudFile(cloud, num_dropped, rotation, confidence, origin, raw.note)
+
+
+def open_turned(path: str | Path, rotation: Sequence[Sequence[float]] | None) -> CloudFile:
+    """The points of a file turned by a rotation that is known, None = z is up.
+
+    Raises CloudFileError where `open_cloud` does.
+    """
+    opened = open_cloud(path, "z")
+    if rotation is None:
+        return opened
+    matrix = torch.eye(4, dtype=torch.float64)
+    matrix[:3, :3] = torch.tensor(rotation, dtype=torch.float64)
+    return replace(
+        opened, cloud=opened.cloud.transformed(matrix), upright_from_file=matrix[:3, :3]
+    )
 
 
 def _usable(

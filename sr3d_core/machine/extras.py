@@ -7,6 +7,7 @@ EXTRAS = {
     "accelerate": "train",
     "tensorboard": "train",
     "rosbags": "bag",
+    "open3d": "open3d",
 }
 
 
