@@ -31,6 +31,7 @@ def run_command(*arguments: Any) -> tuple[int, str]:
 
 
 @pytest.mark.usefixtures("with_fake_weights")
+@pytest.mark.slow
 def test_bag_detect_writes_json_and_pictures(one_bag: Path, tmp_path: Path) -> None:
     out, pictures = tmp_path / "out.json", tmp_path / "pictures"
     code, text = run_command("detect", one_bag, "--json", out, "--pictures", pictures)

@@ -74,6 +74,7 @@ def test_a_frame_that_is_lost_costs_the_tracks_and_not_the_boxes(
     assert len(records[LOST]["detections"]) == 1
 
 
+@pytest.mark.slow
 def test_the_command_adds_ids_and_tracks_on_request(bag: Path, tmp_path: Path) -> None:
     def frames(*options: str) -> list[dict[str, Any]]:
         path = tmp_path / "boxes.json"

@@ -47,6 +47,7 @@ def test_round_trip_gives_the_same_network(weights: Path) -> None:
     assert not after.training
 
 
+@pytest.mark.slow
 def test_loading_needs_neither_torchs_compiler_nor_what_trains(weights: Path) -> None:
     heavy = ("torch._dynamo", "sympy", "accelerate", "matplotlib", "scipy", "rosbags")
     program = (

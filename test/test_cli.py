@@ -58,6 +58,7 @@ def test_model_verify_accepts_sound_weights(weights: str) -> None:
     assert "sound, 3 classes" in sr3d("model", "verify", weights).stdout.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_doctor_passes_with_sound_weights_and_fails_without(weights: str, tmp_path: Path) -> None:
     healthy = sr3d("doctor", "--weights", weights)
     assert healthy.exit_code == 0, healthy.output
@@ -162,6 +163,7 @@ def test_train_refuses_a_missing_or_unknown_configuration(tmp_path: Path) -> Non
     assert_one_line_error(sr3d("train", path, "--out", tmp_path / "run"), "odd.yaml", "schedul")
 
 
+@pytest.mark.slow
 def test_train_writes_weights_that_detect_takes(folder: Path) -> None:
     pytest.importorskip("accelerate")
     config = folder / "tiny.yaml"

@@ -127,6 +127,7 @@ def full_disk_at(stem: str) -> Callable[..., None]:
     return draw
 
 
+@pytest.mark.slow
 def test_clouds_of_one_name_get_a_picture_each(weights: str, room: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     (tmp_path / "other").mkdir()

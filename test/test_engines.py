@@ -34,7 +34,9 @@ INTERPRETED = (33, 65)
 """Of `SIZES`, the one that Triton's interpreter, which is slow, runs too."""
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(
+    params=[pytest.param(n, marks=pytest.mark.slow) if n == "triton" else n for n in NAMES]
+)
 def engine(request: pytest.FixtureRequest) -> Engine:
     return engine_on_cpu(request.param)
 
@@ -205,6 +207,7 @@ TARGETS = {"generic": "", "haswell": "+avx,+avx2,+fma"}
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86 processors")
+@pytest.mark.slow
 def test_narrower_vectors_agree_too() -> None:
     pytest.importorskip("numba")
     tests = ["convolutions_agree and k3s2", "convolutions_agree and up2", "pooling_agrees"]

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 COUNTS = {"clouds": 3000, "images": 1000, "transforms": 300, "imus": 300}
 

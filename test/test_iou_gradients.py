@@ -12,6 +12,7 @@ from sr3d_core.structures import Boxes3D
 
 
 @pytest.mark.parametrize("numerator", ["center", "tr3d_compat"])
+@pytest.mark.slow
 def test_gradients_of_rotated_diou_are_those_of_finite_differences(
     numerator: DiouNumerator,
 ) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("numba")
 
+pytestmark = pytest.mark.slow
+
 SOURCES = Path(__file__).parent.parent / "sr3d_core" / "sparse" / "backends" / "numba_cpu"
 MACHINE_CODE = SOURCES / "machine_code.py"
 PROGRAM = """

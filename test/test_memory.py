@@ -121,6 +121,7 @@ def test_the_memory_of_the_process_is_told_in_megabytes() -> None:
     assert 50 < float(memory_values(torch.device("cpu"))["process (MB)"]) < 100_000
 
 
+@pytest.mark.slow
 def test_what_c_keeps_of_freed_memory_is_given_back() -> None:
     """In a process of its own, whose memory nobody else changes."""
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):

@@ -44,6 +44,7 @@ def test_exact_presets_have_the_published_number_of_parameters(
     assert count == worked["tr3d_state_dict"]["expected"][key]
 
 
+@pytest.mark.slow
 def test_exact_network_puts_anchors_on_16_and_32_voxels() -> None:
     fine, coarse = SR3D.from_preset("s3dis").eval().raw(points(60))
     assert (fine.coords[:, 1:] % 16 == 0).all()

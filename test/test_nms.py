@@ -96,6 +96,7 @@ def test_blocks_change_nothing(
 
 
 @pytest.mark.parametrize("overlap", OVERLAPS)
+@pytest.mark.slow
 def test_a_crowd_in_many_classes_is_that_of_the_definition(overlap: Overlap) -> None:
     boxes, _, _ = random_scene(7, num=100)
     place = torch.arange(len(boxes)).repeat(6)

@@ -19,6 +19,8 @@ import yaml
 import sr3d_core
 import sr3d_ros
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = "https://github.com/sr3d/sr3d/blob/main/"
 RAW = "https://raw.githubusercontent.com/sr3d/sr3d/main/"

@@ -173,6 +173,7 @@ def test_boxes_of_placed_things_are_tight() -> None:
         np.testing.assert_allclose(local.min(axis=0), -thing.size / 2, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_all_classes_occur_in_some_rooms() -> None:
     built = [build_room(np.random.default_rng(seed)) for seed in range(40)]
     found = {LABELS[thing.label] for each in built for thing in each.things}

@@ -181,6 +181,7 @@ def test_gradients_of_convolutions(layer: Conv3d | GenerativeUpConv3d, engine: E
     assert torch.autograd.gradcheck(run, (features, kernel), fast_mode=True)
 
 
+@pytest.mark.slow
 def test_gradients_of_pooling_and_union(engine: Engine) -> None:
     x, other = (random_voxels(engine, channels=2, share=0.02, seed=seed) for seed in (0, 3))
 

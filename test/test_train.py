@@ -67,6 +67,7 @@ def stop_after(step: int) -> Any:
     return on_step
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_not_interrupted(tmp_path: Path) -> None:
     whole = train(config(), tmp_path / "whole")
     train(config(), tmp_path / "parts", on_step=stop_after(2))
@@ -153,6 +154,7 @@ def test_two_processes_share_the_scenes_of_a_step() -> None:
     assert sorted(names) == [str(index) for index in range(8)]
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_given_weights(tmp_path: Path) -> None:
     first = train(config(num_steps=1), tmp_path / "first")
     tuned = config(num_steps=1, learning_rate=1e-12)
@@ -173,6 +175,7 @@ def test_learning_rate_warms_up_then_falls() -> None:
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
+@pytest.mark.slow
 def test_two_rooms_are_learnt_by_heart(tmp_path: Path) -> None:
     changes = {"widths": [16, 32, 32, 32], "stem_channels": 16, "neck_channels": 32}
     learnt = config(num_steps=150, changes=changes, learning_rate=3e-3)

@@ -13,6 +13,8 @@ from sr3d_core.sparse.backends.triton_cuda.engine import TritonEngine
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex, same_map
 
+pytestmark = pytest.mark.slow
+
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
