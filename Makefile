@@ -21,10 +21,10 @@ TEST_CORE = OMP_NUM_THREADS=1 $(PYTHON) -m pytest test --ignore=test/ros \
   -n $(TEST_JOBS) --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint types test-core test-package docs venv clean
+.PHONY: help demo test quick lint types test-core test-open3d test-package docs venv clean
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
 demo: $(VENV)/.installed ## find objects in a sample room, or in CLOUD=path; draws out/demo.png
 	@mkdir -p out
@@ -44,6 +44,12 @@ types: $(VENV)/.installed-dev ## static types
 
 test-core: $(VENV)/.installed-dev ## the tests that need no ROS
 	$(TEST_CORE)
+
+test-open3d: $(VENV)/.installed-dev ## the tests with Open3D, which .venv gets for them
+	@$(PIP) --editable '.[open3d]'
+	@$(PYTHON) -c 'from sr3d_core.open3d_bridge import load_open3d; load_open3d()'
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest test/test_open3d_bridge.py test/test_mesh_files.py \
+	  test/test_cli_view.py test/test_examples.py
 
 test-package: $(VENV)/.installed ## build dist/, check it, detect with the wheel in a fresh environment
 	@$(PIP) build twine

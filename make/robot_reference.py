@@ -2,8 +2,8 @@
 
     .venv/bin/python make/robot_reference.py
 
-Makes the table of topics in docs/robot.md, the topics that the security policy lets the node
-publish, and docs/drop_reasons.md. A test compares the committed files with what this makes.
+Makes the table of topics in docs/robot.md, and docs/drop_reasons.md. A test compares the committed
+files with what this makes.
 """
 
 from __future__ import annotations
@@ -15,16 +15,12 @@ from sr3d_ros.node.topics import OUTPUT_TOPICS, OutputTopic
 
 ROOT = Path(__file__).resolve().parent.parent
 ROBOT = ROOT / "docs" / "robot.md"
-POLICY = ROOT / "config" / "sros2" / "sr3d_detector.policy.xml"
 REASONS = ROOT / "docs" / "drop_reasons.md"
 
 TABLE = (
     "<!-- topics: made by make/robot_reference.py from sr3d_ros/node/topics.py -->\n\n",
     "\n<!-- end of topics -->",
 )
-PUBLISHED = ('          <topics publish="ALLOW">\n', "          </topics>")
-OF_ROS = ("~transition_event", "/rosout")
-"""Topics that rclpy publishes by itself."""
 
 HEAD = """\
 # Why a frame gives no boxes
@@ -53,12 +49,6 @@ def topic_row(topic: OutputTopic) -> str:
     return f"| `{topic.name}` | `{kind}` | {when} | {topic.meaning} |\n"
 
 
-def published() -> str:
-    """The topics that the security policy lets the node publish."""
-    names = [topic.name.replace("~/", "~") for topic in OUTPUT_TOPICS]
-    return "".join(f"            <topic>{name}</topic>\n" for name in (*names, *OF_ROS))
-
-
 def reasons_page() -> str:
     """docs/drop_reasons.md."""
     return HEAD + "".join(reason_row(reason) for reason in DROP_REASONS.values())
@@ -83,7 +73,6 @@ def files() -> dict[Path, str]:
     """Every file with what it should hold."""
     return {
         ROBOT: replaced(ROBOT.read_text(encoding="utf-8"), TABLE, topics_table()),
-        POLICY: replaced(POLICY.read_text(encoding="utf-8"), PUBLISHED, published()),
         REASONS: reasons_page(),
     }
 

@@ -100,8 +100,8 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 @pytest.mark.parametrize("path", TEXTS, ids=short)
 def test_every_target_of_make_exists(path: Path) -> None:
     rules = (ROOT / "Makefile").read_text() + (ROOT / "make" / "ros.mk").read_text()
-    targets = set(re.findall(r"^([a-z-]+):", rules, flags=re.MULTILINE))
-    lines = re.findall(r"(?:^    |`|run: )make ([a-z][a-z -]*)", path.read_text(), re.MULTILINE)
+    targets = set(re.findall(r"^([a-z0-9-]+):", rules, flags=re.MULTILINE))
+    lines = re.findall(r"(?:^    |`|run: )make ([a-z][a-z0-9 -]*)", path.read_text(), re.MULTILINE)
     named = {word for line in lines for word in line.split("  ")[0].split()}
     assert named <= targets
 

@@ -32,7 +32,9 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 
 def detect(
-    files: Annotated[list[Path], typer.Argument(help=f"Point clouds: {' '.join(SUFFIXES)}")],
+    files: Annotated[
+        list[Path], typer.Argument(help=f"{' '.join(SUFFIXES)}; meshes need the extra open3d.")
+    ],
     weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
     score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out boxes that score less.")

@@ -60,7 +60,9 @@ def measure_spread(
     rooms: Annotated[
         int, typer.Option(help="How many unseen rooms, one frame each.", min=1)
     ] = 300,
-    score: Annotated[float, typer.Option(help="Boxes scored below do not count.")] = 0.3,
+    score: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out boxes that score less.")
+    ] = 0.3,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     json_out: Annotated[Path | None, typer.Option("--json", help="Also write it here.")] = None,
 ) -> None:

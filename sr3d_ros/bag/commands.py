@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun, FrameRecord, Tally
     from sr3d_ros.pipeline import FrameResult
 
-app = typer.Typer(help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.")
+app = typer.Typer(
+    help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.",
+    no_args_is_help=True,
+    add_completion=False,  # `sr3d` has it
+)
 
 
 class WayUp(str, Enum):
@@ -165,7 +169,9 @@ def detect(
 @app.command("eval")
 def evaluate(
     bag: BagPath,
-    truth: Annotated[Path, typer.Option("--gt", help="Ground truth, JSON; see the README.")],
+    truth: Annotated[
+        Path, typer.Option("--gt", help="Ground truth, JSON; see docs/recordings.md.")
+    ],
     topic: Topic = None,
     camera_info: CameraInfo = None,
     color: Color = None,

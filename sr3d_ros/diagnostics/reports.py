@@ -1,7 +1,7 @@
 """From counts to what /diagnostics says: one report per concern, with a level and a remedy.
 
 Concerns are `input`, `tf`, `inference`, `frames`, `model` and `memory`; names on the topic are
-"node: concern" (REP-107). Plain Python, no ROS imports; `node/diagnostics.py` publishes.
+"node: concern" (REP-107). Plain Python, no ROS imports; `node/status.py` publishes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The topics that the node publishes: publishers, launch, policy and documents follow this list.
+"""The topics that the node publishes: publishers, launch and documents follow this list.
 
 Neither ROS nor torch is imported: launch files and `make/robot_reference.py` read it.
 """

@@ -1,80 +1,57 @@
-"""A frame in hand when the node is stopped: worked on to the end, not published, counted."""
+"""The gate of the node: nothing is published once it was told to stop."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from processes import PATIENCE_S
-from rclpy.node import Node
-from sensor_msgs.msg import PointCloud2
+from robot import Robot, cloud_message, room
 
+from sr3d_core.structures import Detections
 from sr3d_ros.diagnostics.counters import CloudCounters
-from sr3d_ros.errors import STOPPED
 from sr3d_ros.node.frames import Frames
 
+PATIENCE_S = 60.0
 
-class Bench:
-    """Frames, and a detection that finds nothing and during which something happens."""
+
+class HeldDetection:
+    """A `Detection` whose frame stays in hand until it is let go."""
 
     def __init__(self) -> None:
-        self.node = Node("frames_of_the_tests")
-        self.counters = CloudCounters()
-        self.is_wanted = True
-        self.num_published = 0
-        self.frames = Frames(
-            self.node,
-            self.counters,
-            is_wanted=lambda _: self.is_wanted,
-            on_done=lambda *_: None,
-            on_trouble=lambda: None,
-        )
+        self.is_in_hand, self.may_go = threading.Event(), threading.Event()
+        self.published: list[Any] = []
 
-    def send(self, meanwhile: Callable[[], None]) -> None:
-        """Have one frame worked on; comes back when it is published or dropped."""
+    def process(self, frame: Any) -> Any:
+        self.is_in_hand.set()
+        assert self.may_go.wait(PATIENCE_S)
+        result = SimpleNamespace(detections=Detections.empty(), frame_id="camera")
+        return SimpleNamespace(result=result, summary="0 objects")
 
-        def process(_: Any) -> Any:
-            meanwhile()
-            return SimpleNamespace(result=SimpleNamespace(detections=(), frame_id=""), summary="")
-
-        def publish(_: Any) -> None:
-            self.num_published += 1
-
-        self.frames.start(SimpleNamespace(process=process, publish=publish))  # type: ignore[arg-type]
-        self.frames.offer((PointCloud2(),))
-        started_s = time.monotonic()
-        while not self._is_counted():
-            assert time.monotonic() - started_s < PATIENCE_S, "the frame is not counted"
-            time.sleep(0.001)
-
-    def _is_counted(self) -> bool:
-        counts = self.counters.snapshot()
-        return counts.processed + sum(counts.drops.values()) == counts.received
+    def publish(self, finished: Any) -> None:
+        self.published.append(finished)
 
 
-@pytest.fixture
-def bench() -> Iterator[Bench]:
-    bench = Bench()
-    yield bench
-    bench.frames.close(PATIENCE_S)
-    bench.node.destroy_node()
-
-
-def test_a_frame_is_published(bench: Bench) -> None:
-    bench.send(meanwhile=lambda: None)
-    assert bench.num_published == bench.counters.snapshot().processed == 1
-
-
-def test_a_frame_in_hand_is_not_published_once_the_node_was_stopped(bench: Bench) -> None:
-    bench.send(meanwhile=bench.frames.stop)
-    assert bench.num_published == 0
-    assert bench.counters.snapshot().drops[STOPPED] == 1
-
-
-def test_a_frame_in_hand_is_not_published_once_nobody_wants_it(bench: Bench) -> None:
-    bench.send(meanwhile=lambda: setattr(bench, "is_wanted", False))
-    assert bench.num_published == 0
-    assert bench.counters.snapshot().drops[STOPPED] == 1
+@pytest.mark.parametrize("is_stopped", [True, False])
+def test_a_frame_in_hand_is_published_unless_the_node_was_stopped_meanwhile(
+    robot: Robot, is_stopped: bool
+) -> None:
+    detection, counters, done = HeldDetection(), CloudCounters(), list[int]()
+    frames = Frames(
+        robot.node,
+        counters,
+        is_wanted=lambda number: True,
+        on_done=lambda number, text: done.append(number),
+        on_trouble=lambda: None,
+    )
+    frames.start(detection)  # type: ignore[arg-type]
+    frames.offer((cloud_message(room(), "camera", robot.now_ns()),))
+    assert detection.is_in_hand.wait(PATIENCE_S)
+    if is_stopped:
+        frames.stop()
+    detection.may_go.set()
+    assert frames._worker.close(PATIENCE_S)
+    counts = counters.snapshot()
+    assert len(detection.published) == len(done) == counts.processed == (not is_stopped)
+    assert counts.drops["stopped"] == is_stopped

@@ -82,6 +82,7 @@ def test_what_needs_a_model_is_refused_with_the_reason(bench: Bench) -> None:
     answer = bench.robot.trigger("load_model")
     assert not answer.success
     assert "no such weights file" in answer.message
+    assert not bench.robot.change_state(Transition.TRANSITION_CONFIGURE)
 
 
 def test_another_model_starts_the_node_that_could_not_start(bench: Bench) -> None:
