@@ -26,6 +26,7 @@ def room(tmp_path: Path) -> Path:
     return save_room(tmp_path)
 
 
+@pytest.mark.slow
 def test_detect_prints_a_table_and_writes_json_and_picture(
     weights: str, room: Path, tmp_path: Path
 ) -> None:
@@ -157,6 +158,7 @@ def test_missing_folders_of_outputs_are_made(weights: str, room: Path, tmp_path:
     assert json_out.is_file()
 
 
+@pytest.mark.slow
 def test_boxes_of_a_survey_cloud_have_its_coordinates(
     weights: str, room: Path, tmp_path: Path
 ) -> None:

@@ -16,6 +16,8 @@ from cli_harness import assert_one_line_error, save_room, save_untrained, sr3d
 from sr3d_core import open3d_bridge, viewer
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:

@@ -132,6 +132,7 @@ def test_a_label_that_the_network_does_not_know_is_explained(label: int) -> None
         Criterion()(predictions, [wrong])
 
 
+@pytest.mark.slow
 def test_following_the_gradient_fits_boxes_and_finds_objects() -> None:
     predictions, truth = room(0)
     leaves = (predictions.logits, predictions.boxes.center, predictions.boxes.size)

@@ -61,6 +61,7 @@ def test_a_robots_remedies_name_its_parameters(monkeypatch: pytest.MonkeyPatch) 
     assert_failed(weights, "no such weights file", "set model.weights to")
 
 
+@pytest.mark.slow
 def test_the_doctor_of_the_terminal_writes_json(tmp_path: Path) -> None:
     path = tmp_path / "health.json"
     result = sr3d("doctor", "--weights", "/nowhere.safetensors", "--json", path)

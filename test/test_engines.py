@@ -159,6 +159,7 @@ def test_gradients_of_features_that_are_not_contiguous(
 
 
 @pytest.mark.parametrize("preset", ["lite", "scannet"])
+@pytest.mark.slow
 def test_networks_agree(compiled_engine: Engine, preset: str) -> None:
     torch.manual_seed(0)
     network = SR3D.from_preset(preset).eval()

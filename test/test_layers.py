@@ -41,6 +41,7 @@ def to_double(norm: BatchNorm) -> None:
 
 
 @pytest.mark.parametrize("change", [refill, learn, step, to_double])
+@pytest.mark.slow
 def test_inference_follows_every_change_of_the_norm(change: Callable[[BatchNorm], None]) -> None:
     torch.manual_seed(0)
     conv, norm, x = Conv3d(3, 8, kernel=3), BatchNorm(8).eval(), voxels()

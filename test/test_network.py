@@ -116,6 +116,7 @@ def test_wild_regressions_give_finite_boxes_and_gradients(decoder: Any) -> None:
         {"stem_kernel": 1, "neck_depth": 1},
     ],
 )
+@pytest.mark.slow
 def test_a_scene_alone_is_predicted_as_in_a_batch(changes: dict[str, Any]) -> None:
     torch.manual_seed(0)
     network = SR3D(replace(TINY, **changes)).eval()

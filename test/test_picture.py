@@ -17,6 +17,8 @@ from matplotlib.image import imread
 from sr3d_core.colors import class_color
 from sr3d_core.picture import draw_detections
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("chair", "table")
 
 

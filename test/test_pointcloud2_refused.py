@@ -161,6 +161,7 @@ def test_any_message_is_read_or_refused(sent: Message) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
+@pytest.mark.slow
 def test_a_good_message_with_changes_is_read_or_refused(data: st.DataObject) -> None:
     fields = [*XYZ, Field("rgb", 12)]
     rows = colored_rows(lambda r, g, b: bytes((b, g, r, 255)), "rgb")

@@ -28,6 +28,8 @@ from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Sample
 
+pytestmark = pytest.mark.slow
+
 PERFECT = replace(FLIGHT, constant_m=0.0, quadratic=0.0, edge_jitter=0.0, flying=0.0, holes=0.0)
 
 
@@ -160,7 +162,6 @@ def test_the_floor_is_at_height_zero_in_room_coordinates() -> None:
     assert (np.abs(shot.xyz[:, 2]) < 1e-4).mean() > 0.05
 
 
-@pytest.mark.slow
 def test_the_floor_of_a_scan_is_near_zero() -> None:
     heights = [np.quantile(room_sample(seed, "scan").cloud.xyz[:, 2], 0.05) for seed in range(4)]
     assert np.abs(heights).max() < 0.35  # tilted by up to 3 degrees
@@ -246,7 +247,6 @@ def test_prerendering_skips_what_is_there_and_reports_progress(tmp_path: Path) -
     assert len(PrerenderedRooms(tmp_path)) == 2
 
 
-@pytest.mark.slow
 def test_workers_render_the_same_rooms(tmp_path: Path) -> None:
     prerender(tmp_path / "alone", "val", 1, num_frames=1, scan=False)
     prerender(tmp_path / "helped", "val", 1, workers=1, num_frames=1, scan=False)
