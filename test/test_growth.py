@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import threading
 from pathlib import Path
@@ -62,7 +63,9 @@ def test_memory_files_and_threads_of_a_process_are_read() -> None:
     is_over = threading.Event()
     thread = threading.Thread(target=is_over.wait)
     thread.start()
-    block = np.ones(64 * 2**20, dtype=np.uint8)
+    # Not from malloc, which may give what was freed before.
+    block = mmap.mmap(-1, 64 * 2**20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    np.frombuffer(block, np.uint8)[:] = 1
     with Path(os.devnull).open():
         after = dict(zip(MEASURES, read_process(os.getpid()), strict=True))
     is_over.set()
