@@ -122,7 +122,7 @@ def test_transform_that_is_not_an_upright_rotation_is_refused(
     diagonal: tuple[float, float, float],
 ) -> None:
     matrix = torch.diag(torch.tensor([*diagonal, 1.0]))
-    with pytest.raises(ValueError, match=r"differs from one about \+z by .* gravity-aligned"):
+    with pytest.raises(ValueError, match=r"\+z.*gravity-aligned"):
         transform_boxes(boxes([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]), matrix)
 
 

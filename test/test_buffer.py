@@ -195,7 +195,8 @@ def test_time_that_is_set_back_forgets_moving_frames_only() -> None:
 def test_unknown_frames_are_listed_with_similar_names_first() -> None:
     reason, text = refused(moving(1), "map", "bose", S)
     assert reason == "no_transform"
-    assert "frame 'bose' is not known; known frames: base, map" in text
+    assert "'bose'" in text
+    assert "base, map" in text  # those that are known
 
 
 def test_two_trees_are_disconnected() -> None:

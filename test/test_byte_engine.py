@@ -212,7 +212,8 @@ engine_for("int8", torch.device("cpu"))
 @pytest.mark.slow
 def test_a_cpu_without_vnni_is_told_to_use_another_engine() -> None:
     output = run("-c", ASK, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="")
-    assert "this CPU has no products of bytes in whole vectors (x86's VNNI); use auto" in output
+    assert "VNNI" in output
+    assert "use auto" in output
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these are x86 processors")

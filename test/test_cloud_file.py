@@ -158,7 +158,7 @@ def test_missing_file_folder_and_unknown_ending_are_told_apart(tmp_path: Path) -
         read_cloud(tmp_path / "nowhere.ply")
     with pytest.raises(CloudFileError, match="a folder, expected a file"):
         read_cloud(tmp_path)
-    with pytest.raises(CloudFileError, match=r"unknown ending '\.las', expected one of \.ply"):
+    with pytest.raises(CloudFileError, match=r"'\.las'.*\.ply"):
         read_cloud(write(tmp_path, "scan.las", b"LASF"))
 
 

@@ -45,7 +45,7 @@ def test_far_points_that_do_not_belong_are_counted_as_dropped(tmp_path: Path) ->
 
 
 def test_nothing_but_impossible_coordinates_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CloudFileError, match=r"coordinates reach 1e\+09.*are its units metres"):
+    with pytest.raises(CloudFileError, match=r"1e\+09.*metres"):
         open_cloud(save(tmp_path / "a.npy", NEAR * 0 + 1e9), up="z")
 
 

@@ -120,7 +120,7 @@ def test_a_batch_without_scenes_costs_nothing() -> None:
 
 def test_predictions_without_targets_are_explained() -> None:
     predictions, truth = room(0, scene=1)
-    with pytest.raises(ValueError, match=r"60 of 60 predictions have a scene outside 0\.\.0"):
+    with pytest.raises(ValueError, match=r"60 of 60 .*0\.\.0"):
         Criterion()(predictions, [truth])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -156,7 +157,7 @@ def test_color_of_another_frame_is_not_used_and_says_why() -> None:
     depth = image(MILLIMETRES, "16UC1")
     color = image(COLORS, "rgb8", header=header("rgb_optical"))
     assert cloud_from_depth(depth, Info(), color).features.isnan().all()
-    assert "image is of 'rgb_optical', the depth image of 'optical'" in color_misfit(depth, color)
+    assert re.search("'rgb_optical'.*'optical'", color_misfit(depth, color))
 
 
 def test_color_of_another_shape_is_not_used_and_says_why() -> None:
@@ -185,7 +186,7 @@ def refused(depth: Any, info: Any, color: Any = None) -> tuple[str, str]:
 def test_an_unreadable_encoding_is_refused_with_those_that_can_be_read() -> None:
     reason, text = refused(replace(image(MILLIMETRES, "16UC1"), encoding="rgb8"), Info())
     assert reason == "encoding"
-    assert "the depth image has the encoding 'rgb8', expected one of 16uc1, mono16" in text
+    assert re.search("depth .*'rgb8'.*16uc1, mono16", text)
     reason, text = refused(image(MILLIMETRES, "16UC1"), Info(), image(COLORS, "bayer_rggb8"))
     assert reason == "encoding"
     assert "the color image has the encoding 'bayer_rggb8'" in text
@@ -195,13 +196,13 @@ def test_a_cut_image_is_refused() -> None:
     sent = image(MILLIMETRES, "16UC1")
     reason, text = refused(replace(sent, data=sent.data[:-1]), Info())
     assert reason == "truncated"
-    assert "holds 11 bytes in rows of 6, expected 2 rows of at least 6" in text
+    assert re.search("11 bytes .*of 6.* 2 rows .* 6", text)
 
 
 def test_camera_info_of_another_size_is_refused() -> None:
     reason, text = refused(image(MILLIMETRES, "16UC1"), Info(width=640, height=480))
     assert reason == "camera_info"
-    assert "camera info is of 640 x 480 pixels, the depth image of 3 x 2" in text
+    assert re.search("camera info .*640 x 480.* depth .*3 x 2", text)
 
 
 @pytest.mark.parametrize("bad", [(0.0,) * 9, (math.nan,) * 9, (), None])

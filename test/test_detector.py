@@ -303,7 +303,7 @@ def test_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(ValueError, match="device 'cuda:7': there are 2 GPUs, counted from 0"):
+    with pytest.raises(ValueError, match=r"'cuda:7'.* 2 GPUs"):
         choose_device("cuda:7")
 
 

@@ -37,12 +37,12 @@ def test_auto_is_triton_on_a_gpu() -> None:
 
 
 def test_an_unknown_engine_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"backend 'fast' is unknown, expected one of .*numba"):
+    with pytest.raises(ValueError, match=r"'fast'.*numba"):
         engine_for("fast", CPU)
 
 
 def test_numba_does_not_run_on_a_gpu() -> None:
-    with pytest.raises(ValueError, match="runs on a CPU, not on cuda; use auto or torch"):
+    with pytest.raises(ValueError, match=r"not on cuda; .*auto"):
         engine_for("numba", GPU)
 
 
@@ -126,7 +126,7 @@ def test_an_engine_that_does_not_start_says_why(monkeypatch: pytest.MonkeyPatch)
     engines._engine.cache_clear()
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "torchsparse", None)
-    with pytest.raises(ValueError, match="installed but does not start: ModuleNotFoundError"):
+    with pytest.raises(ValueError, match="does not start: ModuleNotFoundError"):
         engine_for("torchsparse", GPU)
 
 

@@ -120,7 +120,7 @@ def test_lists_of_different_length_are_refused() -> None:
 
 
 def test_label_outside_the_classes_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"targets of scene 0: labels 3\.\.3, expected 0\.\.1"):
+    with pytest.raises(ValueError, match=r"scene 0: .*3\.\.3.* 0\.\.1"):
         average_precision([Detections.empty()], [truth([unit_cube(0)], [3])], 2, iou=0.5)
 
 

@@ -68,7 +68,7 @@ def test_missing_parts_are_told(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         FolderDataset(tmp_path / "nowhere", "train")
     root = make(tmp_path, [])
-    with pytest.raises(DatasetError, match=r"val\.txt: cannot be read, expected one scene name"):
+    with pytest.raises(DatasetError, match=r"val\.txt: .*one scene name"):
         FolderDataset(root, "val")
     (root / "labels" / "kitchen.json").unlink()
     with pytest.raises(DatasetError, match=r'a scene without objects needs {"boxes": \[\]}'):

@@ -164,7 +164,7 @@ def test_boxes_that_need_gradients_are_accepted() -> None:
 
 
 def test_missing_scores_are_refused() -> None:
-    with pytest.raises(ValueError, match="of 2 boxes, 1 scores and 2 labels, expected one score"):
+    with pytest.raises(ValueError, match="2 boxes, 1 scores and 2 labels"):
         nms(unit_boxes(0, 1), torch.zeros(1), of_one_class(2), iou=0.5)
 
 

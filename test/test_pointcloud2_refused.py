@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -59,13 +60,13 @@ def test_a_field_beyond_the_point_is_refused() -> None:
     sent = replace(message(XYZ, xyz_rows(), point_step=12), point_step=10, row_step=48)
     reason, text = rejected(sent)
     assert reason == "point_step"
-    assert "field 'z' ends at byte 12 of a point, but point_step is 10" in text
+    assert re.search("'z' .*12.* point_step .*10", text)
 
 
 def test_a_point_step_that_is_too_big_is_refused() -> None:
     reason, text = rejected(replace(message(XYZ, xyz_rows(), point_step=12), point_step=16))
     assert reason == "size"
-    assert "row_step is 48, expected at least width 4 x point_step 16 = 64" in text
+    assert re.search("row_step .*48.* 4 x .*16 = 64", text)
 
 
 def test_point_step_zero_is_refused() -> None:

@@ -1,7 +1,7 @@
 """The node with a test double for a detector: slow, and failing on clouds of some sizes.
 
 The weights' name says what is loaded: "missing" cannot be, "slowly" takes its time, "bedroom"
-knows another class; "stuck" takes a minute for each cloud.
+knows another class; "stuck" takes a day for each cloud.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Double:
         if parameters.weights == "slowly":
             print("loading slowly", flush=True)
             time.sleep(LOADING_S)
-        self._stuck_s = 60.0 if parameters.weights == "stuck" else 0.0
+        self._stuck_s = 86_400.0 if parameters.weights == "stuck" else 0.0
         self.classes = ("bed", "chair") if parameters.weights == "bedroom" else ("chair",)
 
     def detect(self, cloud: PointCloud) -> Detections:
