@@ -14,7 +14,7 @@ from processes import NodeProcess
 from rclpy.qos import QoSProfile
 from robot import Robot, room, stamp_ns_of
 from sensor_msgs.msg import PointCloud2
-from small_bags import CAMERA_TURN, STORE, S, Write, cloud, tf, write_bag
+from small_bags import CAMERA_TURN, STORE, S, T, Write, cloud, tf, write_bag
 from vision_msgs.msg import Detection3DArray
 
 from sr3d_ros.bag.run import open_run
@@ -51,10 +51,13 @@ def recorded() -> list[tuple[str, Any, int]]:
     return messages
 
 
-PLACES = (
-    tf("base_link", "camera", 0, (0, 0, 1.0), CAMERA_TURN),
-    tf("base_link", "rear", 0, (-0.2, 0, 1.0), REAR_TURN),
+PLACES = T["tf2_msgs/msg/TFMessage"](
+    [
+        *tf("base_link", "camera", 0, (0, 0, 1.0), CAMERA_TURN).transforms,
+        *tf("base_link", "rear", 0, (-0.2, 0, 1.0), REAR_TURN).transforms,
+    ]
 )
+"""In one message: a late subscriber gets the last one."""
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +72,7 @@ def from_recording(params_file: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The arrays that the recording gives."""
 
     def fill(write: Write) -> None:
-        for place in PLACES:
-            write("/tf_static", place, 0)
+        write("/tf_static", PLACES, 0)
         for topic, message, time_ns in recorded():
             write(topic, message, time_ns)
 
@@ -106,8 +108,7 @@ def test_the_node_and_the_recording_agree_to_the_last_bit(
     )
     process.wait_for_line("ready: 3 classes")
     robot.listen_to(NAME)
-    for place in PLACES:
-        robot.publish_raw_tf(bytes(STORE.serialize_cdr(place, place.__msgtype__)), static=True)
+    robot.publish_raw_tf(bytes(STORE.serialize_cdr(PLACES, PLACES.__msgtype__)), static=True)
     publishers = {
         topic: robot.cloud_publisher(topic, QoSProfile(depth=1), PointCloud2)
         for topic in (FRONT, REAR)
