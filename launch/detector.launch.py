@@ -18,6 +18,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
+from sr3d_core.sparse.engine_list import BACKENDS
 from sr3d_ros.node.topics import OUTPUT_TOPICS
 
 SHARE = FindPackageShare("sr3d_ros")
@@ -115,7 +116,7 @@ OVERRIDES = (
     # name, parameter, type, description
     ("weights", "model.weights", str, "weights file, or 'default'"),
     ("device", "model.device", str, "auto, cpu, cuda, cuda:1, ..."),
-    ("backend", "model.backend", str, "auto, torch, numba, int8, triton, torchsparse or spconv"),
+    ("backend", "model.backend", str, ", ".join(BACKENDS)),
     ("kind", "input.kind", str, "cloud, or depth for depth images"),
     ("reliability", "input.reliability", str, "best_effort or reliable"),
     ("up", "frames.up", str, "how to know up: tf, imu, floor or none (the cloud is z up)"),

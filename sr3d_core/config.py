@@ -19,6 +19,7 @@ from sr3d_core.data.augment import Augment
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource
 from sr3d_core.model.network import PRESETS, Architecture
+from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.supervision.criterion import Criterion
 
@@ -121,35 +122,13 @@ class Config:
 _ADAPTER = TypeAdapter(Config)
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Plain values only, and no key twice: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As the base class does it, after looking for repeated keys."""
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def load_config(path: str | Path) -> Config:
     """The configuration of a YAML file; raises ConfigError naming the file and the key."""
     path = Path(path)
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read ({error.strerror}); expected a YAML file"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path}: not YAML ({' '.join(str(error).split())}); expected keys and values"
-        ) from error
+        tree = read_yaml(path, "a configuration in YAML")
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
     return parse_config({} if tree is None else tree, where=str(path))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import dataclasses
 import math
+import re
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,18 @@ def test_the_shipped_file_marks_what_can_change_while_the_node_runs() -> None:
         group = group_of(lines, specification.name)
         (line,) = (each for each in group if each.startswith(f"      {name}: "))
         assert ("# * " in line) == (specification.changes == "live"), specification.name
+
+
+def test_the_shipped_file_names_every_choice() -> None:
+    lines = PARAMETER_FILE.read_text().splitlines()
+    for specification in specifications():
+        name = specification.name.split(".")[1]
+        group = group_of(lines, specification.name)
+        start = next(n for n, line in enumerate(group) if line.startswith(f"      {name}: "))
+        after = takewhile(lambda line: line.strip().startswith("#"), group[start + 1 :])
+        told = set(re.findall(r"\w+", " ".join([group[start], *after])))
+        missing = set(map(str, specification.choices)) - told
+        assert not missing, f"{specification.name}: {sorted(missing)} not in the comment"
 
 
 def group_of(lines: list[str], name: str) -> list[str]:

@@ -80,6 +80,7 @@ def test_two_detectors_in_one_file_must_be_told_apart(tmp_path: Path) -> None:
         ("- 1", "ros__parameters"),
         ("/**: {ros__parameters: 3}", "ros__parameters"),
         ("a: [", "not YAML"),
+        ("/**: {ros__parameters: {}}\n/**: {ros__parameters: {}}", "twice"),
         ("", "sr3d_detector"),
     ],
 )

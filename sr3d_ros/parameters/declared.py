@@ -1,7 +1,7 @@
 """The list of the node's parameters: ROS name, default, meaning, range.
 
 The list is the only one there is: the node declares these fields; `config/detector.param.yaml`,
-the launch file and docs/parameters.md are tested against it. `params.py` reads values into it.
+the launch file and docs/parameters.md are tested against it. `record.py` reads values into it.
 """
 
 from __future__ import annotations

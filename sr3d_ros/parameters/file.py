@@ -7,7 +7,8 @@
       ros__parameters:
         input.max_points: 100000
 
-Of a file with sections for other nodes too, those count that fit the node's name.
+Of a file with sections for other nodes too, those count that fit the node's name. A key that
+stands twice is refused.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.parameters.rules import ParameterError, is_foreign
 
@@ -34,14 +34,9 @@ def values_of_file(path: str | Path, node: str = NODE) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParameterError(
-            f"{path}: cannot be read ({error.strerror}); check the path"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        words = " ".join(str(error).split())
-        raise ParameterError(f"{path}: not YAML ({words}); expected a parameter file") from error
+        tree = read_yaml(path, "a parameter file")
+    except YamlError as error:
+        raise ParameterError(str(error)) from error
     sections = dict(_sections(tree, "", path)) if tree is not None else {}
     fitting = [name for name in sections if _fits(name, node)]
     named = [name for name in fitting if "*" not in name]

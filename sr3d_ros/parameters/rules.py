@@ -1,6 +1,6 @@
 """What one parameter may be: its type, range or choices, when it may change, refusals in words.
 
-Plain Python, no ROS: `params.py` lists the parameters, `node/live_parameters.py` declares them.
+Plain Python, no ROS: `declared.py` lists the parameters, `node/live_parameters.py` declares them.
 """
 
 from __future__ import annotations
