@@ -1,9 +1,8 @@
-"""A frame's way from messages to detections: the one path of the node and of recordings.
+"""A frame's way from its views to detections: the one path of the node and of recordings.
 
-A *view* is what one camera saw at one stamp: a PointCloud2, or a `DepthSet` of images. A *frame*
-is the views that are detected in together, one or several. `FrameAssembler` puts messages together
-into frames, `FramePipeline` detects in them. Both do what the `Parameters` say, and nothing else
-decides about a frame: the same messages and parameters give the same boxes, live or recorded.
+`FrameAssembler` (assembler.py) puts messages together into frames, `FramePipeline` detects in
+them. Both do what the `Parameters` say, and nothing else decides about a frame: the same messages
+and parameters give the same boxes, live or recorded.
 """
 
 from __future__ import annotations
@@ -21,23 +20,17 @@ from sr3d_core.geometry.origin import moved
 from sr3d_core.geometry.scale import scale_doubt
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Detections, PointCloud
+from sr3d_ros.assembler import Frame
 from sr3d_ros.budget import AdaptiveBudget
-from sr3d_ros.errors import UNMATCHED, MessageError, Refused, TransformError
+from sr3d_ros.errors import MessageError, Refused, TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.crop import joined, within_range, within_region
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth, color_misfit
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
-from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
 from sr3d_ros.tf.source import GRAVITY_FRAMES, TransformSource
 from sr3d_ros.tf.up import GravityFrame, UpFinder, UpSource, sound_lookup
-
-Frame = tuple[Any, ...]
-"""Views that are detected in together; the first decides stamp and frame id."""
-
-POINTS, DEPTH, CAMERA_INFO, COLOR = "points", "depth", "camera_info", "color"
-"""Inputs that a frame is made of, by the names that the node's topics and options have."""
 
 BEFORE_CROP = 1_000_000
 """Larger clouds are thinned to this before they are cropped; millions would hold up the frame."""
@@ -47,67 +40,6 @@ CLOUD_IS_Z_UP = "none"
 
 FIXED_FRAMES = ("odom", "map")
 """Frames in which the room stands still while the robot moves, the smoother first."""
-
-
-class FrameAssembler:
-    """Puts messages together into frames, driven by the messages alone: no clock, no threads.
-
-    `with_color`: a frame of depth images waits for its color image from the start; otherwise from
-    the first color image on, as a node cannot know whether one will come.
-    """
-
-    def __init__(self, parameters: Parameters, *, with_color: bool = False) -> None:
-        self._is_depth = parameters.kind == "depth"
-        names = (DEPTH, CAMERA_INFO, COLOR) if self._is_depth else (POINTS,)
-        extra = () if self._is_depth else filter(None, parameters.extra_topics)
-        self.topics: dict[str, str] = {name: f"~/input/{name}" for name in names}
-        """What to `add`: inputs by name, each with its topic as the node calls it; the first one
-        decides about frames."""
-        self.topics |= {f"{POINTS}_{n}": topic for n, topic in enumerate(extra, start=2)}
-        self._window = FuseWindow(tuple(self.topics.values()), parameters.fuse_window_s)
-        self._matcher = StampMatcher(
-            (DEPTH, CAMERA_INFO), parameters.match_tolerance_s, steady=(CAMERA_INFO,)
-        )
-        if with_color:
-            self._matcher.expect(COLOR)
-
-    def add(self, name: str, message: Any) -> tuple[Frame | None, list[Refused]]:
-        """Take a message of an input: the frame that is done now, and what can become none."""
-        try:
-            if not self._is_depth:
-                return self._add_cloud(name, message), []
-            if name == COLOR:
-                self._matcher.expect(COLOR)
-            found = self._matcher.add(name, message)
-        except Refused as error:
-            return None, [error]
-        frame = None if found is None else (_depth_set(found),)
-        return frame, self._unmatched()
-
-    def finish(self) -> tuple[Frame | None, list[Refused]]:
-        """The same for what still waits, where no further message will come."""
-        if not self._is_depth:
-            return self._window.hand_out() or None, []
-        advice = self._matcher.advice()
-        self._matcher.give_up()
-        return None, self._unmatched(advice)
-
-    def advice(self) -> str:
-        """What the next frame waits for in vain, in words; "" where it does not."""
-        return self._matcher.advice() if self._is_depth else ""
-
-    def _add_cloud(self, name: str, cloud: Any) -> Frame | None:
-        return (cloud,) if len(self.topics) == 1 else self._window.add(self.topics[name], cloud)
-
-    def _unmatched(self, advice: str = "") -> list[Refused]:
-        """A refusal for each depth image that left without its partners."""
-        what = advice or self._matcher.advice() or "a depth image came without its partners"
-        images = self._matcher.take_unmatched(DEPTH)
-        return [Refused(UNMATCHED, what, stamp_of(image)) for image in images]
-
-
-def _depth_set(found: dict[str, Any]) -> DepthSet:
-    return DepthSet(found[DEPTH], found[CAMERA_INFO], found.get(COLOR))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

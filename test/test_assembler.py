@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
+from sr3d_ros.assembler import Frame, FrameAssembler
 from sr3d_ros.errors import Refused
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import Frame, FrameAssembler
 from sr3d_ros.sensors.depth_image import DepthSet
 
 ONE, TWO = Parameters(), Parameters(extra_topics=("/rear/points",))
 DEPTH = Parameters(kind="depth")
 
 
+class Message(SimpleNamespace):
+    """A subclass, because weak references to SimpleNamespace itself do not exist."""
+
+
 def at(milliseconds: int) -> Any:
     """A message with a stamp."""
     stamp = SimpleNamespace(sec=0, nanosec=milliseconds * 1_000_000)
-    return SimpleNamespace(header=SimpleNamespace(stamp=stamp, frame_id="camera"))
+    return Message(header=SimpleNamespace(stamp=stamp, frame_id="camera"))
 
 
 def frames(assembler: FrameAssembler, *arrivals: tuple[str, int]) -> list[Any]:
@@ -77,6 +83,18 @@ def test_the_first_color_image_does_not_forget_a_camera_info_that_comes_once() -
 def test_color_that_is_known_to_come_is_waited_for() -> None:
     arrivals = (("camera_info", 0), ("depth", 1), ("color", 2))
     assert frames(FrameAssembler(DEPTH, with_color=True), *arrivals) == [[[1, 0, 2]]]
+
+
+def test_color_images_are_not_kept_where_no_depth_comes() -> None:
+    assembler = FrameAssembler(DEPTH)
+    images = [at(33 * tick) for tick in range(100)]
+    watched = [weakref.ref(image) for image in images]
+    for image in images:
+        assembler.add("color", image)
+    del image
+    images.clear()
+    gc.collect()
+    assert sum(ref() is not None for ref in watched) <= 10  # as many as may wait for a partner
 
 
 def test_a_message_without_a_header_is_refused_and_the_next_is_taken() -> None:

@@ -62,9 +62,13 @@ class StampMatcher:
         self._waiting.setdefault(name, deque())
         self._unmatched.setdefault(name, [])
 
-    def take_unmatched(self, name: str) -> list[Any]:
-        """The messages of a name that left without a set since this was last asked."""
-        unmatched, self._unmatched[name] = self._unmatched[name], []
+    def take_unmatched(self) -> dict[str, list[Any]]:
+        """The messages that left without a set since this was last asked, by name.
+
+        They are held until then, so ask after every `add`.
+        """
+        unmatched = self._unmatched
+        self._unmatched = {name: [] for name in self._waiting}
         return unmatched
 
     def give_up(self) -> None:

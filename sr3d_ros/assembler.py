@@ -1,0 +1,90 @@
+"""Which messages are one frame: the same rule for live topics and for recordings.
+
+A *view* is what one camera saw at one stamp: a PointCloud2, or a `DepthSet` of images. A *frame*
+is the views that are detected in together, one or several.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sr3d_ros.errors import UNMATCHED, Refused
+from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.sensors.depth_image import DepthSet
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE
+from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
+from sr3d_ros.tf.headers import stamp_of
+
+Frame = tuple[Any, ...]
+"""Views that are detected in together; the first decides stamp and frame id."""
+
+POINTS, DEPTH, CAMERA_INFO, COLOR = "points", "depth", "camera_info", "color"
+"""Inputs that a frame is made of, by the names that the node's topics and options have."""
+
+_TYPES = {DEPTH: IMAGE_TYPE, CAMERA_INFO: INFO_TYPE, COLOR: IMAGE_TYPE}
+
+
+def type_of(name: str) -> str:
+    """The type of an input's messages; every other input is one of clouds."""
+    return _TYPES.get(name, CLOUD_TYPE)
+
+
+class FrameAssembler:
+    """Puts messages together into frames, driven by the messages alone: no clock, no threads.
+
+    `with_color`: a frame of depth images waits for its color image from the start; otherwise from
+    the first color image on, as a node cannot know whether one will come.
+    """
+
+    def __init__(self, parameters: Parameters, *, with_color: bool = False) -> None:
+        self._is_depth = parameters.kind == "depth"
+        names = (DEPTH, CAMERA_INFO, COLOR) if self._is_depth else (POINTS,)
+        extra = () if self._is_depth else filter(None, parameters.extra_topics)
+        self.topics: dict[str, str] = {name: f"~/input/{name}" for name in names}
+        """What to `add`: inputs by name, each with its topic as the node calls it; the first one
+        decides about frames."""
+        self.topics |= {f"{POINTS}_{n}": topic for n, topic in enumerate(extra, start=2)}
+        self._window = FuseWindow(tuple(self.topics.values()), parameters.fuse_window_s)
+        self._matcher = StampMatcher(
+            (DEPTH, CAMERA_INFO), parameters.match_tolerance_s, steady=(CAMERA_INFO,)
+        )
+        if with_color:
+            self._matcher.expect(COLOR)
+
+    def add(self, name: str, message: Any) -> tuple[Frame | None, list[Refused]]:
+        """Take a message of an input: the frame that is done now, and what can become none."""
+        try:
+            if not self._is_depth:
+                return self._add_cloud(name, message), []
+            if name == COLOR:
+                self._matcher.expect(COLOR)
+            found = self._matcher.add(name, message)
+        except Refused as error:
+            return None, [error]
+        frame = None if found is None else (_depth_set(found),)
+        return frame, self._unmatched()
+
+    def finish(self) -> tuple[Frame | None, list[Refused]]:
+        """The same for what still waits, where no further message will come."""
+        if not self._is_depth:
+            return self._window.hand_out() or None, []
+        advice = self._matcher.advice()
+        self._matcher.give_up()
+        return None, self._unmatched(advice)
+
+    def advice(self) -> str:
+        """What the next frame waits for in vain, in words; "" where it does not."""
+        return self._matcher.advice() if self._is_depth else ""
+
+    def _add_cloud(self, name: str, cloud: Any) -> Frame | None:
+        return (cloud,) if len(self.topics) == 1 else self._window.add(self.topics[name], cloud)
+
+    def _unmatched(self, advice: str = "") -> list[Refused]:
+        """A refusal for each depth image that left without its partners."""
+        what = advice or self._matcher.advice() or "a depth image came without its partners"
+        images = self._matcher.take_unmatched()[DEPTH]
+        return [Refused(UNMATCHED, what, stamp_of(image)) for image in images]
+
+
+def _depth_set(found: dict[str, Any]) -> DepthSet:
+    return DepthSet(found[DEPTH], found[CAMERA_INFO], found.get(COLOR))
