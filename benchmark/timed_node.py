@@ -24,7 +24,7 @@ from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.node import node
-from sr3d_ros.node.frames import Detection, Finished, Frames
+from sr3d_ros.node.frames import Finished, FrameProcessor, Frames
 from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.headers import stamp_of
@@ -86,7 +86,7 @@ def run(file: TextIO, inference_ms: float, arguments: list[str]) -> int:
             course.arrived(stamp_of(frame[0]))
             super().offer(frame)
 
-    class TimedDetection(Detection):
+    class TimedProcessor(FrameProcessor):
         def process(self, frame: tuple[Any, ...]) -> Finished:
             course.started(stamp_of(frame[0]))
             finished = super().process(frame)
@@ -121,7 +121,7 @@ def run(file: TextIO, inference_ms: float, arguments: list[str]) -> int:
             course.note(handed_ns=handed_ns, published_ns=time.time_ns())
 
     Publisher.publish = timed_publish
-    node.Frames, node.Detection = TimedFrames, TimedDetection
+    node.Frames, node.FrameProcessor = TimedFrames, TimedProcessor
     return node.main(arguments, load)
 
 

@@ -41,7 +41,7 @@ def test_another_policy_is_changed_by_an_override() -> None:
     assert "qos_overrides./points.subscription.durability" in text
 
 
-def test_a_sensor_that_was_heard_and_falls_silent_has_stopped() -> None:
-    text = advice_on_silence("/points", 5.0, publishers=["camera"], was_heard=True)
+def test_a_sensor_that_has_received_and_falls_silent_has_stopped() -> None:
+    text = advice_on_silence("/points", 5.0, publishers=["camera"], has_received=True)
     assert "although somebody publishes there: camera." in text
     assert "the sensor has stopped: look at its driver's log" in text

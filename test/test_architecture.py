@@ -16,13 +16,14 @@ CORE = {
     "structures": set(),
     "choices": set(),
     "colors": set(),
+    "plain_yaml": set(),
     "records": {"structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
     "data": {"choices", "geometry", "open3d_bridge", "structures", "records"},
-    "config": {"model", "supervision", "sparse", "data", "geometry"},
+    "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"config", "model"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
@@ -46,7 +47,8 @@ ROS = {
     "tf": {"errors"},
     "sensors": {"errors", "tf"},
     "budget": {"errors", "parameters"},
-    "pipeline": {"errors", "parameters", "sensors", "tf", "budget"},
+    "assembler": {"errors", "parameters", "sensors", "tf"},
+    "pipeline": {"assembler", "errors", "parameters", "sensors", "tf", "budget"},
     "messages": {"errors", "sensors", "tf"},
     "tracking": {"errors", "parameters", "pipeline", "tf"},
     "diagnostics": {"errors", "parameters"},
@@ -62,6 +64,7 @@ CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
     *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
+    "plain_yaml",  # parameter files
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_bags import BoundingBox, S, T, Write, header, write_bag
+from small_bags import BoundingBox, S, T, Write, cloud, header, optical_points, write_bag
 from typer.testing import CliRunner
 
 from sr3d_ros.bag.commands import app
 from sr3d_ros.bag.replay import ReplayError
 from sr3d_ros.bag.run import detect_run, open_run
 from sr3d_ros.bag.source import Topics
+from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
 
 HEIGHT, WIDTH, FOCAL = 8, 10, 10.0
@@ -153,3 +154,27 @@ def test_the_command_takes_depth_topics(
     assert written["topic"] == DEPTH
     assert len(written["frames"]) == 3
     assert written["drops_by_reason"] == {"unmatched": 1}
+
+
+@pytest.mark.parametrize(
+    ("extra", "topic"),
+    [
+        ("/rear/points", "/rear/points"),
+        ("rear", "/front/rear"),
+        ("~/rear", "/front/detector/rear"),
+    ],
+)
+def test_further_clouds_are_looked_for_under_the_name_of_the_node(
+    tmp_path: Path, extra: str, topic: str
+) -> None:
+    def fill(write: Write) -> None:
+        for name in ("/points", topic):
+            write(name, cloud(S, "camera", optical_points(0.0)), S)
+
+    path = write_bag(tmp_path / "bag", "mcap", fill)
+    topics = Topics("/points", node="/front/detector")
+    parameters = Parameters(extra_topics=(extra,))
+    with open_run(path, BoundingBox(), topics=topics, parameters=parameters, up="none") as run:
+        assert run.source.inputs == {"points": "/points", "points_2": topic}
+        (frame,) = run.frames()
+    assert frame.num_points == 2 * len(optical_points(0.0))

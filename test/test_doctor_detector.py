@@ -8,7 +8,6 @@ from doctor_harness import assert_failed
 from sr3d_ros.doctor.detector import (
     Running,
     check_running,
-    full_name,
     no_answer,
     not_chosen,
     parameters_of,
@@ -74,12 +73,3 @@ def test_parameters_that_cannot_be_used_are_a_failure() -> None:
     finding, parameters = parameters_of({"frames.upp": "tf"})
     assert_failed(finding, "did you mean frames.up", "docs/parameters.md")
     assert parameters == Parameters()
-
-
-@pytest.mark.parametrize(
-    ("topic", "full"),
-    [("/a/b", "/a/b"), ("left", "/front/left"), ("~/left", f"{NAME}/left")],
-)
-def test_topics_in_parameters_are_in_the_namespace_of_the_detector(topic: str, full: str) -> None:
-    assert full_name(topic, NAME) == full
-    assert full_name("left", "/sr3d_detector") == "/left"

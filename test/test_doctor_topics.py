@@ -8,10 +8,6 @@ import pytest
 from doctor_harness import assert_failed
 
 from sr3d_ros.doctor.topics import (
-    CLOUD_TYPE,
-    IMAGE_TYPE,
-    IMU_TYPE,
-    INFO_TYPE,
     Publisher,
     TopicSample,
     check_arrival,
@@ -20,6 +16,7 @@ from sr3d_ros.doctor.topics import (
     check_topic,
     not_one_topic,
 )
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
 
 CAMERA = Publisher("camera", "reliable")
 GAZEBO = Publisher("gazebo", "best_effort")

@@ -26,6 +26,7 @@ from sr3d_ros.parameters.file import NODE
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun, FrameRecord, Tally
+    from sr3d_ros.bag.source import Topics
     from sr3d_ros.pipeline import FrameResult
 
 app = typer.Typer(
@@ -63,7 +64,12 @@ ParamsFile = Annotated[
     ),
 ]
 NodeName = Annotated[
-    str, typer.Option("--node", help="Whose section of the file, where it has several.")
+    str,
+    typer.Option(
+        "--node",
+        help="The robot's detector, with its namespace: whose section of the file, where it has "
+        "several, and what relative names of topics begin with.",
+    ),
 ]
 Weights = Annotated[
     str | None, typer.Option(help='Weights file, or "default"; default: model.weights.')
@@ -144,6 +150,7 @@ def detect(
       sr3d bag detect drive/ --params-file my_robot.yaml --tracking --json boxes.json
     """
     from sr3d_ros.bag.run import TrackRecords, detect_run, frame_record
+    from sr3d_ros.bag.source import Topics
 
     given = {
         "model.weights": weights,
@@ -153,9 +160,8 @@ def detect(
         "frames.detection": detection_frame,
         "tracking.enabled": tracking or None,
     }
-    opened = _opened(
-        bag, (topic, camera_info, color, imu), params_file, node, given, up, one_class=True
-    )
+    topics = Topics(topic, camera_info, color, imu, node)
+    opened = _opened(bag, topics, params_file, given, up, one_class=True)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         record = TrackRecords(run) if run.parameters.tracking else frame_record
         records, tally = detect_run(run, progress, _drawing(pictures, run.classes), record)
@@ -202,6 +208,7 @@ def evaluate(
     Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
     """
     from sr3d_ros.bag.run import score_run
+    from sr3d_ros.bag.source import Topics
     from sr3d_ros.bag.truth import BagTruth
 
     given = {
@@ -211,9 +218,8 @@ def evaluate(
         "output.score_threshold": score,
         "frames.detection": detection_frame,
     }
-    opened = _opened(
-        bag, (topic, camera_info, color, imu), params_file, node, given, up, one_class=False
-    )
+    topics = Topics(topic, camera_info, color, imu, node)
+    opened = _opened(bag, topics, params_file, given, up, one_class=False)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
     console = result_console()
@@ -233,9 +239,8 @@ def _head(bag: Path, run: BagRun) -> dict[str, object]:
 @contextmanager
 def _opened(
     bag: Path,
-    topics: tuple[str | None, ...],
+    topics: Topics,
     params_file: Path | None,
-    node: str,
     given: Mapping[str, object],
     up: WayUp | None,
     *,
@@ -249,12 +254,13 @@ def _opened(
     from dataclasses import replace
 
     from sr3d_ros.bag.run import open_run
-    from sr3d_ros.bag.source import Topics
     from sr3d_ros.parameters.detector import load_detector
     from sr3d_ros.parameters.file import parameters_of_file
     from sr3d_ros.parameters.record import Parameters
 
-    parameters = Parameters() if params_file is None else parameters_of_file(params_file, node)
+    parameters = (
+        Parameters() if params_file is None else parameters_of_file(params_file, topics.node)
+    )
     if up is None and params_file is None:
         up = WayUp.AUTO
     options = {name: value for name, value in given.items() if value is not None}
@@ -262,7 +268,7 @@ def _opened(
     detector = load_detector(parameters)
     detector.postprocess = replace(detector.postprocess, one_class=one_class)
     chosen: Any = None if up is None else up.value
-    with open_run(bag, detector, topics=Topics(*topics), up=chosen, parameters=parameters) as run:
+    with open_run(bag, detector, topics=topics, up=chosen, parameters=parameters) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
         if up is WayUp.AUTO and run.parameters.up == "none":

@@ -15,19 +15,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from sr3d_ros.assembler import Frame, FrameAssembler
 from sr3d_ros.errors import MessageError, Refused, TransformError
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import Frame, FrameAssembler, FramePipeline, FrameResult
+from sr3d_ros.pipeline import FramePipeline, FrameResult
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.headers import frame_name, stamp_of
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.source import GRAVITY_FRAMES
 from sr3d_ros.tf.up import UpMode
 
-CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-IMU_TYPE = "sensor_msgs/msg/Imu"
 _TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _FOREVER_S = float("inf")

@@ -13,12 +13,13 @@ import numpy as np
 
 from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
 from sr3d_core.records import DetectionRecord, detection_records
+from sr3d_ros.assembler import COLOR, FrameAssembler
 from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.truth import BagTruth, ScoredFrame
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import COLOR, FrameAssembler, FramePipeline, FrameResult
+from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.up import UpMode
@@ -208,7 +209,7 @@ def detect_run(
     show: Callable[[FrameResult], object] | None = None,
     record: Callable[[FrameResult, Sequence[str]], FrameRecord] = frame_record,
 ) -> tuple[list[FrameRecord], Tally]:
-    """Replay; `progress` hears how many clouds are done, `show` gets every frame that was used.
+    """Replay; `progress` is told how many clouds are done, `show` gets every frame that was used.
 
     `record` writes a frame down; `TrackRecords` does so with ids and tracks. Raises `ReplayError`
     where every cloud was dropped.
@@ -231,7 +232,7 @@ def score_run(
     truth: BagTruth,
     progress: Callable[[int], object] | None = None,
 ) -> BagReport:
-    """Replay and compare with the ground truth; `progress` hears how many clouds are done.
+    """Replay and compare with the ground truth; `progress` is told how many clouds are done.
 
     Raises `ReplayError` where nothing could be compared.
     """

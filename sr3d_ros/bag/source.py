@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr3d_ros.bag.replay import (
-    CLOUD_TYPE,
-    IMAGE_TYPE,
-    IMU_TYPE,
-    INFO_TYPE,
-    Bag,
-    ReplayError,
-    Source,
-)
+from sr3d_ros.assembler import CAMERA_INFO, COLOR, DEPTH, POINTS, FrameAssembler
+from sr3d_ros.bag.replay import Bag, ReplayError, Source
+from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import CAMERA_INFO, COLOR, DEPTH, POINTS, FrameAssembler
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE, full_name
 
 
 @dataclass(frozen=True, slots=True)
 class Topics:
-    """The topics that somebody asked for; None = choose."""
+    """The topics that somebody asked for, None = choose; and the node whose work is done."""
 
     topic: str | None = None
     """Point clouds or depth images; chosen where the bag has one topic of clouds."""
@@ -30,6 +24,8 @@ class Topics:
     """Color images for the depth images; chosen: none."""
     imu: str | None = None
     """IMU, where it says which way is up; chosen where the bag has one."""
+    node: str = NODE
+    """The detector's name, with its namespace: what relative names of topics begin with."""
 
 
 def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
@@ -43,8 +39,7 @@ def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
 def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     """The topics to use; raises `ReplayError` that lists what the bag has.
 
-    Further clouds (`input.extra_topics`) are those of the parameters; a relative name is taken
-    as the node in the root namespace takes it.
+    Further clouds (`input.extra_topics`) are those of the parameters.
     """
     imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if parameters.up == "imu" else ""
     if parameters.kind == "depth":
@@ -53,7 +48,7 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     inputs[POINTS] = bag.cloud_topic(wanted.topic)
     for name in inputs:
         if name != POINTS:
-            extra = f"/{inputs[name].lstrip('/')}"
+            extra = full_name(inputs[name], wanted.node)
             inputs[name] = _topic(bag, CLOUD_TYPE, extra, "input.extra_topics")
     return Source(inputs, imu)
 

@@ -15,16 +15,16 @@ def advice_on_silence(
     other_types: Sequence[str] = (),
     candidates: Sequence[str] = (),
     remap: str = "~/input/points",
-    was_heard: bool = False,
+    has_received: bool = False,
 ) -> str:
     """Why nothing may be coming on a topic and what to do.
 
     `publishers` are the nodes that publish there what is wanted, `other_types` types of other
     messages that are published there, `candidates` all topics that carry what is wanted, `remap`
-    the node's own name for the topic; `was_heard`: something has come before.
+    the node's own name for the topic; `has_received`: something has come before.
     """
     start = f"nothing on {topic} for {silence_s:.0f} s"
-    if publishers and was_heard:
+    if publishers and has_received:
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. Something came "
             "before, so the sensor has stopped: look at its driver's log and its cable. If it "
@@ -66,7 +66,7 @@ def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
 
 
 def advice_on_qos(topic: str, policy: str, reliability: str) -> str:
-    """Why a publisher cannot be heard and what to do; `policy` is the one that does not match."""
+    """Why nothing can come from a publisher, and what to do; `policy` is what does not match."""
     start = f"a publisher on {topic} does not offer what this node asks for"
     if policy.lower() == "reliability" and reliability == "reliable":
         return (

@@ -28,13 +28,6 @@ class Running:
         return bool(self.parameters.get("use_sim_time", False))
 
 
-def full_name(topic: str, detector: str) -> str:
-    """A topic as a detector's parameters name it, with the detector's namespace or name."""
-    if topic.startswith("~"):
-        return f"{detector}{topic[1:]}"
-    return topic if topic.startswith("/") else f"{detector.rpartition('/')[0]}/{topic}"
-
-
 def not_chosen(running: Sequence[str], wanted: str) -> Finding:
     """Why it is not clear which of the detectors that run is meant."""
     if not wanted:

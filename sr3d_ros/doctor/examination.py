@@ -24,14 +24,10 @@ from sr3d_ros.doctor.cloud import (
     reader_of,
     way_of,
 )
-from sr3d_ros.doctor.detector import check_running, full_name, no_answer, not_chosen, parameters_of
+from sr3d_ros.doctor.detector import check_running, no_answer, not_chosen, parameters_of
 from sr3d_ros.doctor.findings import LOOKED_AT, Findings
 from sr3d_ros.doctor.probe import SETTLE_S, Probe
 from sr3d_ros.doctor.topics import (
-    CLOUD_TYPE,
-    IMAGE_TYPE,
-    IMU_TYPE,
-    INFO_TYPE,
     TopicSample,
     check_arrival,
     check_qos,
@@ -41,10 +37,16 @@ from sr3d_ros.doctor.topics import (
 )
 from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.sensors.depth_image import DepthSet
+from sr3d_ros.sensors.depth_image import DepthSet, has_depth
+from sr3d_ros.sensors.ros_names import (
+    CLOUD_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+    full_name,
+)
 from sr3d_ros.tf.imu import GravityFromImu
 
-_DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 _FRAMES = (CLOUD_TYPE, IMAGE_TYPE)
 _OF_ONE_DETECTOR = ("parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
 
@@ -213,7 +215,7 @@ class _FrameExamination:
         """Whether the images of a topic are depth, not color."""
         asked = self._parameters.reliability
         image = self._probe.sample(topic, asked, self._wait_s, IMAGE_TYPE).latest
-        return image is not None and image.encoding in _DEPTH_ENCODINGS
+        return image is not None and has_depth(image)
 
     def _imu(self) -> GravityFromImu | None:
         """Up from the IMU's topic, after it was examined; None where there is none."""

@@ -9,16 +9,16 @@ from typing import Any
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from sr3d_ros.doctor.detector import Running
 from sr3d_ros.doctor.running import ask, names_of_detectors, publications_of, subscriptions_of
-from sr3d_ros.doctor.topics import CLOUD_TYPE, IMU_TYPE, Publisher, TopicSample
-from sr3d_ros.node.outputs import message_type
-from sr3d_ros.node.subscription import subscribed
+from sr3d_ros.doctor.topics import Publisher, TopicSample
+from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.rules import is_foreign
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE
 from sr3d_ros.tf.headers import stamp_to_ns
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.source import TransformSource
@@ -142,8 +142,7 @@ class Probe:
     def subscribe_to_imu(self, topic: str) -> GravityFromImu:
         """Up from an IMU; messages are received whenever the probe spins."""
         imu = GravityFromImu()
-        best_effort = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.node.create_subscription(message_type(IMU_TYPE), topic, imu.add, best_effort)
+        subscribed_to_imu(self.node, topic, imu.add)
         return imu
 
     def _publishers_of(self, topic: str) -> tuple[Publisher, ...]:
@@ -177,7 +176,7 @@ class _Subscriber:
             self._type,
             topic,
             self._on_message,
-            _qos(reliability, _DEPTH),
+            sensor_qos(reliability, _DEPTH),
             on_lost=self._on_lost,
             raw=True,  # decoding all messages could be slower than the sensor
         )
@@ -204,13 +203,6 @@ class _Subscriber:
 
     def _on_lost(self, count: int) -> None:
         self.num_lost += count
-
-
-def _qos(reliability: str, depth: int) -> QoSProfile:
-    """The profile of a subscription."""
-    is_reliable = reliability == "reliable"
-    policy = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(depth=depth, reliability=policy)
 
 
 def _name_of(policy: ReliabilityPolicy) -> str:

@@ -1,4 +1,4 @@
-"""The detectors that run, as a node sees them from outside: their names, state, settings, topics.
+"""The detectors that run, seen from outside: their names, state, parameters, topics.
 
 A detector is known by its `~/status` and `~/load_model`, whatever it is called; a recording that
 is played has the one without the other.

@@ -11,11 +11,8 @@ from typing import Any
 
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 from sr3d_ros.diagnostics.advice import is_lossy
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE
 
-CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-IMU_TYPE = "sensor_msgs/msg/Imu"
 CLOCKS_DIFFER_S = 1.0
 """A sensor's message is tens of milliseconds old; a second is another clock."""
 _STOPPED_S = 2.0

@@ -2,7 +2,7 @@
 
 The executor's thread offers frames; the worker's thread detects in the newest one and publishes.
 Every frame is counted once as received, and once as processed or dropped under a reason.
-`Detection` is what exists while the node is configured: the model and all that a frame passes
+`FrameProcessor` is what exists while the node is configured: the model and all that a frame passes
 through. A model is swapped between two frames: each frame takes the model once and is published
 with the same one's classes.
 """
@@ -19,6 +19,7 @@ from rclpy.node import Node
 
 from sr3d_core.detector import Detector
 from sr3d_core.geometry.scale import scale_doubt
+from sr3d_ros.assembler import Frame
 from sr3d_ros.budget import MemoryGuard, give_back, memory_values
 from sr3d_ros.diagnostics.counters import CloudCounters
 from sr3d_ros.errors import DETECTOR_FAILED, STOPPED, Refused, TransformError
@@ -26,7 +27,7 @@ from sr3d_ros.node.outputs import Outputs
 from sr3d_ros.node.worker import Worker
 from sr3d_ros.parameters.detector import postprocess_for
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import Frame, FramePipeline, FrameResult
+from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.tf.headers import stamp_to_ns
 from sr3d_ros.tf.source import PatientTransforms
 from sr3d_ros.tf.up import UpSource
@@ -65,7 +66,7 @@ class Finished:
         return f"{len(labels)} objects: {listed}" if labels else "0 objects"
 
 
-class Detection:
+class FrameProcessor:
     """Turns frames into messages; raises ValueError where the parameters cannot be applied.
 
     `process` and `publish` run in the worker's thread, the rest in the executor's.
@@ -179,7 +180,7 @@ class Arrival:
 
 
 class Frames:
-    """Works on frames while there is a `Detection` and somebody wants them.
+    """Works on frames while there is a `FrameProcessor` and somebody wants them.
 
     `is_wanted(number)` is asked before a frame is worked on and before it is published;
     `on_done(number, text)` and `on_trouble()` are called in the worker's thread, the latter when
@@ -199,7 +200,7 @@ class Frames:
         self._is_wanted = is_wanted
         self._on_done = on_done
         self._on_trouble = on_trouble
-        self._detection: Detection | None = None
+        self._processor: FrameProcessor | None = None
         self._gate = threading.Lock()  # held while a frame is published
         self._num_arrived = 0
         self._worker: Worker[Arrival] = Worker(
@@ -218,14 +219,14 @@ class Frames:
         """Drop frames that are older when their turn comes; 0 = no limit."""
         self._worker.max_age_s = max_age_s
 
-    def start(self, detection: Detection) -> None:
+    def start(self, processor: FrameProcessor) -> None:
         """Work on what comes."""
-        self._detection = detection
+        self._processor = processor
 
     def stop(self) -> None:
         """Publish nothing any more once this has returned; drop what waits."""
         with self._gate:
-            self._detection = None
+            self._processor = None
         self._worker.clear()
 
     def clear(self) -> None:
@@ -252,16 +253,16 @@ class Frames:
     def _process(self, arrival: Arrival) -> None:
         """Detect in one frame and publish; whatever it raises, the worker reports."""
         started_s = time.perf_counter()
-        detection = self._detection
-        if detection is None or not self._is_wanted(arrival.number):
+        processor = self._processor
+        if processor is None or not self._is_wanted(arrival.number):
             self._reject(STOPPED, "")
             return
-        finished = detection.process(arrival.frame)
+        finished = processor.process(arrival.frame)
         with self._gate:
-            if self._detection is not detection or not self._is_wanted(arrival.number):
+            if self._processor is not processor or not self._is_wanted(arrival.number):
                 self._reject(STOPPED, "")
                 return
-            detection.publish(finished)
+            processor.publish(finished)
         is_first = self._counters.count_processed(
             processing_ms=1e3 * (time.perf_counter() - started_s),
             latency_ms=1e-6 * self._age_ns(arrival),

@@ -15,26 +15,15 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import (
-    QoSCompatibility,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_check_compatible,
-    qos_policy_name_from_kind,
-)
+from rclpy.qos import QoSCompatibility, qos_check_compatible, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2
 
+from sr3d_ros.assembler import Frame, FrameAssembler, type_of
 from sr3d_ros.diagnostics.advice import advice_on_qos, advice_on_silence
 from sr3d_ros.errors import Refused
-from sr3d_ros.node.subscription import subscribed
+from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import CAMERA_INFO, COLOR, DEPTH, POINTS, Frame, FrameAssembler
 from sr3d_ros.tf.imu import GravityFromImu
-
-_TYPES = {POINTS: PointCloud2, DEPTH: Image, CAMERA_INFO: CameraInfo, COLOR: Image}
-_TYPE_NAMES = {POINTS: "sensor_msgs/msg/PointCloud2", DEPTH: "sensor_msgs/msg/Image"}
-_IMU_QOS = QoSProfile(depth=200, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class Inputs:
@@ -85,9 +74,7 @@ class Inputs:
         for name, topic in self._assembler.topics.items():
             self._subscribe(name, topic)
         if self.imu is not None:
-            self._subscriptions.append(
-                self._node.create_subscription(Imu, "~/input/imu", self.imu.add, _IMU_QOS)
-            )
+            self._subscriptions.append(subscribed_to_imu(self._node, "~/input/imu", self.imu.add))
 
     def close(self) -> None:
         """Leave all topics."""
@@ -97,17 +84,17 @@ class Inputs:
         self.qos_advice = ""
 
     def refresh(self) -> None:
-        """Forget a publisher that could not be heard once it is gone."""
-        if self.qos_advice and all(self._is_heard(each) for each in self._subscriptions):
+        """Forget a publisher whose QoS did not fit once it is gone."""
+        if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
 
-    def advice_on_silence(self, silence_s: float, was_heard: bool) -> str:
+    def advice_on_silence(self, silence_s: float, has_received: bool) -> str:
         """Why nothing may be coming; asks the graph, so not to be called often."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         unmatched = self._assembler.advice()
         if self.qos_advice or unmatched:
             return self.qos_advice or unmatched
-        wanted = _TYPE_NAMES[self._main]
+        wanted = type_of(self._main)
         own = f"{self._node.get_fully_qualified_name()}/"
         topics = self._node.get_topic_names_and_types()
         return advice_on_silence(
@@ -123,11 +110,11 @@ class Inputs:
                 and self._node.count_publishers(name)
             ],
             remap=self._assembler.topics[self._main],
-            was_heard=was_heard,
+            has_received=has_received,
         )
 
-    def _is_heard(self, subscription: Any) -> bool:
-        """Whether a subscription hears all who publish on its topic."""
+    def _fits_all(self, subscription: Any) -> bool:
+        """Whether a subscription's QoS fits every publisher of its topic."""
         wanted = subscription.qos_profile
         offered = self._node.get_publishers_info_by_topic(subscription.topic_name)
         answers = [qos_check_compatible(info.qos_profile, wanted)[0] for info in offered]
@@ -135,14 +122,12 @@ class Inputs:
 
     def _subscribe(self, name: str, topic: str) -> None:
         """Subscribe to an input of the assembler."""
-        is_reliable = self._parameters.reliability == "reliable"
-        reliability = ReliabilityPolicy.RELIABLE if is_reliable else ReliabilityPolicy.BEST_EFFORT
         subscription = subscribed(
             self._node,
-            _TYPES.get(name, PointCloud2),
+            message_type(type_of(name)),
             topic,
             partial(self._on_message, name),
-            QoSProfile(depth=1, reliability=reliability),
+            sensor_qos(self._parameters.reliability),
             on_lost=self._on_lost,
             on_incompatible=partial(self._on_incompatible_qos, topic),
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),

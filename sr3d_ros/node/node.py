@@ -27,7 +27,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from sr3d_core.detector import Detector
 from sr3d_ros.diagnostics.counters import CloudCounters
 from sr3d_ros.diagnostics.reports import Situation
-from sr3d_ros.node.frames import Detection, Frames
+from sr3d_ros.node.frames import FrameProcessor, Frames
 from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters, require_typed
 from sr3d_ros.node.services import Answer, Services
@@ -61,7 +61,7 @@ class DetectorNode(LifecycleNode):
             raise (require_typed(error) if "NOT_SET" in str(error) else error) from error
         self._load = load
         self._is_active, self._is_enabled = False, True
-        self._detection: Detection | None = None
+        self._processor: FrameProcessor | None = None
         self._inputs: Inputs | None = None
         self._refusal = self._ignored = ""
         self._live = LiveParameters(self, self._apply)
@@ -99,7 +99,7 @@ class DetectorNode(LifecycleNode):
             detector = self._load(parameters)
             frames, lost = self._frames, self._counters.count_lost
             self._inputs = Inputs(self, parameters, frames.offer, frames.refuse, lost)
-            self._detection = Detection(
+            self._processor = FrameProcessor(
                 self, detector, parameters, self._transforms, self._inputs.imu
             )
             self._ignored = self._live.declare_classes(detector.classes)
@@ -114,13 +114,13 @@ class DetectorNode(LifecycleNode):
         return _DONE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Listen and detection."""
-        assert self._detection is not None
+        """Listen and work on what comes."""
+        assert self._processor is not None
         assert self._inputs is not None
         self._is_active = True
-        self._frames.start(self._detection)
+        self._frames.start(self._processor)
         self.follow_requests()
-        model = self._detection.model
+        model = self._processor.model
         self.get_logger().info(
             f"ready: {len(model.detector.classes)} classes, weights {model.weights}, "
             f"on {model.detector.device}; waiting for frames on {self._inputs.topic}"
@@ -130,15 +130,15 @@ class DetectorNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Leave the input topics and wipe the markers; then nothing more is published."""
         self._stop()
-        if self._detection is not None:
-            self._detection.pause()
+        if self._processor is not None:
+            self._processor.pause()
         return _DONE
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the model and leave the output topics."""
-        detection, self._detection, self._inputs = self._detection, None, None
-        if detection is not None:
-            detection.close()
+        processor, self._processor, self._inputs = self._processor, None, None
+        if processor is not None:
+            processor.close()
         return _DONE
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -160,7 +160,7 @@ class DetectorNode(LifecycleNode):
 
     @property
     def _state(self) -> str:
-        if self._detection is None:
+        if self._processor is None:
             return "unconfigured"
         return "active" if self._is_active else "inactive"
 
@@ -200,7 +200,7 @@ class DetectorNode(LifecycleNode):
                 return lambda: self._keep_model(refusal)
             return lambda: self._swap_model(detector, parameters)
 
-        return load if self._detection is not None else lambda: self._start_late
+        return load if self._processor is not None else lambda: self._start_late
 
     def _start_late(self) -> Answer:
         """A node that could not start for want of a model tries again."""
@@ -213,9 +213,9 @@ class DetectorNode(LifecycleNode):
         return False, refusal
 
     def _swap_model(self, detector: Detector, loaded: Parameters) -> Answer:
-        if self._detection is None:
+        if self._processor is None:
             return False, "the node was cleaned up while the model was loaded"
-        self._detection.swap(detector, loaded.weights)
+        self._processor.swap(detector, loaded.weights)
         self._refusal, self._ignored = "", self._live.declare_classes(detector.classes)
         text = f"loaded {loaded.weights}, {len(detector.classes)} classes"
         self.get_logger().info(text)
@@ -223,8 +223,8 @@ class DetectorNode(LifecycleNode):
 
     def _apply(self, parameters: Parameters) -> None:
         """Work by what was just set; raises ValueError where that is impossible."""
-        if self._detection is not None:
-            self._detection.apply(parameters)
+        if self._processor is not None:
+            self._processor.apply(parameters)
         self._frames.limit_age(parameters.max_age_s)
 
     def _tick(self) -> None:
@@ -235,29 +235,29 @@ class DetectorNode(LifecycleNode):
         self._reporter.tick()
 
     def _advice_on_silence(self, silence_s: float) -> str:
-        was_heard = self._counters.snapshot().received > 0
+        has_received = self._counters.snapshot().received > 0
         inputs = self._inputs
-        return "" if inputs is None else inputs.advice_on_silence(silence_s, was_heard)
+        return "" if inputs is None else inputs.advice_on_silence(silence_s, has_received)
 
     def _situation(self) -> Situation:
         """What diagnostics need to know beside the counts."""
-        parameters, detection, inputs = self._live.values, self._detection, self._inputs
+        parameters, processor, inputs = self._live.values, self._processor, self._inputs
         return Situation(
             state=self._state,
             is_listening=inputs is not None and inputs.is_open,
             topic="" if inputs is None else inputs.topic,
             silence_warning_s=parameters.silence_warning_s,
             qos_advice="" if inputs is None else inputs.qos_advice,
-            input_advice="" if detection is None else detection.advice,
+            input_advice="" if processor is None else processor.advice,
             late_ms=parameters.late_ms,
             error_after_s=parameters.error_after_s,
-            model=parameters.weights if detection is None else detection.model.weights,
-            device="" if detection is None else str(detection.model.detector.device),
-            classes=() if detection is None else tuple(detection.model.detector.classes),
+            model=parameters.weights if processor is None else processor.model.weights,
+            device="" if processor is None else str(processor.model.detector.device),
+            classes=() if processor is None else tuple(processor.model.detector.classes),
             refusal=self._refusal,
             ignored=self._ignored,
-            memory={} if detection is None else detection.memory,
-            memory_warning="" if detection is None else detection.model.guard.warning,
+            memory={} if processor is None else processor.memory,
+            memory_warning="" if processor is None else processor.model.guard.warning,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,12 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from sr3d_core.detector import Detector
 from sr3d_core.structures import Detections
+from sr3d_ros.assembler import Frame
 from sr3d_ros.messages.covariance import pose_covariances
 from sr3d_ros.messages.detections import detection_array, label_info, vision_info
 from sr3d_ros.messages.markers import marker_array
 from sr3d_ros.messages.object_clouds import object_cloud, object_indices
+from sr3d_ros.node.subscription import message_type
 from sr3d_ros.node.topics import (
     DETECTIONS,
     LABEL_INFO,
@@ -32,12 +33,6 @@ from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tracking.identities import Tracked
-
-
-def message_type(kind: str) -> Any:
-    """The class of a type such as "sensor_msgs/msg/PointCloud2"."""
-    package, _, name = kind.split("/")
-    return getattr(import_module(f"{package}.msg"), name)
 
 
 def advertised(node: Node, topic: OutputTopic) -> Any:
@@ -74,13 +69,13 @@ class Outputs:
             self._node.destroy_publisher(publisher)
 
     def announce(
-        self, detector: Detector, settings: Parameters, weights: str, is_new: bool = True
+        self, detector: Detector, parameters: Parameters, weights: str, is_new: bool = True
     ) -> None:
         """Tell which number is which class, and what detects; for late subscribers too."""
         stamp_ns = int(self._node.get_clock().now().nanoseconds)
         self._version += is_new
         self._labels.publish(
-            label_info(detector.classes, stamp_ns=stamp_ns, threshold=settings.score_threshold)
+            label_info(detector.classes, stamp_ns=stamp_ns, threshold=parameters.score_threshold)
         )
         self._vision.publish(
             vision_info(
@@ -94,9 +89,9 @@ class Outputs:
     def publish(
         self,
         result: FrameResult,
-        frame: tuple[Any, ...],
+        frame: Frame,
         detector: Detector,
-        settings: Parameters,
+        parameters: Parameters,
         tracked: Tracked | None,
     ) -> None:
         """The boxes of a frame, and the tracks after it; None = not tracked."""
@@ -106,14 +101,14 @@ class Outputs:
             "output_from_gravity": result.output_from_gravity,
         }
         ids = None if tracked is None else tracked.ids
-        self._boxes.publish(result.detections, detector, settings, ids=ids, **place)
+        self._boxes.publish(result.detections, detector, parameters, ids=ids, **place)
         if tracked is None:
             self._tracks.wipe()
         else:
             self._tracks.publish(
                 tracked.tracks.boxes,
                 detector,
-                settings,
+                parameters,
                 stamp_ns=result.stamp_ns,
                 frame_id=tracked.place.frame_id,
                 output_from_gravity=tracked.place.output_from_static,
@@ -121,9 +116,9 @@ class Outputs:
                 added_variance_m2=tracked.tracks.added_variance_m2,
                 is_occluded=tracked.is_occluded,
             )
-        if settings.object_clouds == "clouds":
+        if parameters.object_clouds == "clouds":
             self._objects.publish(object_cloud(result.detections, result.cloud, **place))
-        elif settings.object_clouds == "indices":
+        elif parameters.object_clouds == "indices":
             self._objects.publish(
                 object_indices(
                     result.detections, frame[0], gravity_from_cloud=result.gravity_from_cloud
@@ -153,7 +148,7 @@ class BoxTopics:
         self,
         boxes: Detections,
         detector: Detector,
-        settings: Parameters,
+        parameters: Parameters,
         *,
         stamp_ns: int,
         frame_id: str,
@@ -175,10 +170,10 @@ class BoxTopics:
         )
         self._arrays.publish(
             detection_array(
-                boxes, class_id_as=settings.class_id_as, covariances=covariances, **parts
+                boxes, class_id_as=parameters.class_id_as, covariances=covariances, **parts
             )
         )
-        if not settings.publish_markers:
+        if not parameters.publish_markers:
             self.wipe()
         elif self._markers.get_subscription_count() > 0:
             self._markers.publish(marker_array(boxes, is_occluded=is_occluded, **parts))

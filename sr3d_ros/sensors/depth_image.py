@@ -63,6 +63,11 @@ class DepthSet:
         return self.depth.header
 
 
+def has_depth(image: Any) -> bool:
+    """Whether an image's encoding is one of depth, not of color."""
+    return str(getattr(image, "encoding", "")).lower() in _DEPTH
+
+
 def cloud_from_depth(
     depth: Any, info: Any, color: Any = None, *, max_points: int | None = None
 ) -> PointCloud:

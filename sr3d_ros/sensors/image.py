@@ -1,6 +1,6 @@
 """Pixels of a `sensor_msgs/Image`: a view of its bytes with checked sizes, no copy.
 
-Works on any object with the message's fields, as `cloud.py` does; raises `MessageError`.
+Works on any object with the message's fields, as `pointcloud2.py` does; raises `MessageError`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def size_of(message: Any) -> tuple[int, int]:
 def pixels_of(message: Any, layouts: dict[str, PixelLayout], what: str) -> NDArray[Any]:
     """A (height, width, channels) view in the byte order of the message.
 
-    `layouts` are the encodings that can be read, `what` names the image in errors.
+    `layouts` are the encodings that can be read, in lower case; `what` names the image in errors.
     """
     encoding = str(getattr(message, "encoding", ""))
-    layout = layouts.get(encoding.lower()) or layouts.get(encoding)
+    layout = layouts.get(encoding.lower())
     if layout is None:
         raise MessageError(
             "encoding",

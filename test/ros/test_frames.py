@@ -16,8 +16,8 @@ from sr3d_ros.node.frames import Frames
 PATIENCE_S = 60.0
 
 
-class HeldDetection:
-    """A `Detection` whose frame stays in hand until it is let go."""
+class HeldProcessor:
+    """A `FrameProcessor` whose frame stays in hand until it is let go."""
 
     def __init__(self) -> None:
         self.is_in_hand, self.may_go = threading.Event(), threading.Event()
@@ -37,7 +37,7 @@ class HeldDetection:
 def test_a_frame_in_hand_is_published_unless_the_node_was_stopped_meanwhile(
     robot: Robot, is_stopped: bool
 ) -> None:
-    detection, counters, done = HeldDetection(), CloudCounters(), list[int]()
+    processor, counters, done = HeldProcessor(), CloudCounters(), list[int]()
     frames = Frames(
         robot.node,
         counters,
@@ -45,13 +45,13 @@ def test_a_frame_in_hand_is_published_unless_the_node_was_stopped_meanwhile(
         on_done=lambda number, text: done.append(number),
         on_trouble=lambda: None,
     )
-    frames.start(detection)  # type: ignore[arg-type]
+    frames.start(processor)  # type: ignore[arg-type]
     frames.offer((cloud_message(room(), "camera", robot.now_ns()),))
-    assert detection.is_in_hand.wait(PATIENCE_S)
+    assert processor.is_in_hand.wait(PATIENCE_S)
     if is_stopped:
         frames.stop()
-    detection.may_go.set()
+    processor.may_go.set()
     assert frames._worker.close(PATIENCE_S)
     counts = counters.snapshot()
-    assert len(detection.published) == len(done) == counts.processed == (not is_stopped)
+    assert len(processor.published) == len(done) == counts.processed == (not is_stopped)
     assert counts.drops["stopped"] == is_stopped
