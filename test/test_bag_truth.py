@@ -12,6 +12,7 @@ from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
 from sr3d_ros.bag.replay import ReplayError
 from sr3d_ros.bag.run import open_run, score_run
 from sr3d_ros.bag.truth import BagTruth
+from sr3d_ros.parameters.record import Parameters
 
 
 @pytest.fixture(scope="module", params=["sqlite3", "mcap"])
@@ -34,16 +35,21 @@ def truth_file(folder: Path, content_: Any) -> Path:
     return path
 
 
-def scored(bag: Path, folder: Path, content_: Any, min_points: int = 20) -> dict[str, Any]:
+def scored(
+    bag: Path, folder: Path, content_: Any, min_points: int = 20, frame: str = ""
+) -> dict[str, Any]:
     path = truth_file(folder, content_)
-    with open_run(bag, BoundingBox()) as run:
+    parameters = Parameters(detection_frame=frame)
+    with open_run(bag, BoundingBox(), parameters=parameters) as run:
         return score_run(run, BagTruth.load(path, run.classes, min_points)).to_dict()
 
 
+@pytest.mark.parametrize("frame", ["", "map"])
 def test_static_truth_follows_the_robot_and_unseen_boxes_do_not_count(
-    bag_path: Path, tmp_path: Path
+    bag_path: Path, tmp_path: Path, frame: str
 ) -> None:
-    result = scored(bag_path, tmp_path, {"frame": "map", "static": [BOX, FAR_BOX]})
+    truth = {"frame": "map", "static": [BOX, FAR_BOX]}
+    result = scored(bag_path, tmp_path, truth, frame=frame)
     assert result["map50"] == 1.0
     assert result["per_class"]["chair"] == {
         "boxes": 5,
@@ -63,10 +69,12 @@ def test_unseen_static_boxes_count_where_no_points_are_asked_for(
     assert scored(one_bag, tmp_path, truth, min_points=0)["mean_recall25"] == 0.5
 
 
+@pytest.mark.parametrize("frame", ["", "map"])
 def test_a_detection_on_a_box_that_does_not_count_is_not_wrong(
-    one_bag: Path, tmp_path: Path
+    one_bag: Path, tmp_path: Path, frame: str
 ) -> None:
-    result = scored(one_bag, tmp_path, {"frame": "map", "static": [BOX]}, min_points=1000)
+    truth = {"frame": "map", "static": [BOX]}
+    result = scored(one_bag, tmp_path, truth, min_points=1000, frame=frame)
     assert result["map25"] is None  # nothing to find, and nothing counted against the detector
     assert result["per_class"]["chair"]["boxes"] == 0
 
