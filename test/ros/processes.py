@@ -19,6 +19,7 @@ from warm import WarmProcess, WarmStarter
 ROOT = Path(__file__).parent.parent.parent
 OURS = {
     "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",  # an aborted process prints the stack of every thread
     "PYTHONPATH": os.pathsep.join(
         filter(None, [str(ROOT), str(Path(__file__).parent), os.environ.get("PYTHONPATH")])
     ),
@@ -100,10 +101,19 @@ class NodeProcess:
         return line
 
     def wait_for_end(self, timeout_s: float = PATIENCE_S) -> int:
-        """The exit status."""
-        status = self._process.wait(timeout_s)
+        """The exit status; a process that does not end in time shows where it hangs."""
+        try:
+            status = self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it does not end:\n{self.aborted()}") from None
         self._reader.join(timeout_s)
         return status
+
+    def aborted(self) -> str:
+        """Abort it; everything it has printed, last the stack of every thread."""
+        self._process.send_signal(signal.SIGABRT)
+        self._reader.join(GRACE_S)
+        return self.output
 
     def require_end(self, status: int = 0) -> None:
         """It ends by itself with this exit status and without a traceback; else shows its log."""
@@ -120,10 +130,10 @@ class NodeProcess:
         if self._process.poll() is None:
             self.interrupt()
         try:
-            self.wait_for_end(GRACE_S)
+            self._process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self.wait_for_end()
+        self.wait_for_end()
         self._log.write_text(self.output)
 
     def _read(self) -> None:

@@ -93,15 +93,21 @@ class Robot:
     def wait(
         self,
         is_over: Callable[[], Any],
-        what: str,
+        what: str | Callable[[], str],
         meanwhile: Callable[[], None] | None = None,
         every_s: float = 0.5,
     ) -> None:
-        """Spin until something is true; `meanwhile` is done again and again until then."""
+        """Spin until something is true; `meanwhile` is done again and again until then.
+
+        `what` did not happen where the wait is in vain: words, or a function that finds them.
+        """
         started_s = time.monotonic()
         next_s = started_s
         while not is_over():
-            assert time.monotonic() - started_s < PATIENCE_S, f"waited in vain: {what}"
+            if time.monotonic() - started_s > PATIENCE_S:
+                raise AssertionError(
+                    f"waited in vain: {what if isinstance(what, str) else what()}"
+                )
             if meanwhile is not None and time.monotonic() >= next_s:
                 meanwhile()
                 next_s = time.monotonic() + every_s

@@ -113,7 +113,7 @@ class Hospital:
         for doctor in doctors:
             self._robot.wait(
                 lambda doctor=doctor: doctor.has_ended,
-                "a doctor does not finish",
+                lambda doctor=doctor: f"a doctor does not finish:\n{doctor.aborted()}",
                 meanwhile=self.publish,
                 every_s=0.2,
             )
