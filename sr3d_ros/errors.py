@@ -140,7 +140,7 @@ _LIST = (
     ),
     DropReason(
         "units",
-        "a cloud far too large or too small for metres",
+        "a cloud far too large for metres, such as one in millimetres",
         "publish metres (REP-103): correct the driver's scale",
     ),
     DropReason(

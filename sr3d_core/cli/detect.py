@@ -73,12 +73,7 @@ def detect(
     with one_line_errors():
         axis = chosen("--up", up, UP_AXES)
         pictures = _check_outputs(files, json_out, picture)
-        from sr3d_core.detector import Detector, Postprocess
-
-        postprocess = Postprocess(score_threshold=score, one_class=True)
-        detector = Detector.from_checkpoint(
-            weights, device=device, backend=backend, postprocess=postprocess
-        )
+        detector = open_detector(weights, score, device, backend)
         results: list[dict[str, Any]] = []
         for file, target in zip(files, pictures, strict=True):
             try:
@@ -91,6 +86,18 @@ def detect(
             write_json(json_out, results[0])
     if len(results) < len(files):
         raise typer.Exit(1)
+
+
+def open_detector(
+    weights: str | Path, score: float = 0.3, device: str = "auto", backend: str = "auto"
+) -> Detector:
+    """The detector of commands that show boxes: those of different classes suppress each other."""
+    from sr3d_core.detector import Detector, Postprocess
+
+    postprocess = Postprocess(score_threshold=score, one_class=True)
+    return Detector.from_checkpoint(
+        weights, device=device, backend=backend, postprocess=postprocess
+    )
 
 
 def _check_outputs(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from sr3d_core.cli.detect import open_detector
 from sr3d_core.console import BackendOption, result_console, write_json
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, as_record, examined, is_healthy, lines_of, verdict
-
-if TYPE_CHECKING:
-    from sr3d_core.detector import Detector
 
 
 def doctor(
@@ -39,7 +37,9 @@ def doctor(
         "engines": lambda: checks.check_engines(device),
         "extras": checks.check_extras,
         "weights": lambda: checks.check_weights(weights),
-        "inference": lambda: checks.check_inference(lambda: _load(weights, device, backend)),
+        "inference": lambda: checks.check_inference(
+            lambda: open_detector(weights, device=device, backend=backend)
+        ),
     }
     console, findings = result_console(), []
     for name, check in examinations.items():
@@ -50,12 +50,3 @@ def doctor(
     write_json(json_out, as_record(findings))
     if not is_healthy(findings):
         raise typer.Exit(1)
-
-
-def _load(weights: str, device: str, backend: str) -> Detector:
-    from sr3d_core.detector import Detector, Postprocess
-
-    postprocess = Postprocess(score_threshold=0.3, one_class=True)
-    return Detector.from_checkpoint(
-        weights, device=device, backend=backend, postprocess=postprocess
-    )

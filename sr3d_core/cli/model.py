@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from sr3d_core.cli.detect import open_detector
 from sr3d_core.console import one_line_errors, progress_of, result_console, write_json
 
 app = typer.Typer(help="Look at weights files.", no_args_is_help=True)
@@ -76,12 +77,9 @@ def measure_spread(
     with one_line_errors():
         from sr3d_core.checkpoint import rewrite_manifest
         from sr3d_core.data.rooms import Rooms
-        from sr3d_core.detector import Detector, Postprocess
         from sr3d_core.spread import measure_spread as measure
 
-        detector = Detector.from_checkpoint(
-            weights, device=device, postprocess=Postprocess(score_threshold=score, one_class=True)
-        )
+        detector = open_detector(weights, score, device)
         samples = Rooms("val", rooms, sensors=("frame",), label_space=detector.classes)
         with progress_of("rooms", rooms) as tell:
             spread = measure(detector, (samples[index] for index in range(rooms)), tell)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sr3d_core.choices import UP_AXES, UpAxis
-from sr3d_core.cli.detect import print_found, tell_what_was_done
+from sr3d_core.cli.detect import open_detector, print_found, tell_what_was_done
 from sr3d_core.console import BackendOption, chosen, one_line_errors, say
 
 if TYPE_CHECKING:
@@ -87,13 +87,9 @@ def _detected(
     file: Path, up: UpAxis, score: float, weights: str, device: str, backend: str
 ) -> tuple[PointCloud, Detections, tuple[str, ...]]:
     from sr3d_core.data.cloud_file import open_cloud
-    from sr3d_core.detector import Detector, Postprocess
 
     opened = open_cloud(file, up)
-    postprocess = Postprocess(score_threshold=score, one_class=True)
-    detector = Detector.from_checkpoint(
-        weights, device=device, backend=backend, postprocess=postprocess
-    )
+    detector = open_detector(weights, score, device, backend)
     tell_what_was_done(file, opened, detector.max_points)
     found = detector.detect(opened.cloud)
     print_found(file, opened, found, detector.classes)
