@@ -2,9 +2,9 @@
 # where there are none. The including Makefile sets VENV, PYTHON and the rule that fills VENV.
 #
 # Settings:  ROS_WHEELS=kilted,jazzy   the distributions whose pip wheels are tested on
-#            ROS_JOBS=3                how many files of tests run at once on each of them
+#            ROS_JOBS=4                how many files of tests run at once on each of them
 ROS_WHEELS ?= kilted,jazzy
-ROS_JOBS ?= 3
+ROS_JOBS ?= 4
 .PHONY: ros-environment test-ros
 
 ros-environment: $(VENV)/.installed-dev ## make .venv-kilted and .venv-jazzy: ROS 2 from pip wheels

@@ -44,6 +44,8 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 DISTRIBUTIONS = ("kilted", "jazzy")
+NOT_FIRST = "SR3D_NOT_FIRST"
+"""Set where tests run on another distribution at once: what needs no repetition is left to it."""
 AT_ONCE = "--at-once"
 INTERFACES = ROOT / "test" / "interfaces"
 STAND_INS = ROOT / "test" / "ros" / "stand_ins"
@@ -102,6 +104,8 @@ def main(arguments: list[str]) -> int:
 def run_at_once(wanted: list[Wheels], command: list[str]) -> int:
     """The first exit status that is not 0; what is printed on each distribution stays together."""
     environments = [wheels_environment(wheels) for wheels in wanted]
+    for _, variables in environments[1:]:
+        variables[NOT_FIRST] = "1"
     with contextlib.ExitStack() as stack:
         outputs = [None, *(stack.enter_context(tempfile.TemporaryFile()) for _ in wanted[1:])]
         processes = [

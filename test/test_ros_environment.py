@@ -102,7 +102,7 @@ name, folder = os.environ["ROS_DISTRO"], Path(sys.argv[1])
 (folder / name).touch()
 while len(list(folder.iterdir())) < 2:
     time.sleep(0.01)
-print(name, "first", flush=True)
+print(name, os.environ.get("SR3D_NOT_FIRST", "0"), flush=True)
 print(name, "last", file=sys.stderr)
 sys.exit(3 if name == "jazzy" else 0)
 """
@@ -120,7 +120,9 @@ def test_at_once_each_output_stays_together(
     monkeypatch.setattr(environment, "why_no_wheels", lambda: None)
     monkeypatch.setattr(environment, "wheels_environment", made)
     assert environment.main(["--at-once", "kilted,jazzy", "-c", TOGETHER, str(tmp_path)]) == 3
-    assert "on ROS 2 jazzy:\njazzy first\njazzy last\n" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert "kilted 0\n" in told
+    assert "on ROS 2 jazzy:\njazzy 1\njazzy last\n" in told
 
 
 def test_a_script_of_another_folder_gets_the_modules_of_the_checkout_first(

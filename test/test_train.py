@@ -178,7 +178,7 @@ def test_learning_rate_warms_up_then_falls() -> None:
 @pytest.mark.slow
 def test_two_rooms_are_learnt_by_heart(tmp_path: Path) -> None:
     changes = {"widths": [16, 32, 32, 32], "stem_channels": 16, "neck_channels": 32}
-    learnt = config(num_steps=150, changes=changes, learning_rate=3e-3)
+    learnt = config(num_steps=90, changes=changes, learning_rate=4e-3)
     weights = train(replace(learnt, augment=Augment()), tmp_path / "run")
     detector = Detector.from_checkpoint(weights, device="cpu")
     found = [detector.detect(room(seed).cloud) for seed in (0, 1)]

@@ -42,11 +42,18 @@ class Bench:
         self.send(cloud_message(room(), frame_id, self.now_ns()))
 
     def array_of_a_room(self) -> Detection3DArray:
-        """What comes back for a good cloud, sent again until the node knows the frames."""
-        robot = self.robot
+        """What comes back for a good cloud, sent again until the node knows the frames.
+
+        What was sent before is not taken for it, however late it comes.
+        """
+        robot, started_ns = self.robot, self.now_ns()
         robot.detections.clear()
-        robot.wait(lambda: robot.detections, "no detections", self.send_room, every_s=1.0)
-        return robot.detections[0]
+
+        def answers() -> list[Detection3DArray]:
+            return [array for array in robot.detections if stamp_ns_of(array) >= started_ns]
+
+        robot.wait(answers, "no detections", self.send_room, every_s=1.0)
+        return answers()[0]
 
     def send_until_counted(self, make: Any, reason: str) -> None:
         """Send a bad cloud until the node has counted it under a reason."""

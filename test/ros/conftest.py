@@ -22,6 +22,9 @@ from domains import own_domain  # of this folder
 
 HAS_ROS = importlib.util.find_spec("rclpy") is not None
 collect_ignore_glob = [] if HAS_ROS else ["test_*.py"]
+ONCE = ["test_benchmarks.py", "test_colcon.py"]
+"""Minutes of computing that differ little between distributions: done on the first of several."""
+collect_ignore = ONCE if os.environ.get("SR3D_NOT_FIRST") else []
 
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ["ROS_DOMAIN_ID"] = str(own_domain())  # the workers of pytest-xdist share no other
@@ -33,13 +36,16 @@ if os.environ.get("ROS_DISTRO") == "humble":
 if HAS_ROS:
     import rclpy
     import torch
-    from processes import NodeProcess
+    from processes import WARM, NodeProcess, serve_warm_processes
     from robot import Robot
 
     from sr3d_core.checkpoint import Manifest, save_checkpoint
     from sr3d_core.model.network import SR3D, Architecture
 
     StartNode = Callable[..., NodeProcess]
+
+    if WARM not in os.environ:  # the workers of pytest-xdist have that of the process above them
+        serve_warm_processes()
 
     @pytest.fixture(scope="session", autouse=True)
     def _ros() -> Iterator[None]:

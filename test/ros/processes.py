@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
-from warm import WarmProcess, WarmStarter
+from warm import WarmProcess, WarmServer, WarmStarter
 
 ROOT = Path(__file__).parent.parent.parent
 OURS = {
@@ -31,11 +32,23 @@ GRACE_S = 30.0
 """How long a process may take to end after an interrupt before it is killed."""
 
 
+WARM = "SR3D_WARM_SERVER"
+"""Where the server of this run listens; see `serve_warm_processes`."""
+
+
+def serve_warm_processes() -> None:
+    """Serve this process and those that it starts, until it ends; call it once in a run."""
+    folder = tempfile.TemporaryDirectory()
+    address = Path(folder.name) / "warm"
+    server = WarmServer(address, {**os.environ, **OURS})
+    atexit.register(folder.cleanup)
+    atexit.register(server.close)
+    os.environ[WARM] = str(address)
+
+
 @cache
 def _starter() -> WarmStarter:
-    starter = WarmStarter({**os.environ, **OURS})
-    atexit.register(starter.close)
-    return starter
+    return WarmStarter(os.environ[WARM])
 
 
 class NodeProcess:

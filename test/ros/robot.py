@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TransformStamped
 from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
-from processes import PATIENCE_S
+from processes import PATIENCE_S, NodeProcess
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
@@ -93,25 +93,39 @@ class Robot:
     def wait(
         self,
         is_over: Callable[[], Any],
-        what: str | Callable[[], str],
+        what: str,
         meanwhile: Callable[[], None] | None = None,
         every_s: float = 0.5,
     ) -> None:
-        """Spin until something is true; `meanwhile` is done again and again until then.
-
-        `what` did not happen where the wait is in vain: words, or a function that finds them.
-        """
+        """Spin until something is true; `meanwhile` is done again and again until then."""
         started_s = time.monotonic()
         next_s = started_s
         while not is_over():
-            if time.monotonic() - started_s > PATIENCE_S:
-                raise AssertionError(
-                    f"waited in vain: {what if isinstance(what, str) else what()}"
-                )
+            assert time.monotonic() - started_s < PATIENCE_S, f"waited in vain: {what}"
             if meanwhile is not None and time.monotonic() >= next_s:
                 meanwhile()
                 next_s = time.monotonic() + every_s
             self._executor.spin_once(timeout_sec=0.05)
+
+    def wait_for_ends(
+        self, processes: Sequence[NodeProcess], meanwhile: Callable[[], None], every_s: float
+    ) -> None:
+        """Spin until processes have ended by themselves; patient as long as they print."""
+        while running := [process for process in processes if not process.has_ended]:
+            printed = [process.output for process in running]
+            try:
+                self.wait(
+                    lambda before=printed, those=running: (
+                        before != [p.output for p in those]
+                        or any(process.has_ended for process in those)
+                    ),
+                    "nothing new",
+                    meanwhile,
+                    every_s,
+                )
+            except AssertionError:
+                hung = "\n".join(process.aborted() for process in running)
+                raise AssertionError(f"{len(running)} processes do not end:\n{hung}") from None
 
     def now_ns(self) -> int:
         """The time of stamps."""

@@ -42,7 +42,7 @@ PLANTED = {
         "say which one is meant: --points /adrift/points",
     ),
     "qos": (
-        *(PATIENT_S, "/best_effort/points", ("input.reliability:=reliable",)),
+        *(QUICK_S, "/best_effort/points", ("input.reliability:=reliable",)),
         *("qos", "incompatible", "input.reliability to best_effort"),
     ),
     "no transform": (
@@ -108,16 +108,6 @@ class Hospital:
             cloud.header.stamp = stamp
             publisher.publish(cloud)
 
-    def wait_for(self, doctors: list[NodeProcess]) -> None:
-        """Play the robot until every doctor has said how it is."""
-        for doctor in doctors:
-            self._robot.wait(
-                lambda doctor=doctor: doctor.has_ended,
-                lambda doctor=doctor: f"a doctor does not finish:\n{doctor.aborted()}",
-                meanwhile=self.publish,
-                every_s=0.2,
-            )
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -151,7 +141,7 @@ def doctors(
                 *("--ros-args", *settings),
                 command=COMMAND,
             )
-        hospital.wait_for([processes[name] for name in some])
+        robot.wait_for_ends([processes[name] for name in some], hospital.publish, every_s=0.2)
     return {
         name: (process, json.loads((folder / f"{name}.json").read_text()))
         for name, process in processes.items()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 COMMAND = (sys.executable, "-m", "sr3d_ros.doctor")
 FRONT, BACK = "/front/eye", "/back/sr3d_detector"
 SENSORS = QoSProfile(depth=5)
-
-Examine = Callable[..., tuple[NodeProcess, dict[str, dict[str, str]]]]
 
 
 class Sensors:
@@ -53,11 +51,6 @@ class Sensors:
 
 
 @pytest.fixture(scope="module")
-def sensors(robot: Robot) -> Sensors:
-    return Sensors(robot)
-
-
-@pytest.fixture(scope="module")
 def start_detector(start_node: Any, weights: Path) -> Callable[..., NodeProcess]:
     """Starts a detector of a full name and waits until it works."""
 
@@ -72,46 +65,73 @@ def start_detector(start_node: Any, weights: Path) -> Callable[..., NodeProcess]
     return start
 
 
-@pytest.fixture
-def examine(start_node: Any, robot: Robot, sensors: Sensors, tmp_path: Path) -> Examine:
-    """Runs a doctor; its process and its findings by name."""
+class Doctors:
+    """Runs doctors at once, as they mostly wait; their processes and findings by name."""
 
-    def run(*options: str) -> tuple[NodeProcess, dict[str, dict[str, str]]]:
-        path = tmp_path / "findings.json"
-        doctor = start_node("--wait", "30", "--json", str(path), *options, command=COMMAND)
-        robot.wait(
-            lambda: doctor.has_ended, "a doctor does not finish", sensors.publish, every_s=0.1
-        )
-        found = json.loads(path.read_text())["findings"]
-        return doctor, {finding["name"]: finding for finding in found}
+    def __init__(self, start_node: Any, robot: Robot, sensors: Sensors, folder: Path) -> None:
+        self._start, self._robot, self._sensors = start_node, robot, sensors
+        self._folder = folder
+        self._processes: dict[str, NodeProcess] = {}
 
-    return run
+    def examine(self, **options: Sequence[str]) -> None:
+        """One doctor for each name, with its options, until all have ended."""
+        started = {
+            name: self._start("--wait", "30", "--json", self._path(name), *each, command=COMMAND)
+            for name, each in options.items()
+        }
+        self._processes |= started
+        self._robot.wait_for_ends([*started.values()], self._sensors.publish, every_s=0.1)
+
+    def told(self, name: str) -> tuple[NodeProcess, dict[str, dict[str, str]]]:
+        """The process of a doctor, and its findings by name."""
+        found = json.loads(Path(self._path(name)).read_text())["findings"]
+        return self._processes[name], {finding["name"]: finding for finding in found}
+
+    def _path(self, name: str) -> str:
+        return str(self._folder / f"{name}.json")
 
 
 @pytest.fixture(scope="module")
-def front(start_detector: Callable[..., NodeProcess]) -> NodeProcess:
-    """A detector of its own name that needs no transform and joins two clouds."""
-    return start_detector(
+def doctors(
+    start_node: Any,
+    start_detector: Callable[..., NodeProcess],
+    robot: Robot,
+    weights: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Doctors:
+    """Doctors who came beside one detector, then two, then one of them disabled.
+
+    The first has a name of its own, needs no transform, and joins two clouds; the second is of
+    depth images and listens to color images, too.
+    """
+    doctors = Doctors(start_node, robot, Sensors(robot), tmp_path_factory.mktemp("findings"))
+    start_detector(
         FRONT,
         *("-r", "~/input/points:=/a/points", "-p", "input.extra_topics:=['/b/points']"),
         *("-p", "frames.up:=floor", "-p", "classes.chair.enabled:=false"),
     )
-
-
-@pytest.fixture(scope="module")
-def back(front: NodeProcess, start_detector: Callable[..., NodeProcess]) -> NodeProcess:
-    """A second one, of depth images, that listens to color images, too."""
-    return start_detector(
+    given = ("-p", f"model.weights:={weights}", "-p", "input.extra_topics:=['/b/points']")
+    doctors.examine(alone=(), given=("--wait", "10", "--ros-args", *given))
+    start_detector(
         BACK,
         *("-r", "~/input/depth:=/a/depth", "-r", "~/input/camera_info:=/a/camera_info"),
         *("-r", "~/input/color:=/a/color", "-p", "input.kind:=depth", "-p", "frames.up:=none"),
     )
+    doctors.examine(
+        of_two=(),
+        chosen=("--node", BACK),
+        chosen_and_given=("--node", FRONT, "--ros-args", "-p", "frames.up:=none"),
+    )
+    robot.listen_to(FRONT)
+    assert robot.enable(False).success
+    doctors.examine(disabled=("--node", FRONT, "--points", "/a/points"))
+    return doctors
 
 
 def test_the_detector_that_runs_is_examined_with_its_parameters_and_topics(
-    front: NodeProcess, examine: Examine
+    doctors: Doctors,
 ) -> None:
-    doctor, found = examine()
+    doctor, found = doctors.told("alone")
     assert doctor.wait_for_end() == 0, doctor.output
     assert found["detector"]["text"] == f"{FRONT} runs, it is active"
     assert found["parameters"]["text"].startswith(f"of {FRONT}: model.weights: ")
@@ -121,11 +141,8 @@ def test_the_detector_that_runs_is_examined_with_its_parameters_and_topics(
     assert "fitted floor" in found["up"]["text"]
 
 
-def test_parameters_that_are_given_are_examined_instead(
-    front: NodeProcess, weights: Path, examine: Examine
-) -> None:
-    given = ("-p", f"model.weights:={weights}", "-p", "input.extra_topics:=['/b/points']")
-    doctor, found = examine("--wait", "10", "--ros-args", *given)
+def test_parameters_that_are_given_are_examined_instead(doctors: Doctors) -> None:
+    doctor, found = doctors.told("given")
     doctor.require_end(1)
     assert "what would run with the parameters given here" in found["detector"]["text"]
     assert "floor" not in found["parameters"]["text"]
@@ -134,38 +151,30 @@ def test_parameters_that_are_given_are_examined_instead(
     assert "set frames.up to floor (launch argument up:=floor)" in found["tf"]["remedy"]
 
 
-def test_of_two_detectors_one_must_be_chosen(back: NodeProcess, examine: Examine) -> None:
-    doctor, found = examine()
+def test_of_two_detectors_one_must_be_chosen(doctors: Doctors) -> None:
+    doctor, found = doctors.told("of_two")
     doctor.require_end(1)
     assert found["detector"]["text"] == f"2 detectors run: {BACK}, {FRONT}"
     assert found["detector"]["remedy"].endswith(f"--node {BACK} or --node {FRONT}")
     assert found["inference"]["status"] == "skip"
 
 
-def test_the_chosen_detector_is_examined_where_it_listens(
-    back: NodeProcess, examine: Examine
-) -> None:
-    doctor, found = examine("--node", BACK)
+def test_the_chosen_detector_is_examined_where_it_listens(doctors: Doctors) -> None:
+    doctor, found = doctors.told("chosen")
     assert found["detector"]["text"] == f"{BACK} runs, it is active"
     assert "input.kind: depth" in found["parameters"]["text"]
     assert "4 x 6 points (16UC1) in frame 'adrift'" in found["cloud"]["text"], doctor.output
 
 
-def test_what_is_given_comes_before_what_the_chosen_detector_has(
-    back: NodeProcess, examine: Examine
-) -> None:
-    doctor, found = examine("--node", FRONT, "--ros-args", "-p", "frames.up:=none")
+def test_what_is_given_comes_before_what_the_chosen_detector_has(doctors: Doctors) -> None:
+    doctor, found = doctors.told("chosen_and_given")
     assert doctor.wait_for_end() == 1, doctor.output
     assert "frames.up: none, rules for chair" in found["parameters"]["text"]
     assert "tilted 90 degrees in 'adrift'" in found["up"]["text"]
 
 
-def test_a_detector_that_was_disabled_is_told(
-    back: NodeProcess, robot: Robot, examine: Examine
-) -> None:
-    robot.listen_to(FRONT)
-    assert robot.enable(False).success
-    doctor, found = examine("--node", FRONT, "--points", "/a/points")
+def test_a_detector_that_was_disabled_is_told(doctors: Doctors) -> None:
+    doctor, found = doctors.told("disabled")
     assert doctor.wait_for_end() == 1, doctor.output
     assert f"{FRONT} runs, but was disabled" in found["detector"]["text"]
     assert f"ros2 service call {FRONT}/enable" in found["detector"]["remedy"]
