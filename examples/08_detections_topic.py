@@ -46,5 +46,8 @@ if __name__ == "__main__":
         rclpy.spin(Listener(topic))
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():
+            raise  # otherwise: interrupted in the middle of a call of rclpy
     finally:
         rclpy.try_shutdown()

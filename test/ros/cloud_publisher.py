@@ -5,7 +5,6 @@ python cloud_publisher.py TOPIC HZ POINTS [RELIABILITY]    (a cloud has 2 x POIN
 
 from __future__ import annotations
 
-import contextlib
 import sys
 
 import rclpy
@@ -30,11 +29,15 @@ def main(topic: str, hz: str, num_points: str, reliability: str = "best_effort")
 
     node.create_timer(1.0 / int(hz), publish)
     print("publishing", flush=True)
-    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
+    try:
         rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except Exception:
+        if rclpy.ok():
+            raise  # otherwise: interrupted in the middle of a call of rclpy
     node.destroy_node()
-    if rclpy.ok():
-        rclpy.try_shutdown()
+    rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import rclpy
 from double_node import Double
 
-from sr3d_ros.node.node import main
+from sr3d_ros.node.node import DetectorNode, main
 
 
 def beaten(shut_down: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,7 +22,17 @@ def beaten(shut_down: Callable[..., Any]) -> Callable[..., Any]:
     return second
 
 
+def outdated(close: Callable[..., Any]) -> Callable[..., Any]:
+    """From the closing on, rclpy says that all is well, as it may just before it is over."""
+
+    def closed(node: DetectorNode) -> Any:
+        rclpy.ok = lambda: True
+        return close(node)
+
+    return closed
+
+
 if __name__ == "__main__":
-    rclpy.ok = lambda: True  # what it says may be over by the time it is acted on
+    DetectorNode.close = outdated(DetectorNode.close)  # type: ignore[method-assign]
     rclpy.shutdown, rclpy.try_shutdown = beaten(rclpy.shutdown), beaten(rclpy.try_shutdown)
     sys.exit(main(sys.argv, load=Double))  # type: ignore[arg-type]

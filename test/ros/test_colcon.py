@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from processes import PATIENCE_S, ROOT
 
 import sr3d_ros
 
@@ -58,7 +58,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=10 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout
@@ -87,7 +87,7 @@ def in_overlay(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=5 * PATIENCE_S,
         check=False,
     )
 

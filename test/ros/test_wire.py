@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from processes import PATIENCE_S
 from reading import STAMP_NS, over_the_wire, plain_values
 from sample_boxes import CLASSES, OPTICAL_FROM_LEVEL, TWO
 from tf2_msgs.msg import TFMessage
@@ -127,7 +128,7 @@ def test_the_same_holds_where_rclpy_does_not_check_the_fields() -> None:
         env={**os.environ, "ROS_PYTHON_CHECK_FIELDS": "0"},
         stdout=subprocess.PIPE,
         text=True,
-        timeout=120,
+        timeout=5 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout
