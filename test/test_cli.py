@@ -207,7 +207,9 @@ def test_train_refuses_a_folder_in_millimetres_before_the_first_step(folder: Pat
 
 
 @pytest.mark.slow
-def test_train_writes_weights_that_detect_takes(folder: Path) -> None:
+def test_train_writes_weights_that_detect_takes(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("accelerate")
     config = folder / "tiny.yaml"
     config.write_text(
@@ -218,6 +220,7 @@ def test_train_writes_weights_that_detect_takes(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     works = [line.split() for line in result.stderr.splitlines()]
     assert ["scenes", "inspected", "1/1"] in works
+    assert "train.txt and in val.txt" in caplog.text  # what is suspicious about the folder
     assert ["steps", "2/2"] in [words[:2] for words in works]
     assert "steps 2/2" in result.stderr
     trained = folder / "run" / "weights.safetensors"
