@@ -116,9 +116,10 @@ class _Reading:
     read: Callable[[Boxes3D], Boxes3D]
     is_larger: bool = False  # holds the box as given, so that only far more points tell
 
-    def votes(self, xyz: Float[Tensor, "N 3"], boxes: Boxes3D) -> tuple[int, int]:
+    def votes(
+        self, xyz: Float[Tensor, "N 3"], boxes: Boxes3D, as_given: Int[Tensor, " M"]
+    ) -> tuple[int, int]:
         """How many boxes hold clearly more points when read this way, and how many do not."""
-        as_given = points_in_boxes(xyz, boxes).sum(dim=0)
         otherwise = points_in_boxes(xyz, self.read(boxes)).sum(dim=0)
         if self.is_larger:
             is_seen = otherwise >= FEW_POINTS
@@ -211,10 +212,11 @@ class Suspicions:
         self._look_for_twins(sample)
         xyz = sample.cloud.xyz[:: max(1, len(sample.cloud) // _MAX_POINTS)]
         self._look_for_the_ground(xyz, boxes)
+        as_given = points_in_boxes(xyz, boxes).sum(dim=0)
         self._votes = [
             (more + votes[0], fewer + votes[1])
             for (more, fewer), reading in zip(self._votes, _READINGS, strict=True)
-            for votes in [reading.votes(xyz, boxes)]
+            for votes in [reading.votes(xyz, boxes, as_given)]
         ]
 
     def warnings(self) -> list[str]:
