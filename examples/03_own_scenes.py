@@ -2,7 +2,7 @@
 
     python examples/03_own_scenes.py [my_rooms]
 
-Without a path it writes such a folder first, from two procedural rooms. A real training takes
+Without a path it writes such a folder first, from three procedural rooms. A real training takes
 thousands of steps: `sr3d data init my_rooms`, then `sr3d train my_rooms/my_rooms.yaml`.
 """
 
@@ -24,7 +24,7 @@ from sr3d_core.train import train
 
 def write_folder(folder: Path) -> Path:
     """Scenes as plain files: clouds, labels, the classes, and which scene is for what."""
-    rooms = Rooms("train", 2, sensors=("frame",))
+    rooms = Rooms("train", 3, sensors=("frame",))
     for name in ("clouds", "labels"):
         (folder / name).mkdir(parents=True)
     for index in range(len(rooms)):
@@ -38,7 +38,7 @@ def write_folder(folder: Path) -> Path:
         (folder / f"labels/scene{index}.json").write_text(json.dumps({"boxes": boxes}))
     (folder / "classes.txt").write_text("\n".join(LABELS))
     (folder / "train.txt").write_text("scene0\nscene1\n")
-    (folder / "val.txt").write_text("scene1\n")  # of a real data set: scenes not trained on
+    (folder / "val.txt").write_text("scene2\n")  # never one that is trained on
     return folder
 
 

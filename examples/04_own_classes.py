@@ -43,7 +43,7 @@ def write_warehouses(folder: Path, num_scenes: int) -> Path:
         np.savez(folder / f"clouds/{scene}.npz", xyz=np.concatenate(parts))
         (folder / f"labels/{scene}.json").write_text(json.dumps({"boxes": boxes}))
     names = "\n".join(map(str, range(num_scenes)))
-    for file, text in (("classes", "\n".join(CLASSES)), ("train", names), ("val", names)):
+    for file, text in (("classes", "\n".join(CLASSES)), ("train", names)):
         (folder / f"{file}.txt").write_text(text)
     return folder
 

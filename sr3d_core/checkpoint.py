@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sr3d_core.choices import alike
 from sr3d_core.model.network import SR3D, Architecture
 
 FORMAT_VERSION = 1
@@ -205,12 +206,13 @@ def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> lis
     """Start a network from the tensors of a weights file that have its shapes, to fine-tune it.
 
     Rows of the classifier follow the class names; a class the file does not know starts afresh.
-    Returns what starts afresh. Raises CheckpointError where less than half of the network fits.
+    Returns what starts afresh, and of a class the name that the file may have for it. Raises
+    CheckpointError where less than half of the network fits.
     """
     source, manifest = load_checkpoint(path)
     given, own = source.state_dict(), network.state_dict()
     known = [name for name in classes if name in manifest.classes]
-    fresh = [f"class {name}" for name in classes if name not in known]
+    fresh = [_unknown_class(name, manifest) for name in classes if name not in known]
     to = [list(classes).index(name) for name in known]
     of = [manifest.classes.index(name) for name in known]
     for part in ("head.classify.weight", "head.classify.bias"):
@@ -226,6 +228,13 @@ def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> lis
         )
     network.load_state_dict(fitting, strict=False)
     return fresh + sorted(set(own) - set(fitting))
+
+
+def _unknown_class(name: str, manifest: Manifest) -> str:
+    near = alike(name, manifest.classes)
+    if near is None:
+        return f"class {name}"
+    return f"class {name} (the weights know {near}: name it so to keep what they have learnt)"
 
 
 def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

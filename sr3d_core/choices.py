@@ -31,3 +31,17 @@ def one_of(what: str, value: str, names: Iterable[_Name]) -> _Name:
         if name == value:
             return name
     raise ValueError(f"{what}: {value!r}, expected one of {', '.join(names)}")
+
+
+def alike(name: str, names: Iterable[str]) -> str | None:
+    """The first of `names` that means the same but is written in another way: case, spaces,
+    underscores, hyphens, plural."""
+    return next((each for each in names if each != name and _plain(each) == _plain(name)), None)
+
+
+def _plain(name: str) -> str:
+    letters = "".join(letter for letter in name.casefold() if letter.isalnum())
+    for plural, singular in (("shelves", "shelf"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
+        if letters.endswith(plural):
+            return letters.removesuffix(plural) + singular
+    return letters.removesuffix("s") if not letters.endswith("ss") else letters

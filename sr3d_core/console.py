@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -60,6 +60,13 @@ class Tell(Protocol):
 
     def __call__(self, done: int, note: str = "") -> None:
         """`done` units are finished; `note` says how it goes."""
+
+
+class TellInTurn(Protocol):
+    """Is told how much of which long work is done."""
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Of `what`, `done` of `total` units are finished; `note` says how it goes."""
 
 
 def chosen(option: str, value: str, names: Iterable[_Name]) -> _Name:
@@ -155,6 +162,23 @@ def progress_of(what: str, total: int) -> Iterator[Tell]:
             bar.update(task, completed=done, note=note)
 
         yield tell
+
+
+@contextmanager
+def progress_in_turn() -> Iterator[TellInTurn]:
+    """As `progress_of`, for works that follow each other: each new one ends the bar before it."""
+    now = ""
+    tell: Tell | None = None
+    with ExitStack() as bar:
+
+        def tell_of(what: str, done: int, total: int, note: str = "") -> None:
+            nonlocal now, tell
+            if tell is None or what != now:
+                bar.close()
+                now, tell = what, bar.enter_context(progress_of(what, total))
+            tell(done, note)
+
+        yield tell_of
 
 
 def _plain_progress(what: str, total: int) -> Tell:

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from sr3d_core.plain_text import read_text
+
 
 class YamlError(ValueError):
     """A file that cannot be read, or is no YAML; the text names it."""
@@ -31,7 +33,7 @@ class _UniqueKeys(yaml.SafeLoader):
 def read_yaml(path: Path, expected: str) -> Any:
     """What a file holds, None where it is empty; raises `YamlError` with what was expected."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        return yaml.load(read_text(path), Loader=_UniqueKeys)
     except OSError as error:
         raise YamlError(
             f"{path}: cannot be read ({error.strerror}); expected {expected}"

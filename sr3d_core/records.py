@@ -12,11 +12,14 @@ Imports torch only where tensors are made.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sr3d_core.plain_text import read_text
 
 if TYPE_CHECKING:
     from sr3d_core.structures import Detections, Targets
@@ -34,6 +37,18 @@ _EXPECTED = {
 _BOX = 'a box {"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
 
 
+_MEANT = {
+    **dict.fromkeys(("rotation", "rot", "heading", "angle", "theta", "orientation"), "yaw"),
+    **dict.fromkeys(("name", "label", "category", "type"), "class"),
+    **dict.fromkeys(("position", "location", "centroid", "centre"), "center"),
+    **dict.fromkeys(("dimensions", "dims", "extent", "extents", "sizes", "lwh"), "size"),
+}
+"""What other programs call the keys of a box, by the first word."""
+
+_short = reprlib.Repr()
+_short.maxlong = _short.maxstring = _short.maxother = 80
+
+
 class RecordError(ValueError):
     """A file of boxes cannot be read; the text says which file, which key, what was expected."""
 
@@ -45,17 +60,18 @@ class Record(BaseModel):
 
 
 _Row = tuple[float, float, float]
-_Length = Annotated[float, Field(gt=0.0)]
+_Number = Annotated[float, Field(strict=True)]  # neither "1.5" nor true
+_Length = Annotated[float, Field(strict=True, gt=0.0)]
 
 
 class BoxRecord(Record):
     """One box of a file."""
 
     class_name: str = Field(alias="class", min_length=1)
-    score: float | None = Field(default=None, ge=0.0, le=1.0)
-    center: tuple[float, float, float]
+    score: _Number | None = Field(default=None, ge=0.0, le=1.0)
+    center: tuple[_Number, _Number, _Number]
     size: tuple[_Length, _Length, _Length]
-    yaw: float = 0.0
+    yaw: _Number = 0.0
 
 
 class FileRecord(Record):
@@ -76,13 +92,25 @@ _File = TypeVar("_File", bound=Record)
 def read_records(path: Path, form: type[_File]) -> _File:
     """A JSON file of this form; raises RecordError, and OSError where it cannot be opened."""
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        tree = json.loads(read_text(path), object_pairs_hook=_without_repeated_keys)
+    except RecordError as error:
+        raise RecordError(f"{path}: {error}") from error
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not JSON ({error})") from error
     try:
         return form.model_validate(tree)
     except ValidationError as error:
         raise RecordError(f"{path}: {_sentence(error)}") from error
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; the second of two keys would silently win."""
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise RecordError(f"{twice}: stands twice in {_short.repr(tree)}; remove one")
+    return tree
 
 
 def targets_of(records: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
@@ -135,19 +163,26 @@ def detection_records(found: Detections, classes: Sequence[str]) -> list[Detecti
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first mistake: where, what was found, what was expected."""
-    first = error.errors(include_url=False)[0]
+    """The first mistake, where, what was found, what was expected; and how many there are."""
+    mistakes = error.errors(include_url=False)
+    more = f" ({len(mistakes) - 1} more mistakes there)" if mistakes[1:] else ""
+    return f"{_mistake(mistakes[0])}{more}"
+
+
+def _mistake(first: Any) -> str:
     kind, place = first["type"], first["loc"]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     where = where.removeprefix(".") or "top level"
     if kind == "value_error":  # raised by the form itself, which says what it expects
         return f"{where}: {first['ctx']['error']}"
     if kind == "extra_forbidden":
-        return f"{where}: unknown key; correct its name or remove it"
+        known = _MEANT.get(str(place[-1]).partition("_")[0].lower())
+        question = f" is it {known}, {_EXPECTED[known]}?" if known else ""
+        return f"{where}: unknown key;{question} correct its name or remove it"
     key = str(next((part for part in reversed(place) if isinstance(part, str)), ""))
     expected = _EXPECTED.get(key, first["msg"])
     if kind == "missing":
         return f"{where}: missing, expected {_EXPECTED.get(key, 'this key')}"
     if kind == "model_type":  # no object at all
         expected = _BOX if first["ctx"]["class_name"] == BoxRecord.__name__ else "an object {...}"
-    return f"{where}: found {first['input']!r}, expected {expected}"
+    return f"{where}: found {_short.repr(first['input'])}, expected {expected}"

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader
 
 from sr3d_core.checkpoint import Manifest, save_checkpoint, take_weights
 from sr3d_core.config import Config, dump_config
+from sr3d_core.data.inspection import inspect_before_training
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
@@ -59,11 +60,14 @@ def train(
     *,
     resume: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
+    on_inspected: Callable[[int, int], None] = lambda num_done, num: None,
 ) -> Path:
     """Train a network and return the path of its weights.
 
     With `resume` the run in `out_dir` goes on where it stopped; without, `out_dir` must not hold
     a run. Raises TrainingError where neither can be, or where the loss is no longer finite.
+    Scenes of the user's own are inspected first; `on_inspected` is told how many of how many are
+    done, and DatasetError is raised where some cannot be trained on.
     """
     accelerator = Accelerator(
         mixed_precision="bf16" if config.schedule.precision == "bfloat16" else "no",
@@ -71,6 +75,9 @@ def train(
     )
     run = _Run(config, out_dir, accelerator)
     run.start(resume)
+    warnings = inspect_before_training(config.data, on_inspected)
+    for warning in warnings if accelerator.is_main_process else ():
+        _log.warning("%s", warning)
     with _stop_on_interrupt() as is_stopped:
         run.loop(on_step, is_stopped)
     return out_dir / WEIGHTS

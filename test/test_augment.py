@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 
 import pytest
+import shapely
 import torch
+from shapely import affinity
 
 from sr3d_core.data.augment import (
     Augment,
@@ -17,7 +19,7 @@ from sr3d_core.data.augment import (
     flip_y,
     rotate_z,
 )
-from sr3d_core.geometry.boxes import points_in_boxes
+from sr3d_core.geometry.boxes import bounds, points_in_boxes
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 WORKED = json.loads(Path(__file__).with_name("worked_examples.json").read_text())
@@ -72,6 +74,40 @@ def test_full_chain_follows_the_worked_example() -> None:
     )
     moved = motion.boxes(box(INPUTS["rotated_box"]), axis_aligned=False)
     assert_box(moved, EXPECTED["full_chain_hflip_rot_scale_trans"])
+
+
+@pytest.mark.parametrize("flips", [(False, False), (True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("angle_rad", [0.0, 0.7, -2.5, math.pi / 2])
+def test_enclosed_boxes_are_the_bounds_that_shapely_finds(
+    flips: tuple[bool, bool], angle_rad: float
+) -> None:
+    row = [1.0, -2.0, 0.5, 2.0, 0.6, 1.0, 0.4]
+    motion = SceneTransform(*flips, angle_rad, (0.0, 0.0), 1.5, torch.tensor([0.3, 0.2, 0.1]))
+    footprint = shapely.box(-row[3] / 2, -row[4] / 2, row[3] / 2, row[4] / 2)
+    footprint = affinity.rotate(footprint, row[6], origin=(0, 0), use_radians=True)
+    footprint = affinity.translate(footprint, row[0], row[1])
+    mirror = [-1.0 if flip else 1.0 for flip in flips]
+    footprint = affinity.scale(footprint, *mirror, origin=(0, 0))
+    footprint = affinity.rotate(footprint, angle_rad, origin=(0, 0), use_radians=True)
+    footprint = affinity.translate(affinity.scale(footprint, 1.5, 1.5, origin=(0, 0)), 0.3, 0.2)
+    moved = motion.boxes(box(row), axis_aligned=True)
+    low, high = bounds(moved)
+    expected = torch.tensor(footprint.bounds, dtype=torch.float64)
+    found = torch.cat([low[0, :2], high[0, :2]])
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert moved.yaw.item() == 0.0
+    assert moved.size[0, 2].item() == pytest.approx(1.5)
+
+
+def test_turned_axis_aligned_boxes_stay_what_they_were_to_the_last_bit() -> None:
+    size = torch.tensor([[2.0, 0.6, 1.1], [0.3, 1.7, 0.9]])
+    boxes = Boxes3D(torch.zeros(2, 3), size, torch.zeros(2))
+    cos, sin = abs(math.cos(0.7)), abs(math.sin(0.7))
+    dx, dy, dz = size.unbind(dim=1)
+    expected = torch.stack([dx * cos + dy * sin, dx * sin + dy * cos, dz], dim=1)
+    for flip in (False, True):
+        motion = SceneTransform(flip, False, 0.7, (0.0, 0.0), 1.0, torch.zeros(3))
+        assert torch.equal(motion.boxes(boxes, axis_aligned=True).size, expected)
 
 
 def test_flipped_axis_aligned_boxes_keep_yaw_zero() -> None:

@@ -162,6 +162,18 @@ def test_fine_tuning_takes_classifier_rows_by_name(weights: Path) -> None:
     torch.testing.assert_close(network.head.classify.bias[1], given.bias[1])
 
 
+@pytest.mark.parametrize("name", ["Sofa", "sofas", "SO FA", "so_fa"])
+def test_fine_tuning_names_the_class_that_is_only_spelled_otherwise(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_checkpoint(path, SR3D(TINY), replace(MANIFEST, classes=("chair", "table", "sofa")))
+    network = SR3D(replace(TINY, num_classes=2))
+    (fresh,) = take_weights(network, ("chair", name), path)
+    assert fresh.startswith(f"class {name} ")
+    assert "sofa" in fresh.removeprefix(f"class {name}")
+
+
 def test_fine_tuning_refuses_another_architecture(weights: Path) -> None:
     network = SR3D(replace(TINY, widths=(12, 12, 12, 12)))
     with pytest.raises(CheckpointError, match=r"\d+ of \d+ tensors fit this architecture"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -118,14 +119,16 @@ def test_inspect_counts_boxes_and_warns_about_millimetres(folder: Path) -> None:
     assert "far.npy: the cloud is " in sr3d("data", "inspect", far).stderr
     (folder / "clouds" / "a.npy").unlink()
     np.save(folder / "clouds" / "a.npy", floor)
-    assert "1 of 1 scenes, the first a: the cloud is " in sr3d("data", "inspect", folder).stderr
+    result = sr3d("data", "inspect", folder)
+    assert result.exit_code == 1
+    assert "a.npy with labels/a.json: the cloud is " in result.stderr
 
 
 def test_inspect_shows_sizes_and_boxes_without_points(folder: Path) -> None:
     boxes = [
         {"class": "chair", "center": [1, 1, 0.5], "size": [0.5, 1, 2]},
         {"class": "chair", "center": [1, 1, 0.5], "size": [0.7, 1, 2]},
-        {"class": "chair", "center": [900, 900, 0.5], "size": [400, 1, 2]},
+        {"class": "chair", "center": [30, 30, 0.5], "size": [4, 1, 2]},
     ]
     (folder / "labels" / "a.json").write_text(json.dumps({"boxes": boxes}))
     result = sr3d("data", "inspect", folder)
@@ -133,18 +136,41 @@ def test_inspect_shows_sizes_and_boxes_without_points(folder: Path) -> None:
     cells = [cell.strip() for cell in re.split("[│┃|]", row) if cell.strip()]
     assert cells == [
         *("chair", "3", "1"),
-        *("0.70 (0.50..400.00)", "1.00 (1.00..1.00)", "2.00 (2.00..2.00)"),
+        *("0.70 (0.50..4.00)", "1.00 (1.00..1.00)", "2.00 (2.00..2.00)"),
     ]
     assert "throne" in result.stdout
-    assert "boxes hold fewer" not in result.stderr
+    assert "a: boxes[2]" in result.stderr
+    assert "fewer than" not in result.stderr
 
 
 def test_inspect_warns_about_labels_in_another_frame(folder: Path) -> None:
-    boxes = [{"class": "chair", "center": [1000, 1000, 500], "size": [500, 500, 1000]}]
+    boxes = [{"class": "chair", "center": [10, 10, 5], "size": [5, 5, 10]}]
     (folder / "labels" / "a.json").write_text(json.dumps({"boxes": boxes}))
     result = sr3d("data", "inspect", folder)
     assert result.exit_code == 0, result.output
     assert "1 of 1 boxes hold fewer than 20 points" in result.stderr
+
+
+def test_inspect_tells_every_faulty_scene_and_fails(folder: Path) -> None:
+    boxes = [{"class": "chair", "center": [1, 1, 0.5], "size": [1, 1, 1], "yaw": 90}]
+    for name in ("a", "b"):
+        (folder / "labels" / f"{name}.json").write_text(json.dumps({"boxes": boxes}))
+    shutil.copy(folder / "clouds" / "a.npy", folder / "clouds" / "b.npy")
+    (folder / "train.txt").write_text("a\nb\n")
+    result = sr3d("data", "inspect", folder)
+    assert result.exit_code == 1
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 2
+    for line, name in zip(errors, ("a", "b"), strict=True):
+        assert f"{name}.json: boxes[0].yaw: 90" in line
+
+
+def test_eval_names_the_class_that_is_only_spelled_otherwise(folder: Path) -> None:
+    (folder / "classes.txt").write_text("chair\nSofas\nthrone\n")
+    result = sr3d("eval", "--data", folder, "--weights", save_untrained(folder))
+    assert result.exit_code == 0, result.output
+    line = next(line for line in result.stderr.splitlines() if "Sofas" in line)
+    assert "their sofa" in line
 
 
 def test_room_is_written_as_a_cloud_file_with_labels(tmp_path: Path) -> None:
@@ -163,8 +189,27 @@ def test_train_refuses_a_missing_or_unknown_configuration(tmp_path: Path) -> Non
     assert_one_line_error(sr3d("train", path, "--out", tmp_path / "run"), "odd.yaml", "schedul")
 
 
+def test_train_refuses_a_folder_in_millimetres_before_the_first_step(folder: Path) -> None:
+    pytest.importorskip("accelerate")
+    np.save(folder / "clouds" / "a.npy", np.load(folder / "clouds" / "a.npy") * 1000)
+    config = folder / "tiny.yaml"
+    config.write_text(
+        f"data: {{name: folder, path: {folder}}}\n"
+        "schedule: {num_steps: 2, batch_size: 1, num_workers: 0}\n"
+    )
+    result = sr3d("train", config, "--out", folder / "run")
+    assert result.exit_code == 1
+    line = result.stderr.strip().splitlines()[-1]
+    assert line.startswith("error: ")
+    for text in ("a.npy", "0.001", "sr3d data inspect"):
+        assert text in line
+    assert not (folder / "run" / "log.csv").exists()
+
+
 @pytest.mark.slow
-def test_train_writes_weights_that_detect_takes(folder: Path) -> None:
+def test_train_writes_weights_that_detect_takes(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     pytest.importorskip("accelerate")
     config = folder / "tiny.yaml"
     config.write_text(
@@ -173,6 +218,10 @@ def test_train_writes_weights_that_detect_takes(folder: Path) -> None:
     )
     result = sr3d("train", config, "--out", folder / "run")
     assert result.exit_code == 0, result.output
+    works = [line.split() for line in result.stderr.splitlines()]
+    assert ["scenes", "inspected", "1/1"] in works
+    assert "train.txt and in val.txt" in caplog.text  # what is suspicious about the folder
+    assert ["steps", "2/2"] in [words[:2] for words in works]
     assert "steps 2/2" in result.stderr
     trained = folder / "run" / "weights.safetensors"
     assert (

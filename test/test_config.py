@@ -88,3 +88,10 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     path.write_text("schedule: {num_steps: 1}\nschedule: {seed: 2}\n")
     with pytest.raises(ConfigError, match=r"twice\.yaml:.*'schedule'"):
         load_config(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(tmp_path: Path) -> None:
+    path = tmp_path / "marked.yaml"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text("schedule: {num_steps: 7}\n", encoding=encoding)
+        assert load_config(path).schedule.num_steps == 7

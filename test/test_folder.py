@@ -20,7 +20,7 @@ def make(root: Path, boxes: Any) -> Path:
     (root / "labels").mkdir()
     (root / "classes.txt").write_text("table\nchair\n")
     (root / "train.txt").write_text("kitchen\n\n")
-    (root / "clouds" / "kitchen.txt").write_text("0 0 0\n1 1 1\n")
+    (root / "clouds" / "kitchen.txt").write_text("0 0 0\n1 2 1\n")
     (root / "labels" / "kitchen.json").write_text(json.dumps({"boxes": boxes}))
     return root
 
@@ -86,6 +86,7 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     (root / "labels" / "kitchen.json").write_text("[]")
     with pytest.raises(DatasetError, match=r"kitchen\.json: top level: found \[\]"):
         FolderDataset(root, "train")[0]
+    (root / "labels" / "kitchen.json").write_text('{"boxes": []}')
     (root / "clouds" / "kitchen.txt").write_text("a b c\n")
     with pytest.raises(DatasetError, match=r"kitchen\.txt: the text 'a b c' is no point"):
         FolderDataset(root, "train")[0]
@@ -99,3 +100,26 @@ def test_name_listed_twice_or_empty_list_is_refused(tmp_path: Path) -> None:
     (root / "train.txt").write_text("\n")
     with pytest.raises(DatasetError, match=r"train\.txt: empty"):
         FolderDataset(root, "train")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_byte_order_marks_are_no_part_of_a_word(tmp_path: Path, encoding: str) -> None:
+    root = make(tmp_path, [TABLE, CHAIR])
+    for path in (root / "classes.txt", root / "train.txt", root / "labels" / "kitchen.json"):
+        path.write_text(path.read_text(), encoding=encoding, newline="\r\n")
+    folder = FolderDataset(root, "train")
+    assert (folder.classes, folder.names) == (("table", "chair"), ["kitchen"])
+    assert folder[0].targets.labels.tolist() == [0, 1]
+
+
+def test_a_name_listed_twice_is_told_with_its_lines(tmp_path: Path) -> None:
+    root = make(tmp_path, [])
+    (root / "train.txt").write_text("kitchen\n\nhall\nkitchen\n")
+    with pytest.raises(DatasetError, match=r"train\.txt: 'kitchen'.* 1 and 4"):
+        FolderDataset(root, "train")
+
+
+def test_several_mistakes_in_one_file_are_counted(tmp_path: Path) -> None:
+    root = make(tmp_path, [{**CHAIR, "rotation_deg": 3}, {**TABLE, "rotation_deg": 3}])
+    with pytest.raises(DatasetError, match=r"boxes\[0\]\.rotation_deg: .*\(1 more"):
+        FolderDataset(root, "train")[0]

@@ -74,6 +74,10 @@ def test_targets_index_the_classes_and_other_boxes_are_left_out(tmp_path: Path) 
         ({**CHAIR, "center": [0, 0, 0, 0]}, r"\[1\]\.center: found \[0, 0, 0, 0\]"),
         ({**CHAIR, "size": "big"}, r"\[1\]\.size: found 'big', .*\[dx, dy, dz\]"),
         ({**CHAIR, "jaw": 0.3}, r"\[1\]\.jaw: unknown key"),
+        ({**CHAIR, "heading": 0.3}, r"\[1\]\.heading: unknown key.* yaw"),
+        ({**CHAIR, "yaw": "0.3"}, r"\[1\]\.yaw: found '0\.3', .*radians"),
+        ({**CHAIR, "yaw": False}, r"\[1\]\.yaw: found False"),
+        ({**CHAIR, "center": [0, "0", 0]}, r"\[1\]\.center\[1\]: found '0', .*finite"),
         ({"class": "chair"}, r"\[1\]\.center: missing"),
         (7, r"\[1\]: found 7, .*center.*size"),
     ],
@@ -91,6 +95,8 @@ def test_wrong_box_is_refused_with_its_place(tmp_path: Path, box: Any, text: str
         ("{}", "boxes: missing"),
         ('{"boxes": 7}', "boxes: found 7"),
         ('{"boxes": [], "size": 1}', "size: unknown key"),
+        ('{"boxes": [], "boxes": []}', "boxes: stands twice"),
+        ("[" * 200_000, "not JSON"),
     ],
 )
 def test_wrong_file_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
@@ -98,6 +104,13 @@ def test_wrong_file_is_refused(tmp_path: Path, text: str, complaint: str) -> Non
     path.write_text(text)
     with pytest.raises(RecordError, match=rf"boxes\.json: {complaint}"):
         read_records(path, Boxes)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps({"boxes": [{**CHAIR, "class": "Stühle"}]}), encoding=encoding)
+    assert read_records(path, Boxes).boxes[0].class_name == "Stühle"
 
 
 def test_reading_needs_no_torch() -> None:

@@ -34,8 +34,6 @@ app = typer.Typer(
 )
 
 _SPLITS = ", ".join(ROOM_SPLITS)
-_FEW_POINTS = 20
-"""A labelled box with fewer points can hardly be learnt, or is not where the object is."""
 
 
 @app.command()
@@ -150,6 +148,9 @@ def inspect(
 ) -> None:
     """Say what a cloud or a data set holds, and whether it is plausible.
 
+    Of a folder of your own, what makes scenes unusable is an error, exit status 1, and what is
+    probably wrong a warning. Trainings refuse and warn alike before their first step.
+
     Examples:
 
       sr3d data inspect room.ply
@@ -199,61 +200,56 @@ def _bounds(opened: CloudFile) -> list[tuple[str, float, float]]:
 
 
 def _inspect_scenes(data: str, split: str, num: int | None) -> None:
+    from sr3d_core.data.inspection import Inspected, inspect_scenes
     from sr3d_core.data.sources import source_of
-    from sr3d_core.geometry.boxes import points_in_boxes
-    from sr3d_core.geometry.scale import scale_doubt
 
     source = source_of(data)
     scenes = source.open(split, source.classes, num)
     # Of each class, one row dx dy dz and the number of points inside for every box.
     sizes: dict[str, list[list[float]]] = {name: [] for name in scenes.classes}
     num_inside: dict[str, list[int]] = {name: [] for name in scenes.classes}
-    num_points, doubts = list[int](), list[str]()
+    num_points = list[int]()
     with progress_of("scenes", len(scenes)) as tell:
-        for index in range(len(scenes)):
-            sample = scenes[index]
-            num_points.append(len(sample.cloud))
-            doubt = scale_doubt(sample.cloud.xyz, is_upright=True)
-            if doubt is not None:
-                doubts.append(f"{sample.name}: {doubt.text}")
-            boxes = sample.targets.boxes
-            inside = points_in_boxes(sample.cloud.xyz, boxes).sum(dim=0).tolist()
-            for row, label in enumerate(sample.targets.labels.tolist()):
-                sizes[scenes.classes[label]].append(boxes.size[row].tolist())
-                num_inside[scenes.classes[label]].append(inside[row])
-            tell(index + 1)
-    console = result_console()
-    span = f"{min(num_points)} to {max(num_points)} points each"
-    console.print(f"{data}, {split}: {len(scenes)} scenes, {span}", soft_wrap=True)
-    console.print(_class_table(sizes, num_inside))
-    if doubts:
-        say(f"{len(doubts)} of {len(scenes)} scenes, the first {doubts[0]}")
-    _warn_about_labels(num_inside)
+
+        def on_scene(num_done: int, scene: Inspected | None) -> None:
+            tell(num_done)
+            if scene is None:
+                return
+            num_points.append(len(scene.sample.cloud))
+            targets = scene.sample.targets
+            for row, label in enumerate(targets.labels.tolist()):
+                sizes[scenes.classes[label]].append(targets.boxes.size[row].tolist())
+                num_inside[scenes.classes[label]].append(scene.num_inside[row])
+
+        found = inspect_scenes(scenes, on_scene)
+    if num_points:
+        console = result_console()
+        span = f"{min(num_points)} to {max(num_points)} points each"
+        console.print(f"{data}, {split}: {len(num_points)} scenes, {span}", soft_wrap=True)
+        console.print(_class_table(sizes, num_inside))
+    for warning in found.warnings:
+        say(f"warning: {warning}")
+    for fault in found.faults:
+        say(f"error: {fault}")
+    if found.faults:
+        raise typer.Exit(1)
 
 
 def _class_table(sizes: dict[str, list[list[float]]], num_inside: dict[str, list[int]]) -> Table:
     """Per class: boxes, how many are nearly empty, and median and range of each extent."""
+    from sr3d_core.data.label_checks import FEW_POINTS
+
     table = Table("class")
-    for heading in ("boxes", f"under {_FEW_POINTS} points", "dx (m)", "dy (m)", "dz (m)"):
+    for heading in ("boxes", f"under {FEW_POINTS} points", "dx (m)", "dy (m)", "dz (m)"):
         table.add_column(heading, justify="right")
     for name, rows in sizes.items():
         spans = [
             f"{median(axis):.2f} ({min(axis):.2f}..{max(axis):.2f})"
             for axis in zip(*rows, strict=True)
         ]
-        num_few = sum(count < _FEW_POINTS for count in num_inside[name])
+        num_few = sum(count < FEW_POINTS for count in num_inside[name])
         table.add_row(name, str(len(rows)), str(num_few), *spans)
     return table
-
-
-def _warn_about_labels(num_inside: dict[str, list[int]]) -> None:
-    counts = [count for each in num_inside.values() for count in each]
-    num_few = sum(count < _FEW_POINTS for count in counts)
-    if 2 * num_few > len(counts):
-        say(
-            f"{num_few} of {len(counts)} boxes hold fewer than {_FEW_POINTS} points; are boxes "
-            "and points in one frame, in metres, with z up, and sizes full extents?"
-        )
 
 
 @app.command()

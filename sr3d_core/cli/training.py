@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from sr3d_core.choices import alike
 from sr3d_core.console import (
     SCENES,
     BackendOption,
     one_line_errors,
+    progress_in_turn,
     progress_of,
     result_console,
     say,
@@ -65,18 +67,21 @@ def train(
 
         parsed = load_config(path)
         folder = out if out is not None else Path("runs") / path.stem
-        with (
-            one_line_errors(TrainingError),
-            progress_of("steps", parsed.schedule.num_steps) as tell,
-        ):
+        with one_line_errors(TrainingError), progress_in_turn() as tell:
             last_step = 0
 
             def on_step(at: Progress) -> None:
                 nonlocal last_step
                 last_step = at.step
-                tell(at.step, _note(at))
+                tell("steps", at.step, parsed.schedule.num_steps, _note(at))
 
-            weights = run(parsed, folder, resume=resume, on_step=on_step)
+            weights = run(
+                parsed,
+                folder,
+                resume=resume,
+                on_step=on_step,
+                on_inspected=lambda num_done, num: tell("scenes inspected", num_done, num),
+            )
     say(f"weights: {weights}")
     if 0 < last_step < parsed.schedule.num_steps:
         say(
@@ -141,10 +146,16 @@ def _scenes(data: str, split: str, num: int, known: tuple[str, ...]) -> Scenes:
             f"--data {data}: labelled with {', '.join(labelled)}, the weights know "
             f"{', '.join(known)}; expected a class that both have: choose other weights or scenes"
         )
-    for text, names in (
-        ("the weights do not know them", [name for name in labelled if name not in known]),
-        (f"{data} does not label them", [name for name in known if name not in labelled]),
+    for text, names, others in (
+        ("the weights do not know them", [name for name in labelled if name not in known], known),
+        (f"{data} does not label them", [name for name in known if name not in labelled], ()),
     ):
         if names:
-            say(f"not scored, {text}: {', '.join(names)}")
+            say(f"not scored, {text}: {', '.join(_with_alike(name, others) for name in names)}")
     return source.open(split, known, num)
+
+
+def _with_alike(name: str, others: tuple[str, ...]) -> str:
+    """A class with the name that the others may have for it."""
+    near = alike(name, others)
+    return name if near is None else f"{name} (is it their {near}?)"

@@ -37,8 +37,9 @@ def rotate_z(boxes: Boxes3D, angle_rad: float) -> Boxes3D:
 
 
 def enclose_rotated(boxes: Boxes3D, angle_rad: float) -> Boxes3D:
-    """As `rotate_z`, for boxes without yaw: the smallest axis-aligned boxes around the result."""
-    cos, sin = abs(math.cos(angle_rad)), abs(math.sin(angle_rad))
+    """As `rotate_z`, then the smallest axis-aligned boxes around the result, own yaw included."""
+    angle = boxes.yaw.double() + angle_rad
+    cos, sin = angle.cos().abs().to(boxes.size), angle.sin().abs().to(boxes.size)
     dx, dy, dz = boxes.size.unbind(dim=1)
     size = torch.stack([dx * cos + dy * sin, dx * sin + dy * cos, dz], dim=1)
     return Boxes3D(rotate_z(boxes, angle_rad).center, size, torch.zeros_like(boxes.yaw))
@@ -68,10 +69,15 @@ class SceneTransform:
 
     def boxes(self, boxes: Boxes3D, axis_aligned: bool) -> Boxes3D:
         """Where the boxes go; they stay upright, a tilt moves their centres only."""
+        # Modulo half a turn, which is all an enclosing box depends on, both flips negate the yaw;
+        # unlike pi - yaw that leaves yaw 0 exact.
+        half_turn_yaw = -boxes.yaw if self.flip_x != self.flip_y else boxes.yaw
         if self.flip_x:
             boxes = flip_x(boxes)
         if self.flip_y:
             boxes = flip_y(boxes)
+        if axis_aligned:
+            boxes = Boxes3D(boxes.center, boxes.size, half_turn_yaw)
         turn = enclose_rotated if axis_aligned else rotate_z
         boxes = turn(boxes, self.rotate_rad)
         tilted = boxes.center @ self._tilt().to(boxes.center).T
@@ -104,7 +110,7 @@ class Augment:
     translate_m: float = 0.0
     """Standard deviation of the shift along each axis; at least 0."""
     axis_aligned: bool = False
-    """Whether boxes have no yaw: then turned boxes are enclosed by axis-aligned ones again."""
+    """Whether boxes come out with yaw 0: turned ones are enclosed by axis-aligned ones."""
     keep_fraction: tuple[float, float] = (1.0, 1.0)
     """Range of the share of points that stay; above 0, at most 1."""
     max_points: int | None = None

@@ -8,6 +8,7 @@
 
 Centre is the geometric centre, size the full extents, yaw counter-clockwise about z (0 if left
 out), as `sr3d_core.records` reads it. A scene without objects has an empty list of boxes.
+A scene that has a fault of `label_checks` is refused whenever it is read.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from pydantic import ConfigDict
 
 from sr3d_core.data.cloud_file import CloudFileError, read_cloud
 from sr3d_core.data.cloud_formats import SUFFIXES
+from sr3d_core.data.label_checks import box_faults, scene_faults
+from sr3d_core.plain_text import read_text
 from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
-from sr3d_core.structures import Sample, Targets
+from sr3d_core.structures import Sample
 
 
 class DatasetError(ValueError):
@@ -51,6 +54,7 @@ class FolderDataset:
         self.root = Path(root)
         self.own_classes = read_classes(self.root)
         self.classes = self.own_classes if classes is None else tuple(classes)
+        self.split = split
         self.names = _lines(self.root / f"{split}.txt", "one scene name a line")[:num]
         self._clouds = {name: _find_cloud(self.root, name) for name in self.names}
 
@@ -59,22 +63,23 @@ class FolderDataset:
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
+        records = self.records(index)
+        path = self._clouds[name]
         try:
-            cloud = read_cloud(self._clouds[name], up="z")
+            cloud = read_cloud(path, up="z")
         except CloudFileError as error:
             raise DatasetError(str(error)) from error
-        return Sample(cloud, self._targets(self.root / "labels" / f"{name}.json"), name)
+        # All boxes, so that their numbers are those of the file.
+        faults = scene_faults(cloud, targets_of(records, self.own_classes).boxes)
+        _refuse(f"{path} with labels/{name}.json", faults)
+        return Sample(cloud, targets_of(records, self.classes), name)
 
-    def _targets(self, path: Path) -> Targets:
+    def records(self, index: int) -> list[BoxRecord]:
+        """The boxes of one scene as its file has them. Raises DatasetError."""
+        path = self.root / "labels" / f"{self.names[index]}.json"
         records = _read_boxes(path)
-        for index, record in enumerate(records):
-            if record.class_name not in self.own_classes:
-                raise DatasetError(
-                    f"{path}: boxes[{index}].class: {record.class_name!r} is not in classes.txt, "
-                    f"expected one of {', '.join(self.own_classes)}; correct the name or add it "
-                    "there"
-                )
-        return targets_of(records, self.classes)
+        _refuse(str(path), box_faults(records, self.own_classes))
+        return records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,29 +111,54 @@ def read_classes(root: Path) -> tuple[str, ...]:
     return tuple(_lines(root / "classes.txt", "one class name a line"))
 
 
+def listed(root: Path, split: str) -> list[str]:
+    """The scenes of a split; none where there is no such list, or where it cannot be used."""
+    try:
+        return _lines(root / f"{split}.txt", "one scene name a line")
+    except DatasetError:
+        return []
+
+
+def _refuse(where: str, faults: Sequence[str]) -> None:
+    """Raise what is wrong with a scene: the first fault, and how many there are."""
+    if faults:
+        more = f" ({len(faults) - 1} more faults there)" if faults[1:] else ""
+        raise DatasetError(f"{where}: {faults[0]}{more}")
+
+
 def _lines(path: Path, expected: str) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read, expected {expected}; write it") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if len(set(lines)) < len(lines):
-        twice = next(line for line in lines if lines.count(line) > 1)
-        raise DatasetError(f"{path}: {twice!r} comes twice, expected {expected}; remove one")
-    if not lines:
+    at_line: dict[str, int] = {}
+    for number, line in enumerate(map(str.strip, text.splitlines()), start=1):
+        if line in at_line:
+            raise DatasetError(
+                f"{path}: {line!r} comes twice, in lines {at_line[line]} and {number}, expected "
+                f"{expected}; remove one"
+            )
+        if line:
+            at_line[line] = number
+    if not at_line:
         raise DatasetError(f"{path}: empty, expected {expected}")
-    return lines
+    return list(at_line)
 
 
 def _find_cloud(root: Path, name: str) -> Path:
-    for suffix in SUFFIXES:
-        path = root / "clouds" / f"{name}{suffix}"
-        if path.is_file():
-            return path
-    raise DatasetError(
-        f"{root / 'clouds'}: no cloud of scene {name!r}, expected {name} with one of the endings "
-        f"{' '.join(SUFFIXES)}; add it or take the scene off the list"
-    )
+    files = [root / "clouds" / f"{name}{suffix}" for suffix in SUFFIXES]
+    found = [path for path in files if path.is_file()]
+    if not found:
+        raise DatasetError(
+            f"{root / 'clouds'}: no cloud of scene {name!r}, expected {name} with one of the "
+            f"endings {' '.join(SUFFIXES)}; add it or take the scene off the list"
+        )
+    if found[1:]:
+        raise DatasetError(
+            f"{root / 'clouds'}: {len(found)} clouds of scene {name!r}, "
+            f"{' and '.join(path.name for path in found)}, expected one; remove or rename one"
+        )
+    return found[0]
 
 
 def _read_boxes(path: Path) -> list[BoxRecord]:

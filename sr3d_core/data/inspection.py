@@ -1,0 +1,171 @@
+"""Look through labelled scenes: all faults at once, and what makes a folder suspicious.
+
+`sr3d data inspect` and trainings go through here. Labels come first, as they are read in no time;
+clouds only where no label is faulty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sr3d_core.choices import alike
+from sr3d_core.data.folder import DatasetError, FolderDataset, FolderSource, listed
+from sr3d_core.data.label_checks import Suspicions
+from sr3d_core.data.sources import AnySource, Scenes
+from sr3d_core.geometry.boxes import points_in_boxes
+from sr3d_core.structures import Sample
+
+_MAX_FAULTS = 20  # scenes with faults, after which no further one is read
+_POINTS_AT_ONCE = 100_000
+_SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found in labelled scenes, one line each with its place and what to do."""
+
+    faults: list[str]
+    """What makes scenes unusable."""
+    warnings: list[str]
+    """What is probably wrong."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inspected:
+    """One scene without faults."""
+
+    sample: Sample
+    num_inside: list[int]  # points in each box
+
+
+def inspect_scenes(
+    scenes: Scenes,
+    on_scene: Callable[[int, Inspected | None], None] = lambda num_done, scene: None,
+) -> Inspection:
+    """Look through scenes; `on_scene` is told how many are done, and of each one without faults.
+
+    `scenes` have all classes that they are labelled with.
+    """
+    faults, warnings = list[str](), list[str]()
+    if isinstance(scenes, FolderDataset):
+        faults = _faults(scenes.records, len(scenes))
+        warnings = [
+            *_about_shared_scenes(scenes),
+            *_about_unlisted_labels(scenes.root),
+            *_about_other_splits(scenes),
+            *_about_classes(scenes.own_classes),
+        ]
+    suspicions = Suspicions()
+    for index in () if faults else range(len(scenes)):
+        try:
+            sample = scenes[index]
+        except DatasetError as error:
+            faults.append(str(error))
+            if len(faults) == _MAX_FAULTS:
+                break
+            on_scene(index + 1, None)
+            continue
+        scene = Inspected(sample, _num_inside(sample))
+        suspicions.add(sample, scene.num_inside)
+        on_scene(index + 1, scene)
+    return Inspection(faults, warnings + suspicions.warnings())
+
+
+def inspect_before_training(
+    source: AnySource, on_scene: Callable[[int, int], None] = lambda num_done, num: None
+) -> list[str]:
+    """Warnings about the scenes of a user's own that a training is about to see.
+
+    Procedural rooms are labelled by their maker: nothing is read. Raises DatasetError for faults.
+    """
+    if not isinstance(source, FolderSource):
+        return []
+    scenes = source.open("train")
+    found = inspect_scenes(scenes, lambda done, scene: on_scene(done, len(scenes)))
+    if found.faults:
+        raise DatasetError(
+            f"{source.path}: {len(found.faults)} scenes cannot be trained on, the first "
+            f"{found.faults[0]}; `sr3d data inspect {source.path}` tells all"
+        )
+    return found.warnings
+
+
+def _num_inside(sample: Sample) -> list[int]:
+    """Points in each box, counted in parts: a scan may have millions of points."""
+    num = torch.zeros(len(sample.targets), dtype=torch.int64)
+    for xyz in sample.cloud.xyz.split(_POINTS_AT_ONCE):
+        num += points_in_boxes(xyz, sample.targets.boxes).sum(dim=0)
+    return num.tolist()
+
+
+def _faults(read: Callable[[int], object], num: int) -> list[str]:
+    faults = []
+    for index in range(num):
+        try:
+            read(index)
+        except DatasetError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _other_splits(scenes: FolderDataset) -> list[str]:
+    return [split for split in _SPLITS if split != scenes.split and listed(scenes.root, split)]
+
+
+def _about_shared_scenes(scenes: FolderDataset) -> list[str]:
+    warnings = []
+    for other in _other_splits(scenes) if scenes.split in _SPLITS else ():
+        shared = sorted(set(scenes.names) & set(listed(scenes.root, other)))
+        if shared:
+            warnings.append(
+                f"{len(shared)} scenes are in {scenes.split}.txt and in {other}.txt, the first "
+                f"{shared[0]}; scores on scenes that were trained on say nothing: take them off "
+                "one list"
+            )
+    return warnings
+
+
+def _about_other_splits(scenes: FolderDataset) -> list[str]:
+    """Faults that labels of other splits show; they are no reason to refuse this one."""
+    warnings = []
+    for other in _other_splits(scenes):
+        try:
+            theirs = FolderDataset(scenes.root, other)
+            faults = _faults(theirs.records, len(theirs))
+        except DatasetError as error:
+            faults = [str(error)]
+        if faults:
+            warnings.append(
+                f"{other}.txt: {len(faults)} of its scenes cannot be used, the first {faults[0]}; "
+                f"`sr3d data inspect {scenes.root} --split {other}` tells all"
+            )
+    return warnings
+
+
+def _about_unlisted_labels(root: Path) -> list[str]:
+    known = {name for path in root.glob("*.txt") for name in listed(root, path.stem)}
+    labels = root / "labels"
+    unused = sorted({_name_of(path, labels) for path in labels.rglob("*.json")} - known)
+    if not unused:
+        return []
+    return [
+        f"{len(unused)} label files are of scenes in no list, the first labels/{unused[0]}.json; "
+        "write its name into train.txt or val.txt"
+    ]
+
+
+def _name_of(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+def _about_classes(classes: Sequence[str]) -> list[str]:
+    pairs = [(name, alike(name, classes[:index])) for index, name in enumerate(classes)]
+    return [
+        f"classes.txt: {near!r} and {name!r} are two classes; if they mean the same, keep one"
+        for name, near in pairs
+        if near
+    ]
