@@ -5,6 +5,8 @@
 Clouds and images are good messages with mistakes, see `hostile.py`; where SR3D_REAL_DATA is set,
 those of a real recording are among them. Transforms are histories with cycles, numbers that are
 not finite, quaternions of any length and time that jumps; IMUs are shaken in the same way.
+Histories of sound transforms (two parents, equal, late and backward stamps, static and moving,
+cleared) are held against `tf_reference.py`, which follows tf2's rules in another way.
 Prints one JSON object; the exit status is 1 where anything went wrong.
 """
 
@@ -25,6 +27,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from hostile import (
     FLOATS,
@@ -35,9 +38,10 @@ from hostile import (
     real_messages,
     spoil,
 )
+from tf_reference import Put, Unknown, answer
 
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
-from sr3d_ros.errors import Refused
+from sr3d_ros.errors import Refused, TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline
 from sr3d_ros.tf.buffer import TransformBuffer
@@ -126,6 +130,22 @@ def fuzz_transforms(count: int, seed: int = 0) -> Outcome:
     return outcome
 
 
+def fuzz_histories(count: int, seed: int = 0) -> Outcome:
+    """Histories of sound transforms, each asked ten times on the way, against the reference."""
+    outcome, dice = Outcome(), random.Random(seed)
+    for index in range(count):
+        history_s = dice.choice((0.0, 1.0, 10.0, float("inf")))
+        buffer, history = TransformBuffer(history_s), list[Put | None]()
+        for _ in range(10):
+            for _ in range(dice.randrange(1, 8)):
+                _continue(buffer, history, dice)
+            question = dice.choice(SOUND), dice.choice((*SOUND, "nowhere")), _sound_stamp_ns(dice)
+            expected = _answer(history, history_s * 1e9, question)  # its time does not count
+            act = partial(_compare, buffer, question, expected)
+            outcome.try_one(f"#{index} against tf2's rules", act)
+    return outcome
+
+
 def fuzz_imus(count: int, seed: int = 0) -> Outcome:
     """Runs of hostile IMU messages, each asked ten times."""
     outcome, dice = Outcome(), random.Random(seed)
@@ -166,6 +186,62 @@ def _look_up(buffer: TransformBuffer, dice: random.Random) -> None:
     assert is_rigid(matrix), matrix
 
 
+SOUND = ("map", "odom", "base", "mast", "camera")
+USUAL = {"odom": "map", "base": "odom", "mast": "base", "camera": "mast"}
+OUR_WORDS = {
+    "lookup": ("no_transform",),
+    "loop": ("cycle",),
+    "connectivity": ("disconnected", "two_parents"),
+    "extrapolation": ("extrapolation", "two_parents"),
+}
+
+
+def _sound_stamp_ns(dice: random.Random) -> int:
+    """Seldom a stamp of its own, so that many are equal; sometimes 0 = latest, or no time."""
+    near = 100_000_000_000 + dice.randrange(30) * 500_000_000
+    return dice.choice((near, near, near, near, near + 200_000_000, near - 12_000_000_000, 0))
+
+
+def _continue(buffer: TransformBuffer, history: list[Put | None], dice: random.Random) -> None:
+    """One more transform of a robot on which two publishers may disagree, or time set back."""
+    if dice.random() < 0.02:
+        history.append(None)
+        buffer.clear()
+        return
+    child = dice.choice(tuple(USUAL))
+    others = [name for name in SOUND if name != child]
+    parent = USUAL[child] if dice.random() < 0.85 else dice.choice(others)
+    moved = (dice.uniform(-5, 5), dice.uniform(-5, 5), dice.choice((0.0, 1.0)))
+    turned = np.array([0.0, 0.0, dice.uniform(-0.4, 0.4), 1.0])  # none is half a turn from another
+    x, y, z, w = (turned / np.linalg.norm(turned)).tolist()
+    put = Put(parent, child, _sound_stamp_ns(dice), moved, (x, y, z, w), dice.random() < 0.1)
+    said = [each for each in history if each]
+    if said and dice.random() < 0.1:
+        put = dice.choice(said)
+    history.append(put)
+    buffer.insert(put.parent, put.child, put.stamp_ns, put.moved, put.turned, put.static)
+
+
+def _answer(history: list[Put | None], history_ns: float, question: tuple[str, str, int]) -> Any:
+    """What the reference says: a matrix, or the word for why there is none."""
+    try:
+        return answer(history, history_ns, *question)
+    except Unknown as unknown:
+        return str(unknown)
+
+
+def _compare(buffer: TransformBuffer, question: tuple[str, str, int], expected: Any) -> None:
+    """The buffer's answer to a question must be the expected one; raises its `TransformError`."""
+    try:
+        found = buffer.lookup(*question)
+    except TransformError as error:
+        if not isinstance(expected, str) or error.reason not in OUR_WORDS[expected]:
+            raise AssertionError(f"{error.reason} where tf2 has {expected}") from error
+        raise
+    assert not isinstance(expected, str), f"an answer where tf2 has {expected}"
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
 def _imu_message(dice: random.Random) -> Any:
     def vector() -> Any:
         return SimpleNamespace(**{axis: dice.choice((*FLOATS, 9.81)) for axis in "xyz"})
@@ -186,7 +262,8 @@ def _ask(imu: GravityFromImu, dice: random.Random) -> None:
 def main() -> int:
     """Fuzz everything and print what became of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for kind, count in (("clouds", 5000), ("images", 1000), ("transforms", 1000), ("imus", 500)):
+    counts = {"clouds": 5000, "images": 1000, "transforms": 1000, "histories": 1000, "imus": 500}
+    for kind, count in counts.items():
         parser.add_argument(f"--{kind}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -200,6 +277,7 @@ def main() -> int:
         "clouds": fuzz_frames(clouds, options.clouds, options.seed),
         "images": fuzz_frames(images, options.images, options.seed),
         "transforms": fuzz_transforms(options.transforms, options.seed),
+        "histories": fuzz_histories(options.histories, options.seed),
         "imus": fuzz_imus(options.imus, options.seed),
     }
     print(json.dumps({name: outcome.to_dict() for name, outcome in outcomes.items()}, indent=1))

@@ -32,7 +32,12 @@ class UpError(Refused):
 
 
 class TransformError(Refused):
-    """A transform that is not known; waiting may help where the reason is `extrapolation`."""
+    """A transform that is not known."""
+
+    @property
+    def may_still_come(self) -> bool:
+        """Whether waiting may help: both frames are known, but not for this stamp."""
+        return self.reason in ("extrapolation", "two_parents")
 
 
 SUPERSEDED = "superseded"
@@ -97,6 +102,12 @@ _LIST = (
         "the transform did not come for the stamp of the frame within frames.timeout_s",
         "raise frames.timeout_s; where messages are lost on the way too, start their publisher "
         "with config/fastdds_large_data.xml: its transforms come late as well",
+        is_about_transforms=True,
+    ),
+    DropReason(
+        "two_parents",
+        "two publishers give a frame different parents, so that its place comes and goes",
+        "stop one of the two publishers; `ros2 topic info --verbose /tf` names them",
         is_about_transforms=True,
     ),
     DropReason(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sr3d_ros.diagnostics.advice import advice_on_qos, advice_on_silence
+from sr3d_ros.diagnostics.advice import advice_on_qos, advice_on_silence, advice_on_time_set_back
 
 
 def test_silence_with_a_publisher_points_at_the_transport() -> None:
@@ -45,3 +45,8 @@ def test_a_sensor_that_has_received_and_falls_silent_has_stopped() -> None:
     text = advice_on_silence("/points", 5.0, publishers=["camera"], has_received=True)
     assert "although somebody publishes there: camera." in text
     assert "the sensor has stopped: look at its driver's log" in text
+
+
+def test_advice_on_time_set_back_names_the_topic_and_both_times() -> None:
+    advice = advice_on_time_set_back(100.0, 2.5)
+    assert all(word in advice for word in ("/clock", "100.000", "2.500", "/tf"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -161,7 +164,7 @@ def test_stamp_zero_ignores_edges_above_the_common_ancestor() -> None:
 
 def test_late_and_repeated_samples_keep_the_order() -> None:
     buffer = moving(1, 3, 2)
-    buffer.insert("map", "base", 2 * S, (99, 0, 0), STILL)
+    buffer.insert("map", "base", 2 * S, (2, 0, 0), STILL)
     assert buffer.lookup("map", "base", 2 * S)[0, 3] == 2
     assert buffer.lookup("map", "base", 2 * S + S // 2)[0, 3] == 2.5
 
@@ -183,13 +186,159 @@ def test_a_bag_buffer_forgets_nothing() -> None:
     assert moving(1, 500, history_s=math.inf).lookup("map", "base", 2 * S)[0, 3] == 2
 
 
-def test_time_that_is_set_back_forgets_moving_frames_only() -> None:
+def test_clearing_forgets_where_moving_frames_were_and_keeps_static_ones_and_names() -> None:
     buffer = moving(100, 101)
     buffer.insert("base", "camera", 0, (0, 0, 1), STILL, static=True)
-    buffer.insert("map", "door", 100 * S, ORIGIN, STILL)
+    buffer.clear()
+    assert refused(buffer, "map", "base", 101 * S)[0] == "extrapolation"  # it may come again
+    assert refused(buffer, "map", "base", 0)[0] == "disconnected"
+    assert buffer.lookup("base", "camera", 0)[2, 3] == 1
     buffer.insert("map", "base", 5 * S, (7, 0, 0), STILL)
     assert buffer.lookup("map", "camera", 0)[:3, 3].tolist() == [7, 0, 1]
-    assert refused(buffer, "map", "door", 100 * S)[0] == "no_transform"
+
+
+@pytest.mark.parametrize("history_s", [10.0, math.inf])
+def test_one_backward_stamp_changes_nothing_for_other_frames(history_s: float) -> None:
+    buffer = moving(100, 101, history_s=history_s)
+    for stamp_s in (100, 101):
+        buffer.insert("base", "lidar", stamp_s * S, (0, stamp_s, 0), STILL)
+    buffer.insert("base", "lidar", 5 * S, (0, 7, 0), STILL)
+    assert buffer.lookup("map", "base", 100 * S)[0, 3] == 100
+    assert buffer.lookup("map", "lidar", 101 * S)[:2, 3].tolist() == [101, 101]
+
+
+def test_a_stamp_older_than_the_history_is_ignored() -> None:
+    reason, text = refused(moving(100, 101, 5), "map", "base", 50 * S)
+    assert reason == "extrapolation"
+    assert "from 100.000 to 101.000 s" in text
+
+
+def test_of_several_with_one_stamp_the_last_is_the_latest() -> None:
+    buffer = moving(1, 2)
+    buffer.insert("map", "base", 2 * S, (99, 0, 0), STILL)
+    assert buffer.lookup("map", "base", 0)[0, 3] == 99
+    assert buffer.lookup("map", "base", 2 * S)[0, 3] == 99
+    assert buffer.lookup("map", "base", S + S // 2)[0, 3] == 1.5  # towards the first of them
+
+
+def test_a_frame_has_the_parent_that_it_had_at_the_time() -> None:
+    buffer = TransformBuffer()
+    buffer.insert("world", "map", 0, (0, 5, 0), STILL, static=True)
+    for stamp_s, parent in ((1, "map"), (2, "map"), (3, "world"), (4, "world")):
+        buffer.insert(parent, "cup", stamp_s * S, (stamp_s, 0, 0), STILL)
+    assert buffer.lookup("world", "cup", S + S // 2)[:2, 3].tolist() == [1.5, 5]
+    assert buffer.lookup("world", "cup", 3 * S + S // 2)[:2, 3].tolist() == [3.5, 0]
+    # Between two parents the older one counts, and nothing is interpolated.
+    assert buffer.lookup("world", "cup", 2 * S + S // 2)[:2, 3].tolist() == [2, 5]
+
+
+def two_parents() -> TransformBuffer:
+    """`mast` by turns on `base` and on `other`, which nobody connects with the map."""
+    buffer = moving(1, 2, 3)
+    for stamp_s, parent in ((1, "base"), (1.5, "other"), (2, "base"), (2.5, "other")):
+        buffer.insert(parent, "mast", round(stamp_s * S), (stamp_s, 0, 0), STILL)
+    return buffer
+
+
+def test_two_parents_come_and_go_and_the_error_names_them() -> None:
+    buffer = two_parents()
+    buffer.insert("mast", "camera", 0, ORIGIN, STILL, static=True)
+    assert buffer.lookup("map", "camera", round(1.2 * S))[0, 3] == pytest.approx(2.2)
+    for stamp_ns in (0, round(1.6 * S), round(2.7 * S)):
+        reason, text = refused(buffer, "map", "camera", stamp_ns)
+        assert reason == "two_parents"
+        assert all(name in text for name in ("'mast'", "'base'", "'other'"))
+
+
+def test_two_parents_are_not_blamed_for_frames_below_which_they_are_not() -> None:
+    buffer = two_parents()
+    assert refused(buffer, "map", "base", 9 * S)[0] == "extrapolation"
+
+
+def test_a_frame_that_was_handed_over_once_has_no_two_parents() -> None:
+    buffer = moving(1, 2, 3)
+    for stamp_s, parent in ((1, "base"), (2, "map"), (30, "base")):
+        buffer.insert(parent, "cup", stamp_s * S, ORIGIN, STILL)
+    assert refused(buffer, "map", "cup", 31 * S)[0] == "extrapolation"
+
+
+def test_two_static_parents_are_named_where_the_second_leads_nowhere() -> None:
+    buffer = moving(1)
+    for parent in ("base", "gimbal"):
+        buffer.insert(parent, "camera", 0, ORIGIN, STILL, static=True)
+    assert refused(buffer, "map", "camera", S)[0] == "two_parents"
+
+
+def test_parents_that_no_longer_disagree_are_not_blamed() -> None:
+    buffer = two_parents()
+    buffer.insert("other", "mast", 20 * S, ORIGIN, STILL)
+    assert refused(buffer, "map", "mast", 20 * S)[0] == "disconnected"
+
+
+def test_a_static_transform_published_again_holds_at_all_times() -> None:
+    buffer = TransformBuffer()
+    for height in (1, 2):
+        buffer.insert("base", "camera", height * S, (0, 0, height), STILL, static=True)
+    assert buffer.lookup("base", "camera", S)[2, 3] == 2
+
+
+def test_a_frame_that_becomes_static_or_moving_starts_afresh() -> None:
+    buffer = moving(1, 2)
+    buffer.insert("map", "base", 3 * S, (9, 0, 0), STILL, static=True)
+    assert buffer.lookup("map", "base", S)[0, 3] == 9
+    buffer.insert("map", "base", 4 * S, (4, 0, 0), STILL)
+    assert refused(buffer, "map", "base", 3 * S)[0] == "extrapolation"
+    assert buffer.lookup("map", "base", 0)[0, 3] == 4
+
+
+def test_a_moving_frame_with_stamp_zero_is_known_at_the_time_of_the_others() -> None:
+    buffer = moving(3)
+    buffer.insert("base", "camera", 0, (0, 0, 1), STILL)
+    assert refused(buffer, "map", "camera", 0)[0] == "extrapolation"
+    buffer.insert("base", "camera", 3 * S, (0, 0, 2), STILL)
+    assert buffer.lookup("map", "camera", 0)[:3, 3].tolist() == [3, 0, 2]
+
+
+def test_the_way_to_a_frame_of_a_ring_ends_there() -> None:
+    buffer = TransformBuffer()
+    for parent, child in (("a", "b"), ("b", "c"), ("c", "a")):
+        buffer.insert(parent, child, 0, (1, 0, 0), STILL, static=True)
+    assert buffer.lookup("a", "c", S)[0, 3] == 2
+
+
+REAL_DATA = os.environ.get("SR3D_REAL_DATA")
+OF_TF2 = {
+    "lookup": {"no_transform"},
+    "connectivity": {"disconnected", "two_parents"},
+    "extrapolation": {"extrapolation", "two_parents"},
+}
+
+
+@pytest.mark.skipif(not REAL_DATA, reason="SR3D_REAL_DATA is not set")
+def test_every_answer_is_the_one_that_tf2s_own_buffer_gave() -> None:
+    path = Path(str(REAL_DATA)) / "oracles" / "tf2_answers.json"
+    num_asked = 0
+    for number, scenario in enumerate(json.loads(path.read_text())["scenarios"]):
+        buffer = TransformBuffer(scenario["history_s"])
+        for step, each in enumerate(scenario["operations"]):
+            where, stamp_ns = f"scenario {number}, step {step}", each.get("stamp_ns", 0)
+            if "put" in each:
+                moved, turned = each["translation"], each["rotation_xyzw"]
+                buffer.insert(*each["put"], stamp_ns, moved, turned, each["static"])
+            elif "clear" in each:
+                buffer.clear()
+            elif "error" in each:
+                num_asked += 1
+                assert refused(buffer, *each["ask"], stamp_ns)[0] in OF_TF2[each["error"]], where
+            else:
+                num_asked += 1
+                np.testing.assert_allclose(
+                    buffer.lookup(*each["ask"], stamp_ns),
+                    by_scipy(each["translation"], each["rotation_xyzw"]),
+                    atol=1e-7,  # the answers have nine decimals
+                    err_msg=where,
+                )
+    assert num_asked == 1418
 
 
 def test_unknown_frames_are_listed_with_similar_names_first() -> None:

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-COUNTS = {"clouds": 3000, "images": 1000, "transforms": 300, "imus": 300}
+COUNTS = {"clouds": 3000, "images": 1000, "transforms": 300, "histories": 300, "imus": 300}
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +46,7 @@ def test_hostile_input_is_read_or_refused_with_a_reason_and_in_time(
         ("clouds", {"size", "truncated", "header", "fields", "point_step", "no_xyz", "data"}),
         ("images", {"camera_info", "truncated", "encoding", "header"}),
         ("transforms", {"bad_transform", "no_transform", "extrapolation", "cycle"}),
+        ("histories", {"no_transform", "disconnected", "extrapolation", "two_parents", "cycle"}),
         ("imus", {"bad_imu", "stale_imu", "no_imu"}),
     ],
 )

@@ -141,6 +141,15 @@ def test_no_frame_with_a_transform_is_an_error() -> None:
     assert Life().frames(0, drops=["extrapolation"] * 3).report("tf").level == Level.ERROR
 
 
+def test_wrong_transforms_are_a_warning_also_while_no_frame_is_lost() -> None:
+    report = Life().frames(3).report("tf", transform_advice="two parents")
+    assert (report.level, report.message) == (Level.WARN, "two parents")
+    lost = Life().frames(0, drops=["extrapolation"]).report("tf", transform_advice="two parents")
+    assert lost.level == Level.ERROR
+    assert "two parents" in lost.message
+    assert "extrapolation" in lost.message
+
+
 def test_what_is_long_ago_is_counted_but_forgiven() -> None:
     report = Life().frames(0, drops=["extrapolation"]).pass_by(5.0).frames(3).report("tf")
     assert report.level == Level.OK

@@ -271,6 +271,8 @@ def _opened(
     with open_run(bag, detector, topics=topics, up=chosen, parameters=parameters) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
+        for note in run.transform_notes:
+            say(note)
         if up is WayUp.AUTO and run.parameters.up == "none":
             say("no z-up frame among the bag's transforms: taking the cloud as z up")
         if parameters.adaptive:

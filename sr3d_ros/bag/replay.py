@@ -1,8 +1,8 @@
 """A recording through the same path as the node, without ROS.
 
 Reads ROS 2 bags (sqlite3, mcap) and ROS 1 bags through `rosbags`. Transforms of the whole bag are
-read ahead into one buffer that forgets nothing, so no frame is lost to a transform that was
-recorded late. Clouds, images and IMU messages come in recorded order, as a node gets them.
+read ahead, so no frame is lost to a transform that was recorded late (`tf/recorded.py`). Clouds,
+images and IMU messages come in recorded order, as a node gets them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
 from sr3d_ros.tf.buffer import TransformBuffer
-from sr3d_ros.tf.headers import frame_name, stamp_of
+from sr3d_ros.tf.headers import frame_name, stamp_of, stamp_to_ns
 from sr3d_ros.tf.imu import GravityFromImu
+from sr3d_ros.tf.recorded import RecordedTransforms
 from sr3d_ros.tf.source import GRAVITY_FRAMES
 from sr3d_ros.tf.up import UpMode
 
 _TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_FOREVER_S = float("inf")
+_CLOCK, _CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
 
 
 class ReplayError(ValueError):
@@ -135,24 +136,38 @@ class Bag:
         """How many messages a topic has."""
         return sum(t.num_messages for t in self.topics if t.topic == topic)
 
-    def transforms(self) -> tuple[TransformBuffer, list[TransformError]]:
+    def transforms(self) -> tuple[RecordedTransforms, list[TransformError]]:
         """Every transform of the bag, and what was wrong with unusable ones."""
-        buffer, errors = TransformBuffer(history_s=_FOREVER_S), []
-        for topic, _, message in self.messages(*_TF_TOPICS):
+        transforms, errors = RecordedTransforms(), []
+        for topic, time_ns, message in self.messages(*_TF_TOPICS, _CLOCK):
             if isinstance(message, MessageError):
                 continue
+            if topic == _CLOCK:
+                transforms.read_clock(stamp_to_ns(message.clock), time_ns)
+                continue
             try:
-                buffer.add_tf_message(message, static=_TF_TOPICS[topic])
+                transforms.read(message, _TF_TOPICS[topic], time_ns)
             except TransformError as error:
                 errors.append(error)
-        return buffer, errors
+        return transforms, errors
+
+    def notes_on(self, transforms: RecordedTransforms) -> list[str]:
+        """What of its transforms who looks at the results should know."""
+        start_ns = int(self._reader.start_time)
+        return [
+            f"the static transform of '{change.child}' in '{change.parent}' was published again "
+            f"with another value, {len(change.received_ns)} times, first "
+            f"{(change.received_ns[0] - start_ns) / 1e9:.3f} s into the recording: a cloud uses "
+            "the value that held when it was received, as on the robot"
+            for change in transforms.static_changes
+        ]
 
     def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
         """Topic, receive time in nanoseconds and message, in recorded order.
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        usable = (CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE, IMU_TYPE, *_TF_TYPES)
+        usable = (CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE, IMU_TYPE, *_TF_TYPES, _CLOCK_TYPE)
         chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
         if not chosen:
             return
@@ -189,15 +204,17 @@ def replay(
     source: Source,
     assembler: FrameAssembler,
     pipeline: FramePipeline,
+    transforms: RecordedTransforms,
     imu: GravityFromImu | None = None,
 ) -> Iterator[FrameResult | DroppedFrame]:
     """Every frame of a source through the node's own way, in recorded order.
 
-    `imu` is the one that the pipeline asks; it is filled on the way. Views that find no partners
-    are dropped where the node would drop them, those that still wait in the end come last.
+    `transforms` and `imu` are those that the pipeline asks; they go along. Views that find no
+    partners are dropped where the node would drop them, those that still wait come last.
     """
     names = {topic: name for name, topic in source.inputs.items()}
     for topic, time_ns, message in bag.messages(*source.inputs.values(), source.imu):
+        transforms.go_to(time_ns)
         if isinstance(message, MessageError):
             yield DroppedFrame(time_ns, message.reason, str(message))
         elif topic == source.imu:

@@ -22,6 +22,7 @@ from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
+from sr3d_ros.tf.recorded import RecordedTransforms
 from sr3d_ros.tf.up import UpMode
 from sr3d_ros.tracking.identities import Identities
 
@@ -36,7 +37,7 @@ class BagRun:
     bag: Bag
     source: Source
     detector: FindsObjects
-    transforms: TransformBuffer
+    transforms: RecordedTransforms
     transform_errors: list[TransformError]  # unusable transforms, left out
     parameters: Parameters
     pipeline: FramePipeline
@@ -53,6 +54,11 @@ class BagRun:
         return self.source.topic
 
     @property
+    def transform_notes(self) -> list[str]:
+        """What of the recording's transforms who looks at the results should know."""
+        return self.bag.notes_on(self.transforms)
+
+    @property
     def num_clouds(self) -> int:
         """How many clouds or depth images the topic has."""
         return self.bag.num_messages(self.topic)
@@ -60,7 +66,7 @@ class BagRun:
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
         """Every frame, in recorded order."""
         assembler = FrameAssembler(self.parameters, with_color=COLOR in self.source.inputs)
-        return replay(self.bag, self.source, assembler, self.pipeline, self.imu)
+        return replay(self.bag, self.source, assembler, self.pipeline, self.transforms, self.imu)
 
 
 @contextmanager

@@ -65,6 +65,15 @@ def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
     )
 
 
+def advice_on_time_set_back(old_s: float, new_s: float) -> str:
+    """What became of transforms when simulated time was set back."""
+    return (
+        f"/clock was set back from {old_s:.3f} to {new_s:.3f} s: all moving transforms were "
+        "forgotten, boxes come again when /tf has the new time. Where this is no simulation or "
+        "recording that starts again, two nodes publish /clock: stop one"
+    )
+
+
 def advice_on_qos(topic: str, policy: str, reliability: str) -> str:
     """Why nothing can come from a publisher, and what to do; `policy` is what does not match."""
     start = f"a publisher on {topic} does not offer what this node asks for"

@@ -48,6 +48,7 @@ class Situation:
     silence_advice: str = ""
     qos_advice: str = ""
     input_advice: str = ""
+    transform_advice: str = ""
     late_ms: float = math.inf
     error_after_s: float = 0.0
     model: str = ""
@@ -64,7 +65,7 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
     recent = _Recent.between(before, now)
     return (
         _input(now, recent, situation),
-        _transforms(now, recent),
+        _transforms(now, recent, situation),
         _inference(now, situation),
         _frames(now, recent),
         _model(situation),
@@ -129,13 +130,17 @@ def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
     return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
 
 
-def _transforms(now: Snapshot, recent: _Recent) -> Report:
+def _transforms(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
     reasons = [slug for slug, reason in DROP_REASONS.items() if reason.is_about_transforms]
     lost = {reason: n for reason, n in recent.drops.items() if reason in reasons}
     values = {reason: str(now.drops.get(reason, 0)) for reason in reasons}
-    if not lost:
-        return Report("tf", Level.OK, "no frame was lost for want of a transform lately", values)
-    return Report("tf", recent.level_of(lost), _explained(lost, now), values)
+    advice = situation.transform_advice
+    if lost:
+        message = "; ".join(filter(None, [advice, _explained(lost, now)]))
+        return Report("tf", recent.level_of(lost), message, values)
+    if advice:
+        return Report("tf", Level.WARN, advice, values)
+    return Report("tf", Level.OK, "no frame was lost for want of a transform lately", values)
 
 
 def _inference(now: Snapshot, situation: Situation) -> Report:

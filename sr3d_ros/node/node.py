@@ -67,7 +67,8 @@ class DetectorNode(LifecycleNode):
         self._refusal = self._ignored = ""
         self._live = LiveParameters(self, self._apply)
         parameters = self._live.values
-        self._transforms = PatientTransforms(Tf2Source(self), parameters.transform_timeout_s)
+        self._tf2 = Tf2Source(self)
+        self._transforms = PatientTransforms(self._tf2, parameters.transform_timeout_s)
         self._counters = CloudCounters(late_ms=parameters.late_ms)
         self._answers = Services(self, self)
         self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
@@ -250,6 +251,7 @@ class DetectorNode(LifecycleNode):
             silence_warning_s=parameters.silence_warning_s,
             qos_advice="" if inputs is None else inputs.qos_advice,
             input_advice="" if processor is None else processor.advice,
+            transform_advice=self._tf2.trouble,
             late_ms=parameters.late_ms,
             error_after_s=parameters.error_after_s,
             model=parameters.weights if processor is None else processor.model.weights,

@@ -33,7 +33,7 @@ def first_gravity_frame(
 ) -> str:
     """The first candidate in which the cloud's frame is known at the stamp.
 
-    Raises `TransformError`, with reason `extrapolation` where waiting may help.
+    Raises `TransformError`, one that may still come where there is one.
     """
     failures: list[TransformError] = []
     for candidate in candidates:
@@ -41,7 +41,7 @@ def first_gravity_frame(
         if failure is None:
             return candidate
         failures.append(failure)
-    late = next((error for error in failures if error.reason == "extrapolation"), None)
+    late = next((error for error in failures if error.may_still_come), None)
     if late is not None:
         raise late
     raise TransformError(
@@ -69,8 +69,8 @@ _POLL_S = 0.005
 class PatientTransforms:
     """A `TransformSource` that asks another one until it answers or the frame's time is up.
 
-    Used by one thread, apart from `give_up`. Only `extrapolation` is waited for: a frame that
-    nobody has published yet would hold up every cloud.
+    Used by one thread, apart from `give_up`. Only what may still come is waited for: a frame
+    that nobody has published yet would hold up every cloud.
     """
 
     def __init__(
@@ -100,6 +100,6 @@ class PatientTransforms:
             try:
                 return self._source.lookup(target_frame, source_frame, stamp_ns)
             except TransformError as error:
-                if error.reason != "extrapolation" or self._now_s() >= self._deadline_s:
+                if not error.may_still_come or self._now_s() >= self._deadline_s:
                     raise
             self._sleep(_POLL_S)

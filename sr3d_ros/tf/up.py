@@ -67,7 +67,7 @@ class UpFinder:
                     known, sound_lookup(self.transforms, known, frame, stamp_ns), 1.0
                 )
             except TransformError as error:
-                if error.reason == "extrapolation":
+                if error.may_still_come:
                     raise  # it will come; another frame would make the boxes jump
         chosen = first_gravity_frame(self.transforms, frame, stamp_ns, candidates)
         self._chosen_frame[frame] = chosen

@@ -113,27 +113,86 @@ def test_what_is_no_rotation_is_ignored(listening: Listening) -> None:
     assert listening.reason("odom", "broken") == "no_transform"
 
 
-def test_when_time_is_set_back_moving_frames_are_forgotten(listening: Listening) -> None:
-    clock = listening.robot.node.create_publisher(Clock, "/clock", 10)
-    now = listening.node.get_clock()
+def test_a_ring_has_a_reason_of_its_own(listening: Listening) -> None:
+    for parent, child in (("a", "b"), ("b", "c"), ("c", "a"), ("map", "base")):
+        listening.publish(parent, child, topic="/tf_static")
+    listening.wait_for("map", "base")
+    listening.robot.wait(lambda: listening.reason("map", "a") == "cycle", "no ring")
 
-    def is_at(seconds: int) -> None:
+
+def test_two_parents_are_told_where_lookups_fail_and_where_they_do_not(
+    listening: Listening,
+) -> None:
+    listening.publish("odom", "base", 5 * S)
+    listening.wait_for("odom", "base")
+    assert listening.source.trouble == ""
+    for seconds, parent in ((6, "other"), (7, "odom"), (8, "other")):
+        listening.publish(parent, "base", seconds * S)
+        listening.wait_for(parent, "base")
+    # On the way to the frames that were asked for, `base` is by turns here and there.
+    assert "'base' has two parents" in listening.source.trouble
+    with pytest.raises(TransformError) as caught:
+        listening.source.lookup("odom", "base", 0)
+    assert caught.value.reason == "two_parents"
+    assert all(name in str(caught.value) for name in ("'base'", "'odom'", "'other'"))
+
+
+class SimulatedTime:
+    """Tells a node the time on /clock, and waits until it knows it."""
+
+    def __init__(self, listening: Listening) -> None:
+        self._listening = listening
+        self._publisher = listening.robot.node.create_publisher(Clock, "/clock", 10)
+        listening.node.set_parameters([Parameter("use_sim_time", value=True)])
+
+    def is_at(self, seconds: int) -> None:
         message = Clock()
         message.clock.sec = seconds
-        listening.robot.wait(
+        now = self._listening.node.get_clock()
+        self._listening.robot.wait(
             lambda: now.now().nanoseconds == seconds * S,
             f"time is not {seconds} s",
-            lambda: clock.publish(message),
+            lambda: self._publisher.publish(message),
         )
 
-    listening.node.set_parameters([Parameter("use_sim_time", value=True)])
-    is_at(100)
+    def close(self) -> None:
+        self._listening.robot.node.destroy_publisher(self._publisher)
+
+
+@pytest.fixture
+def simulated(listening: Listening) -> Iterator[SimulatedTime]:
+    simulated = SimulatedTime(listening)
+    yield simulated
+    simulated.close()
+
+
+def test_when_time_is_set_back_moving_frames_are_forgotten(
+    listening: Listening, simulated: SimulatedTime
+) -> None:
+    simulated.is_at(100)
     listening.publish("map", "odom", 0, topic="/tf_static")
     listening.publish("odom", "base", 100 * S)
     listening.wait_for("map", "base", 100 * S)
-    is_at(10)
+    assert listening.source.trouble == ""
+    simulated.is_at(10)
     assert not listening.knows("odom", "base")
     assert listening.knows("map", "odom")
+    assert all(number in listening.source.trouble for number in ("100.000", "10.000", "/clock"))
     listening.publish("odom", "base", 10 * S)
     listening.wait_for("odom", "base", 10 * S)
-    listening.robot.node.destroy_publisher(clock)
+
+
+def test_a_transform_that_was_under_way_when_time_was_set_back_is_of_the_old_time(
+    listening: Listening, simulated: SimulatedTime
+) -> None:
+    simulated.is_at(100)
+    listening.publish("odom", "base", 100 * S)
+    listening.wait_for("odom", "base", 100 * S)
+    simulated.is_at(10)
+    listening.publish("odom", "base", 99 * S)  # it would make tf2 ignore 10 s as old data
+    listening.publish("odom", "base", 10 * S, moved=(7, 0, 0))
+    listening.wait_for("odom", "base", 10 * S)
+    assert listening.source.lookup("odom", "base", 0)[0, 3] == 7
+    simulated.is_at(98)
+    listening.publish("odom", "base", 99 * S)
+    listening.wait_for("odom", "base", 99 * S)

@@ -41,13 +41,22 @@ class InvalidArgumentException(TransformException):
     """Something that is no transform."""
 
 
-_EXCEPTIONS = {"extrapolation": ExtrapolationException, "disconnected": ConnectivityException}
+_EXCEPTIONS = {
+    "extrapolation": ExtrapolationException,
+    "two_parents": ExtrapolationException,  # tf2 does not know why
+    "disconnected": ConnectivityException,
+}
+_LOOP = "The tf tree is invalid because it contains a loop."
 
 
 class Buffer:
-    """The transforms of the last ten seconds."""
+    """The transforms of the last ten seconds.
 
-    def __init__(self, cache_time: Any = None, node: Node | None = None) -> None:
+    As the real one without a node, it follows no clock of a node: it ignores what is older than
+    its ten seconds, and is never cleared unless it is told to.
+    """
+
+    def __init__(self) -> None:
         self._known = TransformBuffer()
 
     def clear(self) -> None:
@@ -83,7 +92,8 @@ class Buffer:
         try:
             matrix = self._known.lookup(target_frame, source_frame, time.nanoseconds)
         except TransformError as error:
-            raise _EXCEPTIONS.get(error.reason, LookupException)(str(error)) from error
+            text = _LOOP if error.reason == "cycle" else str(error)
+            raise _EXCEPTIONS.get(error.reason, LookupException)(text) from error
         found = TransformStamped()
         moved, turned = found.transform.translation, found.transform.rotation
         moved.x, moved.y, moved.z = matrix[:3, 3].tolist()
