@@ -186,6 +186,15 @@ def test_clouds_in_another_unit_are_refused_before_the_first_step(
         inspect_before_training(FolderSource(path=rooms))
 
 
+def test_a_hall_that_is_higher_than_a_room_is_a_suspicion_and_can_be_trained_on(
+    rooms: Path,
+) -> None:
+    mast = np.stack([np.zeros(2000), np.zeros(2000), np.linspace(0.0, 25.0, 2000)], axis=1)
+    change_points(rooms, lambda xyz: np.concatenate([xyz[:4000], mast]).astype(np.float32))
+    warnings = inspect_before_training(FolderSource(path=rooms))
+    assert any("room0" in warning and "millimetres" in warning for warning in warnings)
+
+
 @pytest.mark.parametrize("factor", [100.0, 1000.0])
 def test_labels_far_too_large_are_refused(rooms: Path, factor: float) -> None:
     change_labels(rooms, lambda box: {**box, "size": [factor * side for side in box["size"]]})

@@ -23,7 +23,7 @@ from torch import Tensor
 from sr3d_core.choices import alike
 from sr3d_core.geometry.boxes import bounds, points_in_boxes
 from sr3d_core.geometry.iou import pairwise_iou
-from sr3d_core.geometry.scale import ROOM_M, SMALLEST_M, scale_doubt
+from sr3d_core.geometry.scale import FARTHEST_M, ROOM_M, SMALLEST_M, extent_of, scale_doubt
 from sr3d_core.records import BoxRecord
 from sr3d_core.structures import Boxes3D, PointCloud, Sample
 
@@ -31,6 +31,7 @@ FEW_POINTS = 20
 """A labelled box with fewer points can hardly be learnt, or is not where the object is."""
 
 _FULL_TURN_RAD = 2 * math.pi + 0.01  # 6.29 is a full turn that somebody rounded
+_HALL_M = 100.0  # no hall is as high
 _LONG_M = 10.0  # a longer box than this that is also longer than three of its clouds is wrong
 _SAME_IOU = 0.9  # two boxes of one class that overlap by so much are one object
 _MAX_POINTS = 20_000  # of a cloud, where other readings of its labels are tried
@@ -68,7 +69,9 @@ def box_faults(records: Sequence[BoxRecord], classes: Sequence[str]) -> list[str
 def scene_faults(cloud: PointCloud, boxes: Boxes3D) -> list[str]:
     """What is wrong with a cloud, or with its boxes as they lie in it."""
     doubt = scale_doubt(cloud.xyz, is_upright=True)
-    if doubt is not None and doubt.kind not in ("large", "small"):
+    extent = extent_of(cloud.xyz)
+    # Higher than a room, but not than a hall, is a suspicion only.
+    if doubt is not None and (max(extent) > FARTHEST_M or extent[2] > _HALL_M):
         return [
             f"{doubt.text} Clouds are read in metres: multiply millimetres by 0.001, centimetres "
             "by 0.01, in the labels too where they have the same unit"

@@ -279,7 +279,8 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         node = DetectorNode(load)
         if node.get_parameter("lifecycle.autostart").value:
             node.start()
-        gc.freeze()  # what is imported and loaded is no garbage: shorter pauses, a quick end
+        gc.collect()
+        gc.freeze()  # what is left is no garbage: shorter pauses, a quick end
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # asked to stop

@@ -38,18 +38,17 @@ class WarmServer:
     """The process that forks; it ends when it is closed, or with the one that made it."""
 
     def __init__(self, address: Path, environment: Mapping[str, str]) -> None:
-        self._life, its_end = os.pipe()
+        its_life, self._life = os.pipe()
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
             listening.bind(str(address))
             listening.listen()
             self._process = subprocess.Popen(
                 [sys.executable, "-u", __file__, str(listening.fileno())],
-                stdin=self._life,
+                stdin=its_life,
                 env={**environment},
                 pass_fds=[listening.fileno()],
             )
-        os.close(self._life)
-        self._life = its_end
+        os.close(its_life)
 
     def close(self) -> None:
         """Start no more; what was started goes on."""
