@@ -164,6 +164,8 @@ class Robot:
         """Spin until a part has a level and says a text."""
 
         def is_said() -> bool:
+            if not self.diagnostics:
+                return False  # `meanwhile` may be what they wait for, as simulated time
             status = self.diagnosed(part)
             return status.level == level and text in status.message
 
