@@ -36,6 +36,10 @@ app = typer.Typer(
 )
 
 
+_MAX_NOTES = 5
+"""What is said about frames at the end, at most; some name a number that is each frame's own."""
+
+
 class WayUp(str, Enum):
     """How to find up in a recording."""
 
@@ -320,3 +324,7 @@ def _print_tally(tally: Tally) -> None:
     for reason, count in tally.drops_by_reason.items():
         first = next(drop for drop in tally.dropped if drop.reason == reason)
         console.print(f"dropped, {reason}: {count}; the first: {first.text}", markup=False)
+    for note in tally.notes[:_MAX_NOTES]:
+        say(note)
+    if len(tally.notes) > _MAX_NOTES:
+        say(f"{len(tally.notes) - _MAX_NOTES} further notes are in the file of --json")

@@ -95,6 +95,7 @@ class Tally:
 
     time_ms: list[float] = field(default_factory=list)
     dropped: list[DroppedFrame] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is odd about frames, each once
 
     def count(self, frame: FrameResult | DroppedFrame) -> None:
         """Take one frame in."""
@@ -102,6 +103,8 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
+            said = [*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out)]
+            self.notes += [note for note in said if note not in self.notes]
 
     @property
     def latency_ms(self) -> dict[str, float]:
@@ -139,6 +142,7 @@ class Tally:
             "latency_ms": self.latency_ms,
             "drops_by_reason": self.drops_by_reason,
             "dropped": drops,
+            "notes": self.notes,
         }
 
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from sr3d_core.geometry.boxes import points_in_boxes, transform_boxes
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
-from sr3d_core.structures import Detections, Targets
+from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_ros.bag.replay import ReplayError
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
@@ -91,10 +91,10 @@ class BagTruth:
             for index, name in enumerate(classes)
             if truth.classes is None or name in truth.classes
         ]
-        self._static = None if truth.static is None else targets_of(truth.static, classes)
+        self._static = None if truth.static is None else _targets(truth.static, classes)
         stamped = truth.frames or []
         self._stamps_ns = np.array([entry.time_ns for entry in stamped], dtype=np.int64)
-        self._stamped = [targets_of(entry.boxes, classes) for entry in stamped]
+        self._stamped = [_targets(entry.boxes, classes) for entry in stamped]
 
     @classmethod
     def load(cls, path: str | Path, classes: Sequence[str], min_points: int = 20) -> BagTruth:
@@ -128,11 +128,13 @@ class BagTruth:
         output_from_truth = transforms.lookup(result.frame_id, self.frame, result.stamp_ns)
         gravity_from_truth = rigid_inverse(result.output_from_gravity) @ output_from_truth
         boxes = transform_boxes(truth.boxes, _level(gravity_from_truth, self.frame, result))
+        xyz = result.cloud.xyz
+        boxes = Boxes3D.from_array(boxes.array.to(xyz.dtype))  # so that faces round as points do
         targets = Targets(boxes, truth.labels)
         found = result.detections[_is_among(result.detections.labels, self._annotated)]
         if self._static is None:
             return ScoredFrame(found, targets)
-        is_seen = points_in_boxes(result.cloud.xyz, boxes).sum(dim=0) >= self._min_points
+        is_seen = points_in_boxes(xyz, boxes).sum(dim=0) >= self._min_points
         ignored, counted = targets[~is_seen], targets[is_seen]
         return ScoredFrame(found[~_is_on(found, ignored, counted)], counted)
 
@@ -145,6 +147,11 @@ class BagTruth:
         if abs(int(self._stamps_ns[nearest]) - stamp_ns) > STAMP_TOLERANCE_NS:
             return None
         return self._stamped[nearest]
+
+
+def _targets(boxes: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
+    """In float64: a map's frame may be far away."""
+    return targets_of(boxes, classes, torch.float64)
 
 
 def _level(gravity_from_truth: Matrix, truth_frame: str, result: FrameResult) -> Tensor:
