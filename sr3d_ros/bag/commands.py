@@ -230,6 +230,8 @@ def evaluate(
     console.print(result.scores.table())
     if result.num_without_truth:
         console.print(f"{result.num_without_truth} clouds without ground truth were not scored")
+    if result.num_truth_unused:
+        console.print(f"{result.num_truth_unused} stamps of the ground truth have no cloud")
     _print_tally(result.tally)
     with one_line_errors():
         write_json(json_out, {**_head(bag, run), "ground_truth": str(truth), **result.to_dict()})

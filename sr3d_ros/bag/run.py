@@ -153,6 +153,7 @@ class BagReport:
     scores: EvaluationReport
     tally: Tally
     num_without_truth: int  # frames that were detected in but have no ground truth
+    num_truth_unused: int  # stamps with ground truth at which there is no cloud
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -160,6 +161,7 @@ class BagReport:
             **self.scores.to_dict(),
             **self.tally.to_dict(),
             "num_without_truth": self.num_without_truth,
+            "num_truth_unused": self.num_truth_unused,
         }
 
 
@@ -240,12 +242,13 @@ def score_run(
 
     Raises `ReplayError` where nothing could be compared.
     """
-    tally, scored, num_without_truth = Tally(), list[ScoredFrame](), 0
+    tally, scored, num_without_truth, stamps = Tally(), list[ScoredFrame](), 0, list[int]()
     for done, frame in enumerate(run.frames(), start=1):
         compared = _compared(frame, truth, run.transforms)
         if isinstance(compared, ScoredFrame):
             scored.append(compared)
         num_without_truth += compared is None
+        stamps.append(frame.stamp_ns)
         tally.count(compared if isinstance(compared, DroppedFrame) else frame)
         if progress is not None:
             progress(done)
@@ -257,7 +260,8 @@ def score_run(
         )
     detections = [frame.detections for frame in scored]
     targets = [frame.targets for frame in scored]
-    return BagReport(report(detections, targets, run.classes), tally, num_without_truth)
+    scores = report(detections, targets, run.classes)
+    return BagReport(scores, tally, num_without_truth, truth.num_without_cloud(stamps))
 
 
 def _compared(
