@@ -13,20 +13,18 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from sr3d_ros.assembler import Frame, FrameAssembler
+from sr3d_ros.bag.tf_topics import OPTION as TF_OPTION
+from sr3d_ros.bag.tf_topics import TfTopics, choose_tf_topics
 from sr3d_ros.errors import MessageError, Refused, TransformError
-from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
 from sr3d_ros.tf.buffer import TransformBuffer
-from sr3d_ros.tf.headers import frame_name, stamp_of
+from sr3d_ros.tf.headers import stamp_of
 from sr3d_ros.tf.imu import GravityFromImu
-from sr3d_ros.tf.source import GRAVITY_FRAMES
-from sr3d_ros.tf.up import UpMode
 
-_TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _FOREVER_S = float("inf")
 
@@ -135,14 +133,29 @@ class Bag:
         """How many messages a topic has."""
         return sum(t.num_messages for t in self.topics if t.topic == topic)
 
-    def transforms(self) -> tuple[TransformBuffer, list[TransformError]]:
+    def tf_topics(self, namespace: str | None = None) -> TfTopics:
+        """Where transforms come from; `namespace` None = choose."""
+        kinds = [t for t in self.topics if t.type_name in _TF_TYPES and t.num_messages > 0]
+        names = [topic.topic for topic in kinds]
+        chosen = choose_tf_topics(names, namespace)
+        if chosen is None:
+            raise ReplayError(
+                f"{self.path}: {TF_OPTION} {namespace}: no tf and no tf_static there; topics with "
+                f"transforms: {', '.join(names) or 'none'}"
+            )
+        return chosen
+
+    def transforms(
+        self, topics: TfTopics | None = None
+    ) -> tuple[TransformBuffer, list[TransformError]]:
         """Every transform of the bag, and what was wrong with unusable ones."""
+        topics = topics or self.tf_topics()
         buffer, errors = TransformBuffer(history_s=_FOREVER_S), []
-        for topic, _, message in self.messages(*_TF_TOPICS):
+        for topic, _, message in self.messages(*topics.is_static):
             if isinstance(message, MessageError):
                 continue
             try:
-                buffer.add_tf_message(message, static=_TF_TOPICS[topic])
+                buffer.add_tf_message(message, static=topics.is_static[topic])
             except TransformError as error:
                 errors.append(error)
         return buffer, errors
@@ -229,21 +242,6 @@ def _stamp_or(message: Any, time_ns: int) -> int:
         return stamp_of(message)
     except MessageError:
         return time_ns
-
-
-def with_up(
-    parameters: Parameters, up: Literal["auto"] | UpMode, transforms: TransformBuffer
-) -> Parameters:
-    """Parameters that say how to find up.
-
-    `auto` is `tf` where the bag knows the frame that was asked for or one of the usual
-    candidates, and `none` otherwise.
-    """
-    if up == "auto":
-        wanted = frame_name(parameters.detection_frame)
-        has_frame = bool({*GRAVITY_FRAMES} & {*transforms.frames})
-        up = "tf" if has_frame or wanted else "none"
-    return parameters.with_values({"frames.up": up})
 
 
 def _types_for_old_bags() -> Any:

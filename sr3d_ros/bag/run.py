@@ -14,9 +14,10 @@ import numpy as np
 from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.assembler import COLOR, FrameAssembler
-from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
+from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.truth import BagTruth, ScoredFrame
+from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
@@ -41,6 +42,7 @@ class BagRun:
     parameters: Parameters
     pipeline: FramePipeline
     imu: GravityFromImu
+    remarks: tuple[str, ...] = ()  # what was chosen that could be otherwise
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -74,19 +76,26 @@ def open_run(
 ) -> Iterator[BagRun]:
     """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
 
-    The parameters are the node's; `up` None = as they say. A topic of depth images that is asked
-    for sets `input.kind`.
+    The parameters are the node's; `up` None = as they say, `auto` = tf where the transforms know
+    a z-up frame, else from the floor. A topic of depth images that is asked for sets `input.kind`.
     """
     topics = topics or Topics()
     with Bag(path) as bag:
-        transforms, errors = bag.transforms()
+        tf_topics = bag.tf_topics(topics.tf_namespace)
+        transforms, errors = bag.transforms(tf_topics)
         parameters = kind_of(bag, topics, parameters or Parameters())
         if up is not None:
-            parameters = with_up(parameters, up, transforms)
+            parameters = parameters.with_values({"frames.up": "none" if up == "auto" else up})
         source = choose_source(bag, topics, parameters)
+        remarks = [tf_topics.remark]
+        if up == "auto":
+            found = find_up(bag, source, transforms, parameters, tf_topics.remark)
+            parameters = parameters.with_values({"frames.up": found.mode})
+            remarks.append(found.reason)
         imu = GravityFromImu()
         pipeline = FramePipeline(detector.detect, transforms, parameters, imu)
-        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu)
+        said = tuple(filter(None, remarks))
+        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu, said)
 
 
 @dataclass(slots=True, eq=False)

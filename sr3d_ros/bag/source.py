@@ -24,6 +24,8 @@ class Topics:
     """Color images for the depth images; chosen: none."""
     imu: str | None = None
     """IMU, where it says which way is up; chosen where the bag has one."""
+    tf_namespace: str | None = None
+    """Of the transforms; chosen: none, or the only one that there is."""
     node: str = NODE
     """The detector's name, with its namespace: what relative names of topics begin with."""
 
