@@ -20,12 +20,19 @@ from sr3d_ros.bag.tf_topics import OPTION as TF_OPTION
 from sr3d_ros.bag.tf_topics import TfTopics, choose_tf_topics
 from sr3d_ros.errors import MessageError, Refused, TransformError
 from sr3d_ros.pipeline import FramePipeline, FrameResult
-from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
+from sr3d_ros.sensors.ros_names import (
+    CLOUD_TYPE,
+    COMPRESSED_IMAGE_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+)
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.headers import stamp_of
 from sr3d_ros.tf.imu import GravityFromImu
 
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+_READ = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE, INFO_TYPE, IMU_TYPE)
 _FOREVER_S = float("inf")
 
 
@@ -108,27 +115,6 @@ class Bag:
         """Time between the first and the last message."""
         return max(0, self._reader.duration) / 1e9
 
-    def cloud_topic(self, wanted: str | None = None) -> str:
-        """The point cloud topic `wanted`, or the only one that has messages."""
-        clouds = [t for t in self.topics if t.type_name == CLOUD_TYPE and t.num_messages > 0]
-        names = [topic.topic for topic in clouds]
-        if wanted is not None and wanted in names:
-            return wanted
-        listing = ", ".join(f"{t.topic} ({t.num_messages} clouds)" for t in clouds) or "none"
-        if wanted is not None:
-            kind = next((t.type_name for t in self.topics if t.topic == wanted), None)
-            found = f"holds {kind}" if kind else "is not in this bag"
-            raise ReplayError(
-                f"{self.path}: topic '{wanted}' {found}, expected a PointCloud2 topic with "
-                f"messages; point cloud topics: {listing}"
-            )
-        if len(names) != 1:
-            advice = "choose one with --topic" if names else "record a PointCloud2 topic"
-            raise ReplayError(
-                f"{self.path}: {len(names)} point cloud topics, expected one: {listing}; {advice}"
-            )
-        return names[0]
-
     def num_messages(self, topic: str) -> int:
         """How many messages a topic has."""
         return sum(t.num_messages for t in self.topics if t.topic == topic)
@@ -165,7 +151,7 @@ class Bag:
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        usable = (CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE, IMU_TYPE, *_TF_TYPES)
+        usable = (*_READ, *_TF_TYPES)
         chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
         if not chosen:
             return
