@@ -7,8 +7,10 @@ bytes, fields of any kind, absurd stamps and frames. A seeded generator makes th
 from __future__ import annotations
 
 import copy
+import io
 import math
 import random
+import struct
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from sr3d_ros.bag.replay import Bag
 from sr3d_ros.sensors.depth_image import DepthSet
@@ -28,6 +31,15 @@ FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 3.0, 1e-320, 1e-9, 1e9, 1e308, math.nan, ma
 FIELD_NAMES = ("x", "y", "z", "rgb", "rgba", "bgr", "bgra", "r", "g", "b", "intensity", "", "ü")
 FRAMES = ("camera", "/camera", "base_link", "odom", "map", "", "/", "nowhere", "a" * 300, None, 7)
 ENCODINGS = ("16UC1", "32FC1", "mono16", "rgb8", "bgra8", "mono8", "bayer_rggb8", "", "x" * 99)
+
+FORMATS = (
+    *(
+        f"{e}; compressedDepth{c}"
+        for e in ("16UC1", "32FC1", "rgb8")
+        for c in ("", " png", " rvl")
+    ),
+    *("", "16UC1", "32FC1", ";", "jpeg", "16UC1; png compressed", "x" * 99, None, 7),
+)
 
 
 def header(frame: str = "camera") -> Any:
@@ -85,7 +97,7 @@ def _cloud(
 
 
 def good_images() -> list[DepthSet]:
-    """A set per depth encoding, with color."""
+    """A set per depth encoding, plain and compressed, with color."""
     draw, sets = np.random.default_rng(0), list[DepthSet]()
     k, p = [9.0, 0, 6, 0, 9, 4, 0, 0, 1], [9.0, 0, 6, 0, 0, 9, 4, 0, 0, 0, 1, 0]
     info = SimpleNamespace(header=header(), height=8, width=12, k=k, p=p, binning_x=0, binning_y=0)
@@ -95,6 +107,16 @@ def good_images() -> list[DepthSet]:
     color = _image(draw.integers(0, 256, (8, 12, 3), np.uint8), "rgb8")
     for pixels, encoding in ((millimetres, "16UC1"), (metres, "32FC1")):
         sets.append(DepthSet(_image(pixels, encoding), info, color))
+    head = struct.pack("<iff", 0, 100.0, -9.0)
+    file = io.BytesIO()
+    Image.fromarray(millimetres).save(file, "PNG")
+    # RVL of 12 x 8 equal pixels: no zero, 96 others (140 octal), 1000, then differences of 0.
+    rvl = struct.pack("<2I", 12, 8) + struct.pack("<I", 0x08C18AF3) + bytes(48)
+    for name, payload in (("png", file.getvalue()), ("rvl", rvl)):
+        for encoding in ("16UC1", "32FC1"):
+            text = f"{encoding}; compressedDepth {name}"
+            sent = SimpleNamespace(header=header(), format=text, data=head + payload)
+            sets.append(DepthSet(sent, info, color))
     return sets
 
 
@@ -151,6 +173,8 @@ def spoil(message: Any, dice: random.Random) -> Any:
         value = dice.choice(FRAMES)
     elif name == "encoding":
         value = dice.choice(ENCODINGS)
+    elif name == "format":
+        value = dice.choice(FORMATS)
     elif name in ("k", "p"):
         value = [dice.choice(FLOATS) for _ in range(dice.choice((len(value), 3, 0)))]
     else:

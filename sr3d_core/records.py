@@ -22,6 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sr3d_core.plain_text import read_text
 
 if TYPE_CHECKING:
+    import torch
+
     from sr3d_core.structures import Detections, Targets
 
 DetectionRecord = dict[str, Any]
@@ -113,8 +115,14 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return tree
 
 
-def targets_of(records: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
-    """Boxes and labels, which index `classes`; boxes of other classes are left out."""
+def targets_of(
+    records: Sequence[BoxRecord], classes: Sequence[str], dtype: torch.dtype | None = None
+) -> Targets:
+    """Boxes and labels, which index `classes`; boxes of other classes are left out.
+
+    `dtype` is that of the boxes, None = float32 as the network learns from; in map coordinates
+    they need float64.
+    """
     import torch
 
     from sr3d_core.structures import Boxes3D, Targets
@@ -123,7 +131,7 @@ def targets_of(records: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
     known = [record for record in records if record.class_name in index]
     rows = [[*record.center, *record.size, record.yaw] for record in known]
     return Targets(
-        Boxes3D.from_array(torch.tensor(rows, dtype=torch.float32).reshape(-1, 7)),
+        Boxes3D.from_array(torch.tensor(rows, dtype=dtype or torch.float32).reshape(-1, 7)),
         torch.tensor([index[record.class_name] for record in known], dtype=torch.int64),
     )
 

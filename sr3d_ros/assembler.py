@@ -11,7 +11,7 @@ from typing import Any
 from sr3d_ros.errors import UNMATCHED, Refused
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.depth_image import DepthSet
-from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, INFO_TYPE
 from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
 from sr3d_ros.tf.headers import stamp_of
 
@@ -24,8 +24,10 @@ POINTS, DEPTH, CAMERA_INFO, COLOR = "points", "depth", "camera_info", "color"
 _TYPES = {DEPTH: IMAGE_TYPE, CAMERA_INFO: INFO_TYPE, COLOR: IMAGE_TYPE}
 
 
-def type_of(name: str) -> str:
+def type_of(name: str, parameters: Parameters) -> str:
     """The type of an input's messages; every other input is one of clouds."""
+    if name == DEPTH and parameters.depth_transport != "raw":
+        return COMPRESSED_IMAGE_TYPE
     return _TYPES.get(name, CLOUD_TYPE)
 
 

@@ -137,7 +137,9 @@ _LIST = (
         "fill in header.stamp and header.frame_id in the driver",
     ),
     DropReason(
-        "encoding", "an image whose encoding is not known", "publish depth as 16UC1 or 32FC1"
+        "encoding",
+        "an image whose encoding or compression is not known",
+        "publish depth as 16UC1 or 32FC1, raw or as compressedDepth (input.depth_transport)",
     ),
     DropReason(
         "camera_info",

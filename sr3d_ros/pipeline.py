@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d_core.geometry.origin import moved
+from sr3d_core.geometry.origin import FAR_M, MAX_DISTANCE_M, local_origin, moved, reach
 from sr3d_core.geometry.scale import scale_doubt
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Detections, PointCloud
@@ -37,6 +37,8 @@ BEFORE_CROP = 1_000_000
 
 CLOUD_IS_Z_UP = "none"
 """As `frames.detection`: the same as `frames.up` "none"."""
+
+_SAMPLE = 1000  # points that are looked at to see how far a cloud lies
 
 FIXED_FRAMES = ("odom", "map")
 """Frames in which the room stands still while the robot moves, the smoother first."""
@@ -66,11 +68,12 @@ class FrameResult:
 
     @property
     def cloud(self) -> PointCloud:
-        """What was detected in, in `gravity_frame`."""
+        """What was detected in, in `gravity_frame`; float64 where that is far away."""
         cloud, offset = self.sensor_cloud, self.sensor_offset
         if not offset.any():
             return cloud
-        return PointCloud(cloud.xyz + offset.to(cloud.xyz.dtype), cloud.features, cloud.scene)
+        xyz = cloud.xyz.double() if _is_far(offset) else cloud.xyz
+        return PointCloud(xyz + offset.to(xyz.dtype), cloud.features, cloud.scene)
 
 
 class FramePipeline:
@@ -105,6 +108,8 @@ class FramePipeline:
         frame_id, stamp_ns = frame_of(first), stamp_of(first)
         max_points = self.budget.points(parameters)
         watch = _Stopwatch()
+        if isinstance(first, DepthSet):
+            views = (first.plain(), *views[1:])  # once, here, and not for every question
         cloud, left_out = self._read(views, frame_id, stamp_ns, max_points)
         watch.lap("parse")
         level = self._upright(cloud, frame_id, stamp_ns)
@@ -131,7 +136,11 @@ class FramePipeline:
             time_ms=watch.time_ms,
             up_confidence=level.confidence,
             left_out=left_out,
-            notes=(*_notes_on_color(views), *self._notes_on_up(frame_id)),
+            notes=(
+                *_notes_on_color(views),
+                *_notes_on_precision(cloud, frame_id),
+                *self._notes_on_up(frame_id),
+            ),
         )
 
     def _read(
@@ -145,7 +154,7 @@ class FramePipeline:
                     self.transforms, frame_id, stamp_ns, frame_of(view), stamp_of(view)
                 )
                 cloud = self._read_view(view, max_points)
-                clouds.append(cloud.transformed(torch.from_numpy(matrix)))
+                clouds.append(_placed(cloud, torch.from_numpy(matrix)))
             except Refused as error:
                 left_out.append(error)
         return joined(clouds), tuple(left_out)
@@ -257,15 +266,48 @@ def moved_between(
     return sound_lookup(source, target, frame_id, target_ns)
 
 
+def _is_far(place: Tensor) -> bool:
+    """Whether single precision begins to lose what lies there."""
+    return bool((place.abs() > FAR_M).any())
+
+
+def _placed(cloud: PointCloud, target_from_source: Tensor) -> PointCloud:
+    """The cloud in another frame; in float64 where it lies far away there."""
+    if _is_far(target_from_source[:3, 3]):
+        cloud = PointCloud(cloud.xyz.double(), cloud.features, cloud.scene)
+    return cloud.transformed(target_from_source)
+
+
 def _around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
     """The cloud z up with the sensor at x = y = 0, and the shift that was taken off.
 
-    So that coordinates stay small however far the robot has driven.
+    So that coordinates stay small however far the robot has driven. A cloud of float64 comes from
+    a frame that is itself far away; it is moved near zero, and becomes float32 only there.
     """
     level_from_cloud = gravity_from_cloud.copy()
     level_from_cloud[:2, 3] = 0.0
     offset = torch.from_numpy(gravity_from_cloud[:3, 3] * (1.0, 1.0, 0.0))
-    return cloud.transformed(torch.from_numpy(level_from_cloud)), offset
+    level = cloud.transformed(torch.from_numpy(level_from_cloud))
+    if level.xyz.dtype == torch.float64:
+        origin = local_origin(level.xyz)
+        xyz = level.xyz - origin
+        level = PointCloud(xyz.float(), level.features.float(), level.scene)
+        offset = offset + origin
+    return level, offset
+
+
+def _notes_on_precision(cloud: PointCloud, frame_id: str) -> tuple[str, ...]:
+    """What the publisher rounded away: nothing here can bring it back."""
+    if cloud.xyz.dtype != torch.float32 or not len(cloud):
+        return ()
+    farthest = float(reach(cloud.xyz[:: max(len(cloud) // _SAMPLE, 1)]).max())
+    if farthest <= MAX_DISTANCE_M:
+        return ()
+    step_m = float(np.spacing(np.float32(farthest)))
+    return (
+        f"the cloud lies so far from the origin of '{frame_id}' that its FLOAT32 coordinates are "
+        f"{step_m:.2g} m apart: publish it in the sensor's frame, or as FLOAT64",
+    )
 
 
 def _notes_on_color(views: Sequence[Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from small_bags import BoundingBox, S, Write, cloud, tf, write_bag
 
 from sr3d_ros.bag.replay import Bag, ReplayError
 from sr3d_ros.bag.run import detect_run, open_run
+from sr3d_ros.bag.source import cloud_topic
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +25,10 @@ def one_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_missing_topics_are_answered_with_the_ones_there_are(one_bag: Path) -> None:
     with Bag(one_bag) as bag:
         with pytest.raises(ReplayError, match=r"'/x' is not in this bag.*/points \(5 clouds\)"):
-            bag.cloud_topic("/x")
+            cloud_topic(bag, "/x")
         with pytest.raises(ReplayError, match="'/tf' holds tf2_msgs/msg/TFMessage"):
-            bag.cloud_topic("/tf")
-        assert bag.cloud_topic() == "/points"
+            cloud_topic(bag, "/tf")
+        assert cloud_topic(bag, None) == "/points"
 
 
 def test_several_cloud_topics_must_be_chosen_from(tmp_path: Path) -> None:
@@ -37,8 +38,8 @@ def test_several_cloud_topics_must_be_chosen_from(tmp_path: Path) -> None:
 
     with Bag(write_bag(tmp_path / "bag", "mcap", fill)) as bag:
         with pytest.raises(ReplayError, match=r"/left .*, /right .*; choose one with --topic"):
-            bag.cloud_topic()
-        assert bag.cloud_topic("/right") == "/right"
+            cloud_topic(bag, None)
+        assert cloud_topic(bag, "/right") == "/right"
 
 
 def test_a_bag_without_clouds_says_so(tmp_path: Path) -> None:
@@ -47,7 +48,7 @@ def test_a_bag_without_clouds_says_so(tmp_path: Path) -> None:
 
     with Bag(write_bag(tmp_path / "bag", "mcap", fill)) as bag:
         with pytest.raises(ReplayError, match="0 point cloud topics"):
-            bag.cloud_topic()
+            cloud_topic(bag, None)
         assert list(bag.messages("/points")) == []
 
 

@@ -108,8 +108,13 @@ def test_links_of_the_readme_work_on_an_index_and_lead_somewhere() -> None:
                 assert (ROOT / target.removeprefix(start)).exists(), target
 
 
-ROSDEP_KEYS = {"numpy": "python3-numpy", "scipy": "python3-scipy", "tf2_ros": "tf2_ros_py"}
-PIP_NAMES = {"yaml": "pyyaml"}
+ROSDEP_KEYS = {
+    "numpy": "python3-numpy",
+    "scipy": "python3-scipy",
+    "tf2_ros": "tf2_ros_py",
+    "PIL": "python3-pil",
+}
+PIP_NAMES = {"yaml": "pyyaml", "PIL": "pillow"}
 """Modules whose package has another name."""
 
 

@@ -50,6 +50,20 @@ def test_realsense_unordered_cloud_has_color_after_a_gap() -> None:
     check_colors(cloud)
 
 
+@pytest.mark.parametrize(("datatype", "size"), [(FLOAT32, 4), (FLOAT64, 8)])
+def test_separate_colors_of_floats_are_taken_as_they_are(datatype: int, size: int) -> None:
+    fields = [*XYZ, *(Field(name, 12 + size * i, datatype) for i, name in enumerate("rgb"))]
+    colors = [(0.0, 0.25, 1.0), (0.5, 0.5, float("nan")), (0.004, 0.0, 0.0), (1.0, 1.0, 1.0)]
+    rows = [
+        {**row, **dict(zip("rgb", color, strict=True))}
+        for row, color in zip(xyz_rows(), colors, strict=True)
+    ]
+    cloud = cloud_from_message(message(fields, rows, point_step=12 + 3 * size))
+    check(cloud)
+    expected = torch.tensor(colors, dtype=torch.float32)
+    torch.testing.assert_close(cloud.features, expected, atol=0, rtol=0, equal_nan=True)
+
+
 def test_realsense_ordered_cloud_marks_no_return_with_zeros() -> None:
     points = [POINTS[0], (0.0, 0.0, 0.0), POINTS[2], (0.0, -0.0, 0.0)]
     cloud = cloud_from_message(message(XYZ, xyz_rows(points), point_step=12, width=2))

@@ -116,7 +116,7 @@ def test_every_cloud_uses_the_static_transform_of_its_time(tmp_path: Path) -> No
                 torch.testing.assert_close(
                     center.float(), torch.tensor([CENTER]), atol=1e-5, rtol=0
                 )
-        (note,) = run.transform_notes
+        (note,) = run.remarks
     assert all(word in note for word in ("'camera'", "'base_link'", "2.000 s"))
 
 

@@ -36,6 +36,10 @@ app = typer.Typer(
 )
 
 
+_MAX_NOTES = 5
+"""What is said about frames at the end, at most; some name a number that is each frame's own."""
+
+
 class WayUp(str, Enum):
     """How to find up in a recording."""
 
@@ -56,6 +60,13 @@ CameraInfo = Annotated[
 ]
 Color = Annotated[str | None, typer.Option(help="Color image topic for a depth topic.")]
 Imu = Annotated[str | None, typer.Option(help="IMU topic, for --up imu.")]
+TfNamespace = Annotated[
+    str | None,
+    typer.Option(
+        help="Namespace of the transforms, such as /robot1 for /robot1/tf and /robot1/tf_static; "
+        "default: /tf and /tf_static, or the only one there is."
+    ),
+]
 ParamsFile = Annotated[
     Path | None,
     typer.Option(
@@ -87,7 +98,8 @@ UpOption = Annotated[
     typer.Option(
         help="tf: through a z-up frame of the bag's transforms; imu: from the accelerometer; "
         "floor: from the floor in the cloud; none: the cloud is z up; auto: tf where the bag "
-        "knows such a frame, else none. Default: frames.up of --params-file, else auto."
+        "knows such a frame, else floor, or none where that is level. Default: frames.up of "
+        "--params-file, else auto."
     ),
 ]
 DetectionFrame = Annotated[
@@ -98,12 +110,13 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write the result here
 
 
 @app.command()
-def info(bag: BagPath, json_out: Json = None) -> None:
+def info(bag: BagPath, tf_namespace: TfNamespace = None, json_out: Json = None) -> None:
     """List the topics of a recording and the frames of its transforms."""
     from sr3d_ros.bag.replay import Bag
 
     with one_line_errors(), Bag(bag) as opened:
-        frames = list(opened.transforms()[0].frames)
+        tf_topics = opened.tf_topics(tf_namespace)
+        frames = list(opened.transforms(tf_topics)[0].frames)
         topics, duration_s = opened.topics, opened.duration_s
     table = Table(title=f"{bag}  {duration_s:.1f} s")
     for heading in ("topic", "type", "messages"):
@@ -113,6 +126,8 @@ def info(bag: BagPath, json_out: Json = None) -> None:
     console = result_console()
     console.print(table)
     console.print(f"frames: {' '.join(frames) or 'none'}", markup=False, highlight=False)
+    if tf_topics.remark:
+        say(tf_topics.remark)
     listed = [{"topic": t.topic, "type": t.type_name, "messages": t.num_messages} for t in topics]
     with one_line_errors():
         write_json(json_out, {"duration_s": duration_s, "topics": listed, "frames": frames})
@@ -125,6 +140,7 @@ def detect(
     camera_info: CameraInfo = None,
     color: Color = None,
     imu: Imu = None,
+    tf_namespace: TfNamespace = None,
     params_file: ParamsFile = None,
     node: NodeName = NODE,
     weights: Weights = None,
@@ -160,7 +176,7 @@ def detect(
         "frames.detection": detection_frame,
         "tracking.enabled": tracking or None,
     }
-    topics = Topics(topic, camera_info, color, imu, node)
+    topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
     opened = _opened(bag, topics, params_file, given, up, one_class=True)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         record = TrackRecords(run) if run.parameters.tracking else frame_record
@@ -182,6 +198,7 @@ def evaluate(
     camera_info: CameraInfo = None,
     color: Color = None,
     imu: Imu = None,
+    tf_namespace: TfNamespace = None,
     params_file: ParamsFile = None,
     node: NodeName = NODE,
     weights: Weights = None,
@@ -218,7 +235,7 @@ def evaluate(
         "output.score_threshold": score,
         "frames.detection": detection_frame,
     }
-    topics = Topics(topic, camera_info, color, imu, node)
+    topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
     opened = _opened(bag, topics, params_file, given, up, one_class=False)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
@@ -226,6 +243,8 @@ def evaluate(
     console.print(result.scores.table())
     if result.num_without_truth:
         console.print(f"{result.num_without_truth} clouds without ground truth were not scored")
+    if result.num_truth_unused:
+        console.print(f"{result.num_truth_unused} stamps of the ground truth have no cloud")
     _print_tally(result.tally)
     with one_line_errors():
         write_json(json_out, {**_head(bag, run), "ground_truth": str(truth), **result.to_dict()})
@@ -271,10 +290,8 @@ def _opened(
     with open_run(bag, detector, topics=topics, up=chosen, parameters=parameters) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
-        for note in run.transform_notes:
-            say(note)
-        if up is WayUp.AUTO and run.parameters.up == "none":
-            say("no z-up frame among the bag's transforms: taking the cloud as z up")
+        for remark in run.remarks:
+            say(remark)
         if parameters.adaptive:
             say("load.adaptive: the points of a frame follow this machine's speed, as on a robot")
         yield run
@@ -322,3 +339,7 @@ def _print_tally(tally: Tally) -> None:
     for reason, count in tally.drops_by_reason.items():
         first = next(drop for drop in tally.dropped if drop.reason == reason)
         console.print(f"dropped, {reason}: {count}; the first: {first.text}", markup=False)
+    for note in tally.notes[:_MAX_NOTES]:
+        say(note)
+    if len(tally.notes) > _MAX_NOTES:
+        say(f"{len(tally.notes) - _MAX_NOTES} further notes are in the file of --json")

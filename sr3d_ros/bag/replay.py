@@ -13,23 +13,27 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from sr3d_ros.assembler import Frame, FrameAssembler
+from sr3d_ros.bag.tf_topics import OPTION as TF_OPTION
+from sr3d_ros.bag.tf_topics import TfTopics, choose_tf_topics
 from sr3d_ros.errors import MessageError, Refused, TransformError
-from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
-from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
-from sr3d_ros.tf.buffer import TransformBuffer
-from sr3d_ros.tf.headers import frame_name, stamp_of, stamp_to_ns
+from sr3d_ros.sensors.ros_names import (
+    CLOUD_TYPE,
+    COMPRESSED_IMAGE_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+)
+from sr3d_ros.tf.headers import stamp_of, stamp_to_ns
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.recorded import RecordedTransforms
-from sr3d_ros.tf.source import GRAVITY_FRAMES
-from sr3d_ros.tf.up import UpMode
 
-_TF_TOPICS = {"/tf": False, "/tf_static": True}  # is static
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _CLOCK, _CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
+_READ = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE, INFO_TYPE, IMU_TYPE)
 
 
 class ReplayError(ValueError):
@@ -111,42 +115,36 @@ class Bag:
         """Time between the first and the last message."""
         return max(0, self._reader.duration) / 1e9
 
-    def cloud_topic(self, wanted: str | None = None) -> str:
-        """The point cloud topic `wanted`, or the only one that has messages."""
-        clouds = [t for t in self.topics if t.type_name == CLOUD_TYPE and t.num_messages > 0]
-        names = [topic.topic for topic in clouds]
-        if wanted is not None and wanted in names:
-            return wanted
-        listing = ", ".join(f"{t.topic} ({t.num_messages} clouds)" for t in clouds) or "none"
-        if wanted is not None:
-            kind = next((t.type_name for t in self.topics if t.topic == wanted), None)
-            found = f"holds {kind}" if kind else "is not in this bag"
-            raise ReplayError(
-                f"{self.path}: topic '{wanted}' {found}, expected a PointCloud2 topic with "
-                f"messages; point cloud topics: {listing}"
-            )
-        if len(names) != 1:
-            advice = "choose one with --topic" if names else "record a PointCloud2 topic"
-            raise ReplayError(
-                f"{self.path}: {len(names)} point cloud topics, expected one: {listing}; {advice}"
-            )
-        return names[0]
-
     def num_messages(self, topic: str) -> int:
         """How many messages a topic has."""
         return sum(t.num_messages for t in self.topics if t.topic == topic)
 
-    def transforms(self) -> tuple[RecordedTransforms, list[TransformError]]:
+    def tf_topics(self, namespace: str | None = None) -> TfTopics:
+        """Where transforms come from; `namespace` None = choose."""
+        kinds = [t for t in self.topics if t.type_name in _TF_TYPES and t.num_messages > 0]
+        names = [topic.topic for topic in kinds]
+        chosen = choose_tf_topics(names, namespace)
+        if chosen is None:
+            raise ReplayError(
+                f"{self.path}: {TF_OPTION} {namespace}: no tf and no tf_static there; topics with "
+                f"transforms: {', '.join(names) or 'none'}"
+            )
+        return chosen
+
+    def transforms(
+        self, topics: TfTopics | None = None
+    ) -> tuple[RecordedTransforms, list[TransformError]]:
         """Every transform of the bag, and what was wrong with unusable ones."""
+        topics = topics or self.tf_topics()
         transforms, errors = RecordedTransforms(), []
-        for topic, time_ns, message in self.messages(*_TF_TOPICS, _CLOCK):
+        for topic, time_ns, message in self.messages(*topics.is_static, _CLOCK):
             if isinstance(message, MessageError):
                 continue
             if topic == _CLOCK:
                 transforms.read_clock(stamp_to_ns(message.clock), time_ns)
                 continue
             try:
-                transforms.read(message, _TF_TOPICS[topic], time_ns)
+                transforms.read(message, topics.is_static[topic], time_ns)
             except TransformError as error:
                 errors.append(error)
         return transforms, errors
@@ -167,7 +165,7 @@ class Bag:
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        usable = (CLOUD_TYPE, IMAGE_TYPE, INFO_TYPE, IMU_TYPE, *_TF_TYPES, _CLOCK_TYPE)
+        usable = (*_READ, *_TF_TYPES, _CLOCK_TYPE)
         chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
         if not chosen:
             return
@@ -246,21 +244,6 @@ def _stamp_or(message: Any, time_ns: int) -> int:
         return stamp_of(message)
     except MessageError:
         return time_ns
-
-
-def with_up(
-    parameters: Parameters, up: Literal["auto"] | UpMode, transforms: TransformBuffer
-) -> Parameters:
-    """Parameters that say how to find up.
-
-    `auto` is `tf` where the bag knows the frame that was asked for or one of the usual
-    candidates, and `none` otherwise.
-    """
-    if up == "auto":
-        wanted = frame_name(parameters.detection_frame)
-        has_frame = bool({*GRAVITY_FRAMES} & {*transforms.frames})
-        up = "tf" if has_frame or wanted else "none"
-    return parameters.with_values({"frames.up": up})
 
 
 def _types_for_old_bags() -> Any:

@@ -14,9 +14,10 @@ import numpy as np
 from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.assembler import COLOR, FrameAssembler
-from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay, with_up
+from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.truth import BagTruth, ScoredFrame
+from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
@@ -42,6 +43,7 @@ class BagRun:
     parameters: Parameters
     pipeline: FramePipeline
     imu: GravityFromImu
+    remarks: tuple[str, ...] = ()  # what was chosen, and what of the transforms to know
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,11 +54,6 @@ class BagRun:
     def topic(self) -> str:
         """Where clouds or depth images come from."""
         return self.source.topic
-
-    @property
-    def transform_notes(self) -> list[str]:
-        """What of the recording's transforms who looks at the results should know."""
-        return self.bag.notes_on(self.transforms)
 
     @property
     def num_clouds(self) -> int:
@@ -80,19 +77,26 @@ def open_run(
 ) -> Iterator[BagRun]:
     """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
 
-    The parameters are the node's; `up` None = as they say. A topic of depth images that is asked
-    for sets `input.kind`.
+    The parameters are the node's; `up` None = as they say, `auto` = tf where the transforms know
+    a z-up frame, else from the floor. A topic of depth images that is asked for sets `input.kind`.
     """
     topics = topics or Topics()
     with Bag(path) as bag:
-        transforms, errors = bag.transforms()
+        tf_topics = bag.tf_topics(topics.tf_namespace)
+        transforms, errors = bag.transforms(tf_topics)
         parameters = kind_of(bag, topics, parameters or Parameters())
         if up is not None:
-            parameters = with_up(parameters, up, transforms)
+            parameters = parameters.with_values({"frames.up": "none" if up == "auto" else up})
         source = choose_source(bag, topics, parameters)
+        remarks = [tf_topics.remark, *bag.notes_on(transforms)]
+        if up == "auto":
+            found = find_up(bag, source, transforms, parameters, tf_topics.remark)
+            parameters = parameters.with_values({"frames.up": found.mode})
+            remarks.append(found.reason)
         imu = GravityFromImu()
         pipeline = FramePipeline(detector.detect, transforms, parameters, imu)
-        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu)
+        said = tuple(filter(None, remarks))
+        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu, said)
 
 
 @dataclass(slots=True, eq=False)
@@ -101,6 +105,7 @@ class Tally:
 
     time_ms: list[float] = field(default_factory=list)
     dropped: list[DroppedFrame] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what is odd about frames, each once
 
     def count(self, frame: FrameResult | DroppedFrame) -> None:
         """Take one frame in."""
@@ -108,6 +113,8 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
+            said = [*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out)]
+            self.notes += [note for note in said if note not in self.notes]
 
     @property
     def latency_ms(self) -> dict[str, float]:
@@ -145,6 +152,7 @@ class Tally:
             "latency_ms": self.latency_ms,
             "drops_by_reason": self.drops_by_reason,
             "dropped": drops,
+            "notes": self.notes,
         }
 
 
@@ -155,6 +163,7 @@ class BagReport:
     scores: EvaluationReport
     tally: Tally
     num_without_truth: int  # frames that were detected in but have no ground truth
+    num_truth_unused: int  # stamps with ground truth at which there is no cloud
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -162,6 +171,7 @@ class BagReport:
             **self.scores.to_dict(),
             **self.tally.to_dict(),
             "num_without_truth": self.num_without_truth,
+            "num_truth_unused": self.num_truth_unused,
         }
 
 
@@ -242,12 +252,13 @@ def score_run(
 
     Raises `ReplayError` where nothing could be compared.
     """
-    tally, scored, num_without_truth = Tally(), list[ScoredFrame](), 0
+    tally, scored, num_without_truth, stamps = Tally(), list[ScoredFrame](), 0, list[int]()
     for done, frame in enumerate(run.frames(), start=1):
         compared = _compared(frame, truth, run.transforms)
         if isinstance(compared, ScoredFrame):
             scored.append(compared)
         num_without_truth += compared is None
+        stamps.append(frame.stamp_ns)
         tally.count(compared if isinstance(compared, DroppedFrame) else frame)
         if progress is not None:
             progress(done)
@@ -259,7 +270,8 @@ def score_run(
         )
     detections = [frame.detections for frame in scored]
     targets = [frame.targets for frame in scored]
-    return BagReport(report(detections, targets, run.classes), tally, num_without_truth)
+    scores = report(detections, targets, run.classes)
+    return BagReport(scores, tally, num_without_truth, truth.num_without_cloud(stamps))
 
 
 def _compared(

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr3d_ros.assembler import CAMERA_INFO, COLOR, DEPTH, POINTS, FrameAssembler
+from sr3d_ros.assembler import CAMERA_INFO, COLOR, DEPTH, POINTS, FrameAssembler, type_of
+from sr3d_ros.bag.alternatives import advice_on_sources
 from sr3d_ros.bag.replay import Bag, ReplayError, Source
 from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE, full_name
+from sr3d_ros.sensors.compressed_depth import TRANSPORT
+from sr3d_ros.sensors.ros_names import (
+    CLOUD_TYPE,
+    COMPRESSED_IMAGE_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+    full_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +33,23 @@ class Topics:
     """Color images for the depth images; chosen: none."""
     imu: str | None = None
     """IMU, where it says which way is up; chosen where the bag has one."""
+    tf_namespace: str | None = None
+    """Of the transforms; chosen: none, or the only one that there is."""
     node: str = NODE
     """The detector's name, with its namespace: what relative names of topics begin with."""
 
 
 def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
-    """Parameters with the `input.kind` that the topic asked for has."""
+    """Parameters with the kind of input that the topic asked for has."""
     if wanted.topic is None:
         return parameters
-    is_image = wanted.topic in _names(bag, IMAGE_TYPE)
-    return parameters.with_values({"input.kind": "depth" if is_image else "cloud"})
+    if wanted.topic in _names(bag, COMPRESSED_IMAGE_TYPE):
+        return parameters.with_values(
+            {"input.kind": "depth", "input.depth_transport": "compressedDepth"}
+        )
+    if wanted.topic in _names(bag, IMAGE_TYPE):
+        return parameters.with_values({"input.kind": "depth", "input.depth_transport": "raw"})
+    return parameters.with_values({"input.kind": "cloud"})
 
 
 def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
@@ -43,9 +59,9 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     """
     imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if parameters.up == "imu" else ""
     if parameters.kind == "depth":
-        return Source(_depth_topics(bag, wanted), imu)
+        return Source(_depth_topics(bag, wanted, type_of(DEPTH, parameters)), imu)
     inputs = FrameAssembler(parameters).topics
-    inputs[POINTS] = bag.cloud_topic(wanted.topic)
+    inputs[POINTS] = cloud_topic(bag, wanted.topic)
     for name in inputs:
         if name != POINTS:
             extra = full_name(inputs[name], wanted.node)
@@ -53,14 +69,38 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     return Source(inputs, imu)
 
 
-def _depth_topics(bag: Bag, wanted: Topics) -> dict[str, str]:
-    depth = _topic(bag, IMAGE_TYPE, wanted.topic, "--topic")
-    beside = depth.rpartition("/")[0] + "/camera_info"
+def _depth_topics(bag: Bag, wanted: Topics, kind: str) -> dict[str, str]:
+    depth = _topic(bag, kind, wanted.topic, "--topic")
+    image = depth.removesuffix(f"/{TRANSPORT}")  # of which the compressed one is a part
+    beside = image.rpartition("/")[0] + "/camera_info"
     info = _topic(bag, INFO_TYPE, wanted.info or beside, "--camera-info")
     topics = {DEPTH: depth, CAMERA_INFO: info}
     if wanted.color:
         topics[COLOR] = _topic(bag, IMAGE_TYPE, wanted.color, "--color")
     return topics
+
+
+def cloud_topic(bag: Bag, wanted: str | None) -> str:
+    """The point cloud topic `wanted`, or the only one that has messages."""
+    clouds = [t for t in bag.topics if t.type_name == CLOUD_TYPE and t.num_messages > 0]
+    names = [topic.topic for topic in clouds]
+    if wanted is not None and wanted in names:
+        return wanted
+    listing = ", ".join(f"{t.topic} ({t.num_messages} clouds)" for t in clouds) or "none"
+    instead = advice_on_sources(bag)
+    if wanted is not None:
+        kind = next((t.type_name for t in bag.topics if t.topic == wanted), None)
+        found = f"holds {kind}" if kind else "is not in this bag"
+        raise ReplayError(
+            f"{bag.path}: topic '{wanted}' {found}, expected a PointCloud2 topic with "
+            f"messages; point cloud topics: {listing}{'; ' * bool(instead)}{instead}"
+        )
+    if len(names) != 1:
+        advice = "choose one with --topic" if names else instead or "record a PointCloud2 topic"
+        raise ReplayError(
+            f"{bag.path}: {len(names)} point cloud topics, expected one: {listing}; {advice}"
+        )
+    return names[0]
 
 
 def _names(bag: Bag, kind: str) -> Sequence[str]:

@@ -1,16 +1,10 @@
-"""Ground truth for a recording.
-
-Two forms of one JSON file; boxes are upright in `frame`, metres and radians:
-
-    {"frame": "map", "static": [{"class": "chair", "center": [x, y, z], "size": [dx, dy, dz],
-                                 "yaw": 0.0}]}
-    {"frame": "base_link", "frames": [{"stamp_ns": 17, "boxes": [...]}, {"stamp": 17.5, ...}]}
+"""Scoring a recording against its ground truth.
 
 Static boxes stand still in a fixed frame; they are carried into the detection frame at each
 cloud's stamp. A static box counts in a frame only if at least `min_points` points of the cloud
 lie in it; detections on boxes that do not count are neither right nor wrong.
 Boxes by stamp all count; clouds without an entry are not scored. `"classes"` may name the classes
-that were annotated: detections of other classes are then left out.
+that were annotated: detections of other classes are then left out. `truth_file.py` reads the file.
 """
 
 from __future__ import annotations
@@ -22,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import points_in_boxes, transform_boxes
 from sr3d_core.geometry.iou import pairwise_iou
-from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
-from sr3d_core.structures import Detections, Targets
+from sr3d_core.records import BoxRecord, targets_of
+from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_ros.bag.replay import ReplayError
+from sr3d_ros.bag.truth_file import STAMP_TOLERANCE_NS, TruthFile, read_truth
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
 from sr3d_ros.tf.source import TransformSource
@@ -37,39 +31,7 @@ from sr3d_ros.tf.source import TransformSource
 MAX_TILT_RAD = math.radians(5.0)
 """Two gravity-aligned frames may differ this much, as a rocking base does from the map."""
 
-STAMP_TOLERANCE_NS = 1_000_000
-"""Stamps written as decimal seconds are rounded; clouds come at least 10 ms apart."""
-
 _IGNORED_IOU = 0.25
-
-
-class _Stamped(Record):
-    stamp_ns: int | None = None
-    stamp: float | None = None  # seconds
-    boxes: list[BoxRecord]
-
-    @model_validator(mode="after")
-    def _has_one_stamp(self) -> _Stamped:
-        if (self.stamp_ns is None) == (self.stamp is None):
-            raise ValueError("expected either stamp_ns or stamp (seconds)")
-        return self
-
-    @property
-    def time_ns(self) -> int:
-        return self.stamp_ns if self.stamp_ns is not None else round((self.stamp or 0.0) * 1e9)
-
-
-class _File(Record):
-    frame: str = Field(min_length=1)
-    classes: list[str] | None = None
-    static: list[BoxRecord] | None = None
-    frames: list[_Stamped] | None = None
-
-    @model_validator(mode="after")
-    def _has_one_form(self) -> _File:
-        if (self.static is None) == (self.frames is None):
-            raise ValueError("expected either 'static' (boxes) or 'frames' (boxes by stamp)")
-        return self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +45,7 @@ class ScoredFrame:
 class BagTruth:
     """Ground truth of a recording; read it with `load`."""
 
-    def __init__(self, truth: _File, classes: Sequence[str], min_points: int) -> None:
+    def __init__(self, truth: TruthFile, classes: Sequence[str], min_points: int) -> None:
         self.frame = truth.frame
         self._min_points = min_points
         self._annotated = [
@@ -91,30 +53,23 @@ class BagTruth:
             for index, name in enumerate(classes)
             if truth.classes is None or name in truth.classes
         ]
-        self._static = None if truth.static is None else targets_of(truth.static, classes)
-        stamped = truth.frames or []
-        self._stamps_ns = np.array([entry.time_ns for entry in stamped], dtype=np.int64)
-        self._stamped = [targets_of(entry.boxes, classes) for entry in stamped]
+        self._static = None if truth.static is None else _targets(truth.static, classes)
+        stamped = truth.by_stamp()
+        self._stamps_ns = np.array(list(stamped), dtype=np.int64)
+        self._stamped = [_targets(boxes, classes) for boxes in stamped.values()]
 
     @classmethod
     def load(cls, path: str | Path, classes: Sequence[str], min_points: int = 20) -> BagTruth:
         """Read and check a file; `classes` is the label space of the detector."""
-        path = Path(path)
-        try:
-            truth = read_records(path, _File)
-        except OSError as error:
-            raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
-        except RecordError as error:
-            raise ReplayError(f"{error}; see sr3d bag eval --help") from error
-        boxes = (truth.static or []) + [b for f in truth.frames or [] for b in f.boxes]
-        named = {box.class_name for box in boxes} | set(truth.classes or [])
-        unknown = sorted(named - set(classes))
-        if unknown:
-            raise ReplayError(
-                f"{path}: classes {', '.join(unknown)} are not among those of the model: "
-                f"{', '.join(classes)}; rename or remove them"
-            )
+        truth = read_truth(Path(path), classes)
         return cls(truth, classes, min_points)
+
+    def num_without_cloud(self, stamps_ns: Sequence[int]) -> int:
+        """How many of the stamps with boxes none of these clouds has."""
+        clouds = np.sort(np.array(stamps_ns, dtype=np.int64))
+        first = np.searchsorted(clouds, self._stamps_ns - STAMP_TOLERANCE_NS, side="left")
+        last = np.searchsorted(clouds, self._stamps_ns + STAMP_TOLERANCE_NS, side="right")
+        return int((first == last).sum())
 
     def score(self, result: FrameResult, transforms: TransformSource) -> ScoredFrame | None:
         """What to compare in one frame; None where there is no ground truth for its stamp.
@@ -128,11 +83,13 @@ class BagTruth:
         output_from_truth = transforms.lookup(result.frame_id, self.frame, result.stamp_ns)
         gravity_from_truth = rigid_inverse(result.output_from_gravity) @ output_from_truth
         boxes = transform_boxes(truth.boxes, _level(gravity_from_truth, self.frame, result))
+        xyz = result.cloud.xyz
+        boxes = Boxes3D.from_array(boxes.array.to(xyz.dtype))  # so that faces round as points do
         targets = Targets(boxes, truth.labels)
         found = result.detections[_is_among(result.detections.labels, self._annotated)]
         if self._static is None:
             return ScoredFrame(found, targets)
-        is_seen = points_in_boxes(result.cloud.xyz, boxes).sum(dim=0) >= self._min_points
+        is_seen = points_in_boxes(xyz, boxes).sum(dim=0) >= self._min_points
         ignored, counted = targets[~is_seen], targets[is_seen]
         return ScoredFrame(found[~_is_on(found, ignored, counted)], counted)
 
@@ -145,6 +102,11 @@ class BagTruth:
         if abs(int(self._stamps_ns[nearest]) - stamp_ns) > STAMP_TOLERANCE_NS:
             return None
         return self._stamped[nearest]
+
+
+def _targets(boxes: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
+    """In float64: a map's frame may be far away."""
+    return targets_of(boxes, classes, torch.float64)
 
 
 def _level(gravity_from_truth: Matrix, truth_frame: str, result: FrameResult) -> Tensor:

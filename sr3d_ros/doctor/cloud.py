@@ -56,7 +56,7 @@ def check_cloud(message: Any, read: Reader) -> Finding:
     except MessageError as error:
         return fail("cloud", str(error), "correct the publisher as the text says")
     if isinstance(message, DepthSet):
-        message = message.depth
+        message = message.plain().depth
     num = int(message.height) * int(message.width)
     frame = frame_name(message.header.frame_id)
     text = f"{message.height} x {message.width} points ({_layout_of(message)}) in frame '{frame}'"

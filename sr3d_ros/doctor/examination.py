@@ -14,6 +14,7 @@ import rclpy
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, fail, ok
 from sr3d_core.structures import PointCloud
+from sr3d_ros.assembler import DEPTH, type_of
 from sr3d_ros.doctor.cloud import (
     check_cloud,
     check_filter,
@@ -40,6 +41,7 @@ from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.depth_image import DepthSet, has_depth
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
+    COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
     IMU_TYPE,
     INFO_TYPE,
@@ -47,7 +49,7 @@ from sr3d_ros.sensors.ros_names import (
 )
 from sr3d_ros.tf.imu import GravityFromImu
 
-_FRAMES = (CLOUD_TYPE, IMAGE_TYPE)
+_FRAMES = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
 _OF_ONE_DETECTOR = ("parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
 
 
@@ -167,7 +169,8 @@ class _FrameExamination:
         """What the node takes for a frame; None where none comes."""
         if self._parameters.kind == "cloud":
             return self._newest("~/input/points", CLOUD_TYPE, points)
-        depth = self._newest("~/input/depth", IMAGE_TYPE, points)
+        kind = type_of(DEPTH, self._parameters)
+        depth = self._newest("~/input/depth", kind, points)
         info = None if depth is None else self._newest("~/input/camera_info", INFO_TYPE, "")
         return None if info is None else DepthSet(depth, info)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 
 from sr3d_core.geometry.boxes import bounds, points_in_boxes
+from sr3d_core.geometry.origin import MAX_DISTANCE_M
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.messages.parts import fill_header, published_order
 from sr3d_ros.sensors.pointcloud2 import all_coordinates
@@ -36,18 +37,21 @@ def object_cloud(
 ) -> PointCloud2:
     """The points of all detections in the output frame: x, y, z, rgb (if known), detection.
 
+    Coordinates are FLOAT32, as rviz shows them; FLOAT64 where that would lose millimetres.
     `cloud` is what was detected in, in the frame of the boxes.
     """
     point, place = members(detections, cloud.xyz)
     rgb = cloud.features[point].cpu().numpy()
     has_color = bool(np.isfinite(rgb).any())
-    columns = [(name, "<f4", PointField.FLOAT32) for name in _XYZ]
+    xyz = cloud.xyz[point].cpu().double().numpy()
+    placed = xyz @ output_from_gravity[:3, :3].T + output_from_gravity[:3, 3]
+    is_far = bool(np.any(np.abs(placed) > MAX_DISTANCE_M))
+    kind = ("<f8", PointField.FLOAT64) if is_far else ("<f4", PointField.FLOAT32)
+    columns = [(name, *kind) for name in _XYZ]
     columns += [("rgb", "<u4", PointField.FLOAT32)] * has_color + [
         ("detection", "<u4", PointField.UINT32)
     ]
     rows = np.zeros(len(point), [(name, kind) for name, kind, _ in columns])
-    xyz = cloud.xyz[point].cpu().double().numpy()
-    placed = xyz @ output_from_gravity[:3, :3].T + output_from_gravity[:3, 3]
     for axis, name in enumerate(_XYZ):
         rows[name] = placed[:, axis]
     if has_color:

@@ -1,7 +1,8 @@
 """What the node subscribes to: clouds, depth images, an IMU; and why nothing may be coming.
 
     input.kind cloud    ~/input/points, and input.extra_topics to join with it
-    input.kind depth    ~/input/depth, ~/input/camera_info and, once one comes, ~/input/color
+    input.kind depth    ~/input/depth, ~/input/camera_info and, once one comes, ~/input/color;
+                        ~/input/depth is compressed where input.depth_transport says so
     frames.up imu       ~/input/imu
 
 Subscriptions exist only while somebody wants frames: a node that is inactive or disabled costs
@@ -94,7 +95,7 @@ class Inputs:
         unmatched = self._assembler.advice()
         if self.qos_advice or unmatched:
             return self.qos_advice or unmatched
-        wanted = type_of(self._main)
+        wanted = type_of(self._main, self._parameters)
         own = f"{self._node.get_fully_qualified_name()}/"
         topics = self._node.get_topic_names_and_types()
         return advice_on_silence(
@@ -124,7 +125,7 @@ class Inputs:
         """Subscribe to an input of the assembler."""
         subscription = subscribed(
             self._node,
-            message_type(type_of(name)),
+            message_type(type_of(name, self._parameters)),
             topic,
             partial(self._on_message, name),
             sensor_qos(self._parameters.reliability),

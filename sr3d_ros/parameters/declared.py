@@ -51,6 +51,13 @@ class ParameterList:
         "what to subscribe to: ~/input/points, or ~/input/depth with ~/input/camera_info",
         choices=("cloud", "depth"),
     )
+    depth_transport: Literal["raw", "compressedDepth"] = parameter(
+        "input.depth_transport",
+        "raw",
+        "messages of ~/input/depth, which is remapped to their very topic: raw = Image, "
+        "compressedDepth = CompressedImage of image_transport, png or rvl",
+        choices=("raw", "compressedDepth"),
+    )
     reliability: Literal["best_effort", "reliable"] = parameter(
         "input.reliability",
         "best_effort",

@@ -3,6 +3,7 @@
 The same points, in the same order, as depth_image_proc computes: pixel (u, v) of depth z is
 ((u - cx) z / fx, (v - cy) z / fy, z), with the projection of the rectified image (P; K where P is
 empty), binning and region of interest applied. Images must be rectified, as there.
+A compressed depth image is decompressed first (`compressed_depth.py`).
 16UC1 holds millimetres, 32FC1 metres (REP-118); 0, 65535, NaN, infinities and negative depths are
 "no return".
 
@@ -24,6 +25,7 @@ from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
 from sr3d_ros.errors import MessageError
+from sr3d_ros.sensors.compressed_depth import is_compressed_depth, plain_depth
 from sr3d_ros.sensors.image import PixelLayout, pixels_of, size_of
 from sr3d_ros.sensors.pointcloud2 import FARTHEST_M
 from sr3d_ros.sensors.raw_message import number_of
@@ -51,7 +53,10 @@ _RED_FIRST = ("rgb8", "rgba8")  # everything else is blue first, as OpenCV has i
 
 @dataclass(frozen=True, slots=True)
 class DepthSet:
-    """Messages of one moment that make one cloud: `Image`, `CameraInfo` and perhaps `Image`."""
+    """Messages of one moment that make one cloud: `Image`, `CameraInfo` and perhaps `Image`.
+
+    The depth may be a CompressedImage of compressedDepth.
+    """
 
     depth: Any
     info: Any
@@ -62,10 +67,14 @@ class DepthSet:
         """Stamp and frame of the cloud: those of the depth image."""
         return self.depth.header
 
+    def plain(self) -> DepthSet:
+        """The set with a depth image that is not compressed; raises `MessageError`."""
+        return DepthSet(plain_depth(self.depth), self.info, self.color)
+
 
 def has_depth(image: Any) -> bool:
-    """Whether an image's encoding is one of depth, not of color."""
-    return str(getattr(image, "encoding", "")).lower() in _DEPTH
+    """Whether an image, compressed or not, says that it is one of depth, not of color."""
+    return is_compressed_depth(image) or str(getattr(image, "encoding", "")).lower() in _DEPTH
 
 
 def cloud_from_depth(
@@ -77,6 +86,7 @@ def cloud_from_depth(
     than `max_points` returns an evenly spaced, deterministic selection is kept. Raises
     `MessageError`.
     """
+    depth = plain_depth(depth)
     metres = _metres(depth)
     if metres.size == 0:
         return PointCloud.single(torch.zeros(0, 3), None)
@@ -102,6 +112,7 @@ def color_misfit(depth: Any, color: Any) -> str:
 
     Both must be of one frame, and of one size or a whole multiple of it.
     """
+    depth = plain_depth(depth)
     depth_frame, color_frame = frame_of(depth), frame_of(color)
     if depth_frame != color_frame:
         return (

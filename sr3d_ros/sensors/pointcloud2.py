@@ -8,6 +8,9 @@ zero are "no return" and are left out.
 Colors come from the bytes of the message, never through float arithmetic: a packed color with
 alpha 255 and red of 128 or more is a NaN as float32, so arithmetic would lose or change it.
 A packed color is the number 0xAARRGGBB (`rgb`, `rgba`) or 0xAABBGGRR (`bgr`, `bgra`).
+
+Coordinates come out as float32. Only those that were sent as FLOAT64 and lie far from zero, such
+as a survey's in map coordinates, stay float64 until their origin is moved (`pipeline.py`).
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sr3d_core.geometry.origin import FAR_M, reach
 from sr3d_core.geometry.thinning import even_rows
-from sr3d_core.structures import PointCloud
+from sr3d_core.structures import UNKNOWN_COLOR, PointCloud
 from sr3d_ros.errors import MessageError
 from sr3d_ros.sensors.raw_message import bytes_of, number_of
 
@@ -41,6 +45,7 @@ _ROS_NAMES = {
 }
 _FLOAT32, _FLOAT64, _UINT8 = 7, 8, 2
 _PACKED_TYPES = (_FLOAT32, 6, 5)  # four bytes; the type says nothing about what they mean
+_COLOR_SLACK = 1e-3  # of floats; resampled colors may overshoot a little
 _PACKED_NAMES = ("rgb", "rgba", "bgr", "bgra")
 
 
@@ -108,15 +113,17 @@ def cloud_from_message(
     grid = _grid_of(message, data, height, width)
     columns = _coordinates(grid, fields)
     kept = _selection(columns, drop_zeros, max_points)
-    xyz = _interleaved([column[kept] for column in columns])
+    xyz = torch.from_numpy(_interleaved([column[kept] for column in columns]))
+    if xyz.dtype == torch.float64 and not bool((reach(xyz) > FAR_M).any()):
+        xyz = xyz.float()
     rgb = _colors(grid, fields, kept)
-    return PointCloud.single(torch.from_numpy(xyz), None if rgb is None else torch.from_numpy(rgb))
+    return PointCloud.single(xyz, None if rgb is None else torch.from_numpy(rgb))
 
 
-def all_coordinates(message: Any) -> NDArray[np.float32]:
+def all_coordinates(message: Any) -> NDArray[np.floating[Any]]:
     """x, y, z (N,3) of every point of a PointCloud2, row by row, also of those without a return.
 
-    Raises `MessageError`, as `cloud_from_message`.
+    In the precision of the message. Raises `MessageError`, as `cloud_from_message`.
     """
     height, width = number_of(message, "height"), number_of(message, "width")
     if height * width == 0:
@@ -177,8 +184,8 @@ def _grid_of(message: Any, data: NDArray[np.uint8], height: int, width: int) -> 
     return _Grid(data, height, width, row_step, point_step, byte_order)
 
 
-def _coordinates(grid: _Grid, fields: dict[str, _Field]) -> NDArray[np.float32]:
-    """x, y and z of all points as rows of a (3, N) array."""
+def _coordinates(grid: _Grid, fields: dict[str, _Field]) -> NDArray[np.floating[Any]]:
+    """x, y and z of all points as rows of a (3, N) array; float64 where one of them is."""
     missing = [name for name in "xyz" if name not in fields]
     if missing:
         raise MessageError(
@@ -186,7 +193,8 @@ def _coordinates(grid: _Grid, fields: dict[str, _Field]) -> NDArray[np.float32]:
             f"no field {' '.join(missing)} among {sorted(fields)}; expected x, y and z as FLOAT32 "
             "or FLOAT64; is this the topic of a point cloud?",
         )
-    columns = np.empty((3, grid.height, grid.width), np.float32)
+    has_double = any(fields[name].datatype == _FLOAT64 for name in "xyz")
+    columns = np.empty((3, grid.height, grid.width), np.float64 if has_double else np.float32)
     for axis, name in enumerate("xyz"):
         field = fields[name]
         # Count 0 is what old PCL versions write for single values.
@@ -196,16 +204,17 @@ def _coordinates(grid: _Grid, fields: dict[str, _Field]) -> NDArray[np.float32]:
                 f"field '{name}' is {field.type_text} x {field.count}, expected one FLOAT32 or "
                 "FLOAT64 in metres; convert the cloud first",
             )
-        with np.errstate(all="ignore"):  # a float64 may be too big, a float32 a signalling NaN
+        with np.errstate(all="ignore"):  # a signalling NaN
             columns[axis] = grid.view(field, _NUMPY_TYPES[field.datatype])
     return columns.reshape(3, -1)
 
 
 def _selection(
-    columns: NDArray[np.float32], drop_zeros: bool, max_points: int | None
+    columns: NDArray[np.floating[Any]], drop_zeros: bool, max_points: int | None
 ) -> NDArray[np.intp] | slice:
     """Which points are returns, thinned evenly to `max_points`."""
-    x, y, z = columns
+    with np.errstate(all="ignore"):  # a float64 may be too big
+        x, y, z = columns.astype(np.float32, copy=False)  # what is 0 as float32 is no return
     is_return = (np.abs(x) <= FARTHEST_M) & (np.abs(y) <= FARTHEST_M) & (np.abs(z) <= FARTHEST_M)
     if drop_zeros:
         is_return &= (x != 0) | (y != 0) | (z != 0)
@@ -223,7 +232,10 @@ def _colors(
     if name is not None:
         channels = _packed_colors(grid, fields[name], kept)
     elif {"r", "g", "b"} <= fields.keys():
-        channels = _separate_colors(grid, [fields[name] for name in "rgb"], kept)
+        separate = [fields[name] for name in "rgb"]
+        if all(f.datatype in (_FLOAT32, _FLOAT64) and f.count <= 1 for f in separate):
+            return _float_colors(grid, separate, kept)
+        channels = _separate_colors(grid, separate, kept)
     else:
         return None
     rgb = _interleaved(list(channels.T))
@@ -231,9 +243,13 @@ def _colors(
     return rgb
 
 
-def _interleaved(columns: Sequence[NDArray[Any]]) -> NDArray[np.float32]:
-    """Three columns as an (N, 3) array, one after the other: twice as fast as transposing."""
-    rows = np.empty((len(columns[0]), 3), np.float32)
+def _interleaved(columns: Sequence[NDArray[Any]]) -> NDArray[np.floating[Any]]:
+    """Three columns as an (N, 3) array, one after the other: twice as fast as transposing.
+
+    float64 columns stay so, all others become float32.
+    """
+    dtype = np.float64 if columns[0].dtype == np.float64 else np.float32
+    rows = np.empty((len(columns[0]), 3), dtype)
     for axis, column in enumerate(columns):
         rows[:, axis] = column
     return rows
@@ -268,7 +284,29 @@ def _separate_colors(
         if field.datatype != _UINT8 or field.count > 1:
             raise MessageError(
                 "field_type",
-                f"field '{field.name}' is {field.type_text} x {field.count}, expected one UINT8; "
-                "convert the cloud or drop the field",
+                f"field '{field.name}' is {field.type_text} x {field.count}, expected one UINT8, "
+                "or r, g and b all as floats of 0..1; convert the cloud or drop the field",
             )
     return np.stack([grid.view(field, "u1").reshape(-1)[kept] for field in fields], axis=1)
+
+
+def _float_colors(
+    grid: _Grid, fields: list[_Field], kept: NDArray[np.intp] | slice
+) -> NDArray[np.float32]:
+    """Colors in three floats of 0..1, as they are; what is not finite is unknown.
+
+    A scale is never guessed from the values: a dark frame would get another one.
+    """
+    views = [grid.view(field, _NUMPY_TYPES[field.datatype]) for field in fields]
+    with np.errstate(all="ignore"):  # a signalling NaN, a float64 that is too big
+        rgb = _interleaved([view.reshape(-1)[kept].astype(np.float32) for view in views])
+    is_known = np.isfinite(rgb)
+    rgb[~is_known] = UNKNOWN_COLOR
+    known = rgb[is_known]
+    if len(known) and (known.min() < -_COLOR_SLACK or known.max() > 1.0 + _COLOR_SLACK):
+        raise MessageError(
+            "field_type",
+            f"fields r, g, b are floats of {known.min():g}..{known.max():g}, expected 0..1; "
+            "divide them in the publisher, or send them as UINT8",
+        )
+    return np.asarray(rgb, np.float32)

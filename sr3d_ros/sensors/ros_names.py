@@ -4,6 +4,7 @@ from __future__ import annotations
 
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE_TYPE = "sensor_msgs/msg/CompressedImage"
 INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 IMU_TYPE = "sensor_msgs/msg/Imu"
 

@@ -6,6 +6,7 @@ One node for each way to listen, all started at once because each has to import 
 from __future__ import annotations
 
 import array
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.utilities import get_rmw_implementation_identifier
 from robot import CAMERA_TILT, QUIET_EVENTS, Robot, cloud_message, stamp_ns_of
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, PointCloud2
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "double_node.py"))
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -33,6 +34,10 @@ WAYS = {
         "qos_overrides./overridden/sr3d_detector/input/points.subscription.reliability:=reliable",
     ),
     "depth": ("frames.up:=none", "input.kind:=depth", "input.match_tolerance_s:=0.05"),
+    "compressed": (
+        *("frames.up:=none", "input.kind:=depth", "input.depth_transport:=compressedDepth"),
+        "input.match_tolerance_s:=0.05",
+    ),
     "several": ("input.extra_topics:=['/second/points']", "input.fuse_window_s:=0.2"),
     "imu": ("frames.up:=imu",),
     "simulated": ("frames.up:=none", "use_sim_time:=true", "input.max_age_s:=1.0"),
@@ -180,6 +185,32 @@ def test_depth_images_are_detected_in_with_and_without_color(
     robot.wait(robot.adds_up, "frames unaccounted for")
     robot.wait(lambda: robot.count_of("unmatched") > 0, "not counted", lambda: send(False))
     for publisher in (depths, infos, colors):
+        robot.node.destroy_publisher(publisher)
+
+
+def test_compressed_depth_images_are_detected_in_and_damaged_ones_are_counted(
+    robot: Robot, hear: Callable[[str], str]
+) -> None:
+    """24 pixels of 2000 mm in RVL, by hand: 0 zeros, 24 others, 2000 once and 23 times 0."""
+    name = hear("compressed")
+    depths = robot.cloud_publisher(f"{name}/input/depth", BEST_EFFORT, CompressedImage)
+    infos = robot.cloud_publisher(f"{name}/input/camera_info", BEST_EFFORT, CameraInfo)
+    # 24 = 30 octal and 4000 = 7640 octal, the lowest digit first: nibbles 0, 8 3, 8 c e 7, zeros.
+    numbers = struct.pack("<4I", 0x0838CE70, 0, 0, 0)
+
+    def send(numbers: bytes) -> None:
+        _, info, _ = depth_messages(robot.now_ns())
+        infos.publish(info)
+        sent = CompressedImage(header=info.header, format="16UC1; compressedDepth rvl")
+        data = struct.pack("<iff2I", 0, 0.0, 0.0, 6, 4) + numbers
+        sent.data = array.array("B", data)
+        depths.publish(sent)
+
+    robot.wait(lambda: robot.detections, "no detections", lambda: send(numbers))
+    assert robot.detections[0].header.frame_id == "camera_optical_frame"
+    robot.wait(lambda: robot.count_of("truncated") > 0, "not counted", lambda: send(numbers[:8]))
+    robot.wait(robot.adds_up, "frames unaccounted for")
+    for publisher in (depths, infos):
         robot.node.destroy_publisher(publisher)
 
 

@@ -12,6 +12,7 @@ from reading import STAMP_NS
 from sample_boxes import OPTICAL_FROM_LEVEL, found
 from sensor_msgs.msg import PointCloud2, PointField
 
+from sr3d_core.geometry.origin import moved
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.messages.object_clouds import object_cloud, object_indices
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
@@ -109,3 +110,15 @@ def test_a_point_in_two_boxes_comes_twice() -> None:
     twice = found((0.5, 0, [0, 0, 0.5, 1, 1, 1, 0]), (0.4, 1, [0, 0, 0.5, 2, 2, 2, 0]))
     points = rows(cropped(PointCloud.single(XYZ[:1], None), twice))
     assert points["detection"].tolist() == [0, 1]
+
+
+def test_points_in_a_far_frame_are_published_in_double_precision() -> None:
+    far = torch.tensor([400_000.0, 4_000_000.0, 0.0]).double()
+    boxes = Detections(moved(BOXES.boxes, far), BOXES.scores, BOXES.labels)
+    message = cropped(PointCloud.single(XYZ.double() + far, None), boxes)
+    kinds = {field.name: field.datatype for field in message.fields}
+    assert [kinds[name] for name in "xyz"] == [PointField.FLOAT64] * 3
+    back = cloud_from_message(message).xyz - far
+    torch.testing.assert_close(back, XYZ[[1, 4, 0, 3]].double(), atol=1e-6, rtol=0)
+    indices = object_indices(boxes, message, gravity_from_cloud=np.eye(4))
+    assert rows(indices)["index"].tolist() == [0, 1, 2, 3]
