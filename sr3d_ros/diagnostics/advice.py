@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+AHEAD_MS = 500.0
+"""A stamp farther in the future is another clock's; /clock itself may lag by some tenths."""
+
 _LOST, _FEW_LOST = 0.1, 3
 
 
@@ -62,6 +65,16 @@ def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
         f"{num_lost} of {num_arrived + num_lost} messages on {topic} were lost on the way lately: "
         "start the publisher with config/fastdds_large_data.xml (see the file), or make both "
         "sides reliable with input.reliability:=reliable (launch argument reliability:=reliable)"
+    )
+
+
+def advice_on_clocks(ahead_ms: float) -> str:
+    """What to do about stamps in the future."""
+    return (
+        f"stamps are {1e-3 * ahead_ms:,.1f} s ahead of this node's clock, so transforms are "
+        "missing and ages are wrong: synchronise the clocks of the computers (chrony); with a "
+        "simulation or a recording set use_sim_time to true everywhere, and see that /clock is "
+        "published"
     )
 
 

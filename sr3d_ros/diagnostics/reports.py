@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from sr3d_ros.diagnostics.advice import advice_on_loss
+from sr3d_ros.diagnostics.advice import AHEAD_MS, advice_on_clocks, advice_on_loss
 from sr3d_ros.diagnostics.counters import Snapshot
 from sr3d_ros.errors import DROP_REASONS, drop_reason
+
+_QUICKER = "set load.adaptive, or lower input.max_points"
 
 PARTS = ("input", "tf", "inference", "frames", "model", "memory")
 
@@ -65,7 +67,7 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
     return (
         _input(now, recent, situation),
         _transforms(now, recent),
-        _inference(now, situation),
+        _inference(now, recent, situation),
         _frames(now, recent),
         _model(situation),
         Report(
@@ -124,7 +126,8 @@ def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
         advice = situation.qos_advice or losses or situation.silence_advice
         fallback = f"nothing on {situation.topic} for {now.silence_s:.0f} s"
         return Report("input", Level.ERROR, advice or fallback, values)
-    if advice := situation.qos_advice or losses or situation.input_advice:
+    clocks = advice_on_clocks(-now.input_age_ms) if now.input_age_ms < -AHEAD_MS else ""
+    if advice := situation.qos_advice or losses or clocks or situation.input_advice:
         return Report("input", Level.WARN, advice, values)
     return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
 
@@ -138,7 +141,7 @@ def _transforms(now: Snapshot, recent: _Recent) -> Report:
     return Report("tf", recent.level_of(lost), _explained(lost, now), values)
 
 
-def _inference(now: Snapshot, situation: Situation) -> Report:
+def _inference(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
     values = {
         "processing p50 (ms)": _shown(now.processing_p50_p99_ms[0]),
         "processing p99 (ms)": _shown(now.processing_p50_p99_ms[1]),
@@ -147,17 +150,25 @@ def _inference(now: Snapshot, situation: Situation) -> Report:
         "late for (s)": f"{now.late_s:.1f}",
         "boxes in the last frame": str(now.num_detections),
     }
+    if now.busy_s > max(1e-3 * situation.late_ms, situation.error_after_s):
+        message = f"a frame has been in hand for {now.busy_s:.0f} s: {_QUICKER}"
+        return Report("inference", Level.ERROR, message, values)
     if now.processed == 0:
         return Report("inference", Level.OK, "no frame yet", values)
-    if now.latency_ms <= situation.late_ms:
+    is_idle = not recent.processed and now.idle_s >= situation.silence_warning_s
+    if is_idle or not situation.is_listening:
+        return Report("inference", Level.OK, "no frame was worked on lately", values)
+    if -AHEAD_MS <= now.latency_ms <= situation.late_ms:
         return Report(
             "inference", Level.OK, f"{now.latency_ms:.0f} ms from stamp to boxes", values
         )
     level = Level.ERROR if now.late_s >= situation.error_after_s else Level.WARN
+    if now.latency_ms < 0.0:
+        return Report("inference", level, advice_on_clocks(-now.latency_ms), values)
     message = (
         f"boxes come {now.latency_ms:.0f} ms after the stamp, more than "
-        f"{situation.late_ms:.0f} ms (diagnostics.late_ms): set load.adaptive, lower "
-        "input.max_points, or compare the clocks of sensor and detector"
+        f"{situation.late_ms:.0f} ms (diagnostics.late_ms): {_QUICKER}, or compare the clocks of "
+        "sensor and detector"
     )
     return Report("inference", level, message, values)
 

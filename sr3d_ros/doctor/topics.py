@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr3d_core.machine.findings import Finding, fail, ok, warn
-from sr3d_ros.diagnostics.advice import is_lossy
+from sr3d_ros.diagnostics.advice import AHEAD_MS, is_lossy
 from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE
 
 CLOCKS_DIFFER_S = 1.0
@@ -176,7 +176,7 @@ def _size_of(message: Any) -> str:
 
 def check_stamp(sample: TopicSample) -> Finding:
     """Whether the stamps fit the clock that transforms are looked up with."""
-    if abs(sample.age_s) <= CLOCKS_DIFFER_S:
+    if -1e-3 * AHEAD_MS <= sample.age_s <= CLOCKS_DIFFER_S:
         return ok("stamp", f"{1e3 * sample.age_s:.0f} ms old on arrival")
     where = "in the past" if sample.age_s > 0 else "in the future"
     return warn(

@@ -56,6 +56,7 @@ class Finished:
     frame: Frame
     model: LoadedModel
     tracked: Tracked | None
+    took_s: float
 
     @property
     def summary(self) -> str:
@@ -103,7 +104,8 @@ class FrameProcessor:
         return {**memory_values(self._model.detector.device), "points per frame": str(points)}
 
     def pause(self) -> None:
-        """No further frame comes for now."""
+        """No further frame comes for now; what was said of the last one is over."""
+        self.advice = ""
         self._outputs.wipe()
 
     def close(self) -> None:
@@ -131,6 +133,7 @@ class FrameProcessor:
 
     def process(self, frame: Frame) -> Finished:
         """Detect in a frame; raises `Refused`, or whatever a detector may raise."""
+        started_s = time.perf_counter()
         parameters, model = self._parameters, self._model
         self._pipeline.parameters, self._pipeline.detector = parameters, model.guard
         model.guard.start_frame(parameters)
@@ -138,7 +141,7 @@ class FrameProcessor:
         result = self._pipeline.process(*frame)
         tracked, trouble = self._tracked(result, model)
         self.advice = _advice(result, trouble)
-        return Finished(result, frame, model, tracked)
+        return Finished(result, frame, model, tracked, time.perf_counter() - started_s)
 
     def publish(self, finished: Finished) -> None:
         """Send the messages of a frame."""
@@ -148,6 +151,7 @@ class FrameProcessor:
             finished.model.detector,
             self._parameters,
             finished.tracked,
+            finished.took_s,
         )
 
     def _tracked(self, result: FrameResult, model: LoadedModel) -> tuple[Tracked | None, str]:
@@ -204,7 +208,7 @@ class Frames:
         self._gate = threading.Lock()  # held while a frame is published
         self._num_arrived = 0
         self._worker: Worker[Arrival] = Worker(
-            handle=self._process,
+            handle=self._work_on,
             on_drop=lambda _, reason: self._reject(reason, "a frame waited too long"),
             on_failure=self._on_failure,
             age_s=lambda arrival: 1e-9 * self._age_ns(arrival),
@@ -229,9 +233,12 @@ class Frames:
             self._processor = None
         self._worker.clear()
 
-    def clear(self) -> None:
-        """Drop what waits."""
+    def pause(self) -> None:
+        """Drop what waits, and take away the markers of what was published."""
         self._worker.clear()
+        with self._gate:
+            if self._processor is not None:
+                self._processor.pause()
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; false if a frame is still in hand after the time."""
@@ -249,6 +256,10 @@ class Frames:
         """Something has arrived that is not a frame."""
         self._counters.count_received()
         self._reject(error.reason, str(error))
+
+    def _work_on(self, arrival: Arrival) -> None:
+        with self._counters.at_work():
+            self._process(arrival)
 
     def _process(self, arrival: Arrival) -> None:
         """Detect in one frame and publish; whatever it raises, the worker reports."""

@@ -144,7 +144,7 @@ class DetectorNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As deactivating and cleaning up."""
-        self._stop()
+        self.on_deactivate(state)
         return self.on_cleanup(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -169,7 +169,7 @@ class DetectorNode(LifecycleNode):
         """Listen to the sensor or not; comes back with what to say."""
         self._is_enabled = is_enabled
         if not is_enabled:
-            self._frames.clear()
+            self._frames.pause()
         self.follow_requests()
         state = "" if self._is_active else f"; the node is {self._state}"
         return ("enabled" if is_enabled else "disabled") + state

@@ -33,10 +33,10 @@ def arguments(*parameters: str) -> tuple[str, ...]:
 class Bench:
     """A node with a test double, and clouds for it."""
 
-    def __init__(self, robot: Robot, process: NodeProcess) -> None:
+    def __init__(self, robot: Robot, process: NodeProcess, topic: str = TOPIC) -> None:
         self.robot = robot
         self.process = process
-        self.publisher = robot.node.create_publisher(PointCloud2, TOPIC, QoSProfile(depth=5))
+        self.publisher = robot.node.create_publisher(PointCloud2, topic, QoSProfile(depth=5))
 
     def state(self) -> str:
         return str(self.robot.call(GetState, "get_state", GetState.Request()).current_state.label)
@@ -51,6 +51,17 @@ class Bench:
     def wait_for_array(self) -> None:
         self.robot.detections.clear()
         self.robot.wait(lambda: self.robot.detections, "no detections", self.send)
+
+    def wait_for_markers(self) -> None:
+        seen = self.robot.markers
+        self.robot.wait(lambda: seen and len(seen[-1].markers) > 1, "no markers", self.send)
+
+    def wait_for_wiped_markers(self) -> None:
+        """Nothing is sent meanwhile, and no array of boxes says what was not measured."""
+        seen, num_arrays = self.robot.markers, len(self.robot.detections)
+        self.robot.wait(lambda: len(seen[-1].markers) == 1, "markers stand for ever")
+        assert seen[-1].markers[0].action == Marker.DELETEALL
+        assert all(array.detections for array in self.robot.detections[num_arrays:])
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +119,9 @@ def test_an_activated_node_works_again(bench: Bench) -> None:
 
 
 def test_a_deactivated_node_leaves_no_markers_behind(bench: Bench) -> None:
-    seen = bench.robot.markers
-    bench.robot.wait(lambda: seen and len(seen[-1].markers) > 1, "no markers", bench.send)
+    bench.wait_for_markers()
     assert bench.robot.change_state(Transition.TRANSITION_DEACTIVATE)
-    bench.robot.wait(lambda: len(seen[-1].markers) == 1, "markers stand for ever")
-    (eraser,) = seen[-1].markers
-    assert eraser.action == Marker.DELETEALL
+    bench.wait_for_wiped_markers()
     assert bench.robot.change_state(Transition.TRANSITION_ACTIVATE)
 
 
@@ -128,8 +136,10 @@ def test_cleaning_up_forgets_the_model_and_configuring_loads_it_again(bench: Ben
     bench.wait_for_array()
 
 
-def test_a_disabled_node_leaves_its_input(bench: Bench) -> None:
+def test_a_disabled_node_leaves_its_input_and_no_markers(bench: Bench) -> None:
+    bench.wait_for_markers()
     assert bench.robot.enable(False).message == "disabled"
+    bench.wait_for_wiped_markers()
     bench.robot.wait(lambda: bench.num_listeners() == 0, "still subscribed")
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "disabled by ~/enable")
     assert bench.state() == "active"
@@ -260,6 +270,9 @@ def test_a_node_told_not_to_start_waits_for_a_manager(
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
         assert robot.change_state(transition)
     process.wait_for_line("ready: 1 classes")
+    waiting = Bench(robot, process, f"{name}/input/points")
+    waiting.wait_for_markers()
     assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    waiting.wait_for_wiped_markers()
     process.interrupt()
     process.require_end()
