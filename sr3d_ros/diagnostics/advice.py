@@ -52,6 +52,19 @@ def advice_on_silence(
     )
 
 
+def advice_on_cameras(topic: str, frame_ids: Sequence[str], publishers: Sequence[str]) -> str:
+    """What to do about several cameras on one topic; "" where `frame_ids` are not several."""
+    if len(frame_ids) < 2:
+        return ""
+    listed = ", ".join(f"'{each}'" for each in frame_ids)
+    return (
+        f"messages on {topic} come in turns from the frames {listed}, from "
+        f"{', '.join(sorted(publishers)) or 'unknown nodes'}: each is taken for a frame of its "
+        "own, and tracks mix; give every camera its own topic, and name the others in "
+        "input.extra_topics, or start one detector for each"
+    )
+
+
 def is_lossy(num_arrived: int, num_lost: int) -> bool:
     """Whether more was lost on the way than may happen."""
     return num_lost >= _FEW_LOST and num_lost > _LOST * (num_arrived + num_lost)

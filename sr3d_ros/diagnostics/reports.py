@@ -1,7 +1,7 @@
 """From counts to what /diagnostics says: one report per concern, with a level and a remedy.
 
-Concerns are `input`, `tf`, `inference`, `frames`, `model` and `memory`; names on the topic are
-"node: concern" (REP-107). Plain Python, no ROS imports; `node/status.py` publishes.
+Concerns are `input`, `tf`, `inference`, `frames`, `model`, `memory` and `setup`; names on the
+topic are "node: concern" (REP-107). Plain Python, no ROS imports; `node/status.py` publishes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sr3d_ros.errors import DROP_REASONS, drop_reason
 
 _QUICKER = "set load.adaptive, or lower input.max_points"
 
-PARTS = ("input", "tf", "inference", "frames", "model", "memory")
+PARTS = ("input", "tf", "inference", "frames", "model", "memory", "setup")
 
 
 class Level(IntEnum):
@@ -59,6 +59,7 @@ class Situation:
     ignored: str = ""  # parameters of classes that the model does not know
     memory: Mapping[str, str] = field(default_factory=dict)
     memory_warning: str = ""
+    setup_advice: str = ""  # about how the node was started
 
 
 def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Report, ...]:
@@ -75,6 +76,11 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
             Level.WARN if situation.memory_warning else Level.OK,
             situation.memory_warning or "enough memory",
             situation.memory,
+        ),
+        Report(
+            "setup",
+            Level.WARN if situation.setup_advice else Level.OK,
+            situation.setup_advice or "nothing is odd about how the node was started",
         ),
     )
 

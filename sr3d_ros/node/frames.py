@@ -83,6 +83,7 @@ class FrameProcessor:
     ) -> None:
         self.advice = ""
         self._log = node.get_logger()
+        self._told: set[str] = set()  # notes on frames that were logged
         self._transforms = transforms
         self._parameters = parameters
         self._identities = Identities(transforms)
@@ -141,6 +142,10 @@ class FrameProcessor:
         result = self._pipeline.process(*frame)
         tracked, trouble = self._tracked(result, model)
         self.advice = _advice(result, trouble)
+        for note in result.notes:
+            if note not in self._told:
+                self._told.add(note)
+                self._log.warning(note)
         return Finished(result, frame, model, tracked, time.perf_counter() - started_s)
 
     def publish(self, finished: Finished) -> None:
