@@ -54,6 +54,7 @@ class Situation:
     error_after_s: float = 0.0
     model: str = ""
     device: str = ""
+    engine: str = ""  # that runs, of the convolutions
     classes: tuple[str, ...] = ()
     refusal: str = ""  # why the model could not be loaded
     ignored: str = ""  # parameters of classes that the model does not know
@@ -201,6 +202,7 @@ def _model(situation: Situation) -> Report:
         "state": situation.state,
         "weights": situation.model,
         "device": situation.device,
+        "engine": situation.engine,
         "classes": str(len(situation.classes)),
     }
     if situation.refusal:

@@ -131,7 +131,8 @@ class DetectorNode(LifecycleNode):
         model = self._processor.model
         self.get_logger().info(
             f"ready: {len(model.detector.classes)} classes, weights {model.weights}, "
-            f"on {model.detector.device}; waiting for frames on {self._inputs.topic}"
+            f"{model.detector.engine} on {model.detector.device}; waiting for frames on "
+            f"{self._inputs.topic}"
         )
         return _DONE
 
@@ -269,6 +270,7 @@ class DetectorNode(LifecycleNode):
             error_after_s=parameters.error_after_s,
             model=parameters.weights if processor is None else processor.model.weights,
             device="" if processor is None else str(processor.model.detector.device),
+            engine="" if processor is None else processor.model.detector.engine,
             classes=() if processor is None else tuple(processor.model.detector.classes),
             refusal=self._refusal,
             ignored=self._ignored,

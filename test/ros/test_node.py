@@ -19,6 +19,7 @@ from robot import CAMERA_TILT, LATCHED, QUIET_EVENTS, Robot, cloud_message, room
 from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import LabelInfo, VisionInfo
 
+from sr3d_core.sparse.engine_list import ENGINES
 from sr3d_ros.parameters.record import Parameters
 
 
@@ -187,6 +188,8 @@ def test_diagnostics_say_that_all_is_well(bench: Bench) -> None:
     bench.robot.diagnostics.clear()
     for part in ("input", "model", "memory"):
         bench.robot.wait_for_diagnosis(part, DiagnosticStatus.OK, "", bench.send_room)
+    model = {entry.key: entry.value for entry in bench.robot.diagnosed("model").values}
+    assert model["engine"] in ENGINES  # the one that runs, not "auto"
     values = {entry.key: entry.value for entry in bench.robot.diagnosed("inference").values}
     assert float(values["processing p99 (ms)"]) >= float(values["processing p50 (ms)"]) > 0.0
 
