@@ -7,6 +7,10 @@ from collections.abc import Sequence
 AHEAD_MS = 500.0
 """A stamp farther in the future is another clock's; /clock itself may lag by some tenths."""
 
+_PROFILE = (
+    "config/fastdds_large_data.xml (see the file; messages of more than 16 MB need a larger "
+    "segment_size in it)"
+)
 _LOST, _FEW_LOST = 0.1, 3
 
 
@@ -31,14 +35,14 @@ def advice_on_silence(
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. Something came "
             "before, so the sensor has stopped: look at its driver's log and its cable. If it "
-            "still publishes, start it with config/fastdds_large_data.xml (see the file)"
+            f"still publishes, start it with {_PROFILE}"
         )
     if publishers:
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. "
             "A large best-effort message is lost in Fast DDS's shared memory: start the publisher "
-            "with config/fastdds_large_data.xml (see the file), or make both sides reliable with "
-            "input.reliability:=reliable (launch argument reliability:=reliable)"
+            f"with {_PROFILE}, or make both sides reliable with input.reliability:=reliable "
+            "(launch argument reliability:=reliable)"
         )
     others = [name for name in candidates if name != topic]
     known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
@@ -76,8 +80,8 @@ def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
         return ""
     return (
         f"{num_lost} of {num_arrived + num_lost} messages on {topic} were lost on the way lately: "
-        "start the publisher with config/fastdds_large_data.xml (see the file), or make both "
-        "sides reliable with input.reliability:=reliable (launch argument reliability:=reliable)"
+        f"start the publisher with {_PROFILE}, or make both sides reliable with "
+        "input.reliability:=reliable (launch argument reliability:=reliable)"
     )
 
 

@@ -219,6 +219,8 @@ class _FrameExamination:
         try:
             topic = topic or self._probe.remapped(private) or self._topic_of_detector(kind)
             topics = [topic] if topic else self._probe.topics_with(kind, self._wait_s)
+            if kind == IMAGE_TYPE and len(topics) > 1:
+                topics = [name for name in topics if self._has_depth(name)] or topics
             if len(topics) == 1:
                 return self._probe.sample(topics[0], asked, self._wait_s, kind, argument)
         except RuntimeError as error:  # of rclpy: a name that cannot be one

@@ -119,8 +119,11 @@ class FrameProcessor:
         chosen = postprocess_for(parameters, detector.classes)
         self._identities.apply(parameters)
         detector.postprocess = chosen
-        is_announced_anew = parameters.score_threshold != self._parameters.score_threshold
-        self._parameters = parameters
+        before, self._parameters = self._parameters, parameters
+        is_announced_anew = (before.score_threshold, before.class_id_as) != (
+            parameters.score_threshold,
+            parameters.class_id_as,
+        )
         if is_announced_anew:
             self._outputs.announce(detector, parameters, self._model.weights, is_new=False)
 

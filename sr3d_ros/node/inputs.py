@@ -22,6 +22,7 @@ from sr3d_ros.assembler import Frame, FrameAssembler, type_of
 from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice_on_silence
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
+from sr3d_ros.node.graph import sensor_topics
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.imu import GravityFromImu
@@ -103,19 +104,13 @@ class Inputs:
         if self.qos_advice or unmatched:
             return self.qos_advice or unmatched
         wanted = type_of(self._main)
-        own = f"{self._node.get_fully_qualified_name()}/"
-        topics = self._node.get_topic_names_and_types()
         return advice_on_silence(
             self.topic,
             silence_s,
             publishers=[info.node_name for info in publishers if info.topic_type == wanted],
             other_types=[info.topic_type for info in publishers if info.topic_type != wanted],
             candidates=[
-                name
-                for name, types in topics
-                if wanted in types
-                and not name.startswith(own)
-                and self._node.count_publishers(name)
+                name for name, types in sensor_topics(self._node).items() if wanted in types
             ],
             remap=self._assembler.topics[self._main],
             has_received=has_received,

@@ -80,7 +80,7 @@ class Outputs:
         self._vision.publish(
             vision_info(
                 stamp_ns=stamp_ns,
-                method=f"SR3D, weights {weights}",
+                method=f"SR3D, weights {weights}, class_id as {parameters.class_id_as}",
                 label_topic=str(self._labels.topic_name),
                 version=self._version,
             )

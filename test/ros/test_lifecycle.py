@@ -281,6 +281,37 @@ def test_a_frame_that_does_not_end_does_not_hold_up_the_end(
     robot.node.destroy_publisher(publisher)
 
 
+STARTUP = (
+    (Transition.TRANSITION_CONFIGURE, "inactive"),
+    (Transition.TRANSITION_ACTIVATE, "active"),
+)
+PAUSE, RESUME = ((Transition.TRANSITION_DEACTIVATE, "inactive"),), STARTUP[1:]
+RESET = (*PAUSE, (Transition.TRANSITION_CLEANUP, "unconfigured"))
+SHUTDOWN = (*RESET, (Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, "finalized"))
+
+
+def test_a_manager_such_as_nav2s_leads_the_node_through_its_life(
+    robot: Robot, start_node: Callable[..., NodeProcess]
+) -> None:
+    """Its commands: each transition is asked for by its number, then the state is compared."""
+    process = start_node(
+        *arguments("lifecycle.autostart:=false"), "-r", "__ns:=/managed", command=COMMAND
+    )
+    robot.listen_to("/managed/sr3d_detector")
+    managed = Bench(robot, process, "/managed/sr3d_detector/input/points")
+    for command in (STARTUP, PAUSE, RESUME, RESET, STARTUP):
+        for transition, state in command:
+            assert robot.change_state(transition)
+            assert managed.state() == state
+        if state == "active":
+            managed.wait_for_array()
+    for transition, state in SHUTDOWN:
+        assert robot.change_state(transition)
+        assert managed.state() == state
+    process.interrupt()
+    process.require_end()
+
+
 def test_a_node_told_not_to_start_waits_for_a_manager(
     robot: Robot, start_node: Callable[..., NodeProcess], tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from processes import PATIENCE_S
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import CAMERA_TILT, LATCHED, QUIET_EVENTS, Robot, cloud_message, room, stamp_ns_of
 from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import LabelInfo, VisionInfo
+from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
 
 from sr3d_core.sparse.engine_list import ENGINES
 from sr3d_ros.parameters.record import Parameters
@@ -181,6 +181,32 @@ def test_the_model_is_announced_to_those_who_come_late(bench: Bench) -> None:
     bench.robot.wait(lambda: heard, "no latched vision_info")
     assert "untrained.safetensors" in heard[0].method
     assert heard[0].database_location == f"{NAME}/label_info"
+
+
+def test_numbers_of_classes_are_looked_up_as_vision_msgs_describes(bench: Bench) -> None:
+    """From VisionInfo to LabelInfo to the name; the same cloud has the same boxes."""
+    robot = bench.robot
+    names = classes_of(bench.array_of_a_room())
+    assert set(names) <= {"chair", "table", "desk"}
+    assert robot.set("output.class_id_as", "index").successful
+    numbers = [int(class_id) for class_id in classes_of(bench.array_of_a_room())]
+
+    found: list[VisionInfo] = []
+    robot.node.create_subscription(VisionInfo, f"{NAME}/vision_info", found.append, LATCHED)
+    robot.wait(lambda: found and found[-1].method.endswith("class_id as index"), "not announced")
+    labels: list[LabelInfo] = []
+    robot.node.create_subscription(LabelInfo, found[-1].database_location, labels.append, LATCHED)
+    robot.wait(lambda: labels, "no LabelInfo where VisionInfo says")
+    name_of = {entry.class_id: entry.class_name for entry in labels[-1].class_map}
+    assert [name_of[number] for number in numbers] == names
+
+    assert robot.set("output.class_id_as", "name").successful
+    robot.wait(lambda: found[-1].method.endswith("class_id as name"), "not announced")
+    assert classes_of(bench.array_of_a_room()) == names
+
+
+def classes_of(array: Detection3DArray) -> list[str]:
+    return [entry.results[0].hypothesis.class_id for entry in array.detections]
 
 
 def test_diagnostics_say_that_all_is_well(bench: Bench) -> None:
