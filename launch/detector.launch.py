@@ -12,8 +12,13 @@ with its own `namespace`.
 
 from launch.actions import DeclareLaunchArgument, GroupAction, SetLaunchConfiguration
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution, PathJoinSubstitution
-from launch_ros.actions import Node, SetParameter, SetParametersFromFile
+from launch.substitutions import (
+    EqualsSubstitution,
+    LaunchConfiguration,
+    NotEqualsSubstitution,
+    PathJoinSubstitution,
+)
+from launch_ros.actions import Node, SetParameter
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
@@ -84,7 +89,7 @@ RVIZ_OUTPUTS = tuple(
 ARGUMENTS = (
     # name, default, description
     *(
-        (name, LaunchConfiguration([f"{name}_of_", SENSOR]), f"topic of {what}")
+        (name, "", f"topic of {what}; '' = where the sensor's driver has it")
         for name, what in zip(
             INPUTS,
             (
@@ -101,16 +106,24 @@ ARGUMENTS = (
     ("name", "sr3d_detector", "name of the node"),
     (
         "params_file",
-        [SHARE, "/config/sensors/", SENSOR, ".yaml"],
-        "parameter file; config/detector.param.yaml shows every parameter",
+        "",
+        "parameter file; '' = config/sensors/<sensor>.yaml; every parameter is in "
+        "config/detector.param.yaml",
     ),
     ("use_sim_time", "false", "take the time from /clock (simulation, replayed bags)"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
     ("respawn", "false", "start the node again two seconds after it died"),
     ("rviz", "false", "start rviz2 with the cloud and the boxes"),
-    ("rviz_config", PathJoinSubstitution([SHARE, "config", "sr3d.rviz"]), "layout of rviz2"),
+    ("rviz_config", "", "layout of rviz2; '' = config/sr3d.rviz"),
     ("rviz_frame", "base_link", "fixed frame of rviz2; the boxes must be reachable from it"),
 )
+
+FALLBACKS = {
+    # Made up when an argument is left empty: as defaults, --show-args would print them as code.
+    **{name: LaunchConfiguration([f"{name}_of_", SENSOR]) for name in INPUTS},
+    "params_file": [SHARE, "/config/sensors/", SENSOR, ".yaml"],
+    "rviz_config": PathJoinSubstitution([SHARE, "config", "sr3d.rviz"]),
+}
 
 OVERRIDES = (
     # name, parameter, type, description
@@ -144,11 +157,13 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value="", description=f"{description} [{parameter}]")
         for name, parameter, _, description in OVERRIDES
     ]
-    return LaunchDescription([sensor, *_topics(), *arguments, *overrides, _detector(), _rviz()])
+    return LaunchDescription(
+        [sensor, *arguments, *overrides, *_topics(), *_fallbacks(), _detector(), _rviz()]
+    )
 
 
 def _topics() -> list:
-    """`points_of_zed` and so on: what the arguments' defaults look up."""
+    """`points_of_zed` and so on: what the fallbacks look up."""
     return [
         SetLaunchConfiguration(f"{name}_of_{sensor}", topic)
         for sensor, topics in SENSORS.items()
@@ -156,8 +171,22 @@ def _topics() -> list:
     ]
 
 
+def _fallbacks() -> list:
+    """What arguments are that were left empty."""
+    return [
+        SetLaunchConfiguration(
+            name, value, condition=IfCondition(EqualsSubstitution(LaunchConfiguration(name), ""))
+        )
+        for name, value in FALLBACKS.items()
+    ]
+
+
 def _detector() -> GroupAction:
-    """The node, with the parameter file first and the given arguments after it."""
+    """The node, with the parameter file first and the given arguments after it.
+
+    The node itself reads the file, and says what is wrong with it: launch fails without a word
+    where there is none.
+    """
     given = [
         SetParameter(
             parameter,
@@ -173,13 +202,16 @@ def _detector() -> GroupAction:
         namespace=LaunchConfiguration("namespace"),
         parameters=[USE_SIM_TIME],
         remappings=[(f"~/input/{name}", LaunchConfiguration(name)) for name in INPUTS],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        arguments=[
+            *("--ros-args", "--log-level", LaunchConfiguration("log_level")),
+            *("--params-file", LaunchConfiguration("params_file")),
+        ],
         output="screen",
         emulate_tty=True,
         respawn=LaunchConfiguration("respawn"),
         respawn_delay=2.0,
     )
-    return GroupAction([SetParametersFromFile(LaunchConfiguration("params_file")), *given, node])
+    return GroupAction([*given, node])
 
 
 def _rviz() -> Node:

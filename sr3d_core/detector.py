@@ -165,6 +165,11 @@ class Detector:
         detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
 
+    @property
+    def engine(self) -> str:
+        """The engine that runs the convolutions, also where "auto" was asked for; "" = none."""
+        return str(getattr(self.network, "engine_name", ""))
+
     def __call__(self, xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> Detections:
         """Find objects among points `xyz` (N,3), metres, z up; `rgb` (N,3) in 0..1.
 

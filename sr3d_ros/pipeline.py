@@ -140,6 +140,7 @@ class FramePipeline:
                 *_notes_on_color(views),
                 *_notes_on_precision(cloud, frame_id),
                 *self._notes_on_up(frame_id),
+                *_notes_on_frame(output_frame),
             ),
         )
 
@@ -210,6 +211,16 @@ class FramePipeline:
             f"z of '{frame_id}' is taken as up, but an optical frame's z points forward: "
             "set frames.up to tf, imu or floor",
         )
+
+
+def _notes_on_frame(output_frame: str) -> tuple[str, ...]:
+    """What is odd about the frame that boxes are published in."""
+    if output_frame:
+        return ()
+    return (
+        "header.frame_id of the cloud is empty, so nobody can tell where its boxes are: set it in "
+        "the driver",
+    )
 
 
 class _Stopwatch:

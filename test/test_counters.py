@@ -180,8 +180,30 @@ def test_lateness_is_measured_from_the_first_late_frame(clock: Clock) -> None:
     for latency_ms in (50.0, 101.0, 150.0):
         clock.now_s += 2.0
         processed(counters, latency_ms=latency_ms)
-    clock.now_s += 1.0
-    assert counters.snapshot().late_s == 3.0
+    assert counters.snapshot().late_s == 2.0
+    clock.now_s += 60.0
+    assert counters.snapshot().late_s == 2.0  # nothing came since, in time or late
+
+
+def test_boxes_long_before_their_stamp_are_untimely_too(clock: Clock) -> None:
+    counters = CloudCounters(now_s=clock, late_ms=100.0)
+    for _ in range(2):
+        clock.now_s += 2.0
+        processed(counters, latency_ms=-4883.0)
+    assert counters.snapshot().late_s == 2.0
+
+
+def test_a_frame_is_in_hand_until_it_is_done(counters: CloudCounters, clock: Clock) -> None:
+    def fail() -> None:
+        with counters.at_work():
+            clock.now_s += 3.0
+            assert counters.snapshot().busy_s == 3.0
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    clock.now_s += 3.0
+    assert counters.snapshot().busy_s == 0.0
 
 
 def test_a_frame_in_time_ends_lateness(clock: Clock) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from doctor_harness import assert_failed
 
 from sr3d_ros.doctor.topics import (
+    PROFILE,
+    SEGMENT_BYTES,
     Publisher,
     TopicSample,
     check_arrival,
@@ -104,6 +108,39 @@ def test_clouds_that_are_partly_lost_are_a_warning() -> None:
     assert "5 of 20" in finding.text
     assert "15" in finding.text
     assert finding.remedy.startswith("start the publisher in a shell with export FASTDDS_DEFAULT")
+
+
+def test_where_the_profile_is_in_use_it_is_not_advised_again() -> None:
+    lossy = replace(HEALTHY, publishers=(GAZEBO,), num_lost=15, has_profile=True)
+    remedy = check_arrival(lossy).remedy
+    assert "export FASTDDS_DEFAULT_PROFILES_FILE" not in remedy
+    assert "is in use here" in remedy
+
+
+@pytest.mark.parametrize("has_profile", [False, True])
+def test_messages_that_are_too_large_for_the_profile_need_a_larger_one(has_profile: bool) -> None:
+    cloud = SimpleNamespace(data=bytes(29_500_000))
+    lossy = replace(
+        HEALTHY, publishers=(GAZEBO,), num_lost=15, latest=cloud, has_profile=has_profile
+    )
+    remedy = check_arrival(lossy).remedy
+    assert "segment_size to 118000000" in remedy
+    assert "67108864 hold 2 of these" in remedy
+
+
+def test_the_shared_memory_of_the_profile_is_what_the_doctor_takes_it_for() -> None:
+    profile = (Path(__file__).parent.parent / PROFILE).read_text()
+    assert f"<segment_size>{SEGMENT_BYTES}</segment_size>" in profile
+
+
+def test_a_topic_of_two_types_is_a_warning_that_names_the_other() -> None:
+    compressed = "sensor_msgs/msg/CompressedImage"
+    finding = check_topic(
+        replace(HEALTHY, kind=IMAGE_TYPE, topics={"/points": (compressed, IMAGE_TYPE)})
+    )
+    assert finding.status == "warn"
+    assert finding.text.startswith("/points from camera;")
+    assert compressed in finding.text
 
 
 @pytest.mark.parametrize(("num_came", "num_lost"), [(5, 2), (40, 4)])

@@ -32,6 +32,7 @@ MODULES = {
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
     "launch.substitutions": (
         "EnvironmentVariable",
+        "EqualsSubstitution",
         "LaunchConfiguration",
         "NotEqualsSubstitution",
         "PathJoinSubstitution",
@@ -39,7 +40,7 @@ MODULES = {
     "launch_ros": (),
     "launch_ros.actions": (
         *("ComposableNodeContainer", "LoadComposableNodes", "Node"),
-        *("SetParameter", "SetParametersFromFile"),
+        "SetParameter",
     ),
     "launch_ros.descriptions": ("ComposableNode",),
     "launch_ros.parameter_descriptions": ("ParameterValue",),
@@ -115,6 +116,20 @@ def declared(everything: list[Recorded]) -> dict[str, Recorded]:
     return {a.positional[0]: a for a in named(everything, "DeclareLaunchArgument")}
 
 
+def fallbacks(everything: list[Recorded]) -> dict[str, Any]:
+    """What arguments are that were left empty, by name."""
+    found = {}
+    for setting in named(everything, "SetLaunchConfiguration"):
+        if "condition" in setting.named:
+            (comparison,) = setting.named["condition"].positional
+            configuration, nothing = comparison.positional
+            name, value = setting.positional
+            assert (comparison.kind, nothing) == ("EqualsSubstitution", "")
+            assert configuration.positional == (name,)
+            found[name] = value
+    return found
+
+
 def node_of(everything: list[Recorded], package: str) -> Recorded:
     (node,) = [n for n in named(everything, "Node") if n.named["package"] == package]
     return node
@@ -165,10 +180,18 @@ def test_an_argument_left_empty_does_not_override_the_parameter_file(
 def test_the_parameter_file_comes_before_the_arguments_and_the_node(
     everything: list[Recorded],
 ) -> None:
+    """rcl takes the last value of a parameter; launch_ros puts a node's arguments first."""
     (group,) = named(everything, "GroupAction")
     kinds = [action.kind for action in group.positional[0]]
-    settings = len(kinds) - 2
-    assert kinds == ["SetParametersFromFile", *["SetParameter"] * settings, "Node"]
+    assert kinds == [*["SetParameter"] * (len(kinds) - 1), "Node"]
+    *_, flag, file = node_of(everything, "sr3d_ros").named["arguments"]
+    assert (flag, file.positional) == ("--params-file", ("params_file",))
+
+
+def test_show_args_prints_no_code(any_file: list[Recorded]) -> None:
+    for argument in named(any_file, "DeclareLaunchArgument"):
+        default = argument.named.get("default_value")
+        assert default is None or isinstance(default, str)
 
 
 def test_the_files_that_are_named_exist(any_file: list[Recorded]) -> None:
@@ -181,18 +204,34 @@ def test_the_files_that_are_named_exist(any_file: list[Recorded]) -> None:
 def test_every_topic_argument_looks_its_sensor_up(everything: list[Recorded]) -> None:
     table = {s.positional[0] for s in named(everything, "SetLaunchConfiguration")}
     for name in INPUTS:
-        ((prefix, sensor),) = declared(everything)[name].named["default_value"].positional
+        ((prefix, sensor),) = fallbacks(everything)[name].positional
         assert sensor.positional == ("sensor",)
         for choice in declared(everything)["sensor"].named["choices"]:
             assert f"{prefix}{choice}" in table
 
 
-def test_the_table_of_topics_is_set_before_it_is_looked_up(everything: list[Recorded]) -> None:
+def test_what_is_left_empty_is_made_up_from_the_table_before_it_is_used(
+    everything: list[Recorded],
+) -> None:
     (description,) = named(everything, "LaunchDescription")
-    kinds = [action.kind for action in description.positional[0]]
-    last = len(kinds) - 1 - kinds[::-1].index("SetLaunchConfiguration")
-    assert kinds[0] == "DeclareLaunchArgument"
-    assert set(kinds[1:last]) == {"SetLaunchConfiguration"}
+    actions = description.positional[0]
+    order = [
+        "fallback"
+        if "condition" in action.named and action.kind.startswith("Set")
+        else action.kind
+        for action in actions
+    ]
+    expected = (
+        "DeclareLaunchArgument",
+        "SetLaunchConfiguration",
+        "fallback",
+        "GroupAction",
+        "Node",
+    )
+    assert tuple(dict.fromkeys(order)) == expected
+    assert order == sorted(order, key=expected.index)
+    for name in fallbacks(everything):
+        assert declared(everything)[name].named["default_value"] == ""
 
 
 def test_the_executables_are_installed_under_their_names(everything: list[Recorded]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_launch import ROOT, Recorded, declared, description_of, named
+from test_launch import ROOT, Recorded, declared, description_of, fallbacks, named
 
 from sr3d_ros.parameters.record import Parameters
 
@@ -25,7 +25,7 @@ def test_every_sensor_has_a_parameter_file_and_every_file_a_sensor(
 ) -> None:
     choices = declared(everything)["sensor"].named["choices"]
     assert sorted(choices) == [path.stem for path in SENSOR_FILES]
-    share, folder, sensor, suffix = declared(everything)["params_file"].named["default_value"]
+    share, folder, sensor, suffix = fallbacks(everything)["params_file"]
     assert share.positional == ("sr3d_ros",)
     assert (folder, sensor.positional, suffix) == ("/config/sensors/", ("sensor",), ".yaml")
 

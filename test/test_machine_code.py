@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -31,6 +33,14 @@ assert successor(2) == 3
 print("loaded" if successor.stats.cache_hits else "compiled")
 """
 
+ENGINE = """
+import torch
+
+from sr3d_core.sparse.engine import engine_for
+
+print(engine_for("auto", torch.device("cpu")).name)
+"""
+
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
@@ -40,7 +50,14 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-def start(program: Path, **environment: str | Path) -> subprocess.Popen[str]:
+def start(
+    program: Path, largest_file: int | None = None, **environment: str | Path
+) -> subprocess.Popen[str]:
+    """Run a program; on a disk that is full, as far as it can tell, from some size of file on."""
+
+    def fill_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
     inherited = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
     inherited["XDG_CACHE_HOME"] = ""
     return subprocess.Popen(
@@ -49,11 +66,14 @@ def start(program: Path, **environment: str | Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=None if largest_file is None else fill_disk,
     )
 
 
-def run(program: Path, **environment: str | Path) -> tuple[str, str]:
-    process = start(program, **environment)
+def run(
+    program: Path, largest_file: int | None = None, **environment: str | Path
+) -> tuple[str, str]:
+    process = start(program, largest_file, **environment)
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     return output.strip(), errors
@@ -110,3 +130,46 @@ def test_code_is_not_loaded_from_a_folder_that_others_can_write(
 def test_the_user_may_choose_the_folder(program: Path, tmp_path: Path) -> None:
     run(program, HOME="/dev/null", NUMBA_CACHE_DIR=tmp_path / "mine")
     assert run(program, HOME="/dev/null", NUMBA_CACHE_DIR=tmp_path / "mine")[0] == "loaded"
+
+
+def test_where_the_chosen_folder_cannot_be_used_another_is_taken_and_named(
+    program: Path, tmp_path: Path
+) -> None:
+    chosen = tmp_path / "mine"
+    chosen.write_text("not a folder, so that even root cannot write into it")
+    places = {"NUMBA_CACHE_DIR": chosen, "HOME": tmp_path}
+    output, errors = run(program, **places)
+    assert output == "compiled"
+    assert f"cannot be kept in {chosen}" in errors
+    assert run(program, **places)[0] == "loaded"
+
+
+@pytest.mark.parametrize("largest_file", [0, 5000])
+def test_a_full_disk_is_compiled_around_in_memory_and_told(
+    program: Path, tmp_path: Path, largest_file: int
+) -> None:
+    """Full from the start on, or when the machine code is written."""
+    output, errors = run(program, largest_file, HOME=tmp_path)
+    assert output == "compiled"
+    assert f"cannot be kept in {tmp_path}" in errors
+    assert os.strerror(errno.EFBIG) in errors
+    assert "NUMBA_CACHE_DIR" in errors
+    assert run(program, HOME=tmp_path)[0] == "compiled"  # nothing half written is taken
+    assert run(program, HOME=tmp_path)[0] == "loaded"
+
+
+def test_damaged_machine_code_is_left_for_another_folder(program: Path, tmp_path: Path) -> None:
+    run(program, HOME=tmp_path, TMPDIR=tmp_path)
+    for path in (tmp_path / ".cache").rglob("*.nbi"):
+        path.write_bytes(path.read_bytes()[:20])
+    output, errors = run(program, HOME=tmp_path, TMPDIR=tmp_path)
+    assert output == "compiled"
+    assert f"cannot be kept in {tmp_path / '.cache'}" in errors
+
+
+def test_the_engine_of_a_cpu_runs_without_any_folder(tmp_path: Path) -> None:
+    engine = tmp_path / "engine.py"
+    engine.write_text(ENGINE)
+    output, errors = run(engine, 0, HOME=tmp_path)
+    assert output == "numba"
+    assert "install it again" not in errors

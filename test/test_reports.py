@@ -30,10 +30,16 @@ class Life:
         self.counters = CloudCounters(now_s=self.clock, late_ms=100.0)
         self.before: Snapshot = self.counters.snapshot()
 
-    def frames(self, count: int, latency_ms: float = 50.0, drops: Sequence[str] = ()) -> Life:
+    def frames(
+        self,
+        count: int,
+        latency_ms: float = 50.0,
+        drops: Sequence[str] = (),
+        age_ms: float = 10.0,
+    ) -> Life:
         for _ in range(count):
             self.clock.now_s += 0.1
-            self.counters.count_received(age_ms=10.0)
+            self.counters.count_received(age_ms=age_ms)
             self.counters.count_processed(
                 processing_ms=20.0, latency_ms=latency_ms, num_detections=1, frame_id="base"
             )
@@ -202,6 +208,61 @@ def test_lateness_is_a_warning_at_first_and_an_error_when_it_lasts(
     assert report.level == level
     assert report.message.startswith("boxes come 250 ms after the stamp, more than 100 ms")
     assert "load.adaptive" in report.message
+
+
+@pytest.mark.parametrize(("num_frames", "level"), [(20, Level.WARN), (60, Level.ERROR)])
+def test_stamps_in_the_future_are_a_matter_of_clocks(num_frames: int, level: Level) -> None:
+    life = Life().frames(num_frames, latency_ms=-4883.0, age_ms=-4900.0)
+    inference, input_ = life.report("inference"), life.report("input")
+    assert (inference.level, input_.level) == (level, Level.WARN)
+    for report in (inference, input_):
+        assert "4.9 s ahead" in report.message
+        assert "chrony" in report.message
+        assert "use_sim_time" in report.message
+
+
+def test_a_stamp_that_is_ahead_of_a_slow_clock_is_fine() -> None:
+    life = Life().frames(20, latency_ms=-150.0, age_ms=-200.0)
+    assert life.report("inference").level == life.report("input").level == Level.OK
+
+
+def test_lateness_is_over_when_nothing_more_is_worked_on() -> None:
+    """One late cloud, then silence; or a node that is disabled, or inactive."""
+    late = Life().frames(1, latency_ms=250.0)
+    assert late.report("inference").level == Level.WARN
+    assert late.report("inference", is_listening=False).level == Level.OK
+    assert late.pass_by(4.0).report("inference").level == Level.WARN
+    assert late.pass_by(2.0).report("inference").level == Level.OK
+    always = Life().frames(80, latency_ms=250.0)
+    assert always.report("inference").level == Level.ERROR
+    assert always.pass_by(6.0).report("inference").level == Level.OK
+
+
+def test_where_silence_is_never_told_lateness_is_over_all_the_same() -> None:
+    late = Life().frames(80, latency_ms=250.0).pass_by(6.0)
+    assert late.report("inference", silence_warning_s=0.0).level == Level.OK
+
+
+def test_a_node_that_listens_again_does_not_tell_of_before() -> None:
+    late = Life().frames(80, latency_ms=250.0, age_ms=-4900.0)
+    late.counters.start_listening()
+    late.before = late.counters.snapshot()
+    assert late.report("inference").level == late.report("input").level == Level.OK
+
+
+def test_lateness_is_over_when_every_further_frame_is_refused() -> None:
+    late = Life().frames(80, latency_ms=250.0).pass_by(6.0).frames(0, drops=["truncated"])
+    assert late.report("inference").level == Level.OK
+
+
+def test_a_frame_that_does_not_end_is_an_error() -> None:
+    life = Life().frames(3)
+    with life.counters.at_work():
+        assert life.pass_by(4.0).report("inference").level == Level.OK
+        report = life.pass_by(4.0).report("inference")
+        assert report.level == Level.ERROR
+        assert "8 s" in report.message
+    assert life.report("inference").level == Level.OK
 
 
 def test_a_model_that_could_not_be_loaded_is_an_error_with_the_reason() -> None:

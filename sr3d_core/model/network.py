@@ -152,6 +152,11 @@ class SR3D(nn.Module):
         fine, coarse = (LevelOutput(x.coords, *self.head(x.features)) for x in levels)
         return fine, coarse
 
+    @property
+    def engine_name(self) -> str:
+        """The engine that multiplies, also where `backend` is "auto"."""
+        return engine_for(self.backend, next(self.parameters()).device).name
+
     def voxels(self, cloud: PointCloud) -> SparseTensor:
         """The network's input: what is known of every occupied voxel."""
         architecture = self.architecture

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+AHEAD_MS = 500.0
+"""A stamp farther in the future is another clock's; /clock itself may lag by some tenths."""
+
+_PROFILE = (
+    "config/fastdds_large_data.xml (see the file; messages of more than 16 MB need a larger "
+    "segment_size in it)"
+)
 _LOST, _FEW_LOST = 0.1, 3
 
 
@@ -28,14 +35,14 @@ def advice_on_silence(
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. Something came "
             "before, so the sensor has stopped: look at its driver's log and its cable. If it "
-            "still publishes, start it with config/fastdds_large_data.xml (see the file)"
+            f"still publishes, start it with {_PROFILE}"
         )
     if publishers:
         return (
             f"{start}, although somebody publishes there: {', '.join(publishers)}. "
             "A large best-effort message is lost in Fast DDS's shared memory: start the publisher "
-            "with config/fastdds_large_data.xml (see the file), or make both sides reliable with "
-            "input.reliability:=reliable (launch argument reliability:=reliable)"
+            f"with {_PROFILE}, or make both sides reliable with input.reliability:=reliable "
+            "(launch argument reliability:=reliable)"
         )
     others = [name for name in candidates if name != topic]
     known = f"such messages are on {', '.join(others)}" if others else "no topic has such messages"
@@ -46,6 +53,19 @@ def advice_on_silence(
     return (
         f"{start}: {what}, {known}; start the sensor, or remap {remap} "
         f"(launch argument {remap.rpartition('/')[2]}:=TOPIC)"
+    )
+
+
+def advice_on_cameras(topic: str, frame_ids: Sequence[str], publishers: Sequence[str]) -> str:
+    """What to do about several cameras on one topic; "" where `frame_ids` are not several."""
+    if len(frame_ids) < 2:
+        return ""
+    listed = ", ".join(f"'{each}'" for each in frame_ids)
+    return (
+        f"messages on {topic} come in turns from the frames {listed}, from "
+        f"{', '.join(sorted(publishers)) or 'unknown nodes'}: each is taken for a frame of its "
+        "own, and tracks mix; give every camera its own topic, and name the others in "
+        "input.extra_topics, or start one detector for each"
     )
 
 
@@ -60,8 +80,18 @@ def advice_on_loss(topic: str, num_arrived: int, num_lost: int) -> str:
         return ""
     return (
         f"{num_lost} of {num_arrived + num_lost} messages on {topic} were lost on the way lately: "
-        "start the publisher with config/fastdds_large_data.xml (see the file), or make both "
-        "sides reliable with input.reliability:=reliable (launch argument reliability:=reliable)"
+        f"start the publisher with {_PROFILE}, or make both sides reliable with "
+        "input.reliability:=reliable (launch argument reliability:=reliable)"
+    )
+
+
+def advice_on_clocks(ahead_ms: float) -> str:
+    """What to do about stamps in the future."""
+    return (
+        f"stamps are {1e-3 * ahead_ms:,.1f} s ahead of this node's clock, so transforms are "
+        "missing and ages are wrong: synchronise the clocks of the computers (chrony); with a "
+        "simulation or a recording set use_sim_time to true everywhere, and see that /clock is "
+        "published"
     )
 
 

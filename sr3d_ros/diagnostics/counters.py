@@ -9,10 +9,12 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from sr3d_ros.diagnostics.advice import AHEAD_MS
 from sr3d_ros.errors import DROP_REASONS, drop_reason
 
 LOG_PERIOD_S = 1.0
@@ -37,7 +39,9 @@ class Snapshot:
     rate_hz: float  # of the last arrivals; 0 before the second
     input_age_ms: float  # from the stamp of the last frame to its arrival
     silence_s: float  # since the last arrival, or since listening began
-    late_s: float  # how long every frame has been late; 0 = the last one was not
+    late_s: float  # from the first late frame to the last one; 0 = that was in time
+    idle_s: float  # since the last frame was processed; infinite where none was lately
+    busy_s: float  # how long a frame has been in hand; 0 = none is
     processing_p50_p99_ms: tuple[float, float]
     latency_p50_p99_ms: tuple[float, float]
 
@@ -45,7 +49,8 @@ class Snapshot:
 class CloudCounters:
     """Counts frames and keeps what was last said about them; safe to use from several threads.
 
-    A frame whose boxes come more than `late_ms` after its stamp is late.
+    A frame is late whose boxes come more than `late_ms` after its stamp, or so long before it that
+    the clocks differ.
     """
 
     def __init__(
@@ -67,13 +72,17 @@ class CloudCounters:
         self._arrivals_s: deque[float] = deque(maxlen=_NUM_ARRIVALS)
         self._listening_since_s = now_s()
         self._late_since_s: float | None = None
+        self._processed_at_s = -math.inf
+        self._busy_since_s: float | None = None
         self._processing_ms: deque[float] = deque(maxlen=_NUM_TIMES)
         self._latency_ms: deque[float] = deque(maxlen=_NUM_TIMES)
 
     def start_listening(self) -> None:
-        """Silence counts from now on; what was measured of arrivals is forgotten."""
+        """Silence counts from now on; what was so before is forgotten."""
         with self._lock:
             self._arrivals_s.clear()
+            self._input_age_ms = math.nan
+            self._late_since_s, self._processed_at_s = None, -math.inf
             self._listening_since_s = self._now_s()
 
     def count_received(self, age_ms: float = math.nan) -> None:
@@ -88,6 +97,17 @@ class CloudCounters:
         with self._lock:
             self._lost += count
 
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """A frame is in hand."""
+        with self._lock:
+            self._busy_since_s = self._now_s()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._busy_since_s = None
+
     def count_processed(
         self, *, processing_ms: float, latency_ms: float, num_detections: int, frame_id: str
     ) -> bool:
@@ -98,10 +118,11 @@ class CloudCounters:
             self._latency_ms.append(latency_ms)
             self._num_detections = num_detections
             self._frame_id = frame_id
-            if latency_ms <= self._late_ms:
+            self._processed_at_s = self._now_s()
+            if -AHEAD_MS <= latency_ms <= self._late_ms:
                 self._late_since_s = None
             elif self._late_since_s is None:
-                self._late_since_s = self._now_s()
+                self._late_since_s = self._processed_at_s
             return self._processed == 1
 
     def count_dropped(self, reason: str, what: str) -> str | None:
@@ -144,6 +165,8 @@ class CloudCounters:
                 input_age_ms=self._input_age_ms,
                 silence_s=self._silence_s(),
                 late_s=self._late_s(),
+                idle_s=self._now_s() - self._processed_at_s,
+                busy_s=0.0 if self._busy_since_s is None else self._now_s() - self._busy_since_s,
                 processing_p50_p99_ms=_p50_p99(self._processing_ms),
                 latency_p50_p99_ms=_p50_p99(self._latency_ms),
             )
@@ -153,7 +176,7 @@ class CloudCounters:
         return self._now_s() - since_s
 
     def _late_s(self) -> float:
-        return 0.0 if self._late_since_s is None else self._now_s() - self._late_since_s
+        return 0.0 if self._late_since_s is None else self._processed_at_s - self._late_since_s
 
     def _rate_hz(self) -> float:
         """Arrivals per second, falling while nothing comes."""

@@ -1,7 +1,7 @@
 """From counts to what /diagnostics says: one report per concern, with a level and a remedy.
 
-Concerns are `input`, `tf`, `inference`, `frames`, `model` and `memory`; names on the topic are
-"node: concern" (REP-107). Plain Python, no ROS imports; `node/status.py` publishes.
+Concerns are `input`, `tf`, `inference`, `frames`, `model`, `memory` and `setup`; names on the
+topic are "node: concern" (REP-107). Plain Python, no ROS imports; `node/status.py` publishes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from sr3d_ros.diagnostics.advice import advice_on_loss
+from sr3d_ros.diagnostics.advice import AHEAD_MS, advice_on_clocks, advice_on_loss
 from sr3d_ros.diagnostics.counters import Snapshot
 from sr3d_ros.errors import DROP_REASONS, drop_reason
 
-PARTS = ("input", "tf", "inference", "frames", "model", "memory")
+_QUICKER = "set load.adaptive, or lower input.max_points"
+
+PARTS = ("input", "tf", "inference", "frames", "model", "memory", "setup")
 
 
 class Level(IntEnum):
@@ -53,11 +55,13 @@ class Situation:
     error_after_s: float = 0.0
     model: str = ""
     device: str = ""
+    engine: str = ""  # that runs, of the convolutions
     classes: tuple[str, ...] = ()
     refusal: str = ""  # why the model could not be loaded
     ignored: str = ""  # parameters of classes that the model does not know
     memory: Mapping[str, str] = field(default_factory=dict)
     memory_warning: str = ""
+    setup_advice: str = ""  # about how the node was started
 
 
 def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Report, ...]:
@@ -66,7 +70,7 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
     return (
         _input(now, recent, situation),
         _transforms(now, recent, situation),
-        _inference(now, situation),
+        _inference(now, recent, situation),
         _frames(now, recent),
         _model(situation),
         Report(
@@ -74,6 +78,11 @@ def reports(now: Snapshot, before: Snapshot, situation: Situation) -> tuple[Repo
             Level.WARN if situation.memory_warning else Level.OK,
             situation.memory_warning or "enough memory",
             situation.memory,
+        ),
+        Report(
+            "setup",
+            Level.WARN if situation.setup_advice else Level.OK,
+            situation.setup_advice or "nothing is odd about how the node was started",
         ),
     )
 
@@ -125,7 +134,8 @@ def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
         advice = situation.qos_advice or losses or situation.silence_advice
         fallback = f"nothing on {situation.topic} for {now.silence_s:.0f} s"
         return Report("input", Level.ERROR, advice or fallback, values)
-    if advice := situation.qos_advice or losses or situation.input_advice:
+    clocks = advice_on_clocks(-now.input_age_ms) if now.input_age_ms < -AHEAD_MS else ""
+    if advice := situation.qos_advice or losses or clocks or situation.input_advice:
         return Report("input", Level.WARN, advice, values)
     return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
 
@@ -143,7 +153,7 @@ def _transforms(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
     return Report("tf", Level.OK, "no frame was lost for want of a transform lately", values)
 
 
-def _inference(now: Snapshot, situation: Situation) -> Report:
+def _inference(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
     values = {
         "processing p50 (ms)": _shown(now.processing_p50_p99_ms[0]),
         "processing p99 (ms)": _shown(now.processing_p50_p99_ms[1]),
@@ -152,17 +162,25 @@ def _inference(now: Snapshot, situation: Situation) -> Report:
         "late for (s)": f"{now.late_s:.1f}",
         "boxes in the last frame": str(now.num_detections),
     }
+    if now.busy_s > max(1e-3 * situation.late_ms, situation.error_after_s):
+        message = f"a frame has been in hand for {now.busy_s:.0f} s: {_QUICKER}"
+        return Report("inference", Level.ERROR, message, values)
     if now.processed == 0:
         return Report("inference", Level.OK, "no frame yet", values)
-    if now.latency_ms <= situation.late_ms:
+    is_idle = not recent.processed and now.idle_s >= situation.silence_warning_s
+    if is_idle or not situation.is_listening:
+        return Report("inference", Level.OK, "no frame was worked on lately", values)
+    if -AHEAD_MS <= now.latency_ms <= situation.late_ms:
         return Report(
             "inference", Level.OK, f"{now.latency_ms:.0f} ms from stamp to boxes", values
         )
     level = Level.ERROR if now.late_s >= situation.error_after_s else Level.WARN
+    if now.latency_ms < 0.0:
+        return Report("inference", level, advice_on_clocks(-now.latency_ms), values)
     message = (
         f"boxes come {now.latency_ms:.0f} ms after the stamp, more than "
-        f"{situation.late_ms:.0f} ms (diagnostics.late_ms): set load.adaptive, lower "
-        "input.max_points, or compare the clocks of sensor and detector"
+        f"{situation.late_ms:.0f} ms (diagnostics.late_ms): {_QUICKER}, or compare the clocks of "
+        "sensor and detector"
     )
     return Report("inference", level, message, values)
 
@@ -189,6 +207,7 @@ def _model(situation: Situation) -> Report:
         "state": situation.state,
         "weights": situation.model,
         "device": situation.device,
+        "engine": situation.engine,
         "classes": str(len(situation.classes)),
     }
     if situation.refusal:

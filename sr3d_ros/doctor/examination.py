@@ -36,8 +36,11 @@ from sr3d_ros.doctor.topics import (
     check_topic,
     not_one_topic,
 )
+from sr3d_ros.parameters.command_line import explained, values_of_files
 from sr3d_ros.parameters.detector import load_detector
+from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.parameters.rules import ParameterError
 from sr3d_ros.sensors.depth_image import DepthSet, has_depth
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
@@ -70,11 +73,20 @@ def examine_robot(
     `node` is the detector that is meant, "" = the one that runs or, where parameters are given or
     none runs, what would run with them; `points` a topic to look at instead of its own.
     """
-    rclpy.init(args=list(arguments))
     try:
+        rclpy.init(args=list(arguments))
         probe = Probe()
+    except Exception as error:  # of rclpy: RCLError, which is not public, or a ValueError
+        remedy = "correct what stands after --ros-args; see docs/parameters.md"
+        findings.add(fail("parameters", str(explained(error, arguments)), remedy))
+        findings.skip_rest(("detector", *_OF_ONE_DETECTOR), "ROS does not take the arguments")
+        rclpy.try_shutdown()
+        return
+    try:
         try:
-            subject = _chosen(findings, probe, node and f"/{node.lstrip('/')}", wait_s)
+            name = node and f"/{node.lstrip('/')}"
+            given = _given(findings, probe, arguments, name)
+            subject = _chosen(findings, probe, given, name, wait_s)
             if subject is None:
                 findings.skip_rest(_OF_ONE_DETECTOR, "it is not clear which detector is meant")
             else:
@@ -85,9 +97,23 @@ def examine_robot(
         rclpy.try_shutdown()
 
 
-def _chosen(findings: Findings, probe: Probe, wanted: str, wait_s: float) -> _Subject | None:
-    """The detector that is meant; None, and the reason in the findings, where that is unknown."""
+def _given(
+    findings: Findings, probe: Probe, arguments: Sequence[str], wanted: str
+) -> dict[str, Any]:
+    """What the command line sets of the detector; files may name it, and not the doctor."""
     given = probe.given_parameters()
+    try:
+        return {**given, **values_of_files(arguments, wanted or NODE)}
+    except ParameterError as error:
+        remedy = "name the detector that the file is for: --node; what it sets is left out"
+        findings.add(fail("parameters", str(error), remedy))
+        return given
+
+
+def _chosen(
+    findings: Findings, probe: Probe, given: dict[str, Any], wanted: str, wait_s: float
+) -> _Subject | None:
+    """The detector that is meant; None, and the reason in the findings, where that is unknown."""
     names = probe.detectors(wanted, SETTLE_S if given and not wanted else wait_s)
     if not wanted and (given or not names):
         return _as_given(findings, probe, given, names)
@@ -196,6 +222,8 @@ class _FrameExamination:
         try:
             topic = topic or self._probe.remapped(private) or self._topic_of_detector(kind)
             topics = [topic] if topic else self._probe.topics_with(kind, self._wait_s)
+            if kind == IMAGE_TYPE and len(topics) > 1:
+                topics = [name for name in topics if self._has_depth(name)] or topics
             if len(topics) == 1:
                 return self._probe.sample(topics[0], asked, self._wait_s, kind, argument)
         except RuntimeError as error:  # of rclpy: a name that cannot be one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,8 +14,9 @@ from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 
 from sr3d_ros.doctor.detector import Running
-from sr3d_ros.doctor.running import ask, names_of_detectors, publications_of, subscriptions_of
+from sr3d_ros.doctor.running import ask
 from sr3d_ros.doctor.topics import Publisher, TopicSample
+from sr3d_ros.node.graph import names_of_detectors, sensor_topics, subscriptions_of
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.rules import is_foreign
@@ -23,6 +25,7 @@ from sr3d_ros.tf.headers import stamp_to_ns
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.source import TransformSource
 
+_PROFILES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 NODE_NAME = "sr3d_doctor"
 _FEW, _MANY = 5, 20
 _WHILE_S = 2.0
@@ -89,7 +92,8 @@ class Probe:
         found: list[str] = []
 
         def look() -> bool:
-            found[:] = [name for name, types in self._topics().items() if kind in types]
+            topics = sensor_topics(self.node)
+            found[:] = [name for name, types in topics.items() if kind in types]
             return bool(found)
 
         self._wait_for_all(look, wait_s)
@@ -101,17 +105,6 @@ class Probe:
         if look():
             self.spin_until(lambda: False, SETTLE_S)
             look()
-
-    def _topics(self) -> dict[str, list[str]]:
-        """Every topic that somebody publishes, detectors apart, with its types."""
-        detectors = names_of_detectors(self.node)
-        own = {topic for name in detectors for topic in publications_of(self.node, name)}
-        topics = self.node.get_topic_names_and_types()
-        return {
-            name: types
-            for name, types in topics
-            if name not in own and self.node.count_publishers(name)
-        }
 
     def sample(
         self, topic: str, asked: str, wait_s: float, kind: str = CLOUD_TYPE, argument: str = ""
@@ -129,14 +122,17 @@ class Probe:
             topic=topic,
             kind=kind,
             argument=argument,
-            topics=self._topics(),
-            publishers=self._publishers_of(topic),
+            topics=sensor_topics(self.node),
+            publishers=tuple(each for each in self._publishers_of(topic) if each.kind == kind),
             waited_s=subscriber.waited_s,
             arrivals_s=tuple(subscriber.arrivals_s),
             num_lost=subscriber.num_lost,
             latest=subscriber.latest,
             age_s=subscriber.age_s,
             asked=asked,
+            has_profile=any(
+                os.environ.get(name, "").endswith("/fastdds_large_data.xml") for name in _PROFILES
+            ),
         )
 
     def subscribe_to_imu(self, topic: str) -> GravityFromImu:

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr3d_core.machine.findings import Finding, fail, ok, warn
-from sr3d_ros.diagnostics.advice import is_lossy
+from sr3d_ros.diagnostics.advice import AHEAD_MS, is_lossy
 from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE
 
 CLOCKS_DIFFER_S = 1.0
 """A sensor's message is tens of milliseconds old; a second is another clock."""
 _STOPPED_S = 2.0
-_FAST_DDS = (
-    "start the publisher in a shell with export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix "
-    "--share sr3d_ros)/config/fastdds_large_data.xml (Humble, Jazzy: "
-    "FASTRTPS_DEFAULT_PROFILES_FILE)"
-)
+PROFILE = "config/fastdds_large_data.xml"
+SEGMENT_BYTES = 67_108_864
+"""The shared memory that the profile makes."""
+_MESSAGES_AT_ONCE = 4  # some are read while others are written
 _START_THE_DRIVER = (
     "start the camera driver; if it runs, compare ROS_DOMAIN_ID and ROS_AUTOMATIC_DISCOVERY_RANGE "
     "of both shells"
@@ -44,13 +43,14 @@ class TopicSample:
     kind: str  # type that is expected, as "sensor_msgs/msg/PointCloud2"
     argument: str  # the input that it is for, as the launch file names it: "points"
     topics: Mapping[str, Sequence[str]]  # every topic of the sensors with its types
-    publishers: tuple[Publisher, ...]
+    publishers: tuple[Publisher, ...]  # of the type that is expected
     waited_s: float
     arrivals_s: tuple[float, ...] = ()  # since the start, with the node's QoS
     num_lost: int = 0  # sent, as the middleware knows, but not handed on
     latest: Any = None  # the newest message
     age_s: float = 0.0  # from its stamp to its arrival
     asked: str = "best_effort"  # the reliability of the subscription
+    has_profile: bool = False  # whether config/fastdds_large_data.xml is in use in this shell
 
 
 def check_topic(sample: TopicSample) -> Finding:
@@ -66,7 +66,12 @@ def check_topic(sample: TopicSample) -> Finding:
     if not sample.publishers:
         return fail(name, f"nobody publishes {sample.topic}", _where_else(sample))
     nodes = ", ".join(sorted({publisher.node for publisher in sample.publishers}))
-    return ok(name, f"{sample.topic} from {nodes}")
+    text = f"{sample.topic} from {nodes}"
+    others = [kind for kind in types if kind != sample.kind]
+    if others:
+        remedy = "what is of another type does not arrive: give it a topic of its own"
+        return warn(name, f"{text}; it carries {', '.join(others)} as well", remedy)
+    return ok(name, text)
 
 
 def _where_else(sample: TopicSample) -> str:
@@ -155,7 +160,7 @@ def _nothing(sample: TopicSample) -> Finding:
         )
     remedy = "the sensor has stopped: look at the driver's log and the cable, start it again"
     if any(publisher.reliability == "best_effort" for publisher in sample.publishers):
-        remedy += f"; if `ros2 topic hz {sample.topic}` is silent too, {_FAST_DDS}"
+        remedy += f"; if `ros2 topic hz {sample.topic}` is silent too, {_fast_dds(sample)}"
     return fail(
         "arrival", f"no message for {sample.waited_s:.0f} s although somebody publishes", remedy
     )
@@ -165,18 +170,42 @@ def _against_loss(sample: TopicSample) -> str:
     """What to do about messages that are lost on the way."""
     is_offered = any(publisher.reliability == "reliable" for publisher in sample.publishers)
     if is_offered and sample.asked != "reliable":
-        return f"set input.reliability to reliable, or {_FAST_DDS}"
-    return _FAST_DDS
+        return f"set input.reliability to reliable, or {_fast_dds(sample)}"
+    return _fast_dds(sample)
+
+
+def _fast_dds(sample: TopicSample) -> str:
+    """How messages find room in Fast DDS's shared memory."""
+    num_bytes = _num_bytes(sample.latest)
+    if num_bytes * _MESSAGES_AT_ONCE > SEGMENT_BYTES:
+        return (
+            f"in a copy of {PROFILE} raise segment_size to {_MESSAGES_AT_ONCE * num_bytes} or "
+            f"more, as {SEGMENT_BYTES} hold {SEGMENT_BYTES // num_bytes} of these messages, and "
+            "start the publisher with the copy; or publish fewer points"
+        )
+    if sample.has_profile:
+        return (
+            f"{PROFILE} is in use here: start the publisher with it too; where it has it, slow "
+            "down the sensor or publish fewer points"
+        )
+    return (
+        "start the publisher in a shell with export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg "
+        f"prefix --share sr3d_ros)/{PROFILE} (Humble, Jazzy: FASTRTPS_DEFAULT_PROFILES_FILE)"
+    )
+
+
+def _num_bytes(message: Any) -> int:
+    return len(getattr(message, "data", ()))
 
 
 def _size_of(message: Any) -> str:
-    num_bytes = len(getattr(message, "data", ()))
+    num_bytes = _num_bytes(message)
     return f", {num_bytes / 1e6:.1f} MB each" if num_bytes else ""
 
 
 def check_stamp(sample: TopicSample) -> Finding:
     """Whether the stamps fit the clock that transforms are looked up with."""
-    if abs(sample.age_s) <= CLOCKS_DIFFER_S:
+    if -1e-3 * AHEAD_MS <= sample.age_s <= CLOCKS_DIFFER_S:
         return ok("stamp", f"{1e3 * sample.age_s:.0f} ms old on arrival")
     where = "in the past" if sample.age_s > 0 else "in the future"
     return warn(

@@ -1,9 +1,10 @@
 """Detections -> MarkerArray: what rviz shows with its stock display.
 
 Every array begins with DELETEALL, so what is gone disappears and nothing is left from a message
-that was lost. Lifetimes are 0 (for ever) and rviz applies an array between two pictures, so
-nothing blinks, however slow the detector is. An array of no detections wipes the picture: publish
-one when detecting ends.
+that was lost; rviz applies an array between two pictures, so nothing blinks. Markers have a
+lifetime, after which rviz takes them away by itself, also where the detector is not there any more
+to say so; it must be longer than renewing them ever takes. An array of no detections wipes the
+picture: publish one when detecting ends.
 """
 
 from __future__ import annotations
@@ -59,13 +60,15 @@ def marker_array(
     classes: Sequence[str],
     ids: Sequence[str] | None = None,
     is_occluded: Sequence[bool] | None = None,
+    lifetime_s: float = 0.0,
     style: MarkerStyle | None = None,
 ) -> MarkerArray:
     """A MarkerArray: first DELETEALL, then namespaces `boxes`, `headings` and `labels`.
 
     `ids` are the tracker's, one per detection; they are shown behind the score. Objects that
-    have a track but are not seen, `is_occluded`, are paler. Raises ValueError where one of these
-    does not match the detections.
+    have a track but are not seen, `is_occluded`, are paler. Markers that are not renewed vanish
+    after `lifetime_s`; 0 = never. Raises ValueError where one of these does not match the
+    detections.
     """
     style = style or MarkerStyle()
     require_one_each("ids", ids, len(detections))
@@ -76,11 +79,13 @@ def marker_array(
     eraser.action = Marker.DELETEALL
     eraser.pose.orientation.w = 1.0
     markers = [eraser]
+    seconds, nanoseconds = divmod(round(1e9 * lifetime_s), 1_000_000_000)
     for index, box in enumerate(placed_boxes(detections, output_from_gravity, classes)):
         for marker in _markers_of(box, "" if ids is None else ids[box.row], style):
             fill_header(marker.header, stamp_ns, frame_id)
             marker.id = index
             marker.action = Marker.ADD
+            marker.lifetime.sec, marker.lifetime.nanosec = seconds, nanoseconds
             if is_occluded is not None and is_occluded[box.row]:
                 marker.color.a *= _PALE
             markers.append(marker)

@@ -56,6 +56,7 @@ class Finished:
     frame: Frame
     model: LoadedModel
     tracked: Tracked | None
+    took_s: float
 
     @property
     def summary(self) -> str:
@@ -82,6 +83,7 @@ class FrameProcessor:
     ) -> None:
         self.advice = ""
         self._log = node.get_logger()
+        self._told: set[str] = set()  # notes on frames that were logged
         self._transforms = transforms
         self._parameters = parameters
         self._identities = Identities(transforms)
@@ -103,7 +105,8 @@ class FrameProcessor:
         return {**memory_values(self._model.detector.device), "points per frame": str(points)}
 
     def pause(self) -> None:
-        """No further frame comes for now."""
+        """No further frame comes for now; what was said of the last one is over."""
+        self.advice = ""
         self._outputs.wipe()
 
     def close(self) -> None:
@@ -116,8 +119,11 @@ class FrameProcessor:
         chosen = postprocess_for(parameters, detector.classes)
         self._identities.apply(parameters)
         detector.postprocess = chosen
-        is_announced_anew = parameters.score_threshold != self._parameters.score_threshold
-        self._parameters = parameters
+        before, self._parameters = self._parameters, parameters
+        is_announced_anew = (before.score_threshold, before.class_id_as) != (
+            parameters.score_threshold,
+            parameters.class_id_as,
+        )
         if is_announced_anew:
             self._outputs.announce(detector, parameters, self._model.weights, is_new=False)
 
@@ -131,6 +137,7 @@ class FrameProcessor:
 
     def process(self, frame: Frame) -> Finished:
         """Detect in a frame; raises `Refused`, or whatever a detector may raise."""
+        started_s = time.perf_counter()
         parameters, model = self._parameters, self._model
         self._pipeline.parameters, self._pipeline.detector = parameters, model.guard
         model.guard.start_frame(parameters)
@@ -138,7 +145,11 @@ class FrameProcessor:
         result = self._pipeline.process(*frame)
         tracked, trouble = self._tracked(result, model)
         self.advice = _advice(result, trouble)
-        return Finished(result, frame, model, tracked)
+        for note in result.notes:
+            if note not in self._told:
+                self._told.add(note)
+                self._log.warning(note)
+        return Finished(result, frame, model, tracked, time.perf_counter() - started_s)
 
     def publish(self, finished: Finished) -> None:
         """Send the messages of a frame."""
@@ -148,6 +159,7 @@ class FrameProcessor:
             finished.model.detector,
             self._parameters,
             finished.tracked,
+            finished.took_s,
         )
 
     def _tracked(self, result: FrameResult, model: LoadedModel) -> tuple[Tracked | None, str]:
@@ -204,7 +216,7 @@ class Frames:
         self._gate = threading.Lock()  # held while a frame is published
         self._num_arrived = 0
         self._worker: Worker[Arrival] = Worker(
-            handle=self._process,
+            handle=self._work_on,
             on_drop=lambda _, reason: self._reject(reason, "a frame waited too long"),
             on_failure=self._on_failure,
             age_s=lambda arrival: 1e-9 * self._age_ns(arrival),
@@ -229,9 +241,12 @@ class Frames:
             self._processor = None
         self._worker.clear()
 
-    def clear(self) -> None:
-        """Drop what waits."""
+    def pause(self) -> None:
+        """Drop what waits, and take away the markers of what was published."""
         self._worker.clear()
+        with self._gate:
+            if self._processor is not None:
+                self._processor.pause()
 
     def close(self, timeout_s: float) -> bool:
         """End the thread; false if a frame is still in hand after the time."""
@@ -249,6 +264,10 @@ class Frames:
         """Something has arrived that is not a frame."""
         self._counters.count_received()
         self._reject(error.reason, str(error))
+
+    def _work_on(self, arrival: Arrival) -> None:
+        with self._counters.at_work():
+            self._process(arrival)
 
     def _process(self, arrival: Arrival) -> None:
         """Detect in one frame and publish; whatever it raises, the worker reports."""

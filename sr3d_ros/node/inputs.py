@@ -20,8 +20,10 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible, qos_policy_name_fr
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from sr3d_ros.assembler import Frame, FrameAssembler, type_of
-from sr3d_ros.diagnostics.advice import advice_on_qos, advice_on_silence
+from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice_on_silence
+from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
+from sr3d_ros.node.graph import sensor_topics
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.imu import GravityFromImu
@@ -42,8 +44,11 @@ class Inputs:
         on_refused: Callable[[Refused], None],
         on_lost: Callable[[int], None],
     ) -> None:
+        self.advice = ""
+        """What is odd about the topics, in words."""
         self.imu = GravityFromImu() if parameters.up == "imu" else None
         self.qos_advice = ""
+        self._frame_ids: dict[str, FrameIds] = {}  # by input
         self._node = node
         self._parameters = parameters
         self._on_frame = on_frame
@@ -82,10 +87,14 @@ class Inputs:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
-        self.qos_advice = ""
+        self._frame_ids.clear()
+        self.qos_advice = self.advice = ""
 
     def refresh(self) -> None:
-        """Forget a publisher whose QoS did not fit once it is gone."""
+        """See which publishers there are, and forget those that are gone."""
+        self.advice = "; ".join(filter(None, map(self._mixed, list(self._frame_ids))))
+        if self.advice:
+            self._node.get_logger().warning(self.advice, once=True)
         if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
 
@@ -96,19 +105,13 @@ class Inputs:
         if self.qos_advice or unmatched:
             return self.qos_advice or unmatched
         wanted = type_of(self._main, self._parameters)
-        own = f"{self._node.get_fully_qualified_name()}/"
-        topics = self._node.get_topic_names_and_types()
         return advice_on_silence(
             self.topic,
             silence_s,
             publishers=[info.node_name for info in publishers if info.topic_type == wanted],
             other_types=[info.topic_type for info in publishers if info.topic_type != wanted],
             candidates=[
-                name
-                for name, types in topics
-                if wanted in types
-                and not name.startswith(own)
-                and self._node.count_publishers(name)
+                name for name, types in sensor_topics(self._node).items() if wanted in types
             ],
             remap=self._assembler.topics[self._main],
             has_received=has_received,
@@ -141,7 +144,16 @@ class Inputs:
         self.qos_advice = advice_on_qos(topic, policy, self._parameters.reliability)
         self._node.get_logger().warning(self.qos_advice)
 
+    def _mixed(self, name: str) -> str:
+        """What to say where an input has messages of several cameras; else ""."""
+        topic = str(self._node.resolve_topic_name(self._assembler.topics[name]))
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        return advice_on_cameras(
+            topic, self._frame_ids[name].mixed(), [each.node_name for each in publishers]
+        )
+
     def _on_message(self, name: str, message: Any) -> None:
+        self._frame_ids.setdefault(name, FrameIds()).add(message.header.frame_id)
         frame, refused = self._assembler.add(name, message)
         for error in refused:
             self._on_refused(error)

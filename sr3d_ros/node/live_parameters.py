@@ -113,14 +113,6 @@ class LiveParameters:
         return SetParametersResult(successful=True)
 
 
-def require_typed(error: ValueError) -> ParameterError:
-    """What rclpy says about a parameter without a type, in words that help."""
-    return ParameterError(
-        f"{error}: a parameter file holds a value without a type, such as [] or nothing at all; "
-        "leave the line out, or write [''] for no texts and six zeros for no region"
-    )
-
-
 def _no_class(name: str, classes: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, classes, n=1)
     hint = f"did you mean {near[0]}?" if near else f"it knows {', '.join(classes)}"

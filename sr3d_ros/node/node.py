@@ -30,10 +30,12 @@ from sr3d_ros.diagnostics.counters import CloudCounters
 from sr3d_ros.diagnostics.reports import Situation
 from sr3d_ros.node.frames import FrameProcessor, Frames
 from sr3d_ros.node.inputs import Inputs
-from sr3d_ros.node.live_parameters import LiveParameters, require_typed
+from sr3d_ros.node.live_parameters import LiveParameters
 from sr3d_ros.node.services import Answer, Services
+from sr3d_ros.node.setup import Setup
 from sr3d_ros.node.status import Reporter
 from sr3d_ros.node.transforms import Tf2Source
+from sr3d_ros.parameters.command_line import explained
 from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.source import PatientTransforms
@@ -49,9 +51,12 @@ _DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAI
 
 
 class DetectorNode(LifecycleNode):
-    """Publishes the boxes of every frame that it finds time for; raises `ParameterError`."""
+    """Publishes the boxes of every frame that it finds time for; raises `ParameterError`.
 
-    def __init__(self, load: Load = load_detector) -> None:
+    `arguments` are those of the process.
+    """
+
+    def __init__(self, load: Load = load_detector, arguments: Sequence[str] = ()) -> None:
         try:
             super().__init__(
                 "sr3d_detector",
@@ -59,7 +64,7 @@ class DetectorNode(LifecycleNode):
                 allow_undeclared_parameters=True,  # refused by ourselves, in better words
             )
         except ValueError as error:
-            raise (require_typed(error) if "NOT_SET" in str(error) else error) from error
+            raise explained(error, arguments) from error
         self._load = load
         self._is_active, self._is_enabled = False, True
         self._processor: FrameProcessor | None = None
@@ -70,6 +75,7 @@ class DetectorNode(LifecycleNode):
         self._tf2 = Tf2Source(self)
         self._transforms = PatientTransforms(self._tf2, parameters.transform_timeout_s)
         self._counters = CloudCounters(late_ms=parameters.late_ms)
+        self._setup = Setup(self, arguments, parameters)
         self._answers = Services(self, self)
         self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
         self._frames = Frames(
@@ -120,12 +126,14 @@ class DetectorNode(LifecycleNode):
         assert self._processor is not None
         assert self._inputs is not None
         self._is_active = True
+        self._setup.note_start()
         self._frames.start(self._processor)
         self.follow_requests()
         model = self._processor.model
         self.get_logger().info(
             f"ready: {len(model.detector.classes)} classes, weights {model.weights}, "
-            f"on {model.detector.device}; waiting for frames on {self._inputs.topic}"
+            f"{model.detector.engine} on {model.detector.device}; waiting for frames on "
+            f"{self._inputs.topic}"
         )
         return _DONE
 
@@ -145,7 +153,7 @@ class DetectorNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As deactivating and cleaning up."""
-        self._stop()
+        self.on_deactivate(state)
         return self.on_cleanup(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -170,7 +178,7 @@ class DetectorNode(LifecycleNode):
         """Listen to the sensor or not; comes back with what to say."""
         self._is_enabled = is_enabled
         if not is_enabled:
-            self._frames.clear()
+            self._frames.pause()
         self.follow_requests()
         state = "" if self._is_active else f"; the node is {self._state}"
         return ("enabled" if is_enabled else "disabled") + state
@@ -234,12 +242,19 @@ class DetectorNode(LifecycleNode):
         self._answers.give_up(trouble, now_s=time.monotonic())
         if self._inputs is not None:
             self._inputs.refresh()
+        self._setup.refresh()
         self._reporter.tick()
 
     def _advice_on_silence(self, silence_s: float) -> str:
         has_received = self._counters.snapshot().received > 0
         inputs = self._inputs
         return "" if inputs is None else inputs.advice_on_silence(silence_s, has_received)
+
+    @property
+    def _input_advice(self) -> str:
+        """What is odd about the frames, and about the topics that they come from."""
+        said = [each.advice for each in (self._inputs, self._processor) if each is not None]
+        return "; ".join(filter(None, said))
 
     def _situation(self) -> Situation:
         """What diagnostics need to know beside the counts."""
@@ -250,12 +265,14 @@ class DetectorNode(LifecycleNode):
             topic="" if inputs is None else inputs.topic,
             silence_warning_s=parameters.silence_warning_s,
             qos_advice="" if inputs is None else inputs.qos_advice,
-            input_advice="" if processor is None else processor.advice,
             transform_advice=self._tf2.trouble,
+            input_advice=self._input_advice,
+            setup_advice=self._setup.advice,
             late_ms=parameters.late_ms,
             error_after_s=parameters.error_after_s,
             model=parameters.weights if processor is None else processor.model.weights,
             device="" if processor is None else str(processor.model.detector.device),
+            engine="" if processor is None else processor.model.detector.engine,
             classes=() if processor is None else tuple(processor.model.detector.classes),
             refusal=self._refusal,
             ignored=self._ignored,
@@ -272,11 +289,15 @@ def _told(error: Exception) -> str:
 
 def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> int:
     """Run the node until it is interrupted; the exit status is 1 where it cannot start."""
-    rclpy.init(args=arguments)
+    given = sys.argv if arguments is None else arguments
+    try:
+        rclpy.init(args=list(given))
+    except Exception as error:  # of rclpy: RCLError, which is not public
+        return _cannot_start(explained(error, given))
     node, is_idle = None, True
     try:
         rclpy.get_global_executor()  # made now: interrupted while it is, rclpy prints a traceback
-        node = DetectorNode(load)
+        node = DetectorNode(load, given)
         if node.get_parameter("lifecycle.autostart").value:
             node.start()
         gc.collect()
@@ -286,8 +307,7 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         pass  # asked to stop
     except Exception as error:
         if node is None and isinstance(error, ValueError):
-            rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
-            return 1
+            return _cannot_start(error)
         if rclpy.ok():
             raise  # otherwise: asked to stop in the middle of a call of rclpy
     finally:
@@ -301,6 +321,11 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _cannot_start(error: Exception) -> int:
+    rclpy.logging.get_logger("sr3d_detector").fatal(f"cannot start: {error}")
+    return 1
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Outputs:
         self._vision.publish(
             vision_info(
                 stamp_ns=stamp_ns,
-                method=f"SR3D, weights {weights}",
+                method=f"SR3D, weights {weights}, class_id as {parameters.class_id_as}",
                 label_topic=str(self._labels.topic_name),
                 version=self._version,
             )
@@ -93,15 +93,22 @@ class Outputs:
         detector: Detector,
         parameters: Parameters,
         tracked: Tracked | None,
+        took_s: float,
     ) -> None:
-        """The boxes of a frame, and the tracks after it; None = not tracked."""
+        """The boxes of a frame, and the tracks after it; None = not tracked.
+
+        `took_s` is how long the frame was worked on.
+        """
         place: dict[str, Any] = {
             "stamp_ns": result.stamp_ns,
             "frame_id": result.frame_id,
             "output_from_gravity": result.output_from_gravity,
         }
         ids = None if tracked is None else tracked.ids
-        self._boxes.publish(result.detections, detector, parameters, ids=ids, **place)
+        stand_s = _markers_stand_s(parameters, took_s)
+        self._boxes.publish(
+            result.detections, detector, parameters, ids=ids, markers_stand_s=stand_s, **place
+        )
         if tracked is None:
             self._tracks.wipe()
         else:
@@ -113,6 +120,7 @@ class Outputs:
                 frame_id=tracked.place.frame_id,
                 output_from_gravity=tracked.place.output_from_static,
                 ids=tracked.tracks.ids,
+                markers_stand_s=stand_s,
                 added_variance_m2=tracked.tracks.added_variance_m2,
                 is_occluded=tracked.is_occluded,
             )
@@ -129,6 +137,17 @@ class Outputs:
         """Remove the markers that stand, which nobody would renew."""
         for topics in (self._boxes, self._tracks):
             topics.wipe()
+
+
+def _markers_stand_s(parameters: Parameters, took_s: float) -> float:
+    """How long markers stand that are not renewed; 0 = for ever.
+
+    Where frames are refused, or none comes, they show what may not be so any more. As long as the
+    sensor is not silent they are renewed in time, also by a slow detector: at the latest after
+    `input.silence_warning_s` and the work on a frame, which may take twice as long as the last.
+    """
+    silence_s = parameters.silence_warning_s
+    return silence_s + 2.0 * took_s if silence_s > 0.0 else 0.0
 
 
 class BoxTopics:
@@ -154,6 +173,7 @@ class BoxTopics:
         frame_id: str,
         output_from_gravity: Matrix,
         ids: Sequence[str] | None,
+        markers_stand_s: float,
         added_variance_m2: NDArray[np.float64] | None = None,
         is_occluded: Sequence[bool] | None = None,
     ) -> None:
@@ -176,7 +196,9 @@ class BoxTopics:
         if not parameters.publish_markers:
             self.wipe()
         elif self._markers.get_subscription_count() > 0:
-            self._markers.publish(marker_array(boxes, is_occluded=is_occluded, **parts))
+            self._markers.publish(
+                marker_array(boxes, is_occluded=is_occluded, lifetime_s=markers_stand_s, **parts)
+            )
             self._marked_frame = frame_id
 
     def wipe(self) -> None:

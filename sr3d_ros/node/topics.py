@@ -39,8 +39,8 @@ DETECTIONS = OutputTopic(
 MARKERS = OutputTopic(
     "~/output/markers",
     "visualization_msgs/msg/MarkerArray",
-    f"{_EVERY_FRAME}, where somebody subscribes",
-    "the same for rviz2",
+    f"{_EVERY_FRAME}, where somebody subscribes; wiped when the node is disabled or deactivated",
+    "the same for rviz2; each vanishes when nothing renews it",
 )
 TRACKS = OutputTopic(
     "~/output/tracks",

@@ -73,7 +73,7 @@ class ParameterList:
     silence_warning_s: float = parameter(
         "input.silence_warning_s",
         5.0,
-        "warn when nothing has come for so long, seconds; 0 = never",
+        "warn when nothing has come for so long, and let old markers vanish, seconds; 0 = never",
         between=(0.0, 3600.0),
     )
     max_points: int = parameter(

@@ -29,15 +29,11 @@ _KEY = "ros__parameters"
 def values_of_file(path: str | Path, node: str = NODE) -> dict[str, Any]:
     """What a file sets of a node, by ROS name; raises `ParameterError` that names the file.
 
-    `node` is its name, with its namespace where the file has sections for several of them. What
+    `node` is its name alone, or with its namespace: "/sr3d_detector" is the one without any. What
     other libraries look after, such as use_sim_time, is left out.
     """
     path = Path(path)
-    try:
-        tree = read_yaml(path, "a parameter file")
-    except YamlError as error:
-        raise ParameterError(str(error)) from error
-    sections = dict(_sections(tree, "", path)) if tree is not None else {}
+    sections = _read(path)
     fitting = [name for name in sections if _fits(name, node)]
     named = [name for name in fitting if "*" not in name]
     if len(named) > 1:
@@ -54,6 +50,11 @@ def values_of_file(path: str | Path, node: str = NODE) -> dict[str, Any]:
     return {name: value for name, value in values.items() if not is_foreign(name)}
 
 
+def all_of_file(path: str | Path) -> list[tuple[str, Any]]:
+    """All that a file sets, for whichever node; raises `ParameterError`."""
+    return [leaf for section in _read(Path(path)).values() for leaf in _leaves(section, "")]
+
+
 def parameters_of_file(path: str | Path, node: str = NODE) -> Parameters:
     """The parameters that a file sets, the others at their defaults; raises `ParameterError`."""
     try:
@@ -61,6 +62,15 @@ def parameters_of_file(path: str | Path, node: str = NODE) -> Parameters:
     except ParameterError as error:
         text = str(error)
         raise ParameterError(text if str(path) in text else f"{path}: {text}") from error
+
+
+def _read(path: Path) -> dict[str, Mapping[str, Any]]:
+    """What a file says to whom."""
+    try:
+        tree = read_yaml(path, "a parameter file")
+    except YamlError as error:
+        raise ParameterError(str(error)) from error
+    return dict(_sections(tree, "", path)) if tree is not None else {}
 
 
 def _sections(tree: Any, name: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -81,7 +91,7 @@ def _sections(tree: Any, name: str, path: Path) -> Iterator[tuple[str, Mapping[s
 
 def _fits(section: str, node: str) -> bool:
     """Whether a section such as "/**" or "/sr3d_detector" is for a node; "**" is any namespace."""
-    if "/" not in node.strip("/"):  # in whichever namespace it may run
+    if "/" not in node:  # in whichever namespace it may run
         section = section.rpartition("/")[2]
     return fnmatch.fnmatchcase(node.strip("/"), section.strip("/").replace("**", "*"))
 

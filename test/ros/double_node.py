@@ -27,6 +27,7 @@ class Double:
     """Finds one object in every cloud, slowly; at once in one of `QUICK` points."""
 
     device = torch.device("cpu")
+    engine = "double"
     spread: Mapping[str, ClassSpread] = {
         "chair": ClassSpread(center_m=(0.1, 0.1, 0.1), yaw_rad=0.2, num_boxes=20)
     }

@@ -47,7 +47,7 @@ class Bench:
     def publish(self, *, markers: bool = True) -> None:
         settings = Parameters.from_values({"output.markers": markers})
         place = {"stamp_ns": 1, "frame_id": "odom", "output_from_gravity": np.eye(4)}
-        self.topics.publish(CHAIR, DETECTOR, settings, ids=("7",), **place)
+        self.topics.publish(CHAIR, DETECTOR, settings, ids=("7",), markers_stand_s=2.0, **place)
 
     def wait_for_viewers(self, number: int) -> None:
         self.robot.wait(
@@ -72,6 +72,7 @@ def test_markers_are_made_only_while_somebody_looks(bench: Bench) -> None:
     bench.publish()
     bench.robot.wait(lambda: bench.heard, "no markers")
     assert len(bench.heard[0].markers) == 4
+    assert {marker.lifetime.sec for marker in bench.heard[0].markers[1:]} == {2}
     bench.robot.node.destroy_subscription(viewer)
     bench.wait_for_viewers(0)
     bench.publish()

@@ -76,6 +76,18 @@ def small_cloud(stamp_ns: int, frame_id: str = "camera", num_points: int = QUICK
     return cloud_message(np.ones((num_points, 3), np.float32), frame_id, stamp_ns)
 
 
+def test_what_other_detectors_publish_is_no_camera(
+    robot: Robot, hear: Callable[[str], str]
+) -> None:
+    """Every node of this module has a topic of clouds, those of objects; first: nobody sends."""
+    name = hear("plain")
+    camera = robot.node.create_publisher(PointCloud2, "/real/points", RELIABLE)
+    status = robot.wait_for_diagnosis("input", DiagnosticStatus.ERROR, "/real/points")
+    assert f"nothing on {name}/input/points" in status.message
+    assert "output/objects" not in status.message
+    robot.node.destroy_publisher(camera)
+
+
 @pytest.mark.parametrize("qos", [BEST_EFFORT, RELIABLE], ids=["best_effort", "reliable"])
 def test_by_default_publishers_of_both_kinds_are_heard(
     robot: Robot, hear: Callable[[str], str], qos: QoSProfile

@@ -14,6 +14,7 @@ from double_node import LOADING_S, QUICK
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
 from processes import NodeProcess
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from robot import Robot, cloud_message
 from sensor_msgs.msg import PointCloud2
@@ -33,17 +34,17 @@ def arguments(*parameters: str) -> tuple[str, ...]:
 class Bench:
     """A node with a test double, and clouds for it."""
 
-    def __init__(self, robot: Robot, process: NodeProcess) -> None:
+    def __init__(self, robot: Robot, process: NodeProcess, topic: str = TOPIC) -> None:
         self.robot = robot
         self.process = process
-        self.publisher = robot.node.create_publisher(PointCloud2, TOPIC, QoSProfile(depth=5))
+        self.publisher = robot.node.create_publisher(PointCloud2, topic, QoSProfile(depth=5))
 
     def state(self) -> str:
         return str(self.robot.call(GetState, "get_state", GetState.Request()).current_state.label)
 
-    def send(self, num_points: int = QUICK) -> None:
+    def send(self, num_points: int = QUICK, frame_id: str = "camera") -> None:
         xyz = np.ones((num_points, 3), np.float32)
-        self.publisher.publish(cloud_message(xyz, "camera", self.robot.now_ns()))
+        self.publisher.publish(cloud_message(xyz, frame_id, self.robot.now_ns()))
 
     def num_listeners(self) -> int:
         return int(self.publisher.get_subscription_count())
@@ -51,6 +52,17 @@ class Bench:
     def wait_for_array(self) -> None:
         self.robot.detections.clear()
         self.robot.wait(lambda: self.robot.detections, "no detections", self.send)
+
+    def wait_for_markers(self) -> None:
+        seen = self.robot.markers
+        self.robot.wait(lambda: seen and len(seen[-1].markers) > 1, "no markers", self.send)
+
+    def wait_for_wiped_markers(self) -> None:
+        """Nothing is sent meanwhile, and no array of boxes says what was not measured."""
+        seen, num_arrays = self.robot.markers, len(self.robot.detections)
+        self.robot.wait(lambda: len(seen[-1].markers) == 1, "markers stand for ever")
+        assert seen[-1].markers[0].action == Marker.DELETEALL
+        assert all(array.detections for array in self.robot.detections[num_arrays:])
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +120,9 @@ def test_an_activated_node_works_again(bench: Bench) -> None:
 
 
 def test_a_deactivated_node_leaves_no_markers_behind(bench: Bench) -> None:
-    seen = bench.robot.markers
-    bench.robot.wait(lambda: seen and len(seen[-1].markers) > 1, "no markers", bench.send)
+    bench.wait_for_markers()
     assert bench.robot.change_state(Transition.TRANSITION_DEACTIVATE)
-    bench.robot.wait(lambda: len(seen[-1].markers) == 1, "markers stand for ever")
-    (eraser,) = seen[-1].markers
-    assert eraser.action == Marker.DELETEALL
+    bench.wait_for_wiped_markers()
     assert bench.robot.change_state(Transition.TRANSITION_ACTIVATE)
 
 
@@ -128,8 +137,10 @@ def test_cleaning_up_forgets_the_model_and_configuring_loads_it_again(bench: Ben
     bench.wait_for_array()
 
 
-def test_a_disabled_node_leaves_its_input(bench: Bench) -> None:
+def test_a_disabled_node_leaves_its_input_and_no_markers(bench: Bench) -> None:
+    bench.wait_for_markers()
     assert bench.robot.enable(False).message == "disabled"
+    bench.wait_for_wiped_markers()
     bench.robot.wait(lambda: bench.num_listeners() == 0, "still subscribed")
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "disabled by ~/enable")
     assert bench.state() == "active"
@@ -202,6 +213,31 @@ def test_another_model_brings_its_own_classes(bench: Bench) -> None:
     assert bench.robot.set("classes.bed.score_threshold", 0.5).successful
 
 
+def test_two_cameras_on_one_topic_are_told_once(bench: Bench) -> None:
+    def send_both() -> None:
+        for frame_id in ("left_camera", "right_camera"):
+            bench.send(frame_id=frame_id)
+
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "'left_camera'", send_both)
+    line = bench.process.wait_for_line("WARN.*'left_camera', 'right_camera'")
+    assert TOPIC in line
+    assert "input.extra_topics" in line
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
+    assert bench.process.output.count("'left_camera', 'right_camera'") == 1
+
+
+def test_boxes_without_a_frame_are_told_once(bench: Bench) -> None:
+    def send_nameless() -> None:
+        bench.send(frame_id="")
+
+    bench.robot.wait_for_diagnosis(
+        "input", DiagnosticStatus.WARN, "header.frame_id", send_nameless
+    )
+    bench.process.wait_for_line("WARN.*header.frame_id")
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
+    assert bench.process.output.count("header.frame_id of the cloud is empty") == 1
+
+
 def test_a_node_that_is_interrupted_while_inferring_ends_cleanly(bench: Bench) -> None:
     """Last, because the module's node is gone afterwards."""
     for _ in range(3):
@@ -245,21 +281,73 @@ def test_a_frame_that_does_not_end_does_not_hold_up_the_end(
     robot.node.destroy_publisher(publisher)
 
 
-def test_a_node_told_not_to_start_waits_for_a_manager(
+STARTUP = (
+    (Transition.TRANSITION_CONFIGURE, "inactive"),
+    (Transition.TRANSITION_ACTIVATE, "active"),
+)
+PAUSE, RESUME = ((Transition.TRANSITION_DEACTIVATE, "inactive"),), STARTUP[1:]
+RESET = (*PAUSE, (Transition.TRANSITION_CLEANUP, "unconfigured"))
+SHUTDOWN = (*RESET, (Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, "finalized"))
+
+
+def test_a_manager_such_as_nav2s_leads_the_node_through_its_life(
     robot: Robot, start_node: Callable[..., NodeProcess]
 ) -> None:
-    """And it shuts down by a transition, which is not the end of the process."""
-    name = "/waiting/sr3d_detector"
+    """Its commands: each transition is asked for by its number, then the state is compared."""
     process = start_node(
-        *arguments("lifecycle.autostart:=false"), "-r", "__ns:=/waiting", command=COMMAND
+        *arguments("lifecycle.autostart:=false"), "-r", "__ns:=/managed", command=COMMAND
+    )
+    robot.listen_to("/managed/sr3d_detector")
+    managed = Bench(robot, process, "/managed/sr3d_detector/input/points")
+    for command in (STARTUP, PAUSE, RESUME, RESET, STARTUP):
+        for transition, state in command:
+            assert robot.change_state(transition)
+            assert managed.state() == state
+        if state == "active":
+            managed.wait_for_array()
+    for transition, state in SHUTDOWN:
+        assert robot.change_state(transition)
+        assert managed.state() == state
+    process.interrupt()
+    process.require_end()
+
+
+def test_a_node_told_not_to_start_waits_for_a_manager(
+    robot: Robot, start_node: Callable[..., NodeProcess], tmp_path: Path
+) -> None:
+    """It says what is odd about that, and ends by a transition, not with the process."""
+    name = "/waiting/sr3d_detector"
+    file = tmp_path / "other.yaml"
+    file.write_text("/elsewhere/sr3d_detector:\n  ros__parameters:\n    input.max_points: 5\n")
+    process = start_node(
+        *arguments("lifecycle.autostart:=false", "input.silence_warning_s:=1.0"),
+        *("-r", "__ns:=/waiting", "--params-file", str(file)),
+        command=COMMAND,
     )
     robot.listen_to(name)
     robot.latest_status()
+    namesake = Node("sr3d_detector", namespace="/waiting")
+    for text in (str(file), "lifecycle.autostart is false", f"2 nodes are named {name}"):
+        robot.wait_for_diagnosis("setup", DiagnosticStatus.WARN, text)
+        assert process.output.count(text) == 1
+    assert "/elsewhere/sr3d_detector" in robot.diagnosed("setup").message
+    namesake.destroy_node()
     state = robot.call(GetState, "get_state", GetState.Request()).current_state.label
     assert state == "unconfigured"
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
         assert robot.change_state(transition)
     process.wait_for_line("ready: 1 classes")
+    robot.wait(
+        lambda: (
+            (said := robot.diagnosed("setup").message)
+            and "autostart" not in said
+            and "2 nodes" not in said
+        ),
+        "what is not so any more is told",
+    )
+    waiting = Bench(robot, process, f"{name}/input/points")
+    waiting.wait_for_markers()
     assert robot.change_state(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    waiting.wait_for_wiped_markers()
     process.interrupt()
     process.require_end()

@@ -91,9 +91,18 @@ def of_kind(markers: list[Any], namespace: str) -> list[Any]:
     return [marker for marker in markers if marker.ns == namespace]
 
 
-def test_nothing_blinks_as_no_marker_has_a_lifetime() -> None:
-    lifetimes = [marker.lifetime for marker in markers_of(TWO)]
-    assert not any(lifetime.sec or lifetime.nanosec for lifetime in lifetimes)
+@pytest.mark.parametrize(("lifetime_s", "expected"), [(0.0, (0, 0)), (2.25, (2, 250_000_000))])
+def test_every_marker_has_the_lifetime(lifetime_s: float, expected: tuple[int, int]) -> None:
+    array = marker_array(
+        TWO,
+        stamp_ns=STAMP_NS,
+        frame_id="camera",
+        output_from_gravity=np.eye(4),
+        classes=CLASSES,
+        lifetime_s=lifetime_s,
+    )
+    lifetimes = {(m.lifetime.sec, m.lifetime.nanosec) for m in array.markers[1:]}
+    assert lifetimes == {expected}
 
 
 def test_identities_stand_behind_the_scores() -> None:

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from bench import CAMERA, NAME, TOPIC, Bench, start_bench
 from diagnostic_msgs.msg import DiagnosticStatus
+from processes import PATIENCE_S
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import CAMERA_TILT, LATCHED, QUIET_EVENTS, Robot, cloud_message, room, stamp_ns_of
 from sensor_msgs.msg import PointCloud2
-from vision_msgs.msg import LabelInfo, VisionInfo
+from vision_msgs.msg import Detection3DArray, LabelInfo, VisionInfo
+
+from sr3d_core.sparse.engine_list import ENGINES
+from sr3d_ros.parameters.record import Parameters
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,19 @@ def test_markers_begin_with_deleting_the_old_ones(bench: Bench) -> None:
     assert first.action == first.DELETEALL
     assert rest
     assert {marker.header.frame_id for marker in rest} == {CAMERA}
+
+
+def test_markers_that_nothing_renews_vanish_by_themselves(bench: Bench) -> None:
+    """In silence, where all is refused, and where the node is gone."""
+
+    def lifetimes() -> list[float]:
+        bench.robot.markers.clear()
+        bench.robot.wait(lambda: bench.robot.markers, "no markers", bench.send_room, every_s=1.0)
+        shown = bench.robot.markers[-1].markers[1:]
+        return [marker.lifetime.sec + 1e-9 * marker.lifetime.nanosec for marker in shown]
+
+    silence_s = Parameters().silence_warning_s
+    assert all(silence_s < each < silence_s + PATIENCE_S for each in lifetimes())
 
 
 def test_a_late_subscriber_still_gets_the_class_names(bench: Bench) -> None:
@@ -166,11 +183,39 @@ def test_the_model_is_announced_to_those_who_come_late(bench: Bench) -> None:
     assert heard[0].database_location == f"{NAME}/label_info"
 
 
+def test_numbers_of_classes_are_looked_up_as_vision_msgs_describes(bench: Bench) -> None:
+    """From VisionInfo to LabelInfo to the name; the same cloud has the same boxes."""
+    robot = bench.robot
+    names = classes_of(bench.array_of_a_room())
+    assert set(names) <= {"chair", "table", "desk"}
+    assert robot.set("output.class_id_as", "index").successful
+    numbers = [int(class_id) for class_id in classes_of(bench.array_of_a_room())]
+
+    found: list[VisionInfo] = []
+    robot.node.create_subscription(VisionInfo, f"{NAME}/vision_info", found.append, LATCHED)
+    robot.wait(lambda: found and found[-1].method.endswith("class_id as index"), "not announced")
+    labels: list[LabelInfo] = []
+    robot.node.create_subscription(LabelInfo, found[-1].database_location, labels.append, LATCHED)
+    robot.wait(lambda: labels, "no LabelInfo where VisionInfo says")
+    name_of = {entry.class_id: entry.class_name for entry in labels[-1].class_map}
+    assert [name_of[number] for number in numbers] == names
+
+    assert robot.set("output.class_id_as", "name").successful
+    robot.wait(lambda: found[-1].method.endswith("class_id as name"), "not announced")
+    assert classes_of(bench.array_of_a_room()) == names
+
+
+def classes_of(array: Detection3DArray) -> list[str]:
+    return [entry.results[0].hypothesis.class_id for entry in array.detections]
+
+
 def test_diagnostics_say_that_all_is_well(bench: Bench) -> None:
     bench.array_of_a_room()
     bench.robot.diagnostics.clear()
     for part in ("input", "model", "memory"):
         bench.robot.wait_for_diagnosis(part, DiagnosticStatus.OK, "", bench.send_room)
+    model = {entry.key: entry.value for entry in bench.robot.diagnosed("model").values}
+    assert model["engine"] in ENGINES  # the one that runs, not "auto"
     values = {entry.key: entry.value for entry in bench.robot.diagnosed("inference").values}
     assert float(values["processing p99 (ms)"]) >= float(values["processing p50 (ms)"]) > 0.0
 
@@ -198,6 +243,24 @@ def test_transforms_that_stop_are_diagnosed_and_forgiven_when_they_come_back(
 
     robot.wait(lambda: robot.detections, "no array after the transforms came back", send_both)
     robot.wait_for_diagnosis("tf", DiagnosticStatus.OK, "no frame was lost", bench.send_room)
+
+
+def test_stamps_in_the_future_are_told_in_the_diagnostics(bench: Bench) -> None:
+    def send_ahead() -> None:
+        bench.send(cloud_message(room(), CAMERA, bench.now_ns() + 20 * 10**9))
+
+    for part in ("input", "inference"):
+        bench.robot.diagnostics.clear()
+        bench.robot.wait(
+            lambda part=part: (
+                bench.robot.diagnosed(part).level != DiagnosticStatus.OK
+                and "chrony" in bench.robot.diagnosed(part).message
+            ),
+            f"clocks are not told of in {part}",
+            send_ahead,
+        )
+    for part in ("input", "inference"):
+        bench.robot.wait_for_diagnosis(part, DiagnosticStatus.OK, "", bench.send_room)
 
 
 def test_an_interrupt_ends_the_node_cleanly(bench: Bench) -> None:

@@ -22,11 +22,16 @@ def failures(start_node: Any, folder: Path) -> dict[str, NodeProcess]:
     file.write_text("/**:\n  ros__parameters:\n    output:\n      score_treshold: 0.5\n")
     empty = folder / "empty.yaml"
     empty.write_text("/**:\n  ros__parameters:\n    filter:\n      roi: []\n")
+    broken = folder / "broken.yaml"
+    broken.write_text("/**:\n  ros__parameters:\n    filter:\n\troi: 3\n")
     arguments = {
         "range": ("-p", "output.score_threshold:=1.5"),
         "type": ("-p", "model.weights:=5"),
         "name": ("--params-file", str(file)),
         "empty": ("--params-file", str(empty)),
+        "nothing": ("-p", "input.extra_topics:=[]"),
+        "no_file": ("--params-file", "/nowhere/mine.yaml"),
+        "no_yaml": ("--params-file", str(broken)),
         "odds": ("-p", "filter.min_range_m:=5.0", "-p", "filter.max_range_m:=1.0"),
     }
     return {key: start_node("--ros-args", *given) for key, given in arguments.items()}
@@ -44,7 +49,10 @@ def failures(start_node: Any, folder: Path) -> dict[str, NodeProcess]:
             "name",
             "parameter output.score_treshold does not exist; did you mean output.score_threshold",
         ),
-        ("empty", "a parameter file holds a value without a type, such as []"),
+        ("empty", "empty.yaml: parameter filter.roi: a value without a type"),
+        ("nothing", "parameter input.extra_topics on the command line: a value without a type"),
+        ("no_file", "cannot start: /nowhere/mine.yaml: cannot be read (No such file"),
+        ("no_yaml", "broken.yaml: not YAML"),
         ("odds", "filter.min_range_m: 5 is not below filter.max_range_m: 1"),
     ],
 )
@@ -53,7 +61,8 @@ def test_the_node_says_in_one_line_why_it_cannot_start(
 ) -> None:
     process = failures[failure]
     process.require_end(1)
-    (line,) = (line for line in process.output.splitlines() if line.strip())
+    lines = [line for line in process.output.splitlines() if line.strip()]
+    (line,) = (line for line in lines if "[rcl]" not in line)  # which has its own before ours
     assert "FATAL" in line
     assert expected in line
 

@@ -7,13 +7,11 @@ start at the same time.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import hashlib
 import inspect
 import logging
 import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable
@@ -26,6 +24,9 @@ from llvmlite import binding
 
 _config: Any = numba.config
 _log = logging.getLogger(__name__)
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+_PROBE_BYTES = 4096  # a full disk still makes empty files
 
 
 @lru_cache(maxsize=1)
@@ -66,62 +67,118 @@ def inner(function: Callable[..., Any]) -> Any:
 def compiled(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function for these argument types now, or load it where it was compiled before.
 
-    The machine code runs without Python's lock.
+    The machine code runs without Python's lock. A folder that cannot be used, such as one on a
+    full disk, is left for the next; without any, code is compiled in memory.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        folder, before = _folder(), _config.CACHE_DIR
-        _config.CACHE_DIR = str(folder)  # read when the dispatcher is made
-        try:
-            make = numba.njit(signature, nogil=True, cache=True, error_model="numpy")
-            return make(inspect.unwrap(function))  # tests wrap functions to check types
-        finally:
-            _config.CACHE_DIR = before
+        plain = inspect.unwrap(function)  # tests wrap functions to check types
+        while (folder := _folders.current()) is not None:
+            try:
+                return _compiled_in(folder, signature, plain)
+            except Exception as error:  # of the folder, or, without one, again
+                _folders.leave(folder, f"{type(error).__name__}: {error}")
+        return numba.njit(signature, **_OPTIONS)(plain)
 
     return decorate
 
 
-@lru_cache(maxsize=1)
-def _folder() -> Path:
-    """Where this state of the sources keeps its machine code; says so when it is new."""
+def _compiled_in(folder: Path, signature: str, function: Callable[..., Any]) -> Any:
+    """A function whose machine code is kept in a folder."""
+    before = _config.CACHE_DIR
+    _config.CACHE_DIR = str(folder)  # read when the dispatcher is made
+    try:
+        return numba.njit(signature, cache=True, **_OPTIONS)(function)
+    finally:
+        _config.CACHE_DIR = before
+
+
+class _Folders:
+    """Where this state of the sources keeps its machine code: the first folder that can be used.
+
+    Tried are the one numba is told to use, the user's cache, and a private temporary one. What is
+    wrong with them is said once.
+    """
+
+    def __init__(self) -> None:
+        self._untried: list[Path] | None = None
+        self._current: Path | None = None
+
+    def current(self) -> Path | None:
+        """The folder to use; None where there is none."""
+        if self._untried is None:
+            name = f"numba-{_digest()}"
+            self._untried = [parent / name for parent in _parents()]
+            self._take_next()
+        return self._current
+
+    def leave(self, folder: Path, why: str) -> None:
+        """A folder cannot be used."""
+        _tell_fault(folder, why)
+        self._take_next()
+
+    def _take_next(self) -> None:
+        self._current = None
+        while self._untried:
+            folder = self._untried.pop(0)
+            why = _fault_of(folder)
+            if not why:
+                self._current = folder
+                break
+            _tell_fault(folder, why)
+        if self._current is None:
+            _log.warning(
+                "compiling the CPU engine in memory, at every start (10 to 20 s): free some "
+                "space, or set NUMBA_CACHE_DIR to a folder of yours that can be written"
+            )
+        elif not any(self._current.iterdir()):
+            _log.warning(
+                "compiling the CPU engine for this machine, once (10 to 20 s): %s", self._current
+            )
+
+
+def _tell_fault(folder: Path, why: str) -> None:
+    _log.warning("the CPU engine's machine code cannot be kept in %s (%s)", folder, why)
+
+
+_folders = _Folders()
+
+
+def _digest() -> str:
+    """Of the sources and the kind of vectors."""
     digest = hashlib.sha256(f"{vector_lanes()} {vector_registers()}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
-    for parent in _parents():
-        folder = parent / f"numba-{digest.hexdigest()[:16]}"
-        if _is_usable(folder):
-            break
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="sr3d-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if not any(folder.iterdir()):
-        _log.warning("compiling the CPU engine for this machine, once (10 to 20 s): %s", folder)
-    return folder
+    return digest.hexdigest()[:16]
 
 
 def _parents() -> list[Path]:
-    """Folders to try: the one numba is told to use, the user's cache, a private temporary one."""
-    if _config.CACHE_DIR:
-        return [Path(_config.CACHE_DIR)]
-    parents = []
+    """Folders to try, the best first."""
+    parents = [Path(_config.CACHE_DIR)] if _config.CACHE_DIR else []
     with contextlib.suppress(RuntimeError):  # there is no home
         parents.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sr3d")
-    return [*parents, Path(tempfile.gettempdir()) / f"sr3d-{_user()}"]
+    with contextlib.suppress(OSError):  # no temporary folder can be written
+        parents.append(Path(tempfile.gettempdir()) / f"sr3d-{_user()}")
+    return parents
 
 
 def _user() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
-def _is_usable(folder: Path) -> bool:
-    """Make the folder if need be; it must be writable and, as code is loaded from it, ours."""
+def _fault_of(folder: Path) -> str:
+    """Make the folder if need be; it must be writable and, as code is loaded from it, ours.
+
+    Comes back with what is wrong, "" = nothing.
+    """
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(_PROBE_BYTES))
         status = [folder.stat(), folder.parent.stat()]
-    except OSError:
-        return False
-    is_ours = all(s.st_uid == _user() for s in status) or not hasattr(os, "getuid")
-    return is_ours and not any(s.st_mode & stat.S_IWOTH for s in status)
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    if hasattr(os, "getuid") and any(s.st_uid != _user() for s in status):
+        return "it belongs to another user"
+    return "others may write there" if any(s.st_mode & stat.S_IWOTH for s in status) else ""
