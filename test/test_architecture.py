@@ -17,6 +17,7 @@ CORE = {
     "choices": set(),
     "colors": set(),
     "plain_yaml": set(),
+    "whole_files": set(),
     "records": {"structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
@@ -24,7 +25,7 @@ CORE = {
     "supervision": {"geometry", "structures"},
     "data": {"choices", "geometry", "open3d_bridge", "structures", "records"},
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
-    "checkpoint": {"config", "model"},
+    "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
@@ -33,7 +34,9 @@ CORE = {
     "picture": {"colors", "geometry", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
+        *{"training", "whole_files"},
     },
+    "training": {"config", "data", "sparse"},
     "console": {"choices", "machine", "sparse", "geometry", "structures"},
     "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
@@ -67,7 +70,7 @@ CORE_FOR_ROS = {
     "plain_yaml",  # parameter files
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
-TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}
+TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}
 NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""
 ROS_PACKAGES = {
