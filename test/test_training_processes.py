@@ -93,7 +93,7 @@ def distance(a: Tensor, b: Tensor) -> float:
 def test_two_processes_learn_what_one_learns(
     runs: Path, case: str, reference: str, tolerance: float
 ) -> None:
-    """Measured: 1e-6 from exact batch norms; those of torch round more, 3e-3 of what is learnt."""
+    """Measured: 2e-6 from exact batch norms; those of torch round more, 3e-3 of what is learnt."""
     two, other = (learnt(runs / run / case, config()) for run in ("two", reference))
     assert distance(two, other) < tolerance
 

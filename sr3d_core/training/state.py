@@ -97,7 +97,8 @@ def read_state(path: Path) -> State:
     content, last_line = whole[:-_LAST_LINE_LENGTH], _LAST_LINE.search(whole)
     if last_line is None:
         raise _unreadable(
-            path, f"its {len(whole)} bytes do not end with a sha256: it was cut short"
+            path,
+            f"its {len(whole)} bytes do not end with a sha256: cut short, or of an older version",
         )
     found, expected = hashlib.sha256(content).hexdigest(), last_line[1].decode()
     if found != expected:
