@@ -34,6 +34,7 @@ from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.evaluate import evaluate
 from sr3d_core.presets import preset_path
 from sr3d_core.sparse.engine import engine_for
+from sr3d_core.train import STATE
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 
 BASE: dict[str, Any] = {
@@ -78,7 +79,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=preset_path("rooms"))
     parser.add_argument("--names", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--processes", type=int, default=2, help="each takes a batch a step")
+    parser.add_argument("--processes", type=int, default=2, help="that share the scenes of a step")
     parser.add_argument("--scenes", type=int, default=400, help="held-out scenes")
     parser.add_argument("--frames", type=int, default=15, help="timed frames")
     parser.add_argument("--threads", type=int, default=2, help="of the timed frames")
@@ -129,9 +130,9 @@ def train(name: str, options: argparse.Namespace) -> None:
     options.runs.mkdir(parents=True, exist_ok=True)
     path = options.runs / f"{name}.yaml"
     path.write_text(yaml.safe_dump(config), "utf-8")
-    command = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes"]
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
     command += [str(options.processes), "-m", "sr3d_core.cli.main", "train", str(path)]
-    command += ["--out", str(folder), *(["--resume"] if folder.is_dir() else [])]
+    command += ["--out", str(folder), *(["--resume"] if (folder / STATE).is_file() else [])]
     threads = max(1, (os.cpu_count() or 1) // options.processes)
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     subprocess.run([sys.executable, *command], check=True, env=environment)
@@ -210,7 +211,7 @@ def _steps_done(folder: Path) -> int:
 
 def _batch(options: argparse.Namespace) -> int:
     config = yaml.safe_load(options.config.read_text("utf-8"))
-    return int(config["schedule"]["batch_size"]) * int(options.processes)
+    return int(config["schedule"]["batch_size"])
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from sr3d_core.choices import alike
 from sr3d_core.model.network import SR3D, Architecture
+from sr3d_core.whole_files import write_whole
 
 FORMAT_VERSION = 1
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
@@ -76,11 +77,19 @@ def save_checkpoint(
     Returns the manifest as written. The file appears whole or not at all.
     """
     path = Path(path)
+    content, written = checkpoint_content(network, manifest, half)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole({path: content})
+    return written
+
+
+def checkpoint_content(
+    network: SR3D, manifest: Manifest, half: bool = False
+) -> tuple[bytes, Manifest]:
+    """What `save_checkpoint` writes, and the manifest in it."""
     state = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
     written = replace(manifest, sha256=_digest(state))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, state, written)
-    return written
+    return _content(state, written), written
 
 
 def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
@@ -126,7 +135,7 @@ def rewrite_manifest(path: str | Path, **changes: Any) -> Manifest:
     path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
     state, manifest = _read(path)
     written = replace(manifest, **changes)
-    _write(path, state, written)
+    write_whole({path: _content(state, written)})
     return written
 
 
@@ -135,11 +144,8 @@ def read_manifest(path: str | Path = "default") -> Manifest:
     return _read(DEFAULT_WEIGHTS if str(path) == "default" else Path(path))[1]
 
 
-def _write(path: Path, state: dict[str, Tensor], manifest: Manifest) -> None:
-    partial = path.with_name(path.name + ".part")
-    save_file(state, partial, metadata={_HEADER_KEY: json.dumps(asdict(manifest))})
-    partial.chmod(0o644)  # safetensors lets only the owner read
-    partial.replace(path)
+def _content(state: dict[str, Tensor], manifest: Manifest) -> bytes:
+    return save(state, metadata={_HEADER_KEY: json.dumps(asdict(manifest))})
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -60,9 +61,10 @@ class Schedule:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     num_steps: int = 20_000
-    """Optimiser steps."""
+    """Optimiser steps. A run that is resumed with more goes on at the rate that the longer
+    schedule has at its step."""
     batch_size: int = 4
-    """Scenes per step."""
+    """Scenes per step, of all processes together: a multiple of their number."""
     learning_rate: float = 1e-3
     """Peak rate of AdamW."""
     weight_decay: float = 1e-4
@@ -143,6 +145,19 @@ def parse_config(tree: Any, where: str = "config") -> Config:
 def dump_config(config: Config) -> str:
     """The configuration as YAML that `load_config` reads back."""
     return yaml.safe_dump(_ADAPTER.dump_python(config, mode="json"), sort_keys=False)
+
+
+def flat_config(config: Config) -> dict[str, Any]:
+    """Every setting as a plain value under its dotted key."""
+    return dict(_flat("", _ADAPTER.dump_python(config, mode="json")))
+
+
+def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _sentences(error: ValidationError) -> str:

@@ -18,6 +18,7 @@ CORE = {
     "colors": set(),
     "plain_text": set(),
     "plain_yaml": {"plain_text"},
+    "whole_files": set(),
     "records": {"plain_text", "structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
@@ -25,7 +26,7 @@ CORE = {
     "supervision": {"geometry", "structures"},
     "data": {"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
-    "checkpoint": {"choices", "config", "model"},
+    "checkpoint": {"choices", "config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
@@ -34,7 +35,9 @@ CORE = {
     "picture": {"colors", "geometry", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
+        *{"training", "whole_files"},
     },
+    "training": {"config", "data", "sparse"},
     "console": {"choices", "machine", "sparse", "geometry", "structures"},
     "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
@@ -68,7 +71,7 @@ CORE_FOR_ROS = {
     "plain_yaml",  # parameter files
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
-TRAINING = {"train", "supervision", "evaluate", "analysis", "spread"}
+TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}
 NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""
 ROS_PACKAGES = {

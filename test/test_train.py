@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from training_cases import config, room, tensors
 
-from sr3d_core.checkpoint import load_checkpoint
-from sr3d_core.config import Config, Network, Schedule
+from sr3d_core.config import Schedule
 from sr3d_core.data.augment import Augment
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import average_precision
-from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
-from sr3d_core.train import Progress, TrainingError, train
-
-
-def room(seed: int) -> Sample:
-    """A floor with two boxes on it: a cube (class 0) and a flat slab (class 1)."""
-    generator = torch.Generator().manual_seed(seed)
-    xyz = torch.rand(2500, 3, generator=generator) * torch.tensor([3.0, 3.0, 0.0])
-    rows = []
-    for label, size in enumerate(([0.6, 0.6, 0.6], [0.7, 1.4, 0.3])):
-        center = torch.rand(3, generator=generator) + torch.tensor([0.5, 0.4 + label * 1.2, 0.0])
-        center[2] = size[2] / 2
-        faces = torch.rand(900, 3, generator=generator) - 0.5
-        axis = torch.randint(0, 3, (900,), generator=generator)
-        faces[torch.arange(900), axis] = faces[torch.arange(900), axis].sign() / 2
-        xyz = torch.cat([xyz, center + faces * torch.tensor(size)])
-        rows.append([*center.tolist(), *size, 0.0])
-    targets = Targets(Boxes3D.from_array(torch.tensor(rows)), torch.tensor([0, 1]))
-    return Sample(PointCloud.single(xyz, None), targets, f"room {seed}")
+from sr3d_core.train import Progress, TrainingError, _stop_on_interrupt, train
 
 
 @pytest.fixture(autouse=True)
@@ -44,19 +27,6 @@ def two_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
     """The configured data source gives two hand-made rooms."""
     monkeypatch.setattr(RoomsSource, "classes", ("cube", "slab"))
     monkeypatch.setattr(RoomsSource, "open", lambda self, split: [room(0), room(1)])
-
-
-def config(num_steps: int = 4, changes: dict[str, Any] | None = None, **schedule: Any) -> Config:
-    tiny: dict[str, Any] = {"widths": [8, 8, 8, 8], "stem_channels": 8, "neck_channels": 8}
-    return Config(
-        network=Network(preset="lite", changes={**tiny, **(changes or {})}),
-        augment=Augment(flip_x=0.5, keep_fraction=(0.5, 1.0)),
-        schedule=Schedule(num_steps=num_steps, batch_size=2, warmup_steps=2, **schedule),
-    )
-
-
-def tensors(path: Path) -> dict[str, torch.Tensor]:
-    return load_checkpoint(path)[0].state_dict()
 
 
 def stop_after(step: int) -> Any:
@@ -103,19 +73,6 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
 def test_resuming_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="start without --resume"):
         train(config(), tmp_path / "run", resume=True)
-
-
-def test_resuming_with_another_configuration_is_refused(tmp_path: Path) -> None:
-    train(config(num_steps=1), tmp_path / "run")
-    with pytest.raises(TrainingError, match="another configuration"):
-        train(config(num_steps=3), tmp_path / "run", resume=True)
-
-
-def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    train(config(num_steps=1), tmp_path / "run")
-    (tmp_path / "run" / "state.pt").write_bytes(b"nonsense")
-    with pytest.raises(TrainingError, match="cannot be read"):
-        train(config(num_steps=1), tmp_path / "run", resume=True)
 
 
 def test_a_loss_that_is_not_finite_names_the_scenes_and_keeps_the_sound_state(
@@ -184,3 +141,22 @@ def test_two_rooms_are_learnt_by_heart(tmp_path: Path) -> None:
     found = [detector.detect(room(seed).cloud) for seed in (0, 1)]
     truth = [room(seed).targets for seed in (0, 1)]
     assert average_precision(found, truth, num_classes=2, iou=0.5).mean == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("is_launched", [False, True])
+def test_a_second_signal_stops_at_once_unless_a_launcher_passed_it_on(is_launched: bool) -> None:
+    with _stop_on_interrupt(is_launched) as is_stopped:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert is_stopped()
+        with nullcontext() if is_launched else pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            assert is_stopped()  # the signal is handled before this, at the latest
+
+
+def test_a_line_of_the_log_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
+    train(config(num_steps=1), tmp_path / "run")
+    log = tmp_path / "run" / "log.csv"
+    log.write_text(log.read_text() + "1,0.0")
+    train(config(num_steps=2), tmp_path / "run", resume=True)
+    steps = [line.split(",")[0] for line in log.read_text().splitlines()]
+    assert steps == ["step", "1", "2"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -47,7 +49,8 @@ def train(
     """Train a network; Ctrl-C saves and stops, --resume goes on exactly there.
 
     The folder of the run gets config.yaml, log.csv and weights.safetensors, which every other
-    command takes as --weights. Several GPUs or machines: start it with `accelerate launch`.
+    command takes as --weights. Several GPUs or processors: start it with torchrun, which shares
+    the scenes of a step among as many processes.
 
     Examples:
 
@@ -56,6 +59,8 @@ def train(
       sr3d train my_rooms/my_rooms.yaml --resume
 
       sr3d detect room.ply --weights runs/my_rooms/weights.safetensors
+
+      torchrun --nproc_per_node 2 -m sr3d_core.cli.main train my_rooms/my_rooms.yaml
     """
     if (config is None) == (preset is None):
         raise typer.BadParameter(f"give a YAML file, or --preset with one of {_PRESETS}")
@@ -64,25 +69,32 @@ def train(
         from sr3d_core.config import load_config
         from sr3d_core.train import TrainingError
         from sr3d_core.train import train as run
+        from sr3d_core.training.processes import is_main_process
 
+        is_main = is_main_process(os.environ)
         parsed = load_config(path)
         folder = out if out is not None else Path("runs") / path.stem
-        with one_line_errors(TrainingError), progress_in_turn() as tell:
+        with (
+            one_line_errors(TrainingError),
+            progress_in_turn() if is_main else nullcontext() as tell,
+        ):
             last_step = 0
 
             def on_step(at: Progress) -> None:
                 nonlocal last_step
                 last_step = at.step
-                tell("steps", at.step, parsed.schedule.num_steps, _note(at))
+                if tell is not None:
+                    tell("steps", at.step, parsed.schedule.num_steps, _note(at))
+
+            def on_inspected(num_done: int, num: int) -> None:
+                if tell is not None:
+                    tell("scenes inspected", num_done, num)
 
             weights = run(
-                parsed,
-                folder,
-                resume=resume,
-                on_step=on_step,
-                on_inspected=lambda num_done, num: tell("scenes inspected", num_done, num),
+                parsed, folder, resume=resume, on_step=on_step, on_inspected=on_inspected
             )
-    say(f"weights: {weights}")
+    if is_main:
+        say(f"weights: {weights}")
     if 0 < last_step < parsed.schedule.num_steps:
         say(
             f"stopped at step {last_step} of {parsed.schedule.num_steps}; everything is saved: "

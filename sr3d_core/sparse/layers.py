@@ -100,22 +100,32 @@ class MaxPool3d(nn.Module):
         return SparseTensor(coords, features, x.stride * self.stride, cache)
 
 
+class VoxelNorm(nn.BatchNorm1d):
+    """Batch norm of rows, of which there may be one or none."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise; a single voxel, which has no variance, uses the running statistics."""
+        if self.training and len(features) < 2:
+            return self.by_running_statistics(features)
+        return super().forward(features)
+
+    def by_running_statistics(self, features: Tensor) -> Tensor:
+        """Normalise as at inference, without moving the statistics."""
+        return nn.functional.batch_norm(
+            features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+        )
+
+
 class BatchNorm(nn.Module):
     """Batch norm over all voxels of the batch (eps 1e-5, momentum 0.1)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bn = nn.BatchNorm1d(channels)
+        self.bn = VoxelNorm(channels)
         self._folded: tuple[tuple[int, ...], Tensor, Tensor] | None = None
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        """Normalise; a single voxel, which has no variance, uses the running statistics."""
-        if self.training and len(x) < 2:
-            bn = self.bn
-            features = nn.functional.batch_norm(
-                x.features, bn.running_mean, bn.running_var, bn.weight, bn.bias, eps=bn.eps
-            )
-            return x.replaced(features)
+        """Normalise every voxel."""
         return x.replaced(self.bn(x.features))
 
     def epilogue(self, shortcut: Tensor | None, is_rectified: bool) -> Epilogue:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -48,17 +48,26 @@ class Criterion:
     box: BoxDiou = field(default_factory=BoxDiou)
     """The term over the positives' boxes."""
 
-    def __call__(self, predictions: Predictions, targets: Sequence[Targets]) -> Losses:
+    def __call__(
+        self,
+        predictions: Predictions,
+        targets: Sequence[Targets],
+        total: Callable[[int], int] = int,
+    ) -> Losses:
         """The losses of a batch; `targets[i]` belongs to the predictions with `scene == i`.
 
         Both terms are divided by the positives of the whole batch, so a scene without boxes adds
-        its background only. Raises ValueError for a scene without targets or an unknown label.
+        its background only. Where several processes share a batch, `total` adds up the positives
+        of all of them: the sum of their losses, and of their gradients, is the batch's.
+        Raises ValueError for a scene without targets or an unknown label.
         """
         matches = self._match(predictions, targets)
+        num_positives = total(len(matches.row))
+        matches = replace(matches, num_positives=num_positives)
         return Losses(
             classification=self.classification(predictions.logits, matches),
             box=self.box(matches),
-            num_positives=len(matches.row),
+            num_positives=num_positives,
         )
 
     def _match(self, predictions: Predictions, targets: Sequence[Targets]) -> Matches:

@@ -29,11 +29,12 @@ class Matches:
     box: Int[Tensor, " Q"]  # its ground-truth box, counted through all scenes of the batch
     predicted: Boxes3D  # Q, with gradients
     truth: Boxes3D  # Q
+    num_positives: int | None = None  # of all that is learnt from in this step; None: Q
 
     @property
     def divisor(self) -> int:
         """What the terms are divided by: the number of positives, at least 1."""
-        return max(1, len(self.row))
+        return max(1, len(self.row) if self.num_positives is None else self.num_positives)
 
     def is_target(self, num_classes: int) -> Bool[Tensor, "P K"]:
         """The classification target: true at the class of each positive."""

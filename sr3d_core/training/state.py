@@ -1,0 +1,136 @@
+"""The state of a training on disk: all that a resumed run needs, with a digest; and what must fit.
+
+state.pt is what torch writes, followed by one line with the sha256 of all before it. It is read
+without running code, and not at all where the digest differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr3d_core.config import Config, flat_config
+from sr3d_core.data.sources import Scenes
+from sr3d_core.training.errors import TrainingError
+
+_LAST_LINE = re.compile(rb"\nsha256 ([0-9a-f]{64})\n\Z")
+_LAST_LINE_LENGTH = len(b"\nsha256 \n") + 64
+MAY_CHANGE = {
+    "schedule.num_steps",
+    "schedule.num_workers",
+    "schedule.checkpoint_minutes",
+    "data.path",
+    "data.prerendered",
+    "network.backend",
+    "network.weights",
+}
+"""Settings that a resumed run may have otherwise: length, speed, and where files lie."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """A training after some step."""
+
+    step: int  # steps done
+    network: dict[str, Any]
+    optimizer: dict[str, Any]
+    settings: dict[str, Any]  # as `settings_of` gives them
+    weights_sha256: str  # of the weights file that belongs to it
+
+
+def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:
+    """Everything that decides what a step does, and what else was configured, by dotted key.
+
+    Of the scenes it holds their number, and a digest of their names where they have names; what
+    is in their files is not compared.
+    """
+    architecture = config.network.architecture(len(config.data.classes))
+    flat = flat_config(config)
+    for key in [key for key in flat if key.startswith(("network.preset", "network.changes"))]:
+        del flat[key]  # two ways to say the same architecture
+    flat |= {
+        f"network.{f.name}": _plain(getattr(architecture, f.name)) for f in fields(architecture)
+    }
+    names = "\n".join(getattr(scenes, "names", ()))
+    return {
+        **flat,
+        "classes": list(config.data.classes),
+        "scenes": len(scenes),
+        "scene names (sha256)": hashlib.sha256(names.encode()).hexdigest(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """What is set otherwise now, by key: the values before and now, in words."""
+    absent = "not set"
+    keys = [*now, *(key for key in before if key not in now)]
+    pairs = {key: (before.get(key, absent), now.get(key, absent)) for key in keys}
+    return {key: f"{key} was {a}, is {b}" for key, (a, b) in pairs.items() if a != b}
+
+
+def state_content(state: State) -> bytes:
+    """The file of a state."""
+    buffer = io.BytesIO()
+    torch.save({field.name: getattr(state, field.name) for field in fields(State)}, buffer)
+    content = buffer.getvalue()
+    return content + f"\nsha256 {hashlib.sha256(content).hexdigest()}\n".encode()
+
+
+def read_state(path: Path) -> State:
+    """The state in a file; raises TrainingError where it is not as it was written."""
+    if not path.is_file():
+        raise TrainingError(
+            f"{path}: no such file; expected the state of an earlier run: start without --resume"
+        )
+    whole = path.read_bytes()
+    content, last_line = whole[:-_LAST_LINE_LENGTH], _LAST_LINE.search(whole)
+    if last_line is None:
+        raise _unreadable(
+            path,
+            f"its {len(whole)} bytes do not end with a sha256: cut short, or of an older version",
+        )
+    found, expected = hashlib.sha256(content).hexdigest(), last_line[1].decode()
+    if found != expected:
+        raise _unreadable(
+            path, f"sha256 {found[:12]}..., expected {expected[:12]}...: it was changed or damaged"
+        )
+    try:
+        return State(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+    except Exception as error:  # its digest is right: another program or version wrote it
+        raise _unreadable(path, str(error).partition("\n")[0]) from error
+
+
+def _unreadable(path: Path, why: str) -> TrainingError:
+    return TrainingError(
+        f"{path}: cannot be read ({why}); expected the state of an earlier run: start in another "
+        "folder, from the weights of this one (network.weights) where they are worth it"
+    )
+
+
+def check_fits(path: Path, state: State, settings: Mapping[str, Any], num_steps: int) -> list[str]:
+    """What is set otherwise than in the run of a state, harmless; raises TrainingError if not."""
+    changed = differences(state.settings, settings)
+    fatal = [text for key, text in changed.items() if key not in MAY_CHANGE]
+    if fatal:
+        raise TrainingError(
+            f"{path}: was made with another configuration: {'; '.join(fatal)}; expected that of "
+            f"{path.parent / 'config.yaml'}, of which only {', '.join(sorted(MAY_CHANGE))} may "
+            "differ: set these back, or start in another folder"
+        )
+    if num_steps < state.step:
+        raise TrainingError(
+            f"{path}: {state.step} steps are done, schedule.num_steps is {num_steps}; expected "
+            f"at least {state.step}: raise it to go on"
+        )
+    return list(changed.values())

@@ -1,0 +1,50 @@
+"""Files that belong together: all of them change, or none."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sr3d_core.whole_files import remove_parts, write_whole
+
+
+@contextmanager
+def no_file_longer_than(num_bytes: int) -> Iterator[None]:
+    """What a full disk does to a writer: the system refuses the bytes beyond."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_files_are_written_over_what_was_there(tmp_path: Path) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"old")
+    write_whole({a: b"new", b: b"more"})
+    assert (a.read_bytes(), b.read_bytes()) == (b"new", b"more")
+    assert sorted(tmp_path.iterdir()) == [a, b]
+
+
+@pytest.mark.parametrize("order", [("small", "large"), ("large", "small")])
+def test_a_full_disk_changes_no_file_and_leaves_none(
+    tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    before = {tmp_path / name: b"old" for name in order}
+    write_whole(before)
+    contents = {tmp_path / name: b"new" * (1 if name == "small" else 100) for name in order}
+    with no_file_longer_than(200), pytest.raises(OSError, match="File too large"):
+        write_whole(contents)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "a.part").write_bytes(b"half")
+    (tmp_path / "other.part").write_bytes(b"not ours")
+    remove_parts([tmp_path / "a", tmp_path / "b"])
+    assert [path.name for path in tmp_path.iterdir()] == ["other.part"]
