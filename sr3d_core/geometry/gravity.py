@@ -75,6 +75,7 @@ class _Floor:
     guess: _Guess
     normal: Float[Tensor, " 3"]  # unit, upwards
     support: float  # share of the surface that lies in it
+    below: float  # share of the surface that lies beneath
     score: float  # support, weighted by how well walls agree
 
 
@@ -227,8 +228,9 @@ def _is_far_likelier(camera: _Floor, rival: _Floor | None, cells: Float[Tensor, 
     """Whether a camera's floor beats the one of a z-up frame, which would have to be turned."""
     if rival is None:
         return True
-    is_clear = camera.score > 1.3 * rival.score
-    return is_clear and (rival.guess is _UPRIGHT or _is_flat_along_y(cells))
+    if rival.guess is _LEVEL:  # a plane with most of the room beneath it is no floor
+        return rival.below > 0.5 and _is_flat_along_y(cells)
+    return camera.score > 1.3 * rival.score
 
 
 def _near_zero(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " 3"]]:
@@ -276,7 +278,7 @@ def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
     score = support * _agreement(normals, support) * is_floor
     best = int(score.argmax())
     normal = _refine(cells, is_inlier[:, best], up)
-    return _Floor(guess, normal, float(support[best]), float(score[best]))
+    return _Floor(guess, normal, float(support[best]), float(below[best]), float(score[best]))
 
 
 def _agreement(normals: Float[Tensor, "T 3"], support: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
