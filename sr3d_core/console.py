@@ -93,7 +93,7 @@ def warn_about_scale(path: Path, cloud: PointCloud) -> None:
 
     doubt = scale_doubt(cloud.xyz, is_upright=True)
     if doubt is not None:
-        say(f"{path}: {doubt.text}")
+        say(f"{path}: {doubt.advice}")
 
 
 @contextmanager

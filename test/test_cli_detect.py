@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from cli_harness import CLASSES, assert_one_line_error, save_room, save_untrained, sr3d
 
+from sr3d_core.cli import detect as detect_command
+from sr3d_core.data.cloud_file import CloudFile
 from sr3d_core.detector import Detector
 
 
@@ -102,6 +104,36 @@ def test_bad_file_among_good_ones_fails_but_the_others_are_done(
     result = sr3d("detect", missing, room, "--weights", weights, "--json", json_out)
     assert_one_line_error(result, "no such file")
     assert [each["file"] for each in json.loads(json_out.read_text())] == [str(room)]
+
+
+def test_an_interrupt_keeps_what_was_detected_before(
+    weights: str, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell = detect_command.tell_what_was_done
+
+    def interrupted(file: Path, opened: CloudFile, max_points: int) -> None:
+        if file.stem == "third":
+            raise KeyboardInterrupt
+        tell(file, opened, max_points)
+
+    monkeypatch.setattr(detect_command, "tell_what_was_done", interrupted)
+    (tmp_path / "third.npz").write_bytes(room.read_bytes())
+    json_out = tmp_path / "boxes.json"
+    files = (room, room, tmp_path / "third.npz", room)
+    result = sr3d("detect", *files, "--weights", weights, "--json", json_out)
+    assert result.exit_code == 130, result.output
+    assert [each["file"] for each in json.loads(json_out.read_text())] == [str(room)] * 2
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1000.0, "millimetres"), (100.0, "centimetres")])
+def test_a_cloud_in_another_unit_is_told_by_its_unit(
+    weights: str, room: Path, tmp_path: Path, scale: float, unit: str
+) -> None:
+    with np.load(room) as arrays:
+        np.savez(tmp_path / "other.npz", xyz=scale * arrays["xyz"])
+    result = sr3d("detect", tmp_path / "other.npz", "--weights", weights)
+    assert_one_line_error(result, f"{tmp_path / 'other.npz'}: ", unit, f"{1 / scale:g}")
+    assert "--up" not in result.stderr
 
 
 def test_disk_error_at_one_file_keeps_the_results_of_the_others(

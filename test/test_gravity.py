@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from sr3d_core.data.cloud_file import open_cloud
 from sr3d_core.data.rooms import room_sample
-from sr3d_core.geometry.gravity import GravityError, axis_rotation, up_rotation
+from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings, room_sequence
+from sr3d_core.geometry.gravity import GravityError, UnitsError, axis_rotation, up_rotation
 
 
 def random(num: int, low: tuple[float, ...], high: tuple[float, ...], seed: int) -> Tensor:
@@ -105,6 +108,90 @@ def test_opengl_camera_frame_is_recognised() -> None:
     rotation, _ = up_rotation(camera_view(math.radians(20)) @ flip)
     up_in_camera = flip @ rotation_x(math.radians(20)) @ torch.tensor([0.0, -1.0, 0.0]).double()
     assert angle_to_vertical(rotation, up_in_camera) < 1.0
+
+
+OPENGL = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
+CLOUDS = {
+    "z up": room,
+    "tilted by 15": lambda: room() @ rotation_x(math.radians(15)).T,
+    "tilted by 25": lambda: room() @ rotation_x(math.radians(25)).T,
+    "y up": lambda: room() @ axis_rotation("y"),
+    "optical": lambda: camera_view(0.0),
+    "optical, pitched by 20": lambda: camera_view(math.radians(20)),
+    "optical, pitched by 40": lambda: camera_view(math.radians(40)),
+    "opengl": lambda: camera_view(math.radians(20)) @ OPENGL,
+    "scan": lambda: room_sample(900_003, "scan").cloud.xyz.double(),
+    "frame with little floor": lambda: room_sample(900_002, "frame").cloud.xyz.double(),
+    "frame of a wall": lambda: room_sample(900_011, "frame").cloud.xyz.double(),
+    "rendered, optical": lambda: rendered_view(910_001).cloud.xyz.double(),
+    "rendered, opengl": lambda: rendered_view(910_001).cloud.xyz.double() @ OPENGL,
+}
+MOVES = ((0, 0, 3), (0, 0, 5), (0, 0, 100), (0, 0, -100), (-7, 12, 0), (5e5, 4e6, 300))
+
+
+def rendered_view(seed: int) -> SequenceFrame:
+    """What a robot's camera sees of a furnished room, in its optical frame."""
+    return next(iter(room_sequence(seed, SequenceSettings(num_frames=1))))
+
+
+@pytest.mark.parametrize("kind", CLOUDS)
+def test_the_answer_does_not_depend_on_the_origin(kind: str) -> None:
+    assert_same_everywhere(CLOUDS[kind]())
+
+
+@pytest.mark.parametrize(
+    "name", ["capture0001", "milk_cartoon_all_small_clorox", "region_growing_rgb_tutorial"]
+)
+def test_the_answer_for_a_real_cloud_does_not_depend_on_the_origin(
+    real_data: Path, name: str
+) -> None:
+    cloud = open_cloud(real_data / "clouds" / f"{name}.pcd", "z").cloud
+    rotation = assert_same_everywhere(cloud.xyz.double())
+    sign = 1.0 if name.startswith("milk") else -1.0  # its points have negative z: OpenGL, y is up
+    assert sign * float(rotation[2, 1]) > 0.5
+
+
+def assert_same_everywhere(xyz: Tensor) -> Tensor:
+    rotation, confidence = up_rotation(xyz)
+    for move in MOVES:
+        moved, moved_confidence = up_rotation(xyz + torch.tensor(move, dtype=torch.float64))
+        torch.testing.assert_close(moved, rotation, rtol=0, atol=1e-6)
+        assert moved_confidence == pytest.approx(confidence, abs=1e-6), move
+    return rotation
+
+
+@pytest.mark.parametrize("seed", range(910_000, 910_008))
+def test_a_scan_far_above_its_origin_is_left_alone(seed: int) -> None:
+    scan = room_sample(seed, "scan").cloud.xyz.double()
+    for height_m in (0.0, 3.0, 5.0, -100.0):
+        rotation, _ = up_rotation(scan + torch.tensor([0.0, 0.0, height_m]))
+        assert torch.equal(rotation, torch.eye(3, dtype=torch.float64)), height_m
+
+
+@pytest.mark.parametrize("seed", [910_001, 910_003, 910_010])
+def test_a_rendered_view_is_levelled_as_its_camera_stood(seed: int) -> None:
+    frame = rendered_view(seed)
+    room_from_optical = torch.from_numpy(frame.map_from_base @ frame.base_from_optical)
+    rotation, _ = up_rotation(frame.cloud.xyz.double() + torch.tensor([0.0, 0.0, 100.0]))
+    assert angle_to_vertical(rotation, room_from_optical[:3, :3].T[:, 2]) < 3.0
+
+
+def test_a_view_that_two_frames_explain_is_refused() -> None:
+    """What looks along -z onto a floor and a wall may be an OpenGL camera, or one above a room."""
+    across = torch.linspace(-0.8, 0.8, 300, dtype=torch.float64)
+    x, y = (grid.flatten() for grid in torch.meshgrid(across, across, indexing="ij"))
+    rays = torch.stack([x, y, -torch.ones_like(x)], dim=1)
+    reach = torch.minimum(torch.full_like(x, 2.5), 1.0 / (-y).clamp(min=1e-9))
+    with pytest.raises(GravityError, match="z up"):
+        up_rotation(rays * reach[:, None])
+
+
+@pytest.mark.parametrize(
+    ("scale", "unit"), [(1000.0, "millimetres"), (100.0, "centimetres"), (0.001, "metres")]
+)
+def test_a_room_in_another_unit_is_told_by_its_unit(scale: float, unit: str) -> None:
+    with pytest.raises(UnitsError, match=unit):
+        up_rotation(room() * scale)
 
 
 def test_result_is_a_rotation() -> None:

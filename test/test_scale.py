@@ -44,6 +44,22 @@ def test_the_unit_shows_in_the_extent(scale: float, kind: str | None) -> None:
     assert (doubt.kind if doubt else None) == kind
 
 
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [(1000.0, ("millimetres", "0.001")), (100.0, ("centimetres", "0.01"))],
+)
+def test_the_unit_and_its_remedy_are_named(scale: float, words: tuple[str, str]) -> None:
+    doubt = scale_doubt(room(scale))
+    assert doubt is not None
+    assert all(word in doubt.advice for word in words)
+
+
+def test_the_size_of_a_small_cloud_in_map_coordinates_is_exact() -> None:
+    away = torch.tensor([5e5, 4e6, 300.0], dtype=torch.float64)
+    here, there = extent_of(0.1 * room().double()), extent_of(0.1 * room().double() + away)
+    assert there == pytest.approx(here, abs=1e-6)
+
+
 def test_only_upright_clouds_can_be_too_high() -> None:
     tower = room() * torch.tensor([1.0, 1.0, 10.0])
     assert scale_doubt(tower) is None

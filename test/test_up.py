@@ -211,6 +211,26 @@ def test_a_hint_that_is_some_degrees_off_is_good_enough(off_deg: float) -> None:
     assert angle_deg(plane.normal.numpy(), up_in_view(20)) < 0.5
 
 
+@pytest.mark.parametrize("optical", [True, False], ids=["optical", "zed_like"])
+@pytest.mark.parametrize("pitch_deg", [0, 25])
+@pytest.mark.parametrize("move", [(0, 0, 5), (0, 0, -100), (3, 2, 0), (5e5, 4e6, 300)])
+def test_a_floor_is_the_same_wherever_the_origin_is(
+    move: tuple[float, ...], pitch_deg: float, optical: bool
+) -> None:
+    cloud, offset = seen(pitch_deg, optical=optical), torch.tensor(move, dtype=torch.float64)
+    here, there = floor_up(cloud), floor_up(cloud + offset)
+    np.testing.assert_allclose(there.rotation, here.rotation, atol=1e-6)
+    assert there.confidence == pytest.approx(here.confidence)
+    risen = here.height_m - float(there.up @ offset.numpy())
+    assert there.height_m == pytest.approx(risen, abs=1e-6)
+
+
+def test_a_cloud_in_centimetres_is_told_by_its_unit() -> None:
+    with pytest.raises(UpError, match="centimetres") as caught:
+        floor_up(100.0 * room())
+    assert caught.value.reason == "no_floor"
+
+
 def test_a_hint_that_is_far_off_does_no_harm() -> None:
     fit = floor_up(seen(20), hint=up_in_view(50))
     assert angle_deg(fit.up, up_in_view(20)) < 0.5

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +43,8 @@ def detect(
         float, typer.Option(min=0, max=1, help="Leave out boxes that score less.")
     ] = 0.3,
     json_out: Annotated[
-        Path | None, typer.Option("--json", help="Write the detections here.")
+        Path | None,
+        typer.Option("--json", help="Write the detections here, file by file."),
     ] = None,
     picture: Annotated[
         Path | None,
@@ -60,7 +64,8 @@ def detect(
 
     Coordinates are metres; colors are optional. Boxes have the file's coordinates. Where a cloud
     had to be levelled, boxes are in the levelled frame and the JSON says how to get there from
-    the file (levelled_from_file).
+    the file (levelled_from_file). The JSON of several files is a list that is whole after each of
+    them: an interrupt or a bad file loses nothing of the others.
 
     Examples:
 
@@ -74,18 +79,27 @@ def detect(
         axis = chosen("--up", up, UP_AXES)
         pictures = _check_outputs(files, json_out, picture)
         detector = open_detector(weights, score, device, backend)
-        results: list[dict[str, Any]] = []
-        for file, target in zip(files, pictures, strict=True):
-            try:
-                results.append(_detect_one(detector, file, weights, axis, target))
-            except (ValueError, OSError) as error:
-                say(f"error: {explain(error)}")
-        if len(files) > 1:
-            write_json(json_out, results)
-        elif results:
-            write_json(json_out, results[0])
-    if len(results) < len(files):
+        num_done = 0
+        with _writer(json_out, len(files) > 1) as write:
+            for file, target in zip(files, pictures, strict=True):
+                try:
+                    write(_detect_one(detector, file, weights, axis, target))
+                    num_done += 1
+                except (ValueError, OSError) as error:
+                    say(f"error: {explain(error)}")
+    if num_done < len(files):
         raise typer.Exit(1)
+
+
+def _writer(
+    json_out: Path | None, is_list: bool
+) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+    """Takes each result as it comes: a list grows, a single one is the whole file."""
+    from sr3d_core.records import growing_list
+
+    if json_out is not None and is_list:
+        return growing_list(json_out)
+    return nullcontext(partial(write_json, json_out))
 
 
 def open_detector(

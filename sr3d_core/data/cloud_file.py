@@ -21,7 +21,7 @@ from sr3d_core.choices import UpAxis
 from sr3d_core.data import cloud_formats
 from sr3d_core.data.cloud_formats import READERS, SUFFIXES
 from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud
-from sr3d_core.geometry.gravity import GravityError, axis_rotation, up_rotation
+from sr3d_core.geometry.gravity import GravityError, UnitsError, axis_rotation, up_rotation
 from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
 from sr3d_core.structures import Boxes3D, PointCloud
 
@@ -165,6 +165,8 @@ def _rotation(
         return axis_rotation(up), None
     try:
         return up_rotation(xyz)
+    except UnitsError as error:
+        raise CloudFileError(f"{path}: {error}") from error
     except GravityError as error:
         raise CloudFileError(
             f"{path}: {error}; say which way is up: --up z, --up y or --up -y (camera frames)"

@@ -2,7 +2,7 @@
 
 A floor is a large plane with next to nothing beneath it. Rooms are searched for one near the
 ground planes of the frames that occur in practice: z up (maps, data sets), y up (meshes), and
-camera frames, which are recognised by their field of view: optical ones (z forward, y down) and
+camera frames, which are recognised by the rim of their image: optical ones (z forward, y down) and
 OpenGL ones (z backward, y up). The floor is fitted by RANSAC on a fixed seed, so the same cloud
 always gives the same answer. Confidence is the share of the seen surface that lies in the floor.
 """
@@ -17,6 +17,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sr3d_core.geometry.field_of_view import rim_evidence_m
+from sr3d_core.geometry.scale import scale_doubt
+
 KEEP_RAD = math.radians(3.0)
 """A z-up cloud whose floor is this level is left alone."""
 
@@ -30,11 +33,22 @@ _BELOW_M = 0.12  # points this far beneath a plane speak against a floor
 _MIN_POINTS = 50
 _FLATNESS = 0.7  # a room is at most this high for each metre that it is wide
 _MAX_STEP_RAD = math.radians(12.0)  # a known direction may be wrong by so much
+_GRAIN_M = 1e-8
+_IS_VIEW_M = 0.45  # rim of an image that only a camera's view shows, see field_of_view
+_LEVELLED_RAD = math.radians(5.0)  # z-up frames of robots are this level
+_GOOD_SCORE = 0.08  # planes that are no floor score less
+_CHANCE_SCORE = 0.02  # walls disagree with planes that score less
+_LARGE_SUPPORT = (0.3, 0.8)  # share of the surface that a floor holds where it alone decides
+_MAX_ROLL_RAD = math.radians(10.0)
 _WEAK_SUPPORT = 0.15  # a floor this small is no reason to turn a cloud that has z up
 
 
 class GravityError(ValueError):
     """No floor was found; the text says what was looked for."""
+
+
+class UnitsError(GravityError):
+    """No floor was found because the coordinates are no metres; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class _Floor:
     guess: _Guess
     normal: Float[Tensor, " 3"]  # unit, upwards
     support: float  # share of the surface that lies in it
+    below: float  # share of the surface that lies beneath
     score: float  # support, weighted by how well walls agree
 
 
@@ -80,13 +95,18 @@ def up_rotation(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3 3"], float]
     """The rotation (float64) that makes a cloud z-up and its floor level, and the confidence 0..1.
 
     It is the identity where the cloud is z-up already: its floor is level to within `KEEP_RAD`,
-    or is too weak to say otherwise. Raises GravityError where no floor is found.
+    or is too weak to say otherwise. Where the origin lies does not matter. Raises GravityError
+    where no floor is found, or two are as likely; UnitsError where that is for want of metres.
     """
     if len(xyz) < _MIN_POINTS:
         raise GravityError(f"{len(xyz)} points are too few to find a floor")
-    cells = _surface(xyz.detach().to("cpu", torch.float64))
-    floor = _best_floor(cells) if len(cells) >= 3 else None
+    xyz, _ = _near_zero(xyz)
+    cells = _surface(xyz)
+    floor = _best_floor(xyz, cells) if len(cells) >= 3 else None
     if floor is None:
+        doubt = scale_doubt(xyz)
+        if doubt is not None:
+            raise UnitsError(f"no floor was found: {doubt.advice}")
         raise GravityError("no floor was found: no large plane with the points above it")
     if floor.guess.up == "z" and _is_level(cells, floor):
         return axis_rotation("z"), floor.support
@@ -112,7 +132,8 @@ def floor_near(xyz: Float[Tensor, "N 3"], up: Float[Tensor, " 3"]) -> FloorPlane
     if len(xyz) < _MIN_POINTS:
         return None
     xyz = xyz[:: max(1, len(xyz) // _MAX_FOLLOWED)]
-    cells = _surface(xyz.detach().to("cpu", torch.float64))
+    xyz, corner = _near_zero(xyz)
+    cells = _surface(xyz)
     if len(cells) < _MIN_POINTS:
         return None
     hint = normal = up.to("cpu", torch.float64)
@@ -131,6 +152,7 @@ def floor_near(xyz: Float[Tensor, "N 3"], up: Float[Tensor, " 3"]) -> FloorPlane
         and float((heights < -_BELOW_M).double().mean()) <= _UPRIGHT.max_below
         and float(normal @ hint) >= math.cos(_MAX_STEP_RAD)
     )
+    offset += float(normal @ corner)
     return FloorPlane(normal, offset, support, int(is_inlier.sum())) if is_floor else None
 
 
@@ -143,36 +165,90 @@ def _lowest_layer(heights: Float[Tensor, " S"]) -> float:
     return float(ordered[int(candidates.argmax())]) + _THICKNESS_M
 
 
-def _best_floor(cells: Float[Tensor, "S 3"]) -> _Floor | None:
-    """A field of view gives a camera frame away; otherwise z is up unless y is far likelier."""
-    if _is_seen_along(cells, 1.0):
-        return _find_floor(cells, _OPTICAL)
-    if _is_seen_along(cells, -1.0):
-        return _find_floor(cells, _OPENGL)
-    upright = _find_floor(cells, _UPRIGHT) or _find_floor(cells, _LEVEL)
+def _best_floor(xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"]) -> _Floor | None:
+    """The rim of its image gives a camera away; otherwise z is up unless y is far likelier."""
+    forward, backward = rim_evidence_m(xyz, 1.0), rim_evidence_m(xyz, -1.0)
+    if max(forward, backward) > _IS_VIEW_M:
+        # Seen along +z, z cannot be up: the camera would look through the floor from beneath.
+        floor = _find_floor(cells, _OPTICAL) if forward > backward else _seen_backward(cells)
+        return floor if floor is not None and floor.score > _CHANCE_SCORE else None
+    upright = _find_floor(cells, _UPRIGHT)
+    if upright is None or not _is_level(cells, upright):
+        camera = _large_floor_ahead(cells)
+        rival = upright or _find_floor(cells, _LEVEL)
+        if camera is not None and _is_far_likelier(camera, rival, cells):
+            return camera
+        upright = rival
     mesh = _find_floor(cells, _MESH)
     if upright is None or mesh is None:
         return upright or mesh
-    # Rooms are wider than high, and in a mesh of a whole room the floor is larger than a wall.
-    # A view of one wall is neither: it must not be taken for a floor.
+    is_mesh = _is_flat_along_y(cells) and mesh.score > 1.5 * upright.score
+    return mesh if is_mesh else upright
+
+
+def _is_flat_along_y(cells: Float[Tensor, "S 3"]) -> bool:
+    """Whether y may be a room's height: rooms are wider than high.
+
+    A view of one wall is not, and the wall must not be taken for a floor.
+    """
     low, high = torch.quantile(cells, torch.tensor([0.01, 0.99], dtype=cells.dtype), dim=0)
     width, height, depth = (high - low).tolist()
-    is_flatter = height < _FLATNESS * min(width, depth)
-    return mesh if is_flatter and mesh.score > 1.5 * upright.score else upright
+    return height < _FLATNESS * min(width, depth)
 
 
-def _is_seen_along(cells: Float[Tensor, "N 3"], direction: float) -> bool:
-    """Whether nearly all points lie in a wide field of view about +z or -z from the origin."""
-    x, y, depth = cells[:, 0], cells[:, 1], cells[:, 2] * direction
-    is_inside = (depth > 0) & (x.abs() <= 1.6 * depth) & (y.abs() <= 1.4 * depth)
-    return float(is_inside.double().mean()) > 0.99
+def _seen_backward(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+    """The floor of what was seen along -z: by an OpenGL camera, or from above in a z-up frame."""
+    opengl = _find_floor(cells, _OPENGL)
+    upright = _find_floor(cells, _UPRIGHT)
+    is_level = upright is not None and float(upright.normal[2]) >= math.cos(_LEVELLED_RAD)
+    if upright is None or not is_level or upright.score < _GOOD_SCORE:
+        return opengl
+    if opengl is None or opengl.score < 0.25 * upright.score:
+        return upright
+    raise GravityError(
+        "two floors are as likely, one with z up and one of a camera frame with y up"
+    )
+
+
+def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+    """The floor of a camera frame that shows no rim, such as a sparse or cropped one.
+
+    It must be large, with something on it, and seen without roll; walls of level frames are not.
+    """
+    floors = [_find_floor(cells, guess) for guess in (_OPTICAL, _OPENGL)]
+    known = sorted((floor for floor in floors if floor), key=lambda floor: -floor.score)
+    if not known or (len(known) == 2 and known[0].score < 1.5 * known[1].score):
+        return None
+    best = known[0]
+    is_large = best.score >= _LARGE_SUPPORT[0] and best.support <= _LARGE_SUPPORT[1]
+    return best if is_large and abs(float(best.normal[0])) <= math.sin(_MAX_ROLL_RAD) else None
+
+
+def _is_far_likelier(camera: _Floor, rival: _Floor | None, cells: Float[Tensor, "S 3"]) -> bool:
+    """Whether a camera's floor beats the one of a z-up frame, which would have to be turned."""
+    if rival is None:
+        return True
+    if rival.guess is _LEVEL:  # a plane with most of the room beneath it is no floor
+        return rival.below > 0.5 and _is_flat_along_y(cells)
+    return camera.score > 1.3 * rival.score
+
+
+def _near_zero(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " 3"]]:
+    """The cloud with its lowest corner at zero, float64 on the CPU, and that corner.
+
+    Rounded to what double precision resolves in map coordinates, so that the same cloud somewhere
+    else gives the same numbers: what follows cannot depend on the origin.
+    """
+    xyz = xyz.detach().to("cpu", torch.float64)
+    corner = xyz.amin(dim=0)
+    return ((xyz - corner) / _GRAIN_M).round() * _GRAIN_M, corner
 
 
 def _surface(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "S 3"]:
     """One point per occupied cell, at most `_MAX_CELLS` of them."""
     stride = max(1, len(xyz) // 400_000)
     xyz = xyz[::stride]
-    cell = torch.div(xyz - xyz.amin(dim=0), _CELL_M, rounding_mode="floor").long()
+    cell = torch.div(xyz, _CELL_M, rounding_mode="floor").long()
     cell = cell.clamp(max=2**20 - 1)
     key = (cell[:, 0] << 40) + (cell[:, 1] << 20) + cell[:, 2]
     order = key.sort(stable=True).indices
@@ -202,7 +278,7 @@ def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
     score = support * _agreement(normals, support) * is_floor
     best = int(score.argmax())
     normal = _refine(cells, is_inlier[:, best], up)
-    return _Floor(guess, normal, float(support[best]), float(score[best]))
+    return _Floor(guess, normal, float(support[best]), float(below[best]), float(score[best]))
 
 
 def _agreement(normals: Float[Tensor, "T 3"], support: Float[Tensor, " T"]) -> Float[Tensor, " T"]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.geometry.gravity import GravityError, floor_near, up_rotation
+from sr3d_core.geometry.gravity import GravityError, UnitsError, floor_near, up_rotation
 from sr3d_ros.errors import UpError
 from sr3d_ros.tf.rigid import Matrix, level_rotation
 
@@ -44,6 +44,8 @@ def floor_up(xyz: Float[Tensor, "N 3"], hint: NDArray[np.float64] | None = None)
     if plane is None:
         try:
             rotation, _ = up_rotation(xyz)
+        except UnitsError as error:
+            raise UpError("no_floor", f"{error}; the driver must publish metres") from error
         except GravityError as error:
             raise _no_floor(str(error)) from error
         plane = floor_near(xyz, rotation[2])
