@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from sr3d_core.cli.main import app
 from sr3d_core.data.cloud_file import CloudFileError, open_cloud
 from sr3d_core.data.cloud_formats.color_scale import unit_color
 
@@ -67,3 +69,9 @@ def test_colors_that_are_not_finite_become_black() -> None:
     rgb, _ = unit_color(Path("a"), np.array([[np.nan, 0.5, np.inf], [0.1, 0.2, 0.3]]))
     assert rgb is not None
     np.testing.assert_allclose(rgb, [[0.0, 0.5, 1.0], [0.1, 0.2, 0.3]], atol=1e-6)
+
+
+def test_what_was_taken_is_told_by_the_command(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", xyz=np.eye(2, 3), rgb=scaled(255, "u2"))
+    result = CliRunner().invoke(app, ["data", "inspect", str(tmp_path / "a.npz")])
+    assert "0..255" in result.output

@@ -234,3 +234,9 @@ def test_an_impossible_list_is_refused(tmp_path: Path) -> None:
     data = f"{header}{HEADER}end_header\n".encode() + struct.pack("<I", 2**32 - 1) + bytes(40)
     with pytest.raises(CloudFileError, match=r"a\.ply.* expected "):
         opened(tmp_path, "a.ply", data)
+
+
+def test_signalling_nans_are_points_without_a_return(tmp_path: Path) -> None:
+    header = pcd("").replace("DATA ascii", "DATA binary").encode()
+    cloud = opened(tmp_path, "a.pcd", header + BINARY[:36] + struct.pack("<3I", *[0x7FA00000] * 3))
+    assert (len(cloud.cloud), cloud.num_dropped) == (3, 1)

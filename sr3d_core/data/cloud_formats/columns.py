@@ -128,11 +128,13 @@ def _native(column: NDArray) -> NDArray:
 def _points(path: Path, columns: Sequence[Column]) -> NDArray[np.float64]:
     axes = [_axis(columns, axis) for axis in "xyz"]
     if all(len(found) == 1 for found in axes) and len({len(a[0]) for a in axes}) == 1:
-        return np.stack([found[0].astype(np.float64) for found in axes], axis=1)
+        with np.errstate(invalid="ignore"):  # signalling NaNs of sensors
+            return np.stack([found[0].astype(np.float64) for found in axes], axis=1)
     vectors = {name: column for name, column in columns if column.shape[1:] == (3,)}
     for name in POINTS:
         if name in vectors and vectors[name].dtype.kind in _NUMBERS:
-            return vectors[name].astype(np.float64)
+            with np.errstate(invalid="ignore"):
+                return vectors[name].astype(np.float64)
     raise CloudFileError(
         f"{path}: holds {[name for name, _ in columns]}, expected x, y, z, each once, or one of "
         f"{list(POINTS)} with three numbers a point; correct the names"
