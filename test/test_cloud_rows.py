@@ -240,3 +240,31 @@ def test_signalling_nans_are_points_without_a_return(tmp_path: Path) -> None:
     header = pcd("").replace("DATA ascii", "DATA binary").encode()
     cloud = opened(tmp_path, "a.pcd", header + BINARY[:36] + struct.pack("<3I", *[0x7FA00000] * 3))
     assert (len(cloud.cloud), cloud.num_dropped) == (3, 1)
+
+
+def test_vertices_of_lists_alone_are_refused(tmp_path: Path) -> None:
+    text = ply(LINES).replace(HEADER, "property list uchar int near\n").replace(LINES, "0\n" * 4)
+    with pytest.raises(CloudFileError, match="expected x, y, z"):
+        opened(tmp_path, "a.ply", text)
+
+
+def test_a_damaged_word_of_a_ply_header_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CloudFileError, match="properdy"):
+        opened(tmp_path, "a.ply", ply(LINES).replace("property float y", "properdy float y"))
+
+
+def test_elements_without_properties_take_no_time(tmp_path: Path) -> None:
+    after = "element nothing 1999999999999999\n"
+    check(opened(tmp_path, "a.ply", ply(LINES, after=after)))
+    check(opened(tmp_path, "a.ply", ply(" ".join(ROWS), before=after)))
+    header = ply("", before=after).replace("ascii", "binary_little_endian")
+    check(opened(tmp_path, "a.ply", header.encode() + BINARY))
+
+
+def test_infinite_numbers_among_packed_colors_are_black(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{row} {c}\n" for row, c in zip(ROWS, ("255", "1e999", "nan", "7"), strict=True)
+    )
+    text = pcd(rows, fields="FIELDS x y z rgb").replace("4 4 4\n", "4 4 4 4\n", 1)
+    cloud = opened(tmp_path, "a.pcd", text.replace("F F F\n", "F F F U\n"))
+    assert (cloud.cloud.features * 255).round().tolist() == [[0, 0, c] for c in (255, 0, 0, 7)]

@@ -57,7 +57,7 @@ def packed_color(column: NDArray) -> tuple[NDArray[np.uint8], str]:
     if column.dtype.kind != "f":
         numbers = column.astype(np.uint32)
     elif _is_value(column):
-        numbers = np.nan_to_num(column).astype(np.int64).astype(np.uint32)
+        numbers = np.where(np.isfinite(column), column, 0).astype(np.int64).astype(np.uint32)
         if column.dtype.itemsize == 4:
             note = "packed colors taken from the value of floats, not from their bits"
     else:

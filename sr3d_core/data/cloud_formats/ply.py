@@ -31,6 +31,7 @@ _TYPES = {
     **{"ushort": "u2", "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4"},
     **{"float": "f4", "float32": "f4", "double": "f8", "float64": "f8"},
 }
+_OTHER_WORDS = ("ply", "comment", "obj_info", "end_header")
 _ENDIAN = {"ascii": "=", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -55,6 +56,11 @@ class _Element:
     def lists(self) -> list[_Property]:
         """The properties that have no fixed size."""
         return [entry for entry in self.properties if entry.length_kind]
+
+    @property
+    def num_rows(self) -> int:
+        """How many rows it has in the file; those without properties take no space."""
+        return self.count if self.properties else 0
 
 
 def read_ply(path: Path, data: bytes) -> RawCloud:
@@ -88,6 +94,8 @@ def _parse_header(path: Path, lines: list[list[str]]) -> tuple[str, list[_Elemen
                 elements[-1].properties.append(entry)
             elif words[0] == "property":
                 elements[-1].properties.append(_Property(words[2], _TYPES[words[1]]))
+            elif words[0] not in _OTHER_WORDS:
+                raise ValueError(words[0])
     except (IndexError, KeyError, ValueError) as error:
         raise CloudFileError(
             f"{path}: the header line {' '.join(words)!r} is not PLY; write the file again"
@@ -103,16 +111,16 @@ def _find_vertex(path: Path, elements: list[_Element]) -> int:
     if "vertex" not in names:
         raise CloudFileError(f"{path}: elements {names}, expected one called 'vertex'")
     index = names.index("vertex")
-    wrong = next((e for e in elements[: index + 1] if e.count < 0), None)
+    wrong = next((e for e in elements if e.count < 0), None)
     if wrong is not None:
         raise CloudFileError(f"{path}: {wrong.count} of {wrong.name!r}, expected at least 0")
     return index
 
 
 def _ascii_columns(path: Path, rows: Rows, elements: list[_Element], index: int) -> list[Column]:
-    vertex, start = elements[index], sum(element.count for element in elements[:index])
+    vertex, start = elements[index], sum(element.num_rows for element in elements[:index])
     scalars = [entry for entry in vertex.properties if not entry.length_kind]
-    is_row_a_line = len(rows) == sum(element.count for element in elements)
+    is_row_a_line = len(rows) == sum(element.num_rows for element in elements)
     if vertex.lists or not is_row_a_line:
         table = _walked(path, rows, elements, index)
     else:
@@ -131,8 +139,8 @@ def _ascii_columns(path: Path, rows: Rows, elements: list[_Element], index: int)
 
 def _walked(path: Path, rows: Rows, elements: list[_Element], index: int) -> NDArray[np.float64]:
     """The vertices number by number: several may stand on one line, and lists among them."""
-    schedule = (element for element in elements for _ in range(element.count))
-    num_rows = sum(element.count for element in elements)
+    schedule = (element for element in elements for _ in range(element.num_rows))
+    num_rows = sum(element.num_rows for element in elements)
     vertices, num_read = list[list[float]](), 0
     for line, text in enumerate(rows.lines):
         fields, position = text.split(), 0
@@ -153,7 +161,7 @@ def _walked(path: Path, rows: Rows, elements: list[_Element], index: int) -> NDA
             num_read += 1
     check_count(path, num_read, num_rows, what="rows")
     num_scalars = len(elements[index].properties) - len(elements[index].lists)
-    return np.array(vertices, np.float64).reshape(-1, num_scalars)
+    return np.array(vertices, np.float64).reshape(len(vertices), num_scalars)
 
 
 def _row(fields: list[bytes], position: int, element: _Element) -> tuple[list[float], int]:
@@ -197,7 +205,7 @@ def _runs(
     path: Path, body: bytes, start: int, element: _Element, endian: str
 ) -> tuple[list[NDArray], int]:
     """The rows of an element in runs whose lists are of the same lengths, and where they end."""
-    runs, num_left = list[NDArray](), element.count if element.properties else 0
+    runs, num_left = list[NDArray](), element.num_rows
     window = 1 if element.lists else num_left
     while num_left:
         dtype = _row_dtype(body, start, element, endian)
