@@ -122,19 +122,25 @@ def _ascii_columns(path: Path, rows: Rows, elements: list[_Element], index: int)
     scalars = [entry for entry in vertex.properties if not entry.length_kind]
     is_row_a_line = len(rows) == sum(element.num_rows for element in elements)
     if vertex.lists or not is_row_a_line:
-        table = _walked(path, rows, elements, index)
+        numbers = list(_walked(path, rows, elements, index).T)
     else:
-        table = rows.numbers(
-            path,
-            f"{len(scalars)} numbers: {' '.join(entry.name for entry in scalars)}",
-            width=len(scalars),
-            start=start,
-            stop=start + vertex.count,
-        )
+        numbers = _numbers(path, rows, scalars, start, start + vertex.num_rows)
     return [
         (entry.name, as_declared(column, np.dtype(entry.kind)))
-        for entry, column in zip(scalars, table.T, strict=True)
+        for entry, column in zip(scalars, numbers, strict=True)
     ]
+
+
+def _numbers(
+    path: Path, rows: Rows, scalars: list[_Property], start: int, stop: int
+) -> list[NDArray]:
+    """The columns of vertices that stand on a line each."""
+    kinds = [entry.kind if entry.kind.startswith("f") else "i8" for entry in scalars]
+    columns = rows.typed(kinds, start, stop) if stop > start else None
+    if columns is not None:
+        return columns
+    expected = f"{len(scalars)} numbers: {' '.join(entry.name for entry in scalars)}"
+    return list(rows.numbers(path, expected, width=len(scalars), start=start, stop=stop).T)
 
 
 def _walked(path: Path, rows: Rows, elements: list[_Element], index: int) -> NDArray[np.float64]:

@@ -109,7 +109,7 @@ def check_count(
         )
 
 
-def as_declared(column: NDArray[np.float64], dtype: np.dtype) -> NDArray:
+def as_declared(column: NDArray, dtype: np.dtype) -> NDArray:
     """Numbers of a text in the type of the header, where they are such: 21.0 is a byte, 0.5 not.
 
     Floats become what they are in a binary file, since their bits may be a color.

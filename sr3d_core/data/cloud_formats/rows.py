@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,21 @@ class Rows:
         index = _first_wrong(chosen, delimiter, width)
         where = "a line" if index is None else self.place(start + index)
         raise CloudFileError(f"{path}: {where} is no point, expected {expected}; correct it")
+
+    def typed(self, kinds: Sequence[str], start: int, stop: int) -> list[NDArray] | None:
+        """The columns of some of the lines in types of their own, faster for integers.
+
+        None where a line holds something else, like 21.0 for an integer.
+        """
+        dtype = np.dtype([(str(index), kind) for index, kind in enumerate(kinds)])
+        try:
+            with warnings.catch_warnings():
+                # NumPy 1 reads 0.5 as the integer 0 and warns.
+                warnings.simplefilter("error", DeprecationWarning)
+                rows = np.loadtxt(self.lines[start:stop], dtype, comments=None, ndmin=1)
+        except (ValueError, DeprecationWarning):
+            return None
+        return [rows[str(index)] for index in range(len(kinds))]
 
 
 def _first_wrong(lines: list[bytes], delimiter: str | None, width: int | None) -> int | None:
