@@ -104,6 +104,12 @@ FILES = {
 }
 
 
+NO_VERTEX = (
+    b"ply\nformat ascii 1.0\nelement vertex 0\nproperty float x\nproperty float y\n"
+    b"property float z\nend_header\n"
+)
+
+
 def write(folder: Path, name: str, data: bytes) -> Path:
     path = folder / name
     path.write_bytes(data)
@@ -166,7 +172,7 @@ def test_missing_file_folder_and_unknown_ending_are_told_apart(tmp_path: Path) -
     ("name", "data"),
     [
         ("none.txt", b""),
-        ("none.ply", plain_ply("ascii", "").replace(b"vertex 3", b"vertex 0")),
+        ("none.ply", NO_VERTEX),
         ("nan.txt", b"nan nan nan\nnan 0 0\n"),
     ],
 )
@@ -189,12 +195,6 @@ def test_clouds_without_color_have_unknown_colors(tmp_path: Path) -> None:
 def test_colors_that_are_all_zero_are_unknown(tmp_path: Path) -> None:
     path = write(tmp_path, "a.txt", b"0 0 0 0 0 0\n1 1 1 0 0 0\n")
     assert read_cloud(path, up="z").features.isnan().all()
-
-
-def test_normals_are_not_taken_for_colors(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.txt", b"0 0 0 0 0 -1\n1 1 1 0 1 0\n")
-    with pytest.raises(CloudFileError, match=r"colors span -1\.\.1, expected 0\.\.1"):
-        read_cloud(path, up="z")
 
 
 def test_five_columns_are_refused(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_python_objects_in_an_array_are_never_loaded(tmp_path: Path) -> None:
 def test_archive_without_points_names_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, depth=np.zeros(3))
-    with pytest.raises(CloudFileError, match=r"holds \['depth'\], expected one of \['xyz'"):
+    with pytest.raises(CloudFileError, match=r"depth.*x, y, z.*points"):
         read_cloud(path)
 
 

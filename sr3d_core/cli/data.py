@@ -172,6 +172,8 @@ def _inspect_cloud(path: Path) -> None:
     table = Table(title=str(path), show_header=False)
     table.add_row("points", f"{len(cloud)}, and {opened.num_dropped} not finite or far off")
     table.add_row("color", "no" if bool(cloud.features.isnan().all()) else "yes")
+    if opened.note:
+        table.add_row("read as", opened.note)
     table.add_row("z up", _uprightness(cloud))
     for axis, low, high in _bounds(opened):
         table.add_row(axis, f"{low:.2f} .. {high:.2f} m")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud, unit_color
+from sr3d_core.data.cloud_formats.raw import CloudFileError, RawCloud
 from sr3d_core.open3d_bridge import Open3DError, load_open3d
 
 NUM_POINTS = 200_000
@@ -33,8 +33,9 @@ def read_mesh(path: Path, data: bytes) -> RawCloud:
         points = mesh.sample_points_uniformly(NUM_POINTS).point
     num_triangles, has_color = len(mesh.triangle.indices), "colors" in points
     note = f"a mesh: {NUM_POINTS} points drawn from its {num_triangles} triangles"
-    colors = points.colors.numpy()[:, :3].clip(0.0, 1.0) if has_color else np.zeros((0, 3))
-    rgb = unit_color(path, colors)
+    rgb = points.colors.numpy()[:, :3].astype(np.float32).clip(0.0, 1.0) if has_color else None
+    if rgb is not None and not rgb.any():
+        rgb = None
     if num_materials > 1 and "texture_uvs" in mesh.triangle:
         # Open3D keeps the texture of the first material alone and would use it for all of them.
         rgb, note = None, f"{note}, without color: it has {num_materials} materials"

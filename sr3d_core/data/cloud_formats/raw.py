@@ -1,16 +1,21 @@
-"""What every format reader yields, and what it says when it cannot.
-
-Colors come as bytes, 16-bit numbers, 0..1 or 0..255 floats, or one packed integer per point;
-here they all become 0..1.
-"""
+"""What every format reader yields, what it says when it cannot, and what headers share."""
 
 from __future__ import annotations
 
+import codecs
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+_MAX_HEADER = 65536
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 class CloudFileError(ValueError):
@@ -26,34 +31,27 @@ class RawCloud:
     note: str = ""  # what the user should know about how it was read
 
 
-def unit_color(path: Path, rgb: NDArray) -> NDArray[np.float32] | None:
-    """Colors (N,3) of any type as 0..1; None where all are 0, which is how drivers say unknown.
+def without_mark(path: Path, data: bytes) -> bytes:
+    """Text without the byte-order mark that editors put first; UTF-16 as UTF-8.
 
-    8 and 16 bit integers are full-range; other numbers up to 1 are taken as they are, up to 255
-    as bytes. Raises CloudFileError where they are neither.
+    Raises CloudFileError where a text in UTF-16 is damaged.
     """
-    values = np.asarray(rgb)
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    if finite.size == 0 or not finite.any():
-        return None
-    low, high = float(finite.min()), float(finite.max())
-    if values.dtype == np.uint16:
-        full = 65535.0
-    elif values.dtype.kind == "f" and high <= 1.0:
-        full = 1.0
-    else:
-        full = 255.0
-    if low < 0.0 or high > full:
+    encoding = next(
+        (name for mark, name in _BYTE_ORDER_MARKS.items() if data[:3].startswith(mark)), ""
+    )
+    if encoding != "utf-16":
+        return data[len(codecs.BOM_UTF8) :] if encoding else data
+    try:
+        return data.decode(encoding).encode()
+    except UnicodeDecodeError as error:
         raise CloudFileError(
-            f"{path}: colors span {low:g}..{high:g}, expected 0..1 or 0..255; "
-            "if these columns are not colors, save x y z alone"
-        )
-    return np.nan_to_num(values.astype(np.float32) / np.float32(full), nan=0.0)
+            f"{path}: starts as UTF-16 text, but byte {error.start} is none; save it as UTF-8"
+        ) from error
 
 
-def unpack_color(packed: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """Bytes r, g, b (N,3) of colors packed as 0xAARRGGBB."""
-    return np.stack([packed >> 16, packed >> 8, packed], axis=1).astype(np.uint8)
+def unix_lines(text: bytes) -> bytes:
+    """Text whose lines end in a line feed, however they ended before."""
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
 
 
 def read_header(path: Path, data: bytes, last_keyword: str) -> tuple[list[list[str]], int]:
@@ -62,8 +60,10 @@ def read_header(path: Path, data: bytes, last_keyword: str) -> tuple[list[list[s
     Raises CloudFileError where no such line comes within the first 64 kB.
     """
     lines: list[list[str]] = []
+    first_end = re.search(rb"\r(?!\n)|\n", data[:_MAX_HEADER])
+    line_end = first_end[0] if first_end else b"\n"
     start = 0
-    while (end := data.find(b"\n", start, 65536)) >= 0:
+    while (end := data.find(line_end, start, _MAX_HEADER)) >= 0:
         words = data[start:end].decode("latin-1").split()
         start = end + 1
         if words:
@@ -82,3 +82,41 @@ def check_size(path: Path, found: int, expected: int, num_points: int) -> None:
             f"{path}: {found} bytes of points, expected {expected} for the {num_points} points "
             "of the header; the file is cut off, copy or record it again"
         )
+
+
+def check_rest(path: Path, rest: bytes, point_size: int, num_points: int) -> None:
+    """Raise CloudFileError where whole points follow those of the header; padding may."""
+    num_more = len(rest) // max(1, point_size)
+    if num_more and rest.strip(b"\0\r\n "):
+        raise CloudFileError(
+            f"{path}: {num_points + num_more} points, expected the {num_points} of the header; "
+            "correct the header or write the file again"
+        )
+
+
+def check_count(
+    path: Path, found: int, expected: int, where: str = "the header", what: str = "points"
+) -> None:
+    """Raise CloudFileError where a text has not as many points as it says."""
+    if found != expected:
+        remedy = (
+            "the file is cut off, copy or record it again"
+            if found < expected
+            else f"correct {where} or remove the lines that are no points"
+        )
+        raise CloudFileError(
+            f"{path}: {found} {what}, expected the {expected} of {where}; {remedy}"
+        )
+
+
+def as_declared(column: NDArray, dtype: np.dtype) -> NDArray:
+    """Numbers of a text in the type of the header, where they are such: 21.0 is a byte, 0.5 not.
+
+    Floats become what they are in a binary file, since their bits may be a color.
+    """
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return column.astype(dtype) if dtype.itemsize == 4 else column
+    with np.errstate(invalid="ignore"):
+        whole = column.astype(dtype)
+    return whole if bool((whole == column).all()) else column
