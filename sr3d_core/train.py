@@ -145,7 +145,7 @@ class _Run:
         self.saved: int | None = None  # the step that is on the disk
 
     def start(self, resume: bool) -> None:
-        """Make the run's folder, or take up the run that is in it."""
+        """Begin, or take up the run that is in the folder; nothing is written yet."""
         state = self.out_dir / STATE
         if resume:
             self._take_up(state)
@@ -159,7 +159,6 @@ class _Run:
             if self.processes.is_main and fresh:
                 _log.warning("starting afresh: %s", ", ".join(fresh))
         self._check_alike()
-        self._on_main(self._prepare_folder)
         self.processes.copy_from_main(self._bare_network)
 
     def inspect(self, on_inspected: Callable[[int, int], None]) -> None:
@@ -177,6 +176,7 @@ class _Run:
 
     def loop(self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
         """Step until the schedule is done or the user stops it; save either way."""
+        self._on_main(self._prepare_folder)
         schedule = self.config.schedule
         batches = self._batches()
         saved = started = time.monotonic()

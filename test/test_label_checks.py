@@ -192,7 +192,7 @@ def test_a_hall_that_is_higher_than_a_room_is_a_suspicion_and_can_be_trained_on(
     mast = np.stack([np.zeros(2000), np.zeros(2000), np.linspace(0.0, 25.0, 2000)], axis=1)
     change_points(rooms, lambda xyz: np.concatenate([xyz[:4000], mast]).astype(np.float32))
     warnings = inspect_before_training(FolderSource(path=rooms))
-    assert any("room0" in warning and "millimetres" in warning for warning in warnings)
+    assert any("room0" in warning and "x 24.3 m" in warning for warning in warnings), warnings
 
 
 @pytest.mark.parametrize("factor", [100.0, 1000.0])

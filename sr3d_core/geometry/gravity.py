@@ -40,6 +40,7 @@ _GOOD_SCORE = 0.08  # planes that are no floor score less
 _CHANCE_SCORE = 0.02  # walls disagree with planes that score less
 _LARGE_SUPPORT = (0.3, 0.8)  # share of the surface that a floor holds where it alone decides
 _MAX_ROLL_RAD = math.radians(10.0)
+_MIN_ABOVE = 0.02  # share of the surface above a floor; a plane alone may as well be a wall
 _WEAK_SUPPORT = 0.15  # a floor this small is no reason to turn a cloud that has z up
 
 
@@ -76,6 +77,7 @@ class _Floor:
     normal: Float[Tensor, " 3"]  # unit, upwards
     support: float  # share of the surface that lies in it
     below: float  # share of the surface that lies beneath
+    above: float  # share of the surface that lies above
     score: float  # support, weighted by how well walls agree
 
 
@@ -172,6 +174,12 @@ def _best_floor(xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"]) -> _Floo
         # Seen along +z, z cannot be up: the camera would look through the floor from beneath.
         floor = _find_floor(cells, _OPTICAL) if forward > backward else _seen_backward(cells)
         return floor if floor is not None and floor.score > _CHANCE_SCORE else None
+    floor = _floor_of_no_view(cells)
+    return floor if floor is not None and floor.above >= _MIN_ABOVE else None
+
+
+def _floor_of_no_view(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+    """The floor of a cloud that shows no rim of an image."""
     upright = _find_floor(cells, _UPRIGHT)
     if upright is None or not _is_level(cells, upright):
         camera = _large_floor_ahead(cells)
@@ -271,6 +279,7 @@ def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
     is_inlier = heights.abs() <= _THICKNESS_M
     support = is_inlier.double().mean(dim=0)
     below = (heights < -_BELOW_M).double().mean(dim=0)
+    above = (heights > _BELOW_M).double().mean(dim=0)
     is_floor = (normals @ up >= math.cos(guess.max_tilt_rad)) & (below <= guess.max_below)
     is_floor &= support >= guess.min_support
     if not is_floor.any():
@@ -278,7 +287,8 @@ def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
     score = support * _agreement(normals, support) * is_floor
     best = int(score.argmax())
     normal = _refine(cells, is_inlier[:, best], up)
-    return _Floor(guess, normal, float(support[best]), float(below[best]), float(score[best]))
+    shares = (float(share[best]) for share in (support, below, above, score))
+    return _Floor(guess, normal, *shares)
 
 
 def _agreement(normals: Float[Tensor, "T 3"], support: Float[Tensor, " T"]) -> Float[Tensor, " T"]:
