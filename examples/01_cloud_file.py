@@ -17,6 +17,8 @@ SAMPLE = Path(sr3d_core.__file__).parent / "data" / "sample" / "room.npz"
 path = Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLE
 
 opened = open_cloud(path)  # finds the floor where z is not up; open_cloud(path, up="y") is told
+if opened.note:
+    print("what was a guess:", opened.note)
 if opened.is_turned:
     print("boxes are in the levelled frame; the rotation is", opened.upright_from_file.tolist())
 

@@ -38,6 +38,7 @@ def detect(path: Path) -> dict[str, object]:
     placed = Detections(opened.restored(found.boxes), found.scores, found.labels)
     return {
         "file": str(path),
+        "note": opened.note,  # what was a guess, "" = nothing
         "levelled_from_file": opened.upright_from_file.tolist() if opened.is_turned else None,
         "detections": detection_records(placed, detector.classes),
     }

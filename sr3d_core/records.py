@@ -12,12 +12,10 @@ Imports torch only where tensors are made.
 from __future__ import annotations
 
 import json
-import os
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -38,7 +36,6 @@ _EXPECTED = {
     "size": "three lengths above 0 [dx, dy, dz], metres",
     "yaw": "a finite number, radians",
 }
-_EMPTY, _LIST_END = b"[]\n", b"\n]\n"
 _BOX = 'a box {"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
 
 
@@ -116,53 +113,6 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise RecordError(f"{twice}: stands twice in {_short.repr(tree)}; remove one")
     return tree
-
-
-@contextmanager
-def growing_list(path: Path) -> Iterator[Callable[[Any], None]]:
-    """Within, call the function with what comes next in a JSON list: it is on disk at once.
-
-    Each call replaces the closing bracket by the new item and another bracket, so that the file is
-    a whole list after every one of them, whatever ends the program then. What cannot be written,
-    as on a full disk, is taken back and raises OSError. Pipes get the list at the end.
-    """
-    items: list[Any] = []
-    with path.open("wb", buffering=0) as file:
-        if file.seekable():
-            _write(file, 0, _list_text([]))
-            yield lambda item: _append(file, _list_text([item]))
-            return
-        try:
-            yield items.append
-        finally:
-            _write(file, None, _list_text(items))
-
-
-def _list_text(items: list[Any]) -> bytes:
-    return (json.dumps(items, indent=1, allow_nan=False) + "\n").encode()
-
-
-def _append(file: BinaryIO, text: bytes) -> None:
-    """Put the only item of a list's text behind those that the file has."""
-    end = file.seek(0, os.SEEK_END)
-    if end == len(_EMPTY):
-        place, old = 0, _EMPTY
-    else:
-        place, old, text = end - len(_LIST_END), _LIST_END, b"," + text[1:]
-    try:
-        _write(file, place, text)
-    except OSError:
-        _write(file, place, old)
-        file.truncate(end)
-        raise
-
-
-def _write(file: BinaryIO, place: int | None, text: bytes) -> None:
-    """All of the text, which an unbuffered file may take in parts."""
-    if place is not None:
-        file.seek(place)
-    while text:
-        text = text[file.write(text) :]
 
 
 def targets_of(

@@ -19,6 +19,7 @@ CORE = {
     "plain_text": set(),
     "plain_yaml": {"plain_text"},
     "whole_files": set(),
+    "growing_json": set(),
     "records": {"plain_text", "structures"},
     "geometry": {"structures"},
     "sparse": {"structures"},
@@ -68,6 +69,7 @@ CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
     *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
+    "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}

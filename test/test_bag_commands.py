@@ -10,6 +10,7 @@ import pytest
 from small_bags import CENTER, SIZE, BoundingBox, write_bag
 from typer.testing import CliRunner
 
+from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.bag.commands import app
 
 
@@ -44,6 +45,28 @@ def test_bag_detect_writes_json_and_pictures(one_bag: Path, tmp_path: Path) -> N
     assert found["class"] == "chair"
     assert found["center"] == pytest.approx(CENTER, abs=1e-5)
     assert len(list(pictures.glob("*.png"))) == 5
+
+
+@pytest.mark.usefixtures("with_fake_weights")
+def test_what_ends_bag_detect_loses_no_frame_that_was_done(
+    one_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_done, out = 0, tmp_path / "new" / "out.json"
+    detect = BoundingBox.detect
+
+    def interrupted(self: BoundingBox, cloud: PointCloud) -> Detections:
+        nonlocal num_done
+        num_done += 1
+        if num_done == 4:
+            raise KeyboardInterrupt
+        return detect(self, cloud)
+
+    monkeypatch.setattr(BoundingBox, "detect", interrupted)
+    code, text = run_command("detect", one_bag, "--up", "tf", "--json", out)
+    assert code == 130, text
+    written = json.loads(out.read_text())
+    assert len(written["frames"]) == 3
+    assert "num_frames" not in written  # what is counted at the end
 
 
 @pytest.mark.usefixtures("with_fake_weights")

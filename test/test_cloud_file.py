@@ -202,6 +202,13 @@ def test_five_columns_are_refused(tmp_path: Path) -> None:
         read_cloud(write(tmp_path, "a.txt", b"0 0 0 1 1\n"), up="z")
 
 
+def test_a_guess_is_a_warning_of_python_where_only_points_are_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.txt", b"0 0 0 7\n1 2 3 9\n")
+    with pytest.warns(UserWarning, match=r"a\.txt.*intensity") as warned:
+        assert len(read_cloud(path, up="z")) == 2
+    assert warned[0].filename == __file__
+
+
 def test_normals_of_xyzn_are_left_out(tmp_path: Path) -> None:
     cloud = read_cloud(write(tmp_path, "a.xyzn", b"0 1 2 0 0 -1\n3 4 5 0 1 0\n"), up="z")
     assert cloud.xyz.tolist() == [[0, 1, 2], [3, 4, 5]]

@@ -92,6 +92,15 @@ def test_a_sentence_in_a_comment_is_no_heading(tmp_path: Path) -> None:
     check(opened(tmp_path, "a.txt", text), True)
 
 
+@pytest.mark.parametrize("separator", [",", " "])
+def test_a_comment_names_columns_though_one_is_unknown(tmp_path: Path, separator: str) -> None:
+    """As CloudCompare names its scalar fields."""
+    names = separator.join(["//X", "Y", "Z", "R", "G", "B", "Illuminance_(PCV)"])
+    cloud = opened(tmp_path, "a.txt", f"{names}\n{table('x y z r g b id', separator)}")
+    check(cloud, True)
+    assert not cloud.note
+
+
 @pytest.mark.parametrize(
     ("columns", "has_color", "is_guess"),
     [
@@ -216,6 +225,17 @@ def test_float_whose_value_is_the_color_is_told(tmp_path: Path) -> None:
     assert "value" in cloud.note
 
 
+def test_a_packed_color_that_is_nan_in_a_text_is_none(tmp_path: Path) -> None:
+    """What PCL writes where the bits of a color are no number: which color it was is lost."""
+    rows = "0.5 1.25 2 nan\n3 4.5 -5.75 9.367548e-39\n"  # 0x00660000 | 0xcc00 | 0x2b
+    cloud = opened(
+        tmp_path, "a.pcd", pcd("x y z rgb", "4 4 4 4", "F F F F", rows.encode(), data="ascii")
+    )
+    bits = int(np.array(9.367548e-39, np.float32).view(np.uint32))
+    expected = [[0, 0, 0], [bits >> 16, bits >> 8 & 255, bits & 255]]
+    np.testing.assert_allclose(cloud.cloud.features.numpy() * 255, expected, atol=1e-3)
+
+
 def test_signed_packed_colors_of_an_ascii_pcd(tmp_path: Path) -> None:
     rows = "".join(
         f"{' '.join(map(str, p))} {c - 2**32}\n" for p, c in zip(POINTS, packed(255), strict=True)
@@ -244,6 +264,10 @@ def test_names_of_arrays_in_an_archive(tmp_path: Path, points: str, colors: str)
         {"points": np.c_[XYZ, RGB]},
         {"x": XYZ[:, 0], "y": XYZ[:, 1], "z": XYZ[:, 2], "rgb": np.array(packed(0), np.uint32)},
         {**dict(zip("xyz", XYZ.T, strict=True)), **dict(zip("rgb", RGB.T, strict=True))},
+        {
+            **{name: XYZ[:, [axis]] for axis, name in enumerate("xyz")},
+            **{name: RGB[:, [channel]] for channel, name in enumerate(("red", "green", "blue"))},
+        },
     ],
 )
 def test_shapes_of_arrays_in_an_archive(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:

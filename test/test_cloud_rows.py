@@ -99,6 +99,8 @@ def test_the_example_of_decimal_commas(tmp_path: Path) -> None:
         ("1 2 3\n\n# note\n4 5 6 7\n", "line 4"),
         ("1 2 3\n4 five 6\n", "line 2"),
         ("1,5;2,5;3,5\n1;2;3;4\n", "line 2"),
+        ("1.5 2.5 3.5\n1,234.5 2,345.6 3,456.7\n", "line 2"),
+        ("1.5 2.5 3.5\n1.5\t2,5\t3.5\n", "line 2"),
         ("a title\nanother line\n1 2 3\n", "line 2"),
     ],
 )
@@ -123,6 +125,34 @@ def test_what_can_be_read_in_two_ways_or_none_is_refused_with_its_line(
 )
 def test_ways_to_write_a_table(tmp_path: Path, text: str) -> None:
     check(opened(tmp_path, "a.csv", text))
+
+
+@pytest.mark.parametrize("separator", [",", ";", " ", "\t"])
+@pytest.mark.parametrize("rows", [LINES, COMMA])
+def test_a_first_line_that_counts_the_columns_is_no_point(
+    tmp_path: Path, rows: str, separator: str
+) -> None:
+    """As pandas writes above columns without names."""
+    if separator == ",":
+        rows = LINES  # a comma is one or the other
+    text = f"0 1 2\n{rows}".replace(" ", separator)
+    cloud = opened(tmp_path, "a.csv", text)
+    check(cloud)
+    assert separator.join("012") in cloud.note
+    with pytest.raises(CloudFileError, match="line 6"):
+        opened(tmp_path, "a.csv", f"{text}1{separator}2\n")
+
+
+def test_whole_numbers_that_count_are_a_point_among_others(tmp_path: Path) -> None:
+    cloud = opened(tmp_path, "a.csv", "0,1,2\n3,4,5\n6.5,7,8\n")
+    assert len(cloud.cloud) == 3
+
+
+def test_an_index_beside_counted_columns_is_no_coordinate(tmp_path: Path) -> None:
+    for separator in (",", "\t"):
+        text = ",0,1,2\n0,1.5,2.5,0.5\n1,2.5,1.5,0.7\n".replace(",", separator)
+        with pytest.raises(CloudFileError, match=r"line [12]"):
+            opened(tmp_path, "a.csv", text)
 
 
 @pytest.mark.parametrize("name", ["a.ply", "a.pcd", "a.pts"])
@@ -154,6 +184,15 @@ def test_binary_points_are_held_against_the_header_too(
         opened(tmp_path, name, header.encode() + BINARY + struct.pack("<3f", 1, 2, 3))
     with pytest.raises(CloudFileError, match=r"\b47 .*\b48\b"):
         opened(tmp_path, name, header.encode() + BINARY[:-1])
+    for shift in (b"\n", b"\r\n", b"\0\0\0"):  # what follows would be other numbers
+        with pytest.raises(CloudFileError, match=rf"\b{len(shift)} bytes"):
+            opened(tmp_path, name, header.encode() + shift + BINARY)
+
+
+def test_two_elements_of_vertices_are_refused(tmp_path: Path) -> None:
+    after = f"element vertex 1\n{HEADER}"
+    with pytest.raises(CloudFileError, match="'vertex', 'vertex'"):
+        opened(tmp_path, "a.ply", ply(LINES + "1 2 3\n", after=after))
 
 
 def test_sizes_of_a_pcd_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

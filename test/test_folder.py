@@ -35,6 +35,15 @@ def test_scene_is_read_with_its_boxes(tmp_path: Path) -> None:
     torch.testing.assert_close(sample.targets.boxes.array, expected)
 
 
+def test_what_of_a_cloud_was_a_guess_comes_with_its_scene(tmp_path: Path) -> None:
+    root = make(tmp_path, [])
+    assert FolderDataset(root, "train").read(0)[1] == ""
+    (root / "clouds" / "kitchen.txt").write_text("0 0 0 0.5\n1 2 1 0.25\n")
+    sample, note = FolderDataset(root, "train").read(0)
+    assert len(sample.cloud) == 2
+    assert "intensity" in note
+
+
 def test_scene_without_objects_is_normal(tmp_path: Path) -> None:
     assert len(FolderDataset(make(tmp_path, []), "train")[0].targets) == 0
 

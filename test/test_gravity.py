@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -174,6 +175,57 @@ def test_a_rendered_view_is_levelled_as_its_camera_stood(seed: int) -> None:
     room_from_optical = torch.from_numpy(frame.map_from_base @ frame.base_from_optical)
     rotation, _ = up_rotation(frame.cloud.xyz.double() + torch.tensor([0.0, 0.0, 100.0]))
     assert angle_to_vertical(rotation, room_from_optical[:3, :3].T[:, 2]) < 3.0
+
+
+@pytest.mark.parametrize("seed", [900_001, 900_015, 900_022, 900_023])
+def test_walls_of_a_z_up_frame_seen_from_above_are_no_floor_of_a_rolled_camera(seed: int) -> None:
+    """The rim of an image shows in these, as seen along -z, and walls are larger than floors."""
+    rotation, _ = up_rotation(room_sample(seed, "frame").cloud.xyz)
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
+
+
+WALLS = [
+    ((0, 5, 0), (4, 5.01, 2.5)),
+    ((4, 0, 0), (4.01, 5, 2.5)),
+    ((0, 0, 0), (0.01, 5, 2.5)),
+    ((0, 0, 0), (4, 0.01, 2.5)),
+]
+
+
+@pytest.mark.parametrize("num", [1, 2, 3, 4])
+def test_walls_without_a_floor_are_refused(num: int) -> None:
+    walls = [random(3000, *wall, seed=seed) for seed, wall in enumerate(WALLS[:num])]
+    with pytest.raises(GravityError, match="no floor"):
+        up_rotation(torch.cat(walls))
+
+
+@pytest.mark.parametrize("tilt_deg", [0, 6, 45, 90])
+def test_a_lone_plane_may_be_a_floor_or_a_wall(tilt_deg: int) -> None:
+    plane = random(6000, (0, 0, 0), (4, 5, 0.01), seed=1)
+    for xyz in (plane, plane + torch.tensor([0.0, 0, 100])):
+        with pytest.raises(GravityError, match="one plane"):
+            up_rotation(xyz @ rotation_x(math.radians(tilt_deg)).T)
+
+
+@pytest.mark.parametrize("axis", ["z", "y"])
+@pytest.mark.parametrize("has_ceiling", [False, True])
+def test_a_room_without_furniture_has_its_floor(
+    axis: Literal["z", "y"], has_ceiling: bool
+) -> None:
+    floor = random(6000, (0, 0, 0), (4, 5, 0.01), seed=9)
+    walls = [random(3000, *wall, seed=seed) for seed, wall in enumerate(WALLS)]
+    ceiling = [floor + torch.tensor([0.0, 0, 2.5])] if has_ceiling else []
+    turn = axis_rotation(axis)
+    rotation, _ = up_rotation(torch.cat([floor, *walls, *ceiling]) @ turn)
+    assert angle_to_vertical(rotation, turn.T[:, 2]) < 0.5
+
+
+def test_a_single_box_makes_a_plane_a_floor() -> None:
+    floor = random(6000, (0, 0, 0), (4, 5, 0.01), seed=1)
+    top = random(400, (1, 1, 0.4), (1.5, 1.5, 0.41), seed=6)
+    side = random(400, (1, 1, 0), (1.5, 1.01, 0.4), seed=7)
+    rotation, _ = up_rotation(torch.cat([floor, top, side]))
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
 
 
 def test_a_view_that_two_frames_explain_is_refused() -> None:

@@ -195,6 +195,14 @@ def test_a_hall_that_is_higher_than_a_room_is_a_suspicion_and_can_be_trained_on(
     assert any("room0" in warning and "x 24.3 m" in warning for warning in warnings), warnings
 
 
+def test_clouds_that_were_read_by_a_guess_are_a_warning_once(rooms: Path) -> None:
+    change_points(rooms, lambda xyz: np.c_[xyz, np.ones(len(xyz))])
+    for warnings in (inspect(rooms).warnings, inspect_before_training(FolderSource(path=rooms))):
+        (warning,) = (warning for warning in warnings if "intensity" in warning)
+        assert "room0" in warning
+        assert f"{NUM_ROOMS - 1} clouds" in warning
+
+
 @pytest.mark.parametrize("factor", [100.0, 1000.0])
 def test_labels_far_too_large_are_refused(rooms: Path, factor: float) -> None:
     change_labels(rooms, lambda box: {**box, "size": [factor * side for side in box["size"]]})

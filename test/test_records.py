@@ -16,7 +16,6 @@ from sr3d_core.records import (
     Record,
     RecordError,
     detection_records,
-    growing_list,
     read_records,
     targets_of,
 )
@@ -112,58 +111,6 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps({"boxes": [{**CHAIR, "class": "Stühle"}]}), encoding=encoding)
     assert read_records(path, Boxes).boxes[0].class_name == "Stühle"
-
-
-ITEMS = [{"file": "a", "detections": [CHAIR]}, {"file": "b", "detections": []}, {"file": "c"}]
-
-
-def test_a_growing_list_is_whole_after_every_item(tmp_path: Path) -> None:
-    path = tmp_path / "list.json"
-    path.write_text("an older, longer file" * 1000)
-    with growing_list(path) as add:
-        for num in range(4):
-            assert path.read_text() == json.dumps(ITEMS[:num], indent=1) + "\n"
-            if num < 3:
-                add(ITEMS[num])
-
-
-def test_what_ends_a_growing_list_loses_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "list.json"
-
-    def interrupted() -> None:
-        with growing_list(path) as add:
-            add(ITEMS[0])
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert json.loads(path.read_text()) == ITEMS[:1]
-
-
-def test_an_item_that_does_not_fit_on_the_disk_is_taken_back(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    path = tmp_path / "list.json"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with growing_list(path) as add:
-        add(ITEMS[0])
-        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 10, hard))
-        try:
-            with pytest.raises(OSError, match="large"):
-                add(ITEMS[1])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert json.loads(path.read_text()) == ITEMS[:1]
-        add(ITEMS[2])
-    assert json.loads(path.read_text()) == [ITEMS[0], ITEMS[2]]
-
-
-def test_a_pipe_gets_the_whole_list() -> None:
-    code = (
-        "from pathlib import Path; from sr3d_core.records import growing_list\n"
-        "with growing_list(Path('/dev/stdout')) as add: add({'a': 1}); add({'b': 2})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE)
-    assert json.loads(done.stdout) == [{"a": 1}, {"b": 2}]
 
 
 def test_reading_needs_no_torch() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,15 +91,16 @@ def detect(
         raise typer.Exit(1)
 
 
-def _writer(
-    json_out: Path | None, is_list: bool
-) -> AbstractContextManager[Callable[[dict[str, Any]], None]]:
+@contextmanager
+def _writer(json_out: Path | None, is_list: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Takes each result as it comes: a list grows, a single one is the whole file."""
-    from sr3d_core.records import growing_list
+    from sr3d_core.growing_json import growing_list
 
-    if json_out is not None and is_list:
-        return growing_list(json_out)
-    return nullcontext(partial(write_json, json_out))
+    if json_out is None or not is_list:
+        yield partial(write_json, json_out)
+        return
+    with growing_list(json_out) as results:
+        yield results.add
 
 
 def open_detector(

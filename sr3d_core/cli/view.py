@@ -104,6 +104,8 @@ def _read(file: Path, boxes: Path, score: float) -> tuple[PointCloud, Detections
 
     record = read_records(boxes, FileRecord)
     opened = open_turned(file, record.levelled_from_file)
+    if opened.note:
+        say(f"{file}: {opened.note}")
     found, classes = detections_of(record.detections)
     found = found[found.scores >= score]
     print_found(file, opened, found, classes)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from sr3d_core.geometry.gravity import GravityError, UnitsError, axis_rotation, 
 from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
 from sr3d_core.structures import Boxes3D, PointCloud
 
-__all__ = ["CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud"]
+__all__ = ["CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud", "read_noted"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +67,20 @@ class CloudFile:
 def read_cloud(path: str | Path, up: UpAxis = "auto") -> PointCloud:
     """The points of a file in its own coordinates, z up; non-finite ones are left out.
 
-    Raises CloudFileError where `open_cloud` does, and where the coordinates are too large for
-    single precision.
+    What was a guess, the note of `open_cloud`, is a Python warning. Raises CloudFileError where
+    `open_cloud` does, and where the coordinates are too large for single precision.
     """
+    cloud, note = read_noted(path, up)
+    if note:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return cloud
+
+
+def read_noted(path: str | Path, up: UpAxis = "auto") -> tuple[PointCloud, str]:
+    """As `read_cloud`, for callers who tell the note themselves."""
     opened = open_cloud(path, up)
     if not opened.origin.any():
-        return opened.cloud
+        return opened.cloud, opened.note
     if float(opened.origin.abs().max()) > MAX_DISTANCE_M:
         x, y, z = (f"{value:.0f}" for value in opened.origin.tolist())
         raise CloudFileError(
@@ -80,7 +89,7 @@ def read_cloud(path: str | Path, up: UpAxis = "auto") -> PointCloud:
         )
     back = torch.eye(4, dtype=torch.float64)
     back[:3, 3] = opened.upright_from_file @ opened.origin
-    return opened.cloud.transformed(back)
+    return opened.cloud.transformed(back), opened.note
 
 
 def open_cloud(path: str | Path, up: UpAxis = "auto") -> CloudFile:

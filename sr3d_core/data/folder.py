@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from sr3d_core.data.cloud_file import CloudFileError, read_cloud
+from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.label_checks import box_faults, scene_faults
 from sr3d_core.plain_text import read_text
@@ -62,17 +62,21 @@ class FolderDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
+        return self.read(index)[0]
+
+    def read(self, index: int) -> tuple[Sample, str]:
+        """One scene, and what of its cloud was a guess. Raises DatasetError."""
         name = self.names[index]
         records = self.records(index)
         path = self._clouds[name]
         try:
-            cloud = read_cloud(path, up="z")
+            cloud, note = read_noted(path, up="z")
         except CloudFileError as error:
             raise DatasetError(str(error)) from error
         # All boxes, so that their numbers are those of the file.
         faults = scene_faults(cloud, targets_of(records, self.own_classes).boxes)
         _refuse(f"{path} with labels/{name}.json", faults)
-        return Sample(cloud, targets_of(records, self.classes), name)
+        return Sample(cloud, targets_of(records, self.classes), name), note
 
     def records(self, index: int) -> list[BoxRecord]:
         """The boxes of one scene as its file has them. Raises DatasetError."""

@@ -6,7 +6,7 @@ clouds only where no label is faulty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,20 +59,22 @@ def inspect_scenes(
             *_about_other_splits(scenes),
             *_about_classes(scenes.own_classes),
         ]
-    suspicions = Suspicions()
+    suspicions, notes = Suspicions(), dict[str, str]()
     for index in () if faults else range(len(scenes)):
         try:
-            sample = scenes[index]
+            sample, note = _read(scenes, index)
         except DatasetError as error:
             faults.append(str(error))
             if len(faults) == _MAX_FAULTS:
                 break
             on_scene(index + 1, None)
             continue
+        if note:
+            notes[sample.name] = note
         scene = Inspected(sample, _num_inside(sample))
         suspicions.add(sample, scene.num_inside)
         on_scene(index + 1, scene)
-    return Inspection(faults, warnings + suspicions.warnings())
+    return Inspection(faults, [*warnings, *_about_guesses(notes), *suspicions.warnings()])
 
 
 def inspect_before_training(
@@ -92,6 +94,22 @@ def inspect_before_training(
             f"{found.faults[0]}; `sr3d data inspect {source.path}` tells all"
         )
     return found.warnings
+
+
+def _read(scenes: Scenes, index: int) -> tuple[Sample, str]:
+    """One scene, and what of its cloud was a guess."""
+    return scenes.read(index) if isinstance(scenes, FolderDataset) else (scenes[index], "")
+
+
+def _about_guesses(notes: Mapping[str, str]) -> list[str]:
+    """What was taken where clouds can be read in more than one way, by scene."""
+    if not notes:
+        return []
+    name, note = next(iter(notes.items()))
+    return [
+        f"{len(notes)} clouds do not say plainly what they hold, the first {name}: {note}; if "
+        "that is wrong, name the columns or save the colors as bytes"
+    ]
 
 
 def _num_inside(sample: Sample) -> list[int]:

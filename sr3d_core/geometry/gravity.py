@@ -40,7 +40,7 @@ _GOOD_SCORE = 0.08  # planes that are no floor score less
 _CHANCE_SCORE = 0.02  # walls disagree with planes that score less
 _LARGE_SUPPORT = (0.3, 0.8)  # share of the surface that a floor holds where it alone decides
 _MAX_ROLL_RAD = math.radians(10.0)
-_MIN_ABOVE = 0.02  # share of the surface above a floor; a plane alone may as well be a wall
+_LONE_PLANE = 0.99  # share of the surface near one plane; alone it may be a wall as well
 _WEAK_SUPPORT = 0.15  # a floor this small is no reason to turn a cloud that has z up
 
 
@@ -77,7 +77,6 @@ class _Floor:
     normal: Float[Tensor, " 3"]  # unit, upwards
     support: float  # share of the surface that lies in it
     below: float  # share of the surface that lies beneath
-    above: float  # share of the surface that lies above
     score: float  # support, weighted by how well walls agree
 
 
@@ -174,8 +173,9 @@ def _best_floor(xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"]) -> _Floo
         # Seen along +z, z cannot be up: the camera would look through the floor from beneath.
         floor = _find_floor(cells, _OPTICAL) if forward > backward else _seen_backward(cells)
         return floor if floor is not None and floor.score > _CHANCE_SCORE else None
-    floor = _floor_of_no_view(cells)
-    return floor if floor is not None and floor.above >= _MIN_ABOVE else None
+    if _is_lone_plane(cells):
+        raise GravityError("no floor was found: one plane with nothing on it, a floor or a wall")
+    return _floor_of_no_view(cells)
 
 
 def _floor_of_no_view(cells: Float[Tensor, "S 3"]) -> _Floor | None:
@@ -188,20 +188,20 @@ def _floor_of_no_view(cells: Float[Tensor, "S 3"]) -> _Floor | None:
             return camera
         upright = rival
     mesh = _find_floor(cells, _MESH)
-    if upright is None or mesh is None:
-        return upright or mesh
-    is_mesh = _is_flat_along_y(cells) and mesh.score > 1.5 * upright.score
+    if upright is None:  # walls without a floor are no higher than wide only where y is up
+        return mesh if _is_flat_along_y(cells, 1.0) else None
+    is_mesh = mesh is not None and mesh.score > 1.5 * upright.score and _is_flat_along_y(cells)
     return mesh if is_mesh else upright
 
 
-def _is_flat_along_y(cells: Float[Tensor, "S 3"]) -> bool:
+def _is_flat_along_y(cells: Float[Tensor, "S 3"], flatness: float = _FLATNESS) -> bool:
     """Whether y may be a room's height: rooms are wider than high.
 
     A view of one wall is not, and the wall must not be taken for a floor.
     """
     low, high = torch.quantile(cells, torch.tensor([0.01, 0.99], dtype=cells.dtype), dim=0)
     width, height, depth = (high - low).tolist()
-    return height < _FLATNESS * min(width, depth)
+    return height < flatness * min(width, depth)
 
 
 def _seen_backward(cells: Float[Tensor, "S 3"]) -> _Floor | None:
@@ -209,6 +209,8 @@ def _seen_backward(cells: Float[Tensor, "S 3"]) -> _Floor | None:
     opengl = _find_floor(cells, _OPENGL)
     upright = _find_floor(cells, _UPRIGHT)
     is_level = upright is not None and float(upright.normal[2]) >= math.cos(_LEVELLED_RAD)
+    if opengl is not None and _is_upright_wall(opengl):
+        return upright if is_level else None
     if upright is None or not is_level or upright.score < _GOOD_SCORE:
         return opengl
     if opengl is None or opengl.score < 0.25 * upright.score:
@@ -216,6 +218,26 @@ def _seen_backward(cells: Float[Tensor, "S 3"]) -> _Floor | None:
     raise GravityError(
         "two floors are as likely, one with z up and one of a camera frame with y up"
     )
+
+
+def _is_upright_wall(floor: _Floor) -> bool:
+    """Whether an OpenGL camera's floor is rather a wall of a z-up frame, which z lies in.
+
+    The camera would be rolled, and yet look exactly level.
+    """
+    return _contains_z(floor) and abs(float(floor.normal[0])) > math.sin(_MAX_ROLL_RAD)
+
+
+def _contains_z(floor: _Floor) -> bool:
+    return abs(float(floor.normal[2])) <= math.sin(KEEP_RAD)
+
+
+def _is_lone_plane(cells: Float[Tensor, "S 3"]) -> bool:
+    """Whether the cloud is a single plane, give or take its noise."""
+    points, normals = _trial_planes(cells)
+    heights = cells @ normals.T - (points * normals).sum(dim=1)
+    is_near = heights.abs() <= _BELOW_M
+    return len(normals) > 0 and float(is_near.double().mean(dim=0).max()) >= _LONE_PLANE
 
 
 def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
@@ -234,8 +256,8 @@ def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
 
 def _is_far_likelier(camera: _Floor, rival: _Floor | None, cells: Float[Tensor, "S 3"]) -> bool:
     """Whether a camera's floor beats the one of a z-up frame, which would have to be turned."""
-    if rival is None:
-        return True
+    if rival is None:  # the corner of two walls of a z-up frame looks like a level camera's view
+        return not _contains_z(camera)
     if rival.guess is _LEVEL:  # a plane with most of the room beneath it is no floor
         return rival.below > 0.5 and _is_flat_along_y(cells)
     return camera.score > 1.3 * rival.score
@@ -279,7 +301,6 @@ def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
     is_inlier = heights.abs() <= _THICKNESS_M
     support = is_inlier.double().mean(dim=0)
     below = (heights < -_BELOW_M).double().mean(dim=0)
-    above = (heights > _BELOW_M).double().mean(dim=0)
     is_floor = (normals @ up >= math.cos(guess.max_tilt_rad)) & (below <= guess.max_below)
     is_floor &= support >= guess.min_support
     if not is_floor.any():
@@ -287,8 +308,7 @@ def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
     score = support * _agreement(normals, support) * is_floor
     best = int(score.argmax())
     normal = _refine(cells, is_inlier[:, best], up)
-    shares = (float(share[best]) for share in (support, below, above, score))
-    return _Floor(guess, normal, *shares)
+    return _Floor(guess, normal, float(support[best]), float(below[best]), float(score[best]))
 
 
 def _agreement(normals: Float[Tensor, "T 3"], support: Float[Tensor, " T"]) -> Float[Tensor, " T"]:

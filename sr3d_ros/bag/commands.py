@@ -6,8 +6,8 @@ The modules that need torch are imported inside the commands, so that `--help` a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +18,7 @@ from rich.table import Table
 from sr3d_core.console import (
     one_line_errors,
     progress_of,
+    require_writable,
     result_console,
     say,
     write_json,
@@ -25,9 +26,12 @@ from sr3d_core.console import (
 from sr3d_ros.parameters.file import NODE
 
 if TYPE_CHECKING:
+    from sr3d_core.growing_json import GrowingList
     from sr3d_ros.bag.run import BagRun, FrameRecord, Tally
     from sr3d_ros.bag.source import Topics
     from sr3d_ros.pipeline import FrameResult
+
+    _Record = Callable[[FrameResult, Sequence[str]], FrameRecord]
 
 app = typer.Typer(
     help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.",
@@ -168,6 +172,9 @@ def detect(
     from sr3d_ros.bag.run import TrackRecords, detect_run, frame_record
     from sr3d_ros.bag.source import Topics
 
+    with one_line_errors():
+        if json_out is not None:
+            require_writable(json_out)
     given = {
         "model.weights": weights,
         "model.device": device,
@@ -180,12 +187,14 @@ def detect(
     opened = _opened(bag, topics, params_file, given, up, one_class=True)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         record = TrackRecords(run) if run.parameters.tracking else frame_record
-        records, tally = detect_run(run, progress, _drawing(pictures, run.classes), record)
+        head = {**_head(bag, run), "classes": list(run.classes)}
+        with _growing(json_out, head) as frames:
+            draw = _drawing(pictures, run.classes)
+            records, tally = detect_run(run, progress, draw, _writing(record, frames))
+            if frames is not None:
+                frames.end(tally.to_dict())
     result_console().print(_found_table(records))
     _print_tally(tally)
-    head = {**_head(bag, run), "classes": list(run.classes)}
-    with one_line_errors():
-        write_json(json_out, {**head, **tally.to_dict(), "frames": records})
 
 
 @app.command("eval")
@@ -295,6 +304,27 @@ def _opened(
         if parameters.adaptive:
             say("load.adaptive: the points of a frame follow this machine's speed, as on a robot")
         yield run
+
+
+def _growing(
+    json_out: Path | None, head: Mapping[str, object]
+) -> AbstractContextManager[GrowingList | None]:
+    """The frames of a result, as a list that grows in its file, where one is wanted."""
+    from sr3d_core.growing_json import growing_object
+
+    return nullcontext() if json_out is None else growing_object(json_out, head, "frames")
+
+
+def _writing(record: _Record, frames: GrowingList | None) -> _Record:
+    """What writes a frame down, in the file as well."""
+
+    def written(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
+        frame = record(result, classes)
+        if frames is not None:
+            frames.add(frame)
+        return frame
+
+    return written
 
 
 def _drawing(

@@ -19,6 +19,7 @@ _SCALES = ((1.0, 2.0), (255.0, 261.0), (65535.0, 66846.0))
 percent, and a room in 0..255 that stays below 2 would be black."""
 
 _UNDERSHOOT = 0.05  # how far below 0 colors may lie, as a share of full brightness
+_NAN_BITS = 0x7FC00000  # what a text's "nan" becomes: no color, though its bits are a dark red
 _DARK = 0.1  # a cloud without any color above this share of full brightness is doubtful
 
 
@@ -63,6 +64,7 @@ def packed_color(column: NDArray) -> tuple[NDArray[np.uint8], str]:
     else:
         with np.errstate(all="ignore"):  # signalling NaNs, and doubles beyond a float
             numbers = np.ascontiguousarray(column.astype(np.float32)).view(np.uint32)
+        numbers = np.where(numbers == _NAN_BITS, 0, numbers)
     return np.stack([numbers >> 16, numbers >> 8, numbers], axis=1).astype(np.uint8), note
 
 

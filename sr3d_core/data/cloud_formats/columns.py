@@ -62,7 +62,7 @@ _PLAIN = ("x y z", "x y z red green blue")  # need no note, and no proof
 
 def cloud_of_columns(path: Path, columns: Sequence[Column], note: str = "") -> RawCloud:
     """The points and colors among named columns; raises CloudFileError where there are none."""
-    known = [(_plain(name), column) for name, column in columns]
+    known = [(_plain(name), _single(column)) for name, column in columns]
     xyz = _points(path, known)
     for name, column in known:
         is_wide = name in _COLORS and column.ndim == 2 and column.shape[1] not in (3, 4)
@@ -119,6 +119,11 @@ def is_known(name: str) -> bool:
 def _plain(name: str) -> str:
     text = name.strip().strip("\"'").strip().lower()
     return re.sub(r"\s*[\[(](?:m|metres?|meters?)[\])]$", "", text)
+
+
+def _single(column: NDArray) -> NDArray:
+    """(N,) of a column with one number a point, (N,k) of others."""
+    return column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
 
 
 def _native(column: NDArray) -> NDArray:

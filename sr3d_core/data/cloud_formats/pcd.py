@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sr3d_core.data.cloud_formats.columns import Column, cloud_of_columns
 from sr3d_core.data.cloud_formats.lzf import decompress
@@ -126,7 +125,7 @@ def _ascii(path: Path, body: bytes, header: _Header) -> list[Column]:
     columns, start = list[Column](), 0
     for field in header.fields:
         part = table[:, start : start + field.count]
-        columns.append((field.name, _single(as_declared(part, field.dtype))))
+        columns.append((field.name, as_declared(part, field.dtype)))
         start += field.count
     return columns
 
@@ -137,7 +136,7 @@ def _binary(path: Path, body: bytes, header: _Header) -> list[Column]:
     check_rest(path, body[size:], header.point_size, header.num_points)
     dtype = np.dtype([(str(i), f.dtype, (f.count,)) for i, f in enumerate(header.fields)])
     points = np.frombuffer(body, dtype, header.num_points) if size else np.zeros(0, dtype)
-    return [(field.name, _single(points[str(i)])) for i, field in enumerate(header.fields)]
+    return [(field.name, points[str(i)]) for i, field in enumerate(header.fields)]
 
 
 def _compressed(path: Path, body: bytes, header: _Header) -> list[Column]:
@@ -162,11 +161,6 @@ def _compressed(path: Path, body: bytes, header: _Header) -> list[Column]:
         numbers = (
             np.frombuffer(plain, field.dtype, count, start) if size else np.zeros(0, field.dtype)
         )
-        columns.append((field.name, _single(numbers.reshape(-1, field.count))))
+        columns.append((field.name, numbers.reshape(-1, field.count)))
         start += header.num_points * field.size
     return columns
-
-
-def _single(numbers: NDArray) -> NDArray:
-    """(N,) of a field with one number a point, (N,k) of others."""
-    return numbers[:, 0] if numbers.shape[1] == 1 else numbers

@@ -108,7 +108,7 @@ def _parse_header(path: Path, lines: list[list[str]]) -> tuple[str, list[_Elemen
 def _find_vertex(path: Path, elements: list[_Element]) -> int:
     """Which element is `vertex`."""
     names = [element.name.lower() for element in elements]
-    if "vertex" not in names:
+    if names.count("vertex") != 1:
         raise CloudFileError(f"{path}: elements {names}, expected one called 'vertex'")
     index = names.index("vertex")
     wrong = next((e for e in elements if e.count < 0), None)

@@ -85,12 +85,15 @@ def check_size(path: Path, found: int, expected: int, num_points: int) -> None:
 
 
 def check_rest(path: Path, rest: bytes, point_size: int, num_points: int) -> None:
-    """Raise CloudFileError where whole points follow those of the header; padding may."""
-    num_more = len(rest) // max(1, point_size)
-    if num_more and rest.strip(b"\0\r\n "):
+    """Raise CloudFileError where more than padding follows the points of the header.
+
+    Less than a point is no better: where a byte was put in, all that follow are shifted.
+    """
+    if rest.strip(b"\0\r\n \x1a"):
+        num_more = len(rest) / max(1, point_size)
         raise CloudFileError(
-            f"{path}: {num_points + num_more} points, expected the {num_points} of the header; "
-            "correct the header or write the file again"
+            f"{path}: {num_points + num_more:g} points, expected the {num_points} of the header; "
+            f"{len(rest)} bytes are left over; correct the header or write the file again"
         )
 
 

@@ -1,13 +1,15 @@
 """Clouds as text: TXT, XYZ, XYZRGB, XYZN, PTS, CSV.
 
 One point a line; blanks, tabs, commas or semicolons between numbers. A first line of names says
-what the columns are, in a comment too; without one their number does. Decimal commas are read
-where they cannot be separators; what can be both is refused.
+what the columns are, in a comment too; without one their number does, as where the names are the
+numbers 0, 1, 2 of the columns. Decimal commas are read where they cannot be separators; what can
+be both is refused.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,8 @@ from sr3d_core.data.cloud_formats.rows import Rows, is_number
 
 _SEPARATORS = re.compile(rb"[,;\s]+")
 _EXCEL_LINE = re.compile(rb"sep=(.)[,;\t]*", re.IGNORECASE)
+_MAY_BE_ONE = re.compile(rb"[+-]?(?:\d+,\d+|\d{1,3}(?:,\d{3})+(?:\.\d*)?)")
+"""What may be one number with a decimal comma or with thousands, or several numbers."""
 _EXPECTED = "numbers: x y z, perhaps with colors"
 _NUM_SAMPLED = 1000  # lines that are looked at for separators and decimal commas
 _PTS_COLUMNS = {
@@ -130,15 +134,20 @@ def _read_table(path: Path, text: bytes, num_before: int = 0) -> _Table:
         body = re.sub(rb"(?m)(?:#|^[ \t]*//).*$", b"", body)
     if not body.strip():
         return _Table(np.zeros((0, 3)), None, "")
-    separator, note = _separator(
-        path, lead, Rows(_first_lines(body), num_before + lead.num_lines + 1)
-    )
+    sample = Rows(_first_lines(body), num_before + lead.num_lines + 1)
+    separator, note = _separator(path, lead, sample)
+    counting = _numbers_of_columns(sample, separator) if lead.heading is None else b""
+    if counting:  # its line stays, so that those that follow keep their place
+        body = body.replace(counting, b"", 1)
     if separator != "," and b"," in body:
         body = body.replace(b",", b"." if note else b" ")
     if separator is not None and body.partition(b"\n")[0].rstrip().endswith(separator.encode()):
         body = re.sub(rb"[ \t]*" + separator.encode() + rb"[ \t]*$", b"", body, flags=re.MULTILINE)
     rows = Rows(body, num_before + lead.num_lines + 1)
     numbers = rows.numbers(path, _EXPECTED, delimiter=separator)
+    if counting:
+        taken = f"{counting.decode().strip()} taken as numbers of columns; write a point as 0.0"
+        note = "; ".join(filter(None, (taken, note)))
     return _Table(numbers, _names(path, lead, separator, numbers.shape[1]), note)
 
 
@@ -175,6 +184,19 @@ def _first_lines(body: bytes) -> bytes:
     return b"\n".join(body.split(b"\n", _NUM_SAMPLED)[:_NUM_SAMPLED])
 
 
+def _numbers_of_columns(sample: Rows, separator: str | None) -> bytes:
+    """A first line that counts the columns, as programs write it above columns without names.
+
+    Points have decimals; a first one that is written without them is no point.
+    """
+    mark = None if separator is None else separator.encode()
+    first, *others = ([field.strip() for field in line.split(mark)] for line in sample.lines)
+    is_counting = len(first) > 2 and first == [b"%d" % index for index in range(len(first))]
+    has_decimals = (any(re.search(rb"[.,eE]", field) for field in row) for row in others)
+    is_found = is_counting and others and len(others[0]) == len(first) and all(has_decimals)
+    return sample.lines[0] if is_found else b""
+
+
 def _separator(path: Path, lead: _Lead, sample: Rows) -> tuple[str | None, str]:
     """What separates numbers, None = blanks, and a note where commas are decimal."""
     lines = [line.strip(b" \t,;") for line in sample.lines]
@@ -185,6 +207,8 @@ def _separator(path: Path, lead: _Lead, sample: Rows) -> tuple[str | None, str]:
         separator = ";"
     elif has_comma and not _has_decimal_commas(path, sample, lines):
         is_mixed = any(re.search(rb"[^\s,][ \t]+[^\s,]", line) for line in lines)
+        if is_mixed:
+            _refuse(path, sample, (any(map(_MAY_BE_ONE.fullmatch, r.split())) for r in lines))
         return (None if is_mixed else ","), ""
     else:
         separator = None
@@ -198,22 +222,28 @@ def _has_decimal_commas(path: Path, sample: Rows, lines: list[bytes]) -> bool:
     fields = [line.split() for line in lines]
     if any(re.search(rb",.*,|^,|,$", field) for row in fields for field in row):
         return False
-    is_mixed = next((i for i, row in enumerate(fields) if len(row) == 2), None)
-    if is_mixed is not None:
+    _refuse(path, sample, (len(row) == 2 for row in fields))
+    return all(len(row) > 2 for row in fields)
+
+
+def _refuse(path: Path, sample: Rows, is_unclear: Iterable[bool]) -> None:
+    """Raise CloudFileError for the first line whose commas may mean two things."""
+    index = next((index for index, is_one in enumerate(is_unclear) if is_one), None)
+    if index is not None:
         raise CloudFileError(
-            f"{path}: {sample.place(is_mixed)} has commas and blanks, expected one separator; "
+            f"{path}: {sample.place(index)} has commas and blanks, expected one separator; "
             "write decimal points, or the same separator everywhere"
         )
-    return all(len(row) > 2 for row in fields)
 
 
 def _names(path: Path, lead: _Lead, separator: str | None, num_columns: int) -> list[str] | None:
     """Names of the columns; raises CloudFileError where there are not as many."""
     if lead.heading is None:
         words = _words(lead.comment)
-        has_points = {"x", "y", "z"} <= {word.lower() for word in words}
-        is_heading = len(words) == num_columns and all(is_known(word) for word in words)
-        return words if is_heading and has_points else None
+        others = [word for word in words if word.lower() not in ("x", "y", "z")]
+        # A sentence may speak of x, y and z, but hardly of other columns.
+        is_heading = 2 * sum(map(is_known, others)) >= len(others) == num_columns - 3
+        return words if is_heading and len(words) == num_columns else None
     text = lead.heading.decode("utf-8", "replace")
     names = text.rstrip(",;").split(separator) if separator else text.split()
     if len(names) != num_columns:
