@@ -232,12 +232,31 @@ def _contains_z(floor: _Floor) -> bool:
     return abs(float(floor.normal[2])) <= math.sin(KEEP_RAD)
 
 
+def _has_wall_across(floor: _Floor, cells: Float[Tensor, "S 3"]) -> bool:
+    """Whether another large plane contains z as this floor does.
+
+    Then both may be walls of a z-up frame: their corner looks as a level camera's view does.
+    """
+    normals, distance = _distances(cells)
+    across = torch.linalg.cross(floor.normal, axis_rotation("z")[2])
+    is_across = (normals @ across).abs() > math.cos(_MAX_ROLL_RAD)
+    support = (distance <= _THICKNESS_M).double().mean(dim=0) * is_across
+    return float(support.max()) >= 0.5 * floor.support
+
+
 def _is_lone_plane(cells: Float[Tensor, "S 3"]) -> bool:
     """Whether the cloud is a single plane, give or take its noise."""
+    normals, distance = _distances(cells)
+    is_near = (distance <= _BELOW_M).double().mean(dim=0)
+    return len(normals) > 0 and float(is_near.max()) >= _LONE_PLANE
+
+
+def _distances(
+    cells: Float[Tensor, "S 3"],
+) -> tuple[Float[Tensor, "T 3"], Float[Tensor, "S T"]]:
+    """The normals of trial planes, and how far each cell is from each plane."""
     points, normals = _trial_planes(cells)
-    heights = cells @ normals.T - (points * normals).sum(dim=1)
-    is_near = heights.abs() <= _BELOW_M
-    return len(normals) > 0 and float(is_near.double().mean(dim=0).max()) >= _LONE_PLANE
+    return normals, (cells @ normals.T - (points * normals).sum(dim=1)).abs()
 
 
 def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
@@ -256,8 +275,8 @@ def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
 
 def _is_far_likelier(camera: _Floor, rival: _Floor | None, cells: Float[Tensor, "S 3"]) -> bool:
     """Whether a camera's floor beats the one of a z-up frame, which would have to be turned."""
-    if rival is None:  # the corner of two walls of a z-up frame looks like a level camera's view
-        return not _contains_z(camera)
+    if rival is None:
+        return not (_contains_z(camera) and _has_wall_across(camera, cells))
     if rival.guess is _LEVEL:  # a plane with most of the room beneath it is no floor
         return rival.below > 0.5 and _is_flat_along_y(cells)
     return camera.score > 1.3 * rival.score
