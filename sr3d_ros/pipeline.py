@@ -115,7 +115,7 @@ class FramePipeline:
         level = self._upright(cloud, frame_id, stamp_ns)
         output_frame = frame_name(parameters.target_frame) or frame_id
         output_from_gravity = self._output(output_frame, frame_id, level, stamp_ns)
-        level_cloud, offset = _around_sensor(cloud, level.gravity_from_cloud)
+        level_cloud, offset = around_sensor(cloud, level.gravity_from_cloud)
         level_cloud = within_region(level_cloud, *parameters.region_m, offset.tolist())
         level_cloud = thinned(level_cloud, max_points)
         watch.lap("transform")
@@ -289,7 +289,7 @@ def _placed(cloud: PointCloud, target_from_source: Tensor) -> PointCloud:
     return cloud.transformed(target_from_source)
 
 
-def _around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
+def around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
     """The cloud z up with the sensor at x = y = 0, and the shift that was taken off.
 
     So that coordinates stay small however far the robot has driven. A cloud of float64 comes from
