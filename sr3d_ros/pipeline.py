@@ -8,7 +8,7 @@ and parameters give the same boxes, live or recorded.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,7 @@ class FramePipeline:
                 *_notes_on_color(views),
                 *_notes_on_precision(cloud, frame_id),
                 *self._notes_on_up(frame_id),
-                *_notes_on_frame(output_frame),
+                *_notes_on_header(output_frame, stamp_ns),
             ),
         )
 
@@ -213,14 +213,18 @@ class FramePipeline:
         )
 
 
-def _notes_on_frame(output_frame: str) -> tuple[str, ...]:
-    """What is odd about the frame that boxes are published in."""
-    if output_frame:
-        return ()
-    return (
-        "header.frame_id of the cloud is empty, so nobody can tell where its boxes are: set it in "
-        "the driver",
-    )
+def _notes_on_header(output_frame: str, stamp_ns: int) -> Iterator[str]:
+    """What is odd about where and when boxes are published."""
+    if not output_frame:
+        yield (
+            "header.frame_id of the cloud is empty, so nobody can tell where its boxes are: set "
+            "it in the driver"
+        )
+    if stamp_ns == 0:  # also the very first moment of a simulation
+        yield (
+            "header.stamp of the cloud is 0, which transforms take for the latest time there is; "
+            "in a recording that is its end: set it in the driver"
+        )
 
 
 class _Stopwatch:
