@@ -131,6 +131,12 @@ OVERRIDES = (
     ("device", "model.device", str, "auto, cpu, cuda, cuda:1, ..."),
     ("backend", "model.backend", str, ", ".join(BACKENDS)),
     ("kind", "input.kind", str, "cloud, or depth for depth images"),
+    (
+        "depth_transport",
+        "input.depth_transport",
+        str,
+        "messages of the depth topic: raw, or compressedDepth of image_transport",
+    ),
     ("reliability", "input.reliability", str, "best_effort or reliable"),
     ("up", "frames.up", str, "how to know up: tf, imu, floor or none (the cloud is z up)"),
     ("detection_frame", "frames.detection", str, "z-up frame to detect in"),

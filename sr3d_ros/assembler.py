@@ -6,10 +6,12 @@ is the views that are detected in together, one or several.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sr3d_ros.errors import UNMATCHED, Refused
 from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.sensors.compressed_depth import TRANSPORT
 from sr3d_ros.sensors.depth_image import DepthSet
 from sr3d_ros.sensors.ros_names import CLOUD_TYPE, COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, INFO_TYPE
 from sr3d_ros.sensors.sync import FuseWindow, StampMatcher
@@ -21,14 +23,26 @@ Frame = tuple[Any, ...]
 POINTS, DEPTH, CAMERA_INFO, COLOR = "points", "depth", "camera_info", "color"
 """Inputs that a frame is made of, by the names that the node's topics and options have."""
 
-_TYPES = {DEPTH: IMAGE_TYPE, CAMERA_INFO: INFO_TYPE, COLOR: IMAGE_TYPE}
+DEPTH_TYPES = {"raw": IMAGE_TYPE, TRANSPORT: COMPRESSED_IMAGE_TYPE}
+"""Types of depth images by `input.depth_transport`."""
+
+_TYPES = {CAMERA_INFO: INFO_TYPE, COLOR: IMAGE_TYPE}
 
 
 def type_of(name: str, parameters: Parameters) -> str:
     """The type of an input's messages; every other input is one of clouds."""
-    if name == DEPTH and parameters.depth_transport != "raw":
-        return COMPRESSED_IMAGE_TYPE
+    if name == DEPTH:
+        return DEPTH_TYPES[parameters.depth_transport]
     return _TYPES.get(name, CLOUD_TYPE)
+
+
+def depth_setting(wanted: str, found: Collection[str]) -> str:
+    """The parameter that reads depth where one type was expected and others came; "" = none."""
+    transports = [name for name, kind in DEPTH_TYPES.items() if kind in found and kind != wanted]
+    if not transports or wanted not in (CLOUD_TYPE, *DEPTH_TYPES.values()):
+        return ""
+    kind = "input.kind:=depth, the topic at ~/input/depth, " if wanted == CLOUD_TYPE else ""
+    return f"depth images there are read with {kind}input.depth_transport:={transports[0]}"
 
 
 class FrameAssembler:

@@ -8,7 +8,7 @@ and parameters give the same boxes, live or recorded.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +115,7 @@ class FramePipeline:
         level = self._upright(cloud, frame_id, stamp_ns)
         output_frame = frame_name(parameters.target_frame) or frame_id
         output_from_gravity = self._output(output_frame, frame_id, level, stamp_ns)
-        level_cloud, offset = _around_sensor(cloud, level.gravity_from_cloud)
+        level_cloud, offset = around_sensor(cloud, level.gravity_from_cloud)
         level_cloud = within_region(level_cloud, *parameters.region_m, offset.tolist())
         level_cloud = thinned(level_cloud, max_points)
         watch.lap("transform")
@@ -140,7 +140,7 @@ class FramePipeline:
                 *_notes_on_color(views),
                 *_notes_on_precision(cloud, frame_id),
                 *self._notes_on_up(frame_id),
-                *_notes_on_frame(output_frame),
+                *_notes_on_header(output_frame, stamp_ns),
             ),
         )
 
@@ -213,14 +213,18 @@ class FramePipeline:
         )
 
 
-def _notes_on_frame(output_frame: str) -> tuple[str, ...]:
-    """What is odd about the frame that boxes are published in."""
-    if output_frame:
-        return ()
-    return (
-        "header.frame_id of the cloud is empty, so nobody can tell where its boxes are: set it in "
-        "the driver",
-    )
+def _notes_on_header(output_frame: str, stamp_ns: int) -> Iterator[str]:
+    """What is odd about where and when boxes are published."""
+    if not output_frame:
+        yield (
+            "header.frame_id of the cloud is empty, so nobody can tell where its boxes are: set "
+            "it in the driver"
+        )
+    if stamp_ns == 0:  # also the very first moment of a simulation
+        yield (
+            "header.stamp of the cloud is 0, which transforms take for the latest time there is; "
+            "in a recording that is its end: set it in the driver"
+        )
 
 
 class _Stopwatch:
@@ -289,7 +293,7 @@ def _placed(cloud: PointCloud, target_from_source: Tensor) -> PointCloud:
     return cloud.transformed(target_from_source)
 
 
-def _around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
+def around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
     """The cloud z up with the sensor at x = y = 0, and the shift that was taken off.
 
     So that coordinates stay small however far the robot has driven. A cloud of float64 comes from

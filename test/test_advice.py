@@ -28,6 +28,8 @@ def test_silence_without_any_such_topic_says_so() -> None:
 def test_a_topic_of_another_type_is_told() -> None:
     text = advice_on_silence("/depth", 5.0, other_types=["sensor_msgs/msg/CompressedImage"])
     assert "sensor_msgs/msg/CompressedImage" in text
+    text = advice_on_silence("/depth", 5.0, other_types=["x"], setting="input.kind:=depth")
+    assert "input.kind:=depth" in text
 
 
 def test_a_best_effort_publisher_needs_a_best_effort_subscriber() -> None:

@@ -82,6 +82,17 @@ def test_bag_eval_prints_precision_and_latency(one_bag: Path, tmp_path: Path) ->
     assert json.loads(out.read_text())["map50"] == 1.0
 
 
+@pytest.mark.usefixtures("with_fake_weights")
+def test_boxes_that_no_cloud_shows_are_told(one_bag: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth.json"
+    box = {"class": "chair", "center": [1000 * value for value in CENTER], "size": SIZE}
+    truth.write_text(json.dumps({"frame": "map", "static": [box]}))
+    code, text = run_command("eval", one_bag, "--gt", truth)
+    assert code == 0
+    assert "1 static boxes" in text
+    assert "--min-points" in text
+
+
 def test_bag_info_lists_topics_and_frames(one_bag: Path) -> None:
     code, text = run_command("info", one_bag)
     assert code == 0, text

@@ -59,6 +59,7 @@ def test_static_truth_follows_the_robot_and_unseen_boxes_do_not_count(
         "recall50": 1.0,
     }
     assert result["per_class"]["sofa"]["boxes"] == 0
+    assert result["num_never_counted"] == 1
     assert set(result["latency_ms"]) == {"p50", "p90", "p99"}
 
 

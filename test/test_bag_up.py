@@ -56,11 +56,11 @@ def wall() -> NDArray[np.float64]:
 
 
 def bag_of(folder: Path, points: NDArray[np.float64], frame: str, *transforms: Any) -> Path:
-    """Two clouds, and transforms by topic."""
+    """Two clouds, and transforms by topic, received with the first one unless it is said when."""
 
     def fill(write: Write) -> None:
-        for topic, message in transforms:
-            write(topic, message, S)
+        for topic, message, *at_ns in transforms:
+            write(topic, message, *(at_ns or [S]))
         for tick in (1, 2):
             write("/points", cloud(tick * S, frame, points), tick * S)
 
@@ -92,6 +92,20 @@ def test_an_optical_cloud_is_turned_upon_its_floor(
         box = result.detections.boxes
         torch.testing.assert_close(box.size[0, 2], torch.tensor(0.8), atol=0.02, rtol=0)
         torch.testing.assert_close(box.center[0, 2], torch.tensor(0.4), atol=0.02, rtol=0)
+
+
+def test_looking_for_up_leaves_the_transforms_as_of_the_end(tmp_path: Path) -> None:
+    """The first cloud was looked at, after which the camera was moved."""
+    path = bag_of(
+        tmp_path,
+        optical_room(),
+        "optical",
+        ("/tf_static", tf("camera", "optical", 0, (0, 0, 0))),
+        ("/tf_static", tf("camera", "optical", 0, (0, 0, 7)), 9 * S),
+    )
+    with open_run(path, BoundingBox()) as run:
+        assert run.parameters.up == "floor"
+        assert run.transforms.lookup("camera", "optical", S)[2, 3] == 7
 
 
 def test_a_cloud_whose_floor_is_level_stays_as_it_is(tmp_path: Path) -> None:

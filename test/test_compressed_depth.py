@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
+import zlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -189,6 +191,19 @@ def words(*values: int) -> bytes:
     return struct.pack(f"<{len(values)}I", *values)
 
 
+def png_message(width: int, height: int) -> Any:
+    """A few bytes that announce an image of this size."""
+    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
+    png = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    return SimpleNamespace(
+        header=HEADER, format="16UC1; compressedDepth png", data=bytes(12) + png
+    )
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
@@ -205,10 +220,14 @@ def words(*values: int) -> bytes:
         (rvl_message(words(2**31, 2**31)), "size"),
         (rvl_message(words(2, 2)), "truncated"),
         (rvl_message(words(2, 2, 0x50000000)), "data"),  # five zeros among four pixels
+        (rvl_message(words(2, 2, 0x00000000)), "data"),  # no zero, no other: no encoder says so
         (rvl_message(words(2, 2, 0xFFFFFFFF, 0xFFFFFFFF)), "truncated"),
         (rvl_message(words(2, 2, 0xFFFFFFFF, 0xFFFFFFF0)), "data"),  # a number of 16 nibbles
         (compressed(scene(), "32FC1; compressedDepth rvl", np.nan, 1.0), "data"),
         (compressed(scene(), "32FC1; compressedDepth png", 1.0, np.inf), "data"),
+        (compressed(scene(), "32FC1; compressedDepth png", 0.0, 0.0), "data"),  # all at 0 m
+        (png_message(100_000, 100_000), "data"),  # would be 20 GB
+        (png_message(5_000, 5_000), "size"),
     ],
 )
 def test_hostile_images_are_refused_with_a_reason(message: Any, reason: str) -> None:
@@ -216,6 +235,29 @@ def test_hostile_images_are_refused_with_a_reason(message: Any, reason: str) -> 
         plain_depth(message)
     assert caught.value.reason == reason
     assert reason in DROP_REASONS
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_bytes_beyond_the_image_take_no_memory(is_whole: bool) -> None:
+    """Each byte holds two numbers, each of which would be four of int64 on the way."""
+    pixels = [1000] * 64
+    payload = (rvl_of(pixels) if is_whole else b"") + bytes(4_000_000)
+    tracemalloc.start()
+    try:
+        if is_whole:
+            assert rvl_pixels(payload, 64).tolist() == pixels
+        else:
+            with pytest.raises(MessageError):
+                rvl_pixels(payload, 64)
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most_bytes < 1_000_000
+
+
+@given(st.lists(st.sampled_from([0, 1, 32767, 32768, 65535]), min_size=1, max_size=200))
+def test_no_image_takes_more_bytes_than_are_looked_at(pixels: list[int]) -> None:
+    assert rvl_pixels(rvl_of(pixels) + b"\xff" * 4000, len(pixels)).tolist() == pixels
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

@@ -95,7 +95,7 @@ def test_missing_transforms_are_found() -> None:
 
 
 def test_millimetres_are_found() -> None:
-    assert_failed(check_units(cloud(1000 * room())), "millimetres", "metres (REP-103)")
+    assert_failed(check_units(cloud(1000 * room()), "camera"), "millimetres", "metres (REP-103)")
 
 
 def test_an_optical_frame_taken_as_z_up_is_found() -> None:
@@ -115,7 +115,7 @@ def test_a_healthy_cloud_has_no_findings() -> None:
     sound = message(optical(room()))
     findings = [
         check_cloud(sound, reader_of(sound)),
-        check_units(cloud(room())),
+        check_units(cloud(room()), "camera"),
         *judged(Parameters(), buffer, sound),
     ]
     assert [finding.status for finding in findings] == ["ok"] * 5
@@ -151,8 +151,31 @@ def test_a_cloud_without_a_frame_is_found() -> None:
 
 def test_a_hall_is_a_warning_and_a_thimble_a_failure() -> None:
     hall = room() * (20, 1, 1)
-    assert check_units(cloud(hall)).status == "warn"
-    assert_failed(check_units(cloud(0.001 * room())), "no room is so small", "metres")
+    assert check_units(cloud(hall), "camera").status == "warn"
+    assert_failed(check_units(cloud(0.001 * room()), "camera"), "no room is so small", "metres")
+
+
+@pytest.mark.parametrize("numpy_type", [np.float32, np.float64])
+@pytest.mark.parametrize("away_m", [150.0, 4_000_000.0])
+def test_how_far_a_map_reaches_says_nothing_of_its_units(away_m: float, numpy_type: Any) -> None:
+    xyz = torch.from_numpy(np.add(room(), (away_m, away_m, 0.0)).astype(numpy_type))
+    seen = PointCloud.single(xyz, None)
+    assert check_units(seen, "map").status == "ok"
+    assert check_units(seen, "survey").status == ("ok" if numpy_type is np.float64 else "fail")
+    assert_failed(check_units(cloud(1000 * room()), "map"), "millimetres", "metres (REP-103)")
+
+
+def test_a_floor_is_level_however_far_the_robot_has_driven() -> None:
+    """Single precision would spread it over half a metre."""
+    buffer = TransformBuffer()
+    far = (4_000_000.3, 9_000_000.7, 1.2)
+    buffer.insert("map", "camera", 0, far, OPTICAL, static=True)
+    parameters = Parameters(detection_frame="map")
+    _, finding, _ = judged(parameters, buffer, message(optical(room())))
+    near = TransformBuffer()
+    near.insert("map", "camera", 0, (0.0, 0.0, 1.2), OPTICAL, static=True)
+    _, expected, _ = judged(parameters, near, message(optical(room())))
+    assert (finding.status, finding.text) == ("ok", expected.text)
 
 
 def test_a_crooked_mount_is_a_warning() -> None:
@@ -189,7 +212,7 @@ def test_real_clouds_of_a_camera_are_not_called_z_up(real_data: Path) -> None:
             real = bag.deserialize(raw, connection.msgtype)
             seen = reader_of(real)()
             assert check_cloud(real, reader_of(real)).status == "ok"
-            assert check_units(seen).status == "ok"
+            assert check_units(seen, "camera").status == "ok"
             finding = check_up(seen, "some_frame")
             assert_failed(finding, "looks like a camera's optical frame", "frames.up")
 

@@ -20,7 +20,13 @@ from sr3d_ros.doctor.topics import (
     check_topic,
     not_one_topic,
 )
-from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE, INFO_TYPE
+from sr3d_ros.sensors.ros_names import (
+    CLOUD_TYPE,
+    COMPRESSED_IMAGE_TYPE,
+    IMAGE_TYPE,
+    IMU_TYPE,
+    INFO_TYPE,
+)
 
 CAMERA = Publisher("camera", "reliable")
 GAZEBO = Publisher("gazebo", "best_effort")
@@ -62,7 +68,19 @@ def test_a_topic_of_another_type_is_found() -> None:
     image = replace(HEALTHY, topic="/depth")
     finding = check_topic(image)
     assert_failed(finding, "/depth carries sensor_msgs/msg/Image", "points:=/points")
-    assert "input.kind: depth" in finding.remedy
+    assert "input.kind:=depth" in finding.remedy
+    assert "input.depth_transport:=raw" in finding.remedy
+
+
+def test_depth_of_another_transport_is_told_with_its_parameter() -> None:
+    """The other transport stays at the same input: only the one parameter differs."""
+    topics = {"/depth": [COMPRESSED_IMAGE_TYPE], "/rgb": [IMAGE_TYPE]}
+    image = replace(HEALTHY, topic="/depth", kind=IMAGE_TYPE, argument="depth", topics=topics)
+    remedy = check_topic(image).remedy
+    assert "input.depth_transport:=compressedDepth" in remedy
+    assert "input.kind" not in remedy
+    info = replace(image, kind=INFO_TYPE, argument="camera_info")
+    assert "input.depth_transport" not in check_topic(info).remedy
 
 
 def test_without_any_cloud_the_driver_and_the_domain_are_suggested() -> None:

@@ -229,3 +229,10 @@ def test_an_optical_frame_taken_as_z_up_is_pointed_out() -> None:
     result = pipeline(robot(), up="none").process(cloud(points, frame="camera_optical_frame"))
     assert "an optical frame's z points forward" in "".join(result.notes)
     assert pipeline(robot(), up="none").process(cloud(points)).notes == ()
+
+
+def test_a_cloud_without_a_stamp_is_pointed_out() -> None:
+    """tf2 and recordings take stamp 0 for the latest time that they know."""
+    result = pipeline(robot(), up="none").process(cloud([[0.0, 0.0, 1.0]], stamp_ns=0))
+    (note,) = result.notes
+    assert "header.stamp" in note

@@ -1,8 +1,9 @@
 """What can be wrong with labelled scenes: the one list, for reading, inspecting and training.
 
-What is certain is a fault: `box_faults` finds those that labels alone show, `scene_faults` those
-that need the points. A scene with a fault is refused by whoever reads it. What only many scenes
-together make likely is a warning: `Suspicions`.
+What is certain is a fault: `box_faults` finds those that labels alone show (`number_faults`, in
+the ground truth of recordings as well), `scene_faults` those that need the points. A scene with a
+fault is refused by whoever reads it. What only many scenes together make likely is a warning:
+`Suspicions`.
 
 Some mistakes turn correct labels into others that are just as well formed, such as boxes that
 stand on their centre. They are found by reading the labels the other way: where the other way
@@ -45,7 +46,6 @@ _STANDING_M = 0.15  # a box that ends so near to the end of the cloud stands the
 def box_faults(records: Sequence[BoxRecord], classes: Sequence[str]) -> list[str]:
     """What is wrong with the boxes of one file, whatever its cloud is like."""
     faults = []
-    first: dict[BoxRecord, int] = {}
     for index, record in enumerate(records):
         name = record.class_name
         if name not in classes:
@@ -55,14 +55,22 @@ def box_faults(records: Sequence[BoxRecord], classes: Sequence[str]) -> list[str
                 f"boxes[{index}].class: {name!r} is not in classes.txt, expected one of "
                 f"{', '.join(classes)}; {question}correct the name or add it there"
             )
+    return faults + number_faults([(f"boxes[{i}]", record) for i, record in enumerate(records)])
+
+
+def number_faults(boxes: Sequence[tuple[str, BoxRecord]]) -> list[str]:
+    """What cannot be meant by the numbers of boxes of one cloud, each with its place in a file."""
+    faults = []
+    first: dict[BoxRecord, str] = {}
+    for place, record in boxes:
         if abs(record.yaw) > _FULL_TURN_RAD:
             faults.append(
-                f"boxes[{index}].yaw: {record.yaw:g}, expected radians, at most a full turn "
+                f"{place}.yaw: {record.yaw:g}, expected radians, at most a full turn "
                 "(6.28); if it is in degrees, multiply by 0.0174533"
             )
         if record in first:
-            faults.append(f"boxes[{index}]: the same as boxes[{first[record]}]; remove one")
-        first.setdefault(record, index)
+            faults.append(f"{place}: the same as {first[record]}; remove one")
+        first.setdefault(record, place)
     return faults
 
 

@@ -254,6 +254,13 @@ def evaluate(
         console.print(f"{result.num_without_truth} clouds without ground truth were not scored")
     if result.num_truth_unused:
         console.print(f"{result.num_truth_unused} stamps of the ground truth have no cloud")
+    if result.num_never_counted:
+        console.print(
+            f"{result.num_never_counted} static boxes count in no cloud: none has {min_points} "
+            f"points of theirs (--min-points). If the sensor saw them, frame or units of {truth} "
+            "are wrong",
+            markup=False,
+        )
     _print_tally(result.tally)
     with one_line_errors():
         write_json(json_out, {**_head(bag, run), "ground_truth": str(truth), **result.to_dict()})

@@ -139,7 +139,7 @@ class Tally:
         raise ReplayError(
             f"{run.bag.path}: all {len(self.dropped)} clouds of {run.topic} were dropped; "
             f"the first ({first.reason}): {first.text}; where the cloud itself is z up, use "
-            "--up none"
+            "--up none, where it shows the floor, --up floor"
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -164,6 +164,7 @@ class BagReport:
     tally: Tally
     num_without_truth: int  # frames that were detected in but have no ground truth
     num_truth_unused: int  # stamps with ground truth at which there is no cloud
+    num_never_counted: int  # static boxes that no cloud has enough points of
 
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
@@ -172,6 +173,7 @@ class BagReport:
             **self.tally.to_dict(),
             "num_without_truth": self.num_without_truth,
             "num_truth_unused": self.num_truth_unused,
+            "num_never_counted": self.num_never_counted,
         }
 
 
@@ -271,7 +273,9 @@ def score_run(
     detections = [frame.detections for frame in scored]
     targets = [frame.targets for frame in scored]
     scores = report(detections, targets, run.classes)
-    return BagReport(scores, tally, num_without_truth, truth.num_without_cloud(stamps))
+    num_without_cloud = truth.num_without_cloud(stamps)
+    num_never_counted = truth.num_never_counted(scored)
+    return BagReport(scores, tally, num_without_truth, num_without_cloud, num_never_counted)
 
 
 def _compared(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr3d_ros.assembler import CAMERA_INFO, COLOR, DEPTH, POINTS, FrameAssembler, type_of
+from sr3d_ros.assembler import (
+    CAMERA_INFO,
+    COLOR,
+    DEPTH,
+    DEPTH_TYPES,
+    POINTS,
+    FrameAssembler,
+    type_of,
+)
 from sr3d_ros.bag.alternatives import advice_on_sources
 from sr3d_ros.bag.replay import Bag, ReplayError, Source
 from sr3d_ros.parameters.file import NODE
@@ -13,7 +21,6 @@ from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.compressed_depth import TRANSPORT
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
-    COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
     IMU_TYPE,
     INFO_TYPE,
@@ -43,12 +50,11 @@ def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
     """Parameters with the kind of input that the topic asked for has."""
     if wanted.topic is None:
         return parameters
-    if wanted.topic in _names(bag, COMPRESSED_IMAGE_TYPE):
-        return parameters.with_values(
-            {"input.kind": "depth", "input.depth_transport": "compressedDepth"}
-        )
-    if wanted.topic in _names(bag, IMAGE_TYPE):
-        return parameters.with_values({"input.kind": "depth", "input.depth_transport": "raw"})
+    for transport, kind in DEPTH_TYPES.items():
+        if wanted.topic in _names(bag, kind):
+            return parameters.with_values(
+                {"input.kind": "depth", "input.depth_transport": transport}
+            )
     return parameters.with_values({"input.kind": "cloud"})
 
 

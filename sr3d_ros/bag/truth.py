@@ -40,6 +40,7 @@ class ScoredFrame:
 
     detections: Detections
     targets: Targets
+    is_counted: Tensor  # which of the ground truth's boxes are among the targets
 
 
 class BagTruth:
@@ -71,6 +72,12 @@ class BagTruth:
         last = np.searchsorted(clouds, self._stamps_ns + STAMP_TOLERANCE_NS, side="right")
         return int((first == last).sum())
 
+    def num_never_counted(self, frames: Sequence[ScoredFrame]) -> int:
+        """How many of the static boxes count in none of some frames."""
+        if self._static is None or not frames:
+            return 0
+        return int((~torch.stack([frame.is_counted for frame in frames]).any(dim=0)).sum())
+
     def score(self, result: FrameResult, transforms: TransformSource) -> ScoredFrame | None:
         """What to compare in one frame; None where there is no ground truth for its stamp.
 
@@ -88,10 +95,10 @@ class BagTruth:
         targets = Targets(boxes, truth.labels)
         found = result.detections[_is_among(result.detections.labels, self._annotated)]
         if self._static is None:
-            return ScoredFrame(found, targets)
+            return ScoredFrame(found, targets, torch.ones(len(boxes), dtype=torch.bool))
         is_seen = points_in_boxes(xyz, boxes).sum(dim=0) >= self._min_points
         ignored, counted = targets[~is_seen], targets[is_seen]
-        return ScoredFrame(found[~_is_on(found, ignored, counted)], counted)
+        return ScoredFrame(found[~_is_on(found, ignored, counted)], counted, is_seen)
 
     def _at(self, stamp_ns: int) -> Targets | None:
         if self._static is not None:

@@ -15,13 +15,13 @@ one stamp, such as one for each box.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
+from sr3d_core.data.label_checks import number_faults
 from sr3d_core.geometry.scale import HIGHEST_M, ROOM_M
 from sr3d_core.records import BoxRecord, Record, RecordError, read_records
 from sr3d_ros.bag.replay import ReplayError
@@ -77,30 +77,34 @@ class TruthFile(Record):
             raise ValueError("expected either 'static' (boxes) or 'frames' (boxes by stamp)")
         return self
 
-    def boxes(self) -> Iterator[tuple[str, BoxRecord]]:
-        """Every box and its place in the file."""
-        for index, box in enumerate(self.static or []):
-            yield f"static[{index}]", box
-        for number, entry in enumerate(self.frames or []):
-            for index, box in enumerate(entry.boxes):
-                yield f"frames[{number}].boxes[{index}]", box
-
-    def by_stamp(self) -> dict[int, list[BoxRecord]]:
-        """Boxes by stamp in nanoseconds, rising; raises ValueError where stamps nearly agree.
+    def placed(self) -> dict[int | None, list[tuple[str, BoxRecord]]]:
+        """Boxes, each with its place in the file, by stamp in nanoseconds; None: they stand still.
 
         Entries of one stamp are parts of one frame.
         """
-        found: dict[int, list[BoxRecord]] = {}
-        for entry in sorted(self.frames or [], key=lambda entry: entry.time_ns):
-            found.setdefault(entry.time_ns, []).extend(entry.boxes)
-        stamps = list(found)
+        found: dict[int | None, list[tuple[str, BoxRecord]]] = {}
+        if self.static is not None:
+            found[None] = [(f"static[{index}]", box) for index, box in enumerate(self.static)]
+        for number, entry in enumerate(self.frames or []):
+            found.setdefault(entry.time_ns, []).extend(
+                (f"frames[{number}].boxes[{index}]", box) for index, box in enumerate(entry.boxes)
+            )
+        return found
+
+    def by_stamp(self) -> dict[int, list[BoxRecord]]:
+        """Boxes that do not stand still by stamp in nanoseconds, rising.
+
+        Raises ValueError where stamps nearly agree.
+        """
+        placed = self.placed()
+        stamps = sorted(stamp_ns for stamp_ns in placed if stamp_ns is not None)
         for earlier, later in itertools.pairwise(stamps):
             if later - earlier <= 2 * STAMP_TOLERANCE_NS:  # one cloud may be meant by both
                 raise ValueError(
                     f"frames of {earlier} and {later} ns are {later - earlier} ns apart, and no "
                     "two clouds are so near: give boxes of one cloud one and the same stamp"
                 )
-        return found
+        return {stamp_ns: [box for _, box in placed[stamp_ns]] for stamp_ns in stamps}
 
 
 def read_truth(path: Path, classes: Sequence[str]) -> TruthFile:
@@ -111,46 +115,35 @@ def read_truth(path: Path, classes: Sequence[str]) -> TruthFile:
         raise ReplayError(f"{path}: cannot be read ({error.strerror})") from error
     except RecordError as error:
         raise ReplayError(f"{error}; see docs/recordings.md") from error
-    named = {box.class_name for _, box in truth.boxes()} | set(truth.classes or [])
+    groups = truth.placed().values()
+    boxes = [box for group in groups for box in group]
+    named = {box.class_name for _, box in boxes} | set(truth.classes or [])
     unknown = sorted(named - set(classes))
     if unknown:
         raise ReplayError(
             f"{path}: classes {', '.join(unknown)} are not among those of the model: "
             f"{', '.join(classes)}; rename or remove them"
         )
+    faults = [fault for place, box in boxes for fault in _size_faults(place, box)]
+    faults += [fault for group in groups for fault in number_faults(group)]
+    if faults:
+        more = f" ({len(faults) - 1} more faults there)" if faults[1:] else ""
+        raise ReplayError(f"{path}: {faults[0]}{more}")
     try:
-        for place, box in truth.boxes():
-            _require_units(place, box)
-        for stamp_ns, boxes in truth.by_stamp().items():
-            _require_each_once(boxes, f"at {stamp_ns} ns")
-        _require_each_once(truth.static or [], "in static")
+        truth.by_stamp()
     except ValueError as error:
         raise ReplayError(f"{path}: {error}") from error
     return truth
 
 
-def _require_units(place: str, box: BoxRecord) -> None:
-    """Raises ValueError for a box that no room holds: its units are others."""
+def _size_faults(place: str, box: BoxRecord) -> Iterator[str]:
+    """A box that no room holds: its units are others."""
     if max(box.size) > ROOM_M or box.size[2] > HIGHEST_M:
         size = " x ".join(f"{edge:g}" for edge in box.size)
-        raise ValueError(
+        yield (
             f"{place}.size: a {box.class_name} of {size} m, expected metres; are these "
             "millimetres or centimetres? divide centers and sizes"
         )
-    if abs(box.yaw) > 2.0 * math.pi:
-        raise ValueError(
-            f"{place}.yaw: {box.yaw:g}, expected radians within one turn; are these degrees?"
-        )
-
-
-def _require_each_once(boxes: Sequence[BoxRecord], where: str) -> None:
-    """Raises ValueError where a box comes twice: only one of them could ever be found."""
-    for index, box in enumerate(boxes):
-        if box in boxes[:index]:
-            center = ", ".join(f"{value:g}" for value in box.center)
-            raise ValueError(
-                f"the {box.class_name} at ({center}) comes twice {where}; remove one of them"
-            )
 
 
 def _with_one_frame(tree: Any) -> Any:

@@ -61,7 +61,10 @@ def find_up(
     )
     look = FramePipeline(lambda _: Detections.empty(), transforms, plain)
     frames = replay(bag, source, FrameAssembler(plain), look, transforms)
-    return _up_from_floor(frames, f"{bag.path}: {source.topic}", remark)
+    try:
+        return _up_from_floor(frames, f"{bag.path}: {source.topic}", remark)
+    finally:
+        transforms.go_to_end()
 
 
 def _up_from_floor(

@@ -20,6 +20,7 @@ def advice_on_silence(
     *,
     publishers: Sequence[str] = (),
     other_types: Sequence[str] = (),
+    setting: str = "",
     candidates: Sequence[str] = (),
     remap: str = "~/input/points",
     has_received: bool = False,
@@ -27,8 +28,9 @@ def advice_on_silence(
     """Why nothing may be coming on a topic and what to do.
 
     `publishers` are the nodes that publish there what is wanted, `other_types` types of other
-    messages that are published there, `candidates` all topics that carry what is wanted, `remap`
-    the node's own name for the topic; `has_received`: something has come before.
+    messages that are published there, `setting` what would read those, in words, `candidates` all
+    topics that carry what is wanted, `remap` the node's own name for the topic; `has_received`:
+    something has come before.
     """
     start = f"nothing on {topic} for {silence_s:.0f} s"
     if publishers and has_received:
@@ -50,10 +52,12 @@ def advice_on_silence(
         what = f"{', '.join(other_types)} is published there, which is of another type"
     else:
         what = "nobody publishes there"
-    return (
-        f"{start}: {what}, {known}; start the sensor, or remap {remap} "
-        f"(launch argument {remap.rpartition('/')[2]}:=TOPIC)"
-    )
+    remedies = [
+        setting,
+        "start the sensor",
+        f"or remap {remap} (launch argument {remap.rpartition('/')[2]}:=TOPIC)",
+    ]
+    return f"{start}: {what}, {known}; {', '.join(filter(None, remedies))}"
 
 
 def advice_on_cameras(topic: str, frame_ids: Sequence[str], publishers: Sequence[str]) -> str:

@@ -18,7 +18,14 @@ from sr3d_core.machine.findings import Finding, fail, ok, warn
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.errors import MessageError, Refused, drop_reason
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import FramePipeline, FrameResult, is_cloud_z_up, is_optical
+from sr3d_ros.pipeline import (
+    FIXED_FRAMES,
+    FramePipeline,
+    FrameResult,
+    around_sensor,
+    is_cloud_z_up,
+    is_optical,
+)
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
 from sr3d_ros.tf.headers import frame_name
@@ -27,6 +34,8 @@ from sr3d_ros.tf.up import UpSource
 
 Reader = Callable[[], PointCloud]
 
+_STANDING_FRAMES = (*FIXED_FRAMES, "world", "earth")
+"""Frames that do not move with the robot (REP-105): their origin may be anywhere."""
 _MANY_INVALID = 0.9
 _WEAK_FLOOR = 0.1
 _SHOW_THE_FLOOR = "let the camera see more of the floor and run the doctor again"
@@ -86,9 +95,13 @@ def _why_empty(frame: str) -> str:
     )
 
 
-def check_units(cloud: PointCloud) -> Finding:
-    """Whether the cloud is as large as rooms are in metres; it has at least one point."""
-    doubt = scale_doubt(cloud.xyz, is_from_sensor=True)
+def check_units(cloud: PointCloud, frame: str) -> Finding:
+    """Whether the cloud is as large as rooms are in metres; it has at least one point.
+
+    How far it is from its origin tells of units only where the origin is the sensor.
+    """
+    is_on_a_map = frame in _STANDING_FRAMES or cloud.xyz.dtype == torch.float64
+    doubt = scale_doubt(cloud.xyz, is_from_sensor=not is_on_a_map)
     if doubt is None:
         extent = " x ".join(f"{edge:,.2f}" for edge in extent_of(cloud.xyz))
         return ok("units", f"{extent} m")
@@ -170,5 +183,5 @@ def check_level(cloud: PointCloud, result: FrameResult, parameters: Parameters) 
         height_m = result.gravity_from_cloud[2, 3]
         text = f"fitted floor ({result.up_confidence:.0%} of the surface)"
         return ok("up", f"{text}, {height_m:.2f} m beneath the camera")
-    level = cloud.transformed(torch.from_numpy(result.gravity_from_cloud))
+    level, _ = around_sensor(cloud, result.gravity_from_cloud)
     return check_up(level, result.gravity_frame)

@@ -50,6 +50,7 @@ from sr3d_ros.sensors.ros_names import (
     INFO_TYPE,
     full_name,
 )
+from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.imu import GravityFromImu
 
 _FRAMES = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE)
@@ -187,7 +188,10 @@ class _FrameExamination:
         read = reader_of(message, self._parameters.drop_zeros)
         self._findings.examine("cloud", lambda: check_cloud(message, read))
         cloud = read_or_none(read)
-        if cloud is None or not self._findings.examine("units", lambda: check_units(cloud)):
+        if cloud is None:
+            return None
+        frame = frame_name(message.header.frame_id)
+        if not self._findings.examine("units", lambda: check_units(cloud, frame)):
             return None
         return self._level(message, cloud, imu)
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr3d_core.machine.findings import Finding, fail, ok, warn
+from sr3d_ros.assembler import depth_setting
 from sr3d_ros.diagnostics.advice import AHEAD_MS, is_lossy
-from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMAGE_TYPE, IMU_TYPE
+from sr3d_ros.sensors.ros_names import CLOUD_TYPE, IMU_TYPE
 
 CLOCKS_DIFFER_S = 1.0
 """A sensor's message is tens of milliseconds old; a second is another clock."""
@@ -82,8 +83,8 @@ def _where_else(sample: TopicSample) -> str:
         if sample.kind in types and name != sample.topic
     )
     short = sample.kind.rpartition("/")[2]
-    is_depth = sample.kind == CLOUD_TYPE and IMAGE_TYPE in sample.topics.get(sample.topic, ())
-    depth = "; depth images are read with input.kind: depth" if is_depth else ""
+    setting = depth_setting(sample.kind, sample.topics.get(sample.topic, ()))
+    depth = f"; {setting}" if setting else ""
     if not others:
         return f"no topic has a {short}: {_START_THE_DRIVER}{depth}"
     return (

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from sr3d_ros.assembler import Frame, FrameAssembler, type_of
+from sr3d_ros.assembler import Frame, FrameAssembler, depth_setting, type_of
 from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice_on_silence
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
@@ -105,11 +105,13 @@ class Inputs:
         if self.qos_advice or unmatched:
             return self.qos_advice or unmatched
         wanted = type_of(self._main, self._parameters)
+        others = [info.topic_type for info in publishers if info.topic_type != wanted]
         return advice_on_silence(
             self.topic,
             silence_s,
             publishers=[info.node_name for info in publishers if info.topic_type == wanted],
-            other_types=[info.topic_type for info in publishers if info.topic_type != wanted],
+            other_types=others,
+            setting=depth_setting(wanted, others),
             candidates=[
                 name for name, types in sensor_topics(self._node).items() if wanted in types
             ],

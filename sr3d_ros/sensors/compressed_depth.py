@@ -33,6 +33,7 @@ _ENCODINGS = {"16uc1": "16UC1", "mono16": "16UC1", "32fc1": "32FC1"}
 _CODECS = ("png", "rvl")
 _MAX_PIXELS = 1 << 24  # a few bytes may announce billions
 _LONGEST = 11  # nibbles of a number of 32 bits
+_MOST_BYTES = 4  # of a pixel: six nibbles at most, and one for the lengths of its run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,11 +95,11 @@ def _format_of(text: str) -> tuple[str, str]:
 
 def _metres(levels: NDArray[np.uint16], factor: float, offset: float) -> NDArray[np.float32]:
     """Depth of inverse levels."""
-    if not (np.isfinite(factor) and np.isfinite(offset)):
+    if not (0.0 < factor < np.inf and np.isfinite(offset)):
         raise MessageError(
             "data",
             f"the compressed depth image has the parameters {factor:g} and {offset:g}, expected "
-            "finite numbers; is it another message?",
+            "finite numbers, the first above 0; is it another message?",
         )
     with np.errstate(all="ignore"):  # a level at the offset is infinitely far: no return
         metres = np.float32(factor) / (levels.astype(np.float32) - np.float32(offset))
@@ -154,23 +155,26 @@ def _require_size(width: int, height: int) -> None:
 
 
 def rvl_pixels(payload: bytes, num_pixels: int) -> NDArray[np.uint16]:
-    """The pixels of RVL; raises `MessageError` where there are others than so many."""
-    numbers = _numbers(payload)
-    listed = numbers.tolist()
+    """The pixels of RVL; raises `MessageError` where there are others than so many.
+
+    What follows them is ignored: numbers take a hundred times the memory of their bytes.
+    """
+    numbers = _numbers(payload[: _MOST_BYTES * (num_pixels + 2)])
     runs = []  # first pixel, first difference, length
     pixel = place = 0
     while pixel < num_pixels:
-        if place + 2 > len(listed):
+        if place + 2 > len(numbers):
             raise _cut()
-        pixel, length, place = pixel + listed[place], listed[place + 1], place + 2
-        if place + length > len(listed):
-            raise _cut()
-        if pixel + length > num_pixels:
+        zeros, length, place = int(numbers[place]), int(numbers[place + 1]), place + 2
+        if not 0 < zeros + length <= num_pixels - pixel:
             raise MessageError(
                 "data",
-                f"the compressed depth image holds more than its {num_pixels} pixels; the message "
-                "is damaged",
+                f"the compressed depth image holds a run of {zeros + length} pixels, expected 1 "
+                f"to {num_pixels - pixel} of its {num_pixels}; the message is damaged",
             )
+        if place + length > len(numbers):
+            raise _cut()
+        pixel += zeros
         runs.append((pixel, place, length))
         pixel, place = pixel + length, place + length
     first_pixel, first_number, lengths = np.array(runs, np.int64).reshape(-1, 3).T

@@ -62,6 +62,10 @@ class RecordedTransforms(TransformBuffer):
         """Look up as of this receive time from now on; before that, as of the end."""
         self._moment_ns = received_ns
 
+    def go_to_end(self) -> None:
+        """Look up as of the end from now on."""
+        self._moment_ns = math.inf
+
     @property
     def static_changes(self) -> list[StaticChanges]:
         """The static frames that were moved, sorted by name."""

@@ -33,7 +33,10 @@ WAYS = {
         "frames.up:=none",
         "qos_overrides./overridden/sr3d_detector/input/points.subscription.reliability:=reliable",
     ),
-    "depth": ("frames.up:=none", "input.kind:=depth", "input.match_tolerance_s:=0.05"),
+    "depth": (
+        *("frames.up:=none", "input.kind:=depth", "input.match_tolerance_s:=0.05"),
+        "input.silence_warning_s:=2.0",
+    ),
     "compressed": (
         *("frames.up:=none", "input.kind:=depth", "input.depth_transport:=compressedDepth"),
         "input.match_tolerance_s:=0.05",
@@ -141,6 +144,16 @@ def test_clouds_that_fast_dds_loses_are_called_lost(
 def test_a_topic_of_another_type_is_pointed_out(robot: Robot, hear: Callable[[str], str]) -> None:
     stranger = robot.node.create_publisher(Image, f"{hear('plain')}/input/points", 1)
     robot.wait_for_diagnosis("input", DiagnosticStatus.ERROR, "sensor_msgs/msg/Image is published")
+    robot.node.destroy_publisher(stranger)
+
+
+def test_depth_of_another_transport_is_pointed_out_with_its_parameter(
+    robot: Robot, hear: Callable[[str], str]
+) -> None:
+    stranger = robot.node.create_publisher(CompressedImage, f"{hear('depth')}/input/depth", 1)
+    robot.wait_for_diagnosis(
+        "input", DiagnosticStatus.ERROR, "input.depth_transport:=compressedDepth"
+    )
     robot.node.destroy_publisher(stranger)
 
 
