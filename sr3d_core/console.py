@@ -48,6 +48,8 @@ _ADVICE: dict[type[OSError], str] = {
 }
 _ADVICE_BY_NUMBER = {
     errno.ENOSPC: "the disk is full; make room or choose another disk",
+    errno.EDQUOT: "your share of the disk is full; make room or choose another disk",
+    errno.EFBIG: "larger than a file may be here (see ulimit -f); choose another disk",
     errno.EROFS: "the disk is read-only; choose another place",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }

@@ -18,12 +18,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.utils.data import DataLoader
@@ -41,7 +43,7 @@ from sr3d_core.data.inspection import inspect_before_training
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
-from sr3d_core.training.errors import TrainingError
+from sr3d_core.training.errors import ProcessLostError, TrainingError
 from sr3d_core.training.processes import Processes, launched_processes, scenes_per_process
 from sr3d_core.training.shared_norm import SharedNorms
 from sr3d_core.training.state import (
@@ -63,6 +65,9 @@ WEIGHTS = "weights.safetensors"
 STATE = "state.pt"
 _CONFIG = "config.yaml"
 _LOG_FILE = "log.csv"
+_LONGEST_WAIT = timedelta(hours=12)
+"""How long processes wait for each other: one may inspect many large scans for all. One that ends
+is noticed at once."""
 _LOG_COLUMNS = ("step", "rate", "loss", "classification", "box", "positives", "scenes_per_s")
 
 
@@ -99,6 +104,7 @@ def train(
     accelerator = Accelerator(
         mixed_precision="bf16" if config.schedule.precision == "bfloat16" else "no",
         cpu=not torch.cuda.is_available(),
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
     )
     if accelerator.num_processes != num_processes:
         raise TrainingError(
@@ -143,6 +149,7 @@ class _Run:
         self.share = share  # scenes of a step that this process sees
         self.step = 0
         self.saved: int | None = None  # the step that is on the disk
+        self.is_between_steps = True  # and so can be saved
 
     def start(self, resume: bool) -> None:
         """Begin, or take up the run that is in the folder; nothing is written yet."""
@@ -175,8 +182,22 @@ class _Run:
             raise DatasetError(trouble)
 
     def loop(self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
-        """Step until the schedule is done or the user stops it; save either way."""
+        """Step until the schedule is done or the user stops it; save whatever ends it."""
         self._on_main(self._prepare_folder)
+        try:
+            self._step_on(on_step, is_stopped)
+        except ProcessLostError as error:  # others cannot be asked
+            raise TrainingError(f"step {self.step}: {error}; {self._saved_alone()}") from error
+        except TrainingError:  # says what is saved
+            raise
+        except Exception:  # others may not know
+            if self.processes.is_main:
+                _log.error("step %d fails; %s", self.step, self._saved_alone())
+            raise
+
+    def _step_on(
+        self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]
+    ) -> None:
         schedule = self.config.schedule
         batches = self._batches()
         saved = started = time.monotonic()
@@ -249,10 +270,8 @@ class _Run:
         statistics = [buffer.clone() for buffer in self.network.buffers()]
         try:
             losses, norm = self._gradient(batch)
-        except Exception:  # others may not know, and cannot be asked
+        except Exception:
             self._forget(statistics)
-            if self.processes.is_main:
-                _log.error("step %d fails; %s", self.step, self._saved_before_stopping())
             raise
         if norm is None or not math.isfinite(float(norm)):
             self._forget(statistics)
@@ -263,7 +282,9 @@ class _Run:
             )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        self.is_between_steps = False
         self.optimizer.step()
+        self.is_between_steps = True
         return losses
 
     def _gradient(self, batch: Batch) -> tuple[Losses, Tensor | None]:
@@ -295,12 +316,13 @@ class _Run:
         troubles = self.processes.all_of(trouble)
         if len(troubles) > 1:
             troubles = [f"process {rank}: {text}" for rank, text in enumerate(troubles) if text]
-        outcome = self._saved_before_stopping() if self.processes.is_main else ""
-        outcome = self.processes.main_says(outcome)
+        outcome = self.processes.main_says(self._saved_alone())
         return TrainingError(f"step {self.step}: {'; '.join(troubles)}; {outcome}")
 
-    def _saved_before_stopping(self) -> str:
-        """Save the steps done, and say how that went."""
+    def _saved_alone(self) -> str:
+        """Save the steps done, without asking the others, and say how that went."""
+        if not self.processes.is_main:
+            return "the first process says what is saved"
         if self.step == 0:
             return "no step was done before, so there is nothing to save"
         return self._write() or f"what was learnt before, {self.step} steps, is saved"
@@ -325,6 +347,8 @@ class _Run:
             return ""
         network = self._bare_network
         last = "no step" if self.saved is None else f"step {self.saved}"
+        if not self.is_between_steps:
+            return f"step {self.step + 1} was cut off midway and cannot be saved; {last} is"
         if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
             return (
                 f"the network is no longer finite after step {self.step} and is not saved; {last} "

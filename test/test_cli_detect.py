@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 from cli_harness import CLASSES, assert_one_line_error, save_room, save_untrained, sr3d
 
 from sr3d_core.cli import detect as detect_command
+from sr3d_core.console import explain
 from sr3d_core.data.cloud_file import CloudFile
 from sr3d_core.detector import Detector
 
@@ -150,6 +152,13 @@ def test_disk_error_at_one_file_keeps_the_results_of_the_others(
     assert "room-first.png: the disk is full; make room" in result.stderr
     found = json.loads((tmp_path / "boxes.json").read_text())
     assert [each["file"] for each in found] == [str(room)]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_every_way_of_having_no_room_asks_for_another_disk(number: int) -> None:
+    told = explain(OSError(number, os.strerror(number), "boxes.json"))
+    assert told.startswith("boxes.json: ")
+    assert "choose another disk" in told
 
 
 def full_disk_at(stem: str) -> Callable[..., None]:

@@ -191,7 +191,7 @@ def test_an_optical_frame_is_known_by_its_name_where_no_floor_is_in_sight(frame:
 
 
 def test_a_floor_that_is_hardly_seen_proves_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud_checks, "up_rotation", lambda _: (torch.eye(3), 0.05))
+    monkeypatch.setattr(cloud_checks, "up_rotation", lambda _, **known: (torch.eye(3), 0.05))
     finding = check_up(cloud(room()), "base_link")
     assert finding.status == "warn"
     assert "floor" in finding.remedy

@@ -284,3 +284,20 @@ def test_axis_rotation_turns_the_axis_up() -> None:
 def test_unknown_axis_is_refused() -> None:
     with pytest.raises(GravityError, match="up axis 'w', expected z, y or -y"):
         axis_rotation("w")
+
+
+@pytest.mark.parametrize("pitch_deg", [0.0, 30.0, 60.0])
+def test_a_bare_floor_is_found_where_the_origin_is_known_to_be_the_sensor(
+    pitch_deg: float,
+) -> None:
+    """It shows no rim, and a file with such points could as well hold a wall."""
+    pitch = math.radians(pitch_deg)
+    down = torch.tensor([0.0, math.cos(pitch), math.sin(pitch)], dtype=torch.float64)
+    forward = torch.tensor([0.0, -math.sin(pitch), math.cos(pitch)], dtype=torch.float64)
+    draw = torch.Generator().manual_seed(0)
+    across, ahead = torch.rand(2, 4000, 1, generator=draw, dtype=torch.float64)
+    right = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    middle = max(1.2 / math.tan(pitch), 0.8) if pitch else 2.5
+    xyz = (across - 0.5) * right + (middle + ahead - 0.5) * forward + 1.2 * down
+    rotation, _ = up_rotation(xyz, is_from_sensor=True)
+    torch.testing.assert_close(rotation[2], -down, atol=0.02, rtol=0)

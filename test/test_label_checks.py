@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -307,10 +308,59 @@ def test_labels_without_a_cloud_and_a_cloud_without_labels_are_refused(rooms: Pa
 
 
 def test_scenes_without_boxes_are_normal(rooms: Path) -> None:
-    for index in range(NUM_ROOMS):
+    for index in range(NUM_ROOMS - 2):
         write_labels(rooms, f"room{index}", [])
     found = inspect(rooms)
     assert (found.faults, found.warnings) == ([], [])
+
+
+def test_a_folder_without_a_single_box_is_a_suspicion(rooms: Path) -> None:
+    for index in range(NUM_ROOMS):
+        write_labels(rooms, f"room{index}", [])
+    found = inspect(rooms)
+    assert found.faults == []
+    (warning,) = found.warnings
+    assert f"none of {NUM_ROOMS - 1} scenes" in warning
+
+
+def test_folders_z_down_are_a_suspicion(rooms: Path) -> None:
+    def z_down(box: Box) -> Box:
+        x, y, z = box["center"]
+        return {**box, "center": [x, -y, -z], "yaw": -box["yaw"]}
+
+    change_labels(rooms, z_down)
+    found = inspect(change_points(rooms, lambda xyz: xyz * [1, -1, -1]))
+    assert found.faults == []
+    (warning,) = found.warnings
+    assert "-z is up" in warning
+    assert "[x, -y, -z]" in warning
+
+
+@pytest.mark.parametrize("name", ["./room1", "a/../room1", "clouds//room1", "/room1", "../room1"])
+def test_a_second_name_of_one_scene_is_refused(rooms: Path, name: str) -> None:
+    with (rooms / "train.txt").open("a") as file:
+        file.write(f"{name}\n")
+    with pytest.raises(DatasetError, match=re.escape(repr(name))):
+        inspect(rooms)
+
+
+def test_scenes_without_a_cloud_are_counted(rooms: Path) -> None:
+    for index in (1, 3, 4):
+        (rooms / "clouds" / f"room{index}.npz").unlink()
+    with pytest.raises(DatasetError, match=r"'room1'.* 2 more"):
+        inspect(rooms)
+
+
+def test_scenes_that_are_left_after_many_faulty_clouds_are_counted(rooms: Path) -> None:
+    names = [f"copy{index}" for index in range(25)]
+    for name in names:
+        np.savez(rooms / "clouds" / f"{name}.npz", xyz=np.full((9, 3), np.nan))
+        write_labels(rooms, name, [])
+    (rooms / "train.txt").write_text("\n".join(names))
+    found = inspect(rooms)
+    assert (len(found.faults), found.num_unread) == (20, 5)
+    with pytest.raises(DatasetError, match=r"20 scenes .*\(5 more"):
+        inspect_before_training(FolderSource(path=rooms))
 
 
 def test_two_spellings_of_one_class_are_a_suspicion(rooms: Path) -> None:

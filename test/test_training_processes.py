@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +17,9 @@ import torch
 import two_processes
 from torch import Tensor
 from training_cases import config, room, stand_in, tensors
-from two_processes import CASES, train_case
+from two_processes import CASES, MOMENTS, train_case
 
+from sr3d_core.checkpoint import read_manifest
 from sr3d_core.config import Config
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.model.network import SR3D
@@ -29,11 +32,14 @@ pytest.importorskip("accelerate")
 TEST = Path(__file__).resolve().parent
 
 
-def in_a_process(*command: str) -> subprocess.CompletedProcess[str]:
+def environment() -> dict[str, str]:
     paths = os.pathsep.join([str(TEST.parent), str(TEST)])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+
+
+def in_a_process(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *command], env=environment, text=True, capture_output=True
+        [sys.executable, *command], env=environment(), text=True, capture_output=True
     )
 
 
@@ -118,6 +124,33 @@ def test_a_scene_that_one_process_cannot_read_stops_both_and_loses_no_step(runs:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_process_that_is_killed_loses_no_step(tmp_path: Path, moment: str) -> None:
+    """The first one saves what both have learnt, whatever it was about to ask the second."""
+    command = [sys.executable, str(TEST / "two_processes.py"), str(tmp_path), moment]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = [
+        subprocess.Popen(command, env={**environment(), **_as_process(rank, port)})
+        for rank in (0, 1)
+    ]
+    assert [each.wait() for each in started] == [0, -signal.SIGKILL]
+    assert "step 2" in (tmp_path / f"{moment}.txt").read_text()
+    state = read_state(tmp_path / moment / "state.pt")
+    assert state.step == 2
+    assert state.weights_sha256 == (
+        read_manifest(tmp_path / moment / "weights.safetensors").sha256
+    )
+
+
+def _as_process(rank: int, port: int) -> dict[str, str]:
+    """What a launcher says to each of two processes."""
+    numbers = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    return {"MASTER_ADDR": "127.0.0.1", **{name: str(value) for name, value in numbers.items()}}
+
+
+@pytest.mark.slow
 def test_processes_with_different_settings_are_refused(runs: Path) -> None:
     for rank in (0, 1):
         assert "schedule.seed" in (runs / "two" / f"other seed {rank}.txt").read_text()
@@ -143,17 +176,31 @@ def test_the_environment_says_how_many_processes_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "environment",
+    "contradiction",
     [
         {"WORLD_SIZE": "2"},
+        {"RANK": "1"},
         {"WORLD_SIZE": "2", "RANK": "2"},
         {"WORLD_SIZE": "0", "RANK": "0"},
         {"WORLD_SIZE": "two", "RANK": "0"},
     ],
 )
-def test_an_environment_that_contradicts_itself_is_refused(environment: dict[str, str]) -> None:
+def test_an_environment_that_contradicts_itself_is_refused(contradiction: dict[str, str]) -> None:
     with pytest.raises(TrainingError, match="WORLD_SIZE"):
-        launched_processes(environment)
+        launched_processes(contradiction)
+
+
+@pytest.mark.parametrize("rank", ["one", "1"])
+def test_the_command_refuses_a_rank_that_nobody_gave_in_one_line(
+    tmp_path: Path, rank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    (tmp_path / "run.yaml").write_text("schedule: {num_steps: 1}\n")
+    command = ["-m", "sr3d_core.cli.main", "train", str(tmp_path / "run.yaml")]
+    done = in_a_process(*command, "--out", str(tmp_path / "run"))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "RANK" in done.stderr
 
 
 def test_a_world_size_that_nobody_started_is_refused_before_any_work(

@@ -305,6 +305,41 @@ def test_a_step_that_fails_in_any_way_saves_the_state_before_it(
     assert_same_run(tmp_path / "run", whole)
 
 
+def test_a_step_that_was_cut_off_midway_is_not_saved_as_the_one_before(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Some weights have moved and others not."""
+    step = torch.optim.AdamW.step
+    left = iter([True, True])
+
+    def fails_later(self: torch.optim.AdamW, closure: Any = None) -> Any:
+        if next(left, False):
+            return step(self)
+        self.param_groups[0]["params"][0].detach().zero_()
+        raise MemoryError("no room for the moments")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", fails_later)
+    with pytest.raises(MemoryError):
+        train(config(4), tmp_path / "run")
+    assert "step 3 was cut off" in caplog.text
+    assert not (tmp_path / "run" / "state.pt").exists()
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    train(config(4), tmp_path / "run")
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_a_listener_that_fails_loses_no_step(tmp_path: Path, whole: Path) -> None:
+    def listen(progress: Progress) -> None:
+        if progress.step == 3:
+            raise BrokenPipeError("nobody reads")
+
+    with pytest.raises(BrokenPipeError):
+        train(config(4), tmp_path / "run", on_step=listen)
+    assert_one_pair(tmp_path / "run", step=3)
+    train(config(4), tmp_path / "run", resume=True)
+    assert_same_run(tmp_path / "run", whole)
+
+
 def test_a_network_that_is_no_longer_finite_is_an_error_at_the_end_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

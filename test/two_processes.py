@@ -1,8 +1,12 @@
-"""Trains every case of `CASES` into the folder it is given; torchrun starts two of these."""
+"""Trains every case of `CASES` into the folder it is given; torchrun starts two of these.
+
+With a second argument, one of `MOMENTS`, the second process kills itself then, in the third step.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,16 +16,24 @@ from typing import Any
 from training_cases import config, room, use_scenes, without_boxes, without_points
 
 from sr3d_core.data.folder import DatasetError
+from sr3d_core.sparse.layers import Conv3d
 from sr3d_core.structures import Sample
-from sr3d_core.train import TrainingError, train
+from sr3d_core.supervision.criterion import Criterion
+from sr3d_core.train import TrainingError, _Run, train
 
 
 def _with_one_box(sample: Sample) -> Sample:
     return replace(sample, targets=sample.targets[:1])
 
 
+def _with_few_points(sample: Sample) -> Sample:
+    """Voxels so far apart that coarse levels have a few rows, where other scenes have hundreds."""
+    return replace(sample, cloud=sample.cloud[::800])
+
+
 CASES: dict[str, tuple[Sequence[Sample], int]] = {
     "uneven positives": ([room(0), _with_one_box(room(1)), room(2), _with_one_box(room(3))], 10),
+    "few voxels in one": ([room(0), _with_few_points(room(1))], 4),
     "no positives in one": ([room(0), without_boxes(room(1))], 1),
     "no points in one": ([room(0), without_points(room(1))], 1),
     "no points anywhere": ([without_points(room(0)), without_points(room(1))], 1),
@@ -62,7 +74,49 @@ def refuse_cases(folder: Path, rank: int) -> None:
             (folder / f"{name} {rank}.txt").write_text(str(error))
 
 
-if __name__ == "__main__":
+MOMENTS = {"reading": (BreaksAfter, "__getitem__"), "in a layer": (Conv3d, "forward")}
+MOMENTS |= {"in the criterion": (Criterion, "__call__")}
+"""What the second process is about when it is killed: a class and the name of its method."""
+
+
+def lose_a_process(folder: Path, rank: int, moment: str) -> None:
+    """Train while the second process is killed in its third step; writes what the first says."""
+    use_scenes(BreaksAfter([room(0), room(1)], 99))
+    owner, method = MOMENTS[moment]
+    do = getattr(owner, method)
+    steps_done = 0
+
+    def do_or_die(*inputs: Any, **options: Any) -> Any:
+        if rank == 1 and steps_done == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return do(*inputs, **options)
+
+    setattr(owner, method, do_or_die)
+    learn = _Run._learn
+
+    def count(self: _Run, *inputs: Any) -> Any:
+        nonlocal steps_done
+        losses = learn(self, *inputs)
+        steps_done += 1
+        return losses
+
+    _Run._learn = count
+    try:
+        train(config(4), folder / moment)
+    except TrainingError as error:
+        (folder / f"{moment}.txt").write_text(str(error))
+
+
+def main() -> None:
+    """What the command line says."""
+    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+    if sys.argv[2:]:
+        lose_a_process(folder, rank, sys.argv[2])
+        return
     for each in CASES:
-        train_case(each, Path(sys.argv[1]))
-    refuse_cases(Path(sys.argv[1]), int(os.environ["RANK"]))
+        train_case(each, folder)
+    refuse_cases(folder, rank)
+
+
+if __name__ == "__main__":
+    main()

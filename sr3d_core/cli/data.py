@@ -233,6 +233,8 @@ def _inspect_scenes(data: str, split: str, num: int | None) -> None:
         say(f"warning: {warning}")
     for fault in found.faults:
         say(f"error: {fault}")
+    if found.num_unread:
+        say(f"error: {found.num_unread} more scenes were not read, so many are faulty")
     if found.faults:
         raise typer.Exit(1)
 

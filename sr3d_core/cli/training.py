@@ -71,13 +71,11 @@ def train(
         from sr3d_core.train import train as run
         from sr3d_core.training.processes import is_main_process
 
+    with one_line_errors(TrainingError):
         is_main = is_main_process(os.environ)
         parsed = load_config(path)
         folder = out if out is not None else Path("runs") / path.stem
-        with (
-            one_line_errors(TrainingError),
-            progress_in_turn() if is_main else nullcontext() as tell,
-        ):
+        with progress_in_turn() if is_main else nullcontext() as tell:
             last_step = 0
 
             def on_step(at: Progress) -> None:

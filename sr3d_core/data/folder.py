@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -56,7 +56,7 @@ class FolderDataset:
         self.classes = self.own_classes if classes is None else tuple(classes)
         self.split = split
         self.names = _lines(self.root / f"{split}.txt", "one scene name a line")[:num]
-        self._clouds = {name: _find_cloud(self.root, name) for name in self.names}
+        self._clouds = _find_clouds(self.root, self.names)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -149,7 +149,27 @@ def _lines(path: Path, expected: str) -> list[str]:
     return list(at_line)
 
 
+def _find_clouds(root: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The cloud of every scene; raises DatasetError for the first that has none, and how many."""
+    clouds, faults = dict[str, Path](), list[str]()
+    for name in names:
+        try:
+            clouds[name] = _find_cloud(root, name)
+        except DatasetError as error:
+            faults.append(str(error))
+    if faults:
+        more = f" (and {len(faults) - 1} more scenes like it)" if faults[1:] else ""
+        raise DatasetError(f"{faults[0]}{more}")
+    return clouds
+
+
 def _find_cloud(root: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.as_posix() != name or path.is_absolute() or ".." in path.parts:
+        raise DatasetError(
+            f"{root}: scene {name!r}, expected a name below clouds/ without . or .., so that no "
+            "scene has two names; write it so into the list"
+        )
     files = [root / "clouds" / f"{name}{suffix}" for suffix in SUFFIXES]
     found = [path for path in files if path.is_file()]
     if not found:

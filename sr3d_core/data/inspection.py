@@ -32,6 +32,8 @@ class Inspection:
     """What makes scenes unusable."""
     warnings: list[str]
     """What is probably wrong."""
+    num_unread: int
+    """Scenes that were not looked at, after so many with faults."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,12 +62,14 @@ def inspect_scenes(
             *_about_classes(scenes.own_classes),
         ]
     suspicions, notes = Suspicions(), dict[str, str]()
+    num_unread = 0
     for index in () if faults else range(len(scenes)):
         try:
             sample, note = _read(scenes, index)
         except DatasetError as error:
             faults.append(str(error))
             if len(faults) == _MAX_FAULTS:
+                num_unread = len(scenes) - index - 1
                 break
             on_scene(index + 1, None)
             continue
@@ -74,7 +78,8 @@ def inspect_scenes(
         scene = Inspected(sample, _num_inside(sample))
         suspicions.add(sample, scene.num_inside)
         on_scene(index + 1, scene)
-    return Inspection(faults, [*warnings, *_about_guesses(notes), *suspicions.warnings()])
+    told = [*warnings, *_about_guesses(notes), *suspicions.warnings()]
+    return Inspection(faults, told, num_unread)
 
 
 def inspect_before_training(
@@ -89,8 +94,9 @@ def inspect_before_training(
     scenes = source.open("train")
     found = inspect_scenes(scenes, lambda done, scene: on_scene(done, len(scenes)))
     if found.faults:
+        unread = f" ({found.num_unread} more were not read)" if found.num_unread else ""
         raise DatasetError(
-            f"{source.path}: {len(found.faults)} scenes cannot be trained on, the first "
+            f"{source.path}: {len(found.faults)} scenes cannot be trained on{unread}, the first "
             f"{found.faults[0]}; `sr3d data inspect {source.path}` tells all"
         )
     return found.warnings

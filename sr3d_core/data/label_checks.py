@@ -196,13 +196,21 @@ _READINGS = (
 )
 
 
+_TURNED = {
+    "y": "[x, -z, y] and sizes to [dx, dz, dy]",
+    "-y": "[x, z, -y] and sizes to [dx, dz, dy]",
+    "-z": "[x, -y, -z] and change the sign of yaw",
+}
+"""What makes z up of another axis."""
+
+
 class Suspicions:
     """What the scenes of a folder, one after another, make likely to be wrong."""
 
     def __init__(self) -> None:
         self._num_scenes = 0
         self._votes = [(0, 0)] * len(_READINGS)
-        self._standing = {"z": 0, "y": 0, "-y": 0}
+        self._standing = {"z": 0, **dict.fromkeys(_TURNED, 0)}
         self._yaws, self._sides = list[float](), list[float]()
         self._num_points = list[int]()
         self._empty, self._twins, self._odd_scale = list[str](), list[str](), list[str]()
@@ -234,6 +242,7 @@ class Suspicions:
         """One line for each suspicion, with its first place and what to do."""
         lines = [self._about_readings(), self._about_up(), self._about_yaw(), self._about_size()]
         lines += [
+            self._about_boxes(),
             self._about_points(),
             _first_of(
                 self._twins,
@@ -260,6 +269,7 @@ class Suspicions:
         self._standing["z"] += int(above[:, 2].sum())
         self._standing["y"] += int(above[:, 1].sum())
         self._standing["-y"] += int(below[:, 1].sum())
+        self._standing["-z"] += int(below[:, 2].sum())
 
     def _about_readings(self) -> str:
         """The other reading that most boxes speak for: right labels read wrong fit others too."""
@@ -278,11 +288,9 @@ class Suspicions:
         is_most = num >= _MIN_BOXES and 2 * num > len(self._sides)
         if up == "z" or not is_most or num < _MAJORITY * num_upright:
             return ""
-        turned = "[x, -z, y]" if up == "y" else "[x, z, -y]"
         return (
             f"{num} of {len(self._sides)} boxes stand on the ground if {up} is up, "
-            f"{num_upright} if z is; if so, turn points and centers to {turned} and sizes "
-            "to [dx, dz, dy]"
+            f"{num_upright} if z is; if so, turn points and centers to {_TURNED[up]}"
         )
 
     def _about_yaw(self) -> str:
@@ -301,6 +309,11 @@ class Suspicions:
             f"half of the {len(self._sides)} boxes are less than {SMALLEST_M:g} m long; are sizes "
             "in metres?"
         )
+
+    def _about_boxes(self) -> str:
+        if not self._num_scenes or self._sides:
+            return ""
+        return f"none of {self._num_scenes} scenes has a box; are all labels still to be written?"
 
     def _about_points(self) -> str:
         num_few = sum(num < FEW_POINTS for num in self._num_points)

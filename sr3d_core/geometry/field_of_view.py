@@ -24,6 +24,8 @@ _STRAY = 0.02  # share of the layers that may reach beyond a line
 _HALF_ANGLES_RAD = tuple(math.radians(15.0 + 0.75 * step) for step in range(58))
 _LOPSIDED = 1.5  # slopes of opposite sides may differ by this factor: images are cropped a little
 _NEAREST_M, _FARTHEST_M = 0.1, 3.0  # how far before the first point a camera can be
+_WIDE_FIELD = (1.6, 1.4)  # tangents of half the widest field of view, across and up
+_NEARLY_ALL = 0.99  # of the surface; the rest may be noise
 _SAME_DEPTH_M = 0.1  # both pairs of sides must meet at the same depth, give or take this
 
 
@@ -39,6 +41,17 @@ def rim_evidence_m(xyz: Float[Tensor, "N 3"], direction: float) -> float:
     depth = depth - depth.min()
     both = _touched(xyz[:, 0], depth) * _touched(xyz[:, 1], depth)
     return 4.0 * float(both.max()) / max(float(depth.max()), _LAYER_M)
+
+
+def is_seen_from(cells: Float[Tensor, "S 3"], direction: float) -> bool:
+    """Whether a sensor at the origin can have seen this along +z or -z: in a wide field of view.
+
+    Weaker than the rim, but sparse and cropped clouds, and views of bare floor, have no rim.
+    """
+    x, y, depth = cells[:, 0], cells[:, 1], cells[:, 2] * direction
+    width, height = _WIDE_FIELD
+    is_inside = (depth > 0) & (x.abs() <= width * depth) & (y.abs() <= height * depth)
+    return float(is_inside.double().mean()) > _NEARLY_ALL
 
 
 def _touched(across: Float[Tensor, " N"], depth: Float[Tensor, " N"]) -> Float[Tensor, " D"]:

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sr3d_core.geometry.field_of_view import rim_evidence_m
+from sr3d_core.geometry.field_of_view import is_seen_from, rim_evidence_m
 from sr3d_core.geometry.scale import scale_doubt
 
 KEEP_RAD = math.radians(3.0)
@@ -92,18 +92,22 @@ def axis_rotation(up: Literal["z", "y", "-y"]) -> Float[Tensor, "3 3"]:
     return torch.tensor(rows[up], dtype=torch.float64)
 
 
-def up_rotation(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "3 3"], float]:
+def up_rotation(
+    xyz: Float[Tensor, "N 3"], *, is_from_sensor: bool = False
+) -> tuple[Float[Tensor, "3 3"], float]:
     """The rotation (float64) that makes a cloud z-up and its floor level, and the confidence 0..1.
 
     It is the identity where the cloud is z-up already: its floor is level to within `KEEP_RAD`,
-    or is too weak to say otherwise. Where the origin lies does not matter. Raises GravityError
-    where no floor is found, or two are as likely; UnitsError where that is for want of metres.
+    or is too weak to say otherwise. Where the origin lies does not matter, unless it is known to
+    be the sensor (`is_from_sensor`): then that tells a view as well. Raises GravityError where no
+    floor is found, or two are as likely; UnitsError where that is for want of metres.
     """
     if len(xyz) < _MIN_POINTS:
         raise GravityError(f"{len(xyz)} points are too few to find a floor")
-    xyz, _ = _near_zero(xyz)
+    xyz, corner = _near_zero(xyz)
     cells = _surface(xyz)
-    floor = _best_floor(xyz, cells) if len(cells) >= 3 else None
+    origin = -corner if is_from_sensor else None
+    floor = _best_floor(xyz, cells, origin) if len(cells) >= 3 else None
     if floor is None:
         doubt = scale_doubt(xyz)
         if doubt is not None:
@@ -166,16 +170,32 @@ def _lowest_layer(heights: Float[Tensor, " S"]) -> float:
     return float(ordered[int(candidates.argmax())]) + _THICKNESS_M
 
 
-def _best_floor(xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"]) -> _Floor | None:
+def _best_floor(
+    xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"], sensor: Float[Tensor, " 3"] | None
+) -> _Floor | None:
     """The rim of its image gives a camera away; otherwise z is up unless y is far likelier."""
     forward, backward = rim_evidence_m(xyz, 1.0), rim_evidence_m(xyz, -1.0)
     if max(forward, backward) > _IS_VIEW_M:
         # Seen along +z, z cannot be up: the camera would look through the floor from beneath.
         floor = _find_floor(cells, _OPTICAL) if forward > backward else _seen_backward(cells)
         return floor if floor is not None and floor.score > _CHANCE_SCORE else None
+    guess = None if sensor is None else _seen_by(cells - sensor)
+    if guess is not None:
+        return _find_floor(cells, guess)
     if _is_lone_plane(cells):
         raise GravityError("no floor was found: one plane with nothing on it, a floor or a wall")
     return _floor_of_no_view(cells)
+
+
+def _seen_by(cells: Float[Tensor, "S 3"]) -> _Guess | None:
+    """The frame of a camera at the origin, where one can have seen this and z is not surely up."""
+    guess = _OPTICAL if is_seen_from(cells, 1.0) else _OPENGL
+    if guess is _OPENGL and not is_seen_from(cells, -1.0):
+        return None
+    upright = _find_floor(cells, _UPRIGHT)
+    if upright is None or upright.support < _WEAK_SUPPORT or upright.score < _GOOD_SCORE:
+        return guess
+    return None if float(upright.normal[2]) >= math.cos(_LEVELLED_RAD) else guess
 
 
 def _floor_of_no_view(cells: Float[Tensor, "S 3"]) -> _Floor | None:

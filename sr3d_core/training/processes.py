@@ -7,7 +7,8 @@ one process with all scenes. With one process nothing here does anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sr3d_core.training.errors import TrainingError
+from sr3d_core.training.errors import ProcessLostError, TrainingError
 
 _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
@@ -29,23 +30,27 @@ def launched_processes(environment: Mapping[str, str]) -> int:
     """
     size = _first(environment, _SIZES)
     rank = _first(environment, _RANKS)
-    if size is None:
-        if "MASTER_ADDR" in environment and "ACCELERATE_MIXED_PRECISION" in environment:
-            raise TrainingError(
-                "accelerate launch was asked for several processes and started one (MASTER_ADDR "
-                f"is set, WORLD_SIZE is not); expected both or neither: {_START}"
-            )
-        return 1
-    if size < 1 or (rank is None and size > 1) or (rank is not None and not 0 <= rank < size):
+    is_of_accelerate = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= set(environment)
+    if size is None and is_of_accelerate:
         raise TrainingError(
-            f"WORLD_SIZE is {size} and RANK is {'not set' if rank is None else rank}; expected "
-            f"a rank below a size of at least 1: {_START}, or unset WORLD_SIZE"
+            "accelerate launch was asked for several processes and started one (MASTER_ADDR "
+            f"is set, WORLD_SIZE is not); expected both or neither: {_START}"
         )
-    return size
+    num = 1 if size is None else size
+    if num < 1 or (rank is None and num > 1) or (rank is not None and not 0 <= rank < num):
+        shown = ["not set" if value is None else value for value in (size, rank)]
+        raise TrainingError(
+            f"WORLD_SIZE is {shown[0]} and RANK is {shown[1]}; expected a rank below a size of at "
+            f"least 1: {_START}, or unset both"
+        )
+    return num
 
 
 def is_main_process(environment: Mapping[str, str]) -> bool:
-    """Whether this process is the one that talks to the user, before it knows the others."""
+    """Whether this process is the one that talks to the user, before it knows the others.
+
+    Raises TrainingError for a rank that is no number.
+    """
     return _first(environment, _RANKS) in (None, 0)
 
 
@@ -73,6 +78,30 @@ def scenes_per_process(batch_size: int, num_processes: int) -> int:
     return share
 
 
+def sum_over_all(own: Tensor) -> Tensor:
+    """The sum of all processes' tensors, in place of the own one."""
+    with _exchange():
+        dist.all_reduce(own)
+    return own
+
+
+@contextmanager
+def _exchange() -> Iterator[None]:
+    """Within, a process that is gone raises ProcessLostError."""
+    try:
+        yield
+    except RuntimeError as error:  # of gloo and NCCL
+        raise ProcessLostError(
+            f"another process of this training cannot be reached ({_first_line(error)}); expected "
+            "all of them to the end: see what it said, or whether the system ended it to save "
+            "memory, then go on with --resume"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].rstrip(".")
+
+
 @dataclass(frozen=True)
 class Processes:
     """This process among all; every method is called by all of them, in the same order."""
@@ -90,24 +119,22 @@ class Processes:
         """The sum of everyone's number."""
         if self.num == 1:
             return number
-        total = torch.tensor(number, device=self.device)
-        dist.all_reduce(total)
-        return int(total)
+        return int(sum_over_all(torch.tensor(number, device=self.device)))
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether any process says so."""
         if self.num == 1:
             return flags
         votes = torch.tensor(flags, dtype=torch.int32, device=self.device)
-        dist.all_reduce(votes)
-        return tuple(bool(vote) for vote in votes.tolist())
+        return tuple(bool(vote) for vote in sum_over_all(votes).tolist())
 
     def all_of(self, value: Any) -> list[Any]:
         """Everyone's value, in the order of their ranks."""
         if self.num == 1:
             return [value]
         values: list[Any] = [None] * self.num
-        dist.all_gather_object(values, value)
+        with _exchange():
+            dist.all_gather_object(values, value)
         return values
 
     def main_says(self, text: str) -> str:
@@ -117,8 +144,9 @@ class Processes:
     def copy_from_main(self, network: nn.Module) -> None:
         """Give everyone the main process's weights and statistics."""
         if self.num > 1:
-            for tensor in network.state_dict().values():
-                dist.broadcast(tensor, src=0)
+            with _exchange():
+                for tensor in network.state_dict().values():
+                    dist.broadcast(tensor, src=0)
 
     @torch.no_grad()
     def sum_gradients(self, network: nn.Module) -> None:
@@ -132,8 +160,9 @@ class Processes:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         has_gradient = [float(p.grad is not None) for p in parameters]
         flat = torch.cat([g.reshape(-1) for g in gradients] + [self._vector(has_gradient)])
-        dist.all_reduce(flat)
-        *sums, counts = flat.split([p.numel() for p in parameters] + [len(parameters)])
+        *sums, counts = sum_over_all(flat).split(
+            [p.numel() for p in parameters] + [len(parameters)]
+        )
         for parameter, gradient, count in zip(parameters, sums, counts.tolist(), strict=True):
             parameter.grad = gradient.view_as(parameter) if count else None
 
@@ -141,9 +170,7 @@ class Processes:
         """The sums of everyone's scalars, without gradient."""
         if self.num == 1:
             return values
-        total = torch.stack([value.detach() for value in values])
-        dist.all_reduce(total)
-        return list(total.unbind())
+        return list(sum_over_all(torch.stack([value.detach() for value in values])).unbind())
 
     def _vector(self, values: list[float]) -> Tensor:
         return torch.tensor(values, device=self.device)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 
 from sr3d_core.sparse.layers import BatchNorm, VoxelNorm
+from sr3d_core.training.processes import sum_over_all
 
 
 class SharedNorms:
@@ -48,17 +48,13 @@ class _Sum(Function):
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, thread: Tensor) -> tuple[Tensor, Tensor]:
-        total = own.clone()
-        dist.all_reduce(total)
-        return total, thread.clone()
+        return sum_over_all(own.clone()), thread.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         gradient, thread = grads
-        total = gradient.clone()
-        dist.all_reduce(total)
-        return total, thread
+        return sum_over_all(gradient.clone()), thread
 
 
 class _SharedNorm(VoxelNorm):

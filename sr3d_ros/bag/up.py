@@ -84,7 +84,7 @@ def _up_from_floor(
         if frame_id in GRAVITY_FRAMES:
             return FoundUp("none", f"no transforms: z of '{frame_id}' is up by its name (REP-105)")
         try:
-            rotation, share = up_rotation(frame.cloud.xyz)
+            rotation, share = up_rotation(frame.cloud.xyz, is_from_sensor=True)
         except GravityError:
             continue
         angle = math.degrees(math.acos(max(-1.0, min(1.0, float(rotation[2, 2])))))

@@ -153,7 +153,7 @@ def check_up(cloud: PointCloud, frame: str) -> Finding:
         text = f"z of '{frame}' is taken as up: an optical frame's z points forward (REP-103)"
         return fail("up", text, remedy)
     try:
-        rotation, confidence = up_rotation(cloud.xyz)
+        rotation, confidence = up_rotation(cloud.xyz, is_from_sensor=True)
     except GravityError as error:
         return warn(
             "up",

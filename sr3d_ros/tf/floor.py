@@ -43,7 +43,7 @@ def floor_up(xyz: Float[Tensor, "N 3"], hint: NDArray[np.float64] | None = None)
     plane = None if hint is None else floor_near(xyz, torch.from_numpy(hint))
     if plane is None:
         try:
-            rotation, _ = up_rotation(xyz)
+            rotation, _ = up_rotation(xyz, is_from_sensor=True)
         except UnitsError as error:
             raise UpError("no_floor", f"{error}; the driver must publish metres") from error
         except GravityError as error:
