@@ -24,6 +24,7 @@ from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
 from sr3d_ros.node.graph import sensor_topics
+from sr3d_ros.node.remarks import Remarks
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.imu import GravityFromImu
@@ -50,6 +51,7 @@ class Inputs:
         self.qos_advice = ""
         self._frame_ids: dict[str, FrameIds] = {}  # by input
         self._node = node
+        self._remarks = Remarks(node)
         self._parameters = parameters
         self._on_frame = on_frame
         self._on_refused = on_refused
@@ -92,9 +94,8 @@ class Inputs:
 
     def refresh(self) -> None:
         """See which publishers there are, and forget those that are gone."""
-        self.advice = "; ".join(filter(None, map(self._mixed, list(self._frame_ids))))
-        if self.advice:
-            self._node.get_logger().warning(self.advice, once=True)
+        self.advice = "; ".join(filter(None, map(self._mixed, self._frame_ids)))
+        self._remarks.tell(self.advice)
         if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
 

@@ -312,6 +312,33 @@ def test_a_manager_such_as_nav2s_leads_the_node_through_its_life(
     process.require_end()
 
 
+def test_a_transition_that_its_state_does_not_have_is_refused_and_the_node_lives(
+    robot: Robot, start_node: Callable[..., NodeProcess]
+) -> None:
+    """A manager of a node that has started itself, and one that resets twice; rclpy may raise."""
+    process = start_node(*arguments(), "-r", "__ns:=/refusing", command=COMMAND)
+    robot.listen_to("/refusing/sr3d_detector")
+    refusing = Bench(robot, process, "/refusing/sr3d_detector/input/points")
+    process.wait_for_line("ready: 1 classes")
+    assert not robot.change_state(Transition.TRANSITION_CONFIGURE)
+    assert "lifecycle.autostart" in process.wait_for_line("WARN.*refused to configure")
+    assert not robot.change_state(Transition.TRANSITION_CLEANUP)
+    assert not robot.change_state(99)
+    assert refusing.state() == "active"
+    refusing.wait_for_array()
+    for transition, state in SHUTDOWN:
+        assert robot.change_state(transition)
+        assert refusing.state() == state
+        assert not robot.change_state(transition)
+        assert refusing.state() == state
+    robot.wait_for_diagnosis("model", DiagnosticStatus.OK, "finalized")
+    assert "finalized" in robot.trigger("detect_once").message
+    answer = robot.trigger("load_model")
+    assert (answer.success, "finalized" in answer.message) == (False, True)
+    process.interrupt()
+    process.require_end()
+
+
 def test_a_node_told_not_to_start_waits_for_a_manager(
     robot: Robot, start_node: Callable[..., NodeProcess], tmp_path: Path
 ) -> None:
