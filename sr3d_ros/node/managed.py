@@ -16,9 +16,7 @@ class ManagedNode(LifecycleNode):
     """A `LifecycleNode` that refuses what its state does not allow, and says so."""
 
     # All transitions go through this method of rclpy, by service and by call; it has no hook.
-    def _LifecycleNodeMixin__change_state(  # noqa: N802
-        self, transition_id: int
-    ) -> TransitionCallbackReturn:
+    def _LifecycleNodeMixin__change_state(self, transition_id: int) -> TransitionCallbackReturn:
         possible = _names_of(self._state_machine.available_transitions)
         if transition_id in possible:
             return super()._LifecycleNodeMixin__change_state(transition_id)
