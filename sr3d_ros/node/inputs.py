@@ -94,8 +94,7 @@ class Inputs:
 
     def refresh(self) -> None:
         """See which publishers there are, and forget those that are gone."""
-        self.advice = "; ".join(filter(None, map(self._mixed, self._frame_ids)))
-        self._remarks.tell(self.advice)
+        self.advice = "; ".join(filter(None, map(self._tell_mixed, self._frame_ids)))
         if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
 
@@ -145,13 +144,14 @@ class Inputs:
         self.qos_advice = advice_on_qos(topic, policy, self._parameters.reliability)
         self._node.get_logger().warning(self.qos_advice)
 
-    def _mixed(self, name: str) -> str:
-        """What to say where an input has messages of several cameras; else ""."""
+    def _tell_mixed(self, name: str) -> str:
+        """Log once which cameras share an input; comes back with what to say, else ""."""
         topic = str(self._node.resolve_topic_name(self._assembler.topics[name]))
         publishers = self._node.get_publishers_info_by_topic(topic)
-        return advice_on_cameras(
-            topic, self._frame_ids[name].mixed(), [each.node_name for each in publishers]
-        )
+        frame_ids = self._frame_ids[name].mixed()
+        advice = advice_on_cameras(topic, frame_ids, [each.node_name for each in publishers])
+        self._remarks.tell(advice, subject=(topic, frame_ids))  # publishers come and go
+        return advice
 
     def _on_message(self, name: str, message: Any) -> None:
         self._frame_ids.setdefault(name, FrameIds()).add(message.header.frame_id)

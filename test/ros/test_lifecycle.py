@@ -213,9 +213,11 @@ def test_another_model_brings_its_own_classes(bench: Bench) -> None:
     assert bench.robot.set("classes.bed.score_threshold", 0.5).successful
 
 
-def test_two_cameras_on_one_topic_are_told_once(bench: Bench) -> None:
+def test_two_cameras_on_one_topic_are_told_once_and_others_anew(bench: Bench) -> None:
+    cameras = ["left_camera", "right_camera"]
+
     def send_both() -> None:
-        for frame_id in ("left_camera", "right_camera"):
+        for frame_id in cameras:
             bench.send(frame_id=frame_id)
 
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "'left_camera'", send_both)
@@ -224,6 +226,10 @@ def test_two_cameras_on_one_topic_are_told_once(bench: Bench) -> None:
     assert "input.extra_topics" in line
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
     assert bench.process.output.count("'left_camera', 'right_camera'") == 1
+    cameras[:] = ["front_camera", "rear_camera"]
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "'rear_camera'", send_both)
+    bench.process.wait_for_line("WARN.*'front_camera', 'rear_camera'")
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
 
 
 def test_boxes_without_a_frame_are_told_once(bench: Bench) -> None:
