@@ -45,6 +45,7 @@ def test_a_detector_that_works_is_fine() -> None:
         ("active", "was disabled by ~/enable", f"ros2 service call {NAME}/enable std_srvs"),
         ("inactive", "is not activated", f"ros2 lifecycle set {NAME} activate"),
         ("unconfigured", "its log says why", f"ros2 lifecycle set {NAME} configure && ros2"),
+        ("finalized", "was shut down", "start it again"),
     ],
 )
 def test_a_detector_that_does_not_listen_is_found(state: str, text: str, remedy: str) -> None:

@@ -79,6 +79,21 @@ class Imu:
         return UpVector("camera", np.array([0.0, -1.0, 0.0]), 0.5)
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"detection_frame": "base_link"}, {"up": "none", "target_frame": "base_link"}],
+)
+def test_a_cloud_without_a_frame_is_told_from_one_whose_transform_is_missing(
+    parameters: dict[str, str],
+) -> None:
+    with pytest.raises(Refused, match=r"header\.frame_id is empty") as caught:
+        pipeline(robot(), **parameters).process(cloud(CORNERS, frame=""))
+    assert caught.value.reason == "header"
+    with pytest.raises(Refused, match="'elsewhere'") as caught:
+        pipeline(robot(), **parameters).process(cloud(CORNERS, frame="elsewhere"))
+    assert caught.value.reason == "no_transform"
+
+
 def test_up_from_an_imu_keeps_the_sensor_at_the_origin() -> None:
     points = CORNERS * (0.4, 0.6, 0.8) + (1.0, 0.5, 3.0)  # optical: right, down, forward
     result = pipeline(TransformBuffer(), Imu(), up="imu").process(cloud(points))

@@ -69,6 +69,12 @@ def check_running(detector: Running, is_listening: bool) -> Finding:
     activate = f"ros2 lifecycle set {name} activate"
     if state == "inactive":
         return fail("detector", f"{name} runs, but is not activated", activate)
+    if state == "finalized":
+        return fail(
+            "detector",
+            f"{name} runs, but was shut down for good",
+            "end its process, start it again",
+        )
     is_left_to_others = detector.parameters.get("lifecycle.autostart") is False
     why = "lifecycle.autostart is false" if is_left_to_others else "its log says why"
     return fail(

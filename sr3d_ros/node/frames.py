@@ -24,6 +24,7 @@ from sr3d_ros.budget import MemoryGuard, give_back, memory_values
 from sr3d_ros.diagnostics.counters import CloudCounters
 from sr3d_ros.errors import DETECTOR_FAILED, STOPPED, Refused, TransformError
 from sr3d_ros.node.outputs import Outputs
+from sr3d_ros.node.remarks import Remarks
 from sr3d_ros.node.worker import Worker
 from sr3d_ros.parameters.detector import postprocess_for
 from sr3d_ros.parameters.record import Parameters
@@ -83,7 +84,7 @@ class FrameProcessor:
     ) -> None:
         self.advice = ""
         self._log = node.get_logger()
-        self._told: set[str] = set()  # notes on frames that were logged
+        self._remarks = Remarks(node)
         self._transforms = transforms
         self._parameters = parameters
         self._identities = Identities(transforms)
@@ -146,9 +147,7 @@ class FrameProcessor:
         tracked, trouble = self._tracked(result, model)
         self.advice = _advice(result, trouble)
         for note in result.notes:
-            if note not in self._told:
-                self._told.add(note)
-                self._log.warning(note)
+            self._remarks.tell(note)
         return Finished(result, frame, model, tracked, time.perf_counter() - started_s)
 
     def publish(self, finished: Finished) -> None:

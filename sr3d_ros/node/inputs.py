@@ -24,6 +24,7 @@ from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
 from sr3d_ros.node.graph import sensor_topics
+from sr3d_ros.node.remarks import Remarks
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.imu import GravityFromImu
@@ -50,6 +51,7 @@ class Inputs:
         self.qos_advice = ""
         self._frame_ids: dict[str, FrameIds] = {}  # by input
         self._node = node
+        self._remarks = Remarks(node)
         self._parameters = parameters
         self._on_frame = on_frame
         self._on_refused = on_refused
@@ -92,9 +94,7 @@ class Inputs:
 
     def refresh(self) -> None:
         """See which publishers there are, and forget those that are gone."""
-        self.advice = "; ".join(filter(None, map(self._mixed, list(self._frame_ids))))
-        if self.advice:
-            self._node.get_logger().warning(self.advice, once=True)
+        self.advice = "; ".join(filter(None, map(self._tell_mixed, self._frame_ids)))
         if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
 
@@ -146,13 +146,14 @@ class Inputs:
         self.qos_advice = advice_on_qos(topic, policy, self._parameters.reliability)
         self._node.get_logger().warning(self.qos_advice)
 
-    def _mixed(self, name: str) -> str:
-        """What to say where an input has messages of several cameras; else ""."""
+    def _tell_mixed(self, name: str) -> str:
+        """Log once which cameras share an input; comes back with what to say, else ""."""
         topic = str(self._node.resolve_topic_name(self._assembler.topics[name]))
         publishers = self._node.get_publishers_info_by_topic(topic)
-        return advice_on_cameras(
-            topic, self._frame_ids[name].mixed(), [each.node_name for each in publishers]
-        )
+        frame_ids = self._frame_ids[name].mixed()
+        advice = advice_on_cameras(topic, frame_ids, [each.node_name for each in publishers])
+        self._remarks.tell(advice, subject=(topic, frame_ids))  # publishers come and go
+        return advice
 
     def _on_message(self, name: str, message: Any) -> None:
         self._frame_ids.setdefault(name, FrameIds()).add(message.header.frame_id)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 import rclpy
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from sr3d_core.detector import Detector
 from sr3d_ros.diagnostics.counters import CloudCounters
@@ -31,6 +31,7 @@ from sr3d_ros.diagnostics.reports import Situation
 from sr3d_ros.node.frames import FrameProcessor, Frames
 from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters
+from sr3d_ros.node.managed import ManagedNode
 from sr3d_ros.node.services import Answer, Services
 from sr3d_ros.node.setup import Setup
 from sr3d_ros.node.status import Reporter
@@ -50,7 +51,7 @@ CLOSING_S = 2.0
 _DONE, _REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-class DetectorNode(LifecycleNode):
+class DetectorNode(ManagedNode):
     """Publishes the boxes of every frame that it finds time for; raises `ParameterError`.
 
     `arguments` are those of the process.
@@ -66,7 +67,7 @@ class DetectorNode(LifecycleNode):
         except ValueError as error:
             raise explained(error, arguments) from error
         self._load = load
-        self._is_active, self._is_enabled = False, True
+        self._is_active, self._is_enabled, self._is_shut_down = False, True, False
         self._processor: FrameProcessor | None = None
         self._inputs: Inputs | None = None
         self._refusal = self._ignored = ""
@@ -152,13 +153,15 @@ class DetectorNode(LifecycleNode):
         return _DONE
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As deactivating and cleaning up."""
-        self.on_deactivate(state)
-        return self.on_cleanup(state)
+        """As deactivating and cleaning up, for good."""
+        self._is_shut_down = True
+        self._setup.note_start()
+        return self.on_error(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to the state without a model, from which the node can be configured again."""
-        return self.on_shutdown(state)
+        self.on_deactivate(state)
+        return self.on_cleanup(state)
 
     def _stop(self) -> None:
         self._is_active = False
@@ -171,8 +174,12 @@ class DetectorNode(LifecycleNode):
     @property
     def _state(self) -> str:
         if self._processor is None:
-            return "unconfigured"
+            return "finalized" if self._is_shut_down else "unconfigured"
         return "active" if self._is_active else "inactive"
+
+    @property
+    def _way_to_active(self) -> str:
+        return "start it again" if self._is_shut_down else "configure and activate it first"
 
     def set_enabled(self, is_enabled: bool) -> str:
         """Listen to the sensor or not; comes back with what to say."""
@@ -186,7 +193,7 @@ class DetectorNode(LifecycleNode):
     def follow_requests(self) -> str:
         """Listen if anybody wants frames; comes back with why that is impossible, or ""."""
         if self._inputs is None or not self._is_active:
-            return f"the node is {self._state}; configure and activate it first"
+            return f"the node is {self._state}; {self._way_to_active}"
         if not self._is_enabled and not self._answers.wants_frame:
             self._inputs.close()
         elif not self._inputs.is_open:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from rclpy.node import Node
 
+from sr3d_ros.node.remarks import Remarks
 from sr3d_ros.parameters.command_line import files_for_others
 from sr3d_ros.parameters.record import Parameters
 
@@ -29,10 +30,10 @@ class Setup:
         self._on_files = "; ".join(files_for_others(arguments, self._name))
         self._made_s = time.monotonic()
         self._was_started = parameters.autostart
-        self._told: set[str] = set()
+        self._remarks = Remarks(node)
 
     def note_start(self) -> None:
-        """Somebody has activated the node."""
+        """Somebody has activated the node, or shut it down: nobody needs to activate it."""
         self._was_started = True
 
     def refresh(self) -> None:
@@ -40,9 +41,7 @@ class Setup:
         found = [self._on_files, self._on_namesakes(), self._on_start()]
         said = [text for text in found if text]
         for text in said:
-            if text not in self._told:
-                self._told.add(text)
-                self._node.get_logger().warning(text)
+            self._remarks.tell(text)
         self.advice = "; ".join(said)
 
     def _on_namesakes(self) -> str:

@@ -77,13 +77,14 @@ class Reporter:
 class Diagnostics:
     """The newest reports on /diagnostics: diagnostic_updater asks for them at its own period.
 
-    `hardware_id` names the machine's part that is watched.
+    It names them after the node without its namespace; the `hardware_id` is the whole name, which
+    tells several detectors apart.
     """
 
-    def __init__(self, node: Node, hardware_id: str = "sr3d") -> None:
+    def __init__(self, node: Node) -> None:
         self._latest: dict[str, Report] = {}
         self._updater = Updater(node)
-        self._updater.setHardwareID(hardware_id)
+        self._updater.setHardwareID(node.get_fully_qualified_name())
         for part in PARTS:
             self._updater.add(part, partial(self._fill, part))
 

@@ -13,7 +13,7 @@ stands twice is refused.
 
 from __future__ import annotations
 
-import fnmatch
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from sr3d_ros.parameters.rules import ParameterError, is_foreign
 
 NODE = "sr3d_detector"
 _KEY = "ros__parameters"
+_WILDCARDS = {"*": "/[^/]+", "**": "(?:/[^/]+)*"}
 
 
 def values_of_file(path: str | Path, node: str = NODE) -> dict[str, Any]:
@@ -34,25 +35,26 @@ def values_of_file(path: str | Path, node: str = NODE) -> dict[str, Any]:
     """
     path = Path(path)
     sections = _read(path)
-    fitting = [name for name in sections if _fits(name, node)]
-    named = [name for name in fitting if "*" not in name]
+    fitting = [(name, tree) for name, tree in sections if _fits(name, node)]
+    named = sorted({name for name, _ in fitting if "*" not in name})
     if len(named) > 1:
         raise ParameterError(
             f"{path}: {' and '.join(named)} both fit the node '{node}'; say which one is meant, "
             f"with its namespace: {named[0]}"
         )
     if not fitting:
+        others = ", ".join(dict.fromkeys(name for name, _ in sections))
         raise ParameterError(
-            f"{path}: nothing for the node '{node}', but for {', '.join(sections) or 'nobody'}; "
+            f"{path}: nothing for the node '{node}', but for {others or 'nobody'}; "
             f"expected '/**:' or '{node}:' with '{_KEY}:' below it"
         )
-    values = {name: value for each in fitting for name, value in _leaves(sections[each], "")}
+    values = {name: value for _, tree in fitting for name, value in _leaves(tree, "")}
     return {name: value for name, value in values.items() if not is_foreign(name)}
 
 
 def all_of_file(path: str | Path) -> list[tuple[str, Any]]:
     """All that a file sets, for whichever node; raises `ParameterError`."""
-    return [leaf for section in _read(Path(path)).values() for leaf in _leaves(section, "")]
+    return [leaf for _, tree in _read(Path(path)) for leaf in _leaves(tree, "")]
 
 
 def parameters_of_file(path: str | Path, node: str = NODE) -> Parameters:
@@ -64,13 +66,13 @@ def parameters_of_file(path: str | Path, node: str = NODE) -> Parameters:
         raise ParameterError(text if str(path) in text else f"{path}: {text}") from error
 
 
-def _read(path: Path) -> dict[str, Mapping[str, Any]]:
-    """What a file says to whom."""
+def _read(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """What a file says to whom; a node may have several sections, as `a/b:` and `a: b:`."""
     try:
         tree = read_yaml(path, "a parameter file")
     except YamlError as error:
         raise ParameterError(str(error)) from error
-    return dict(_sections(tree, "", path)) if tree is not None else {}
+    return list(_sections(tree, "", path)) if tree is not None else []
 
 
 def _sections(tree: Any, name: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -90,10 +92,12 @@ def _sections(tree: Any, name: str, path: Path) -> Iterator[tuple[str, Mapping[s
 
 
 def _fits(section: str, node: str) -> bool:
-    """Whether a section such as "/**" or "/sr3d_detector" is for a node; "**" is any namespace."""
+    """Whether a section is for a node: as in rcl, `*` is one name, `**` any number of them."""
+    names = section.strip("/").split("/")
     if "/" not in node:  # in whichever namespace it may run
-        section = section.rpartition("/")[2]
-    return fnmatch.fnmatchcase(node.strip("/"), section.strip("/").replace("**", "*"))
+        return names[-1] in (node, *_WILDCARDS)
+    pattern = "".join(_WILDCARDS.get(name, f"/{re.escape(name)}") for name in names)
+    return re.fullmatch(pattern, node) is not None
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

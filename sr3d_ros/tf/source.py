@@ -35,6 +35,7 @@ def first_gravity_frame(
 
     Raises `TransformError`, one that may still come where there is one.
     """
+    require_named(cloud_frame)
     failures: list[TransformError] = []
     for candidate in candidates:
         failure = _failure(source, candidate, cloud_frame, stamp_ns)
@@ -50,6 +51,12 @@ def first_gravity_frame(
         f"{', '.join(candidates)}; publish one of them on /tf or /tf_static, set the detection "
         "frame to a z-up frame of this robot, or to 'none' if the cloud itself is z up",
     )
+
+
+def require_named(*frames: str) -> None:
+    """Raise `TransformError` for a frame without a name: no transform that is published helps."""
+    if not all(map(frame_name, frames)):
+        raise TransformError("header", "header.frame_id is empty, so nobody knows where it is")
 
 
 def _failure(

@@ -19,7 +19,7 @@ from sr3d_ros.errors import TransformError, UpError
 from sr3d_ros.tf.floor import FloorMemory
 from sr3d_ros.tf.imu import UpVector
 from sr3d_ros.tf.rigid import Matrix, is_rigid, level_rotation
-from sr3d_ros.tf.source import TransformSource, first_gravity_frame
+from sr3d_ros.tf.source import TransformSource, first_gravity_frame, require_named
 
 UpMode = Literal["tf", "imu", "floor", "none"]
 
@@ -93,6 +93,8 @@ class UpFinder:
 
 def sound_lookup(source: TransformSource, target: str, frame: str, stamp_ns: int) -> Matrix:
     """`target_from_frame`, checked: what is published may be no rotation. `TransformError`."""
+    if target != frame:
+        require_named(target, frame)
     matrix = source.lookup(target, frame, stamp_ns)
     if not is_rigid(matrix):
         raise TransformError(

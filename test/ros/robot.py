@@ -88,7 +88,13 @@ class Robot:
         ):
             kept.clear()
             full = topic if topic.startswith("/") else f"{name}/{topic}"
-            self._heard.append(self.node.create_subscription(kind, full, kept.append, qos))
+            keep = self._keep_diagnosis if kept is self.diagnostics else kept.append
+            self._heard.append(self.node.create_subscription(kind, full, keep, qos))
+
+    def _keep_diagnosis(self, array: DiagnosticArray) -> None:
+        """Of all on /diagnostics, what the detector says; others may have its name elsewhere."""
+        if any(status.hardware_id == self.name for status in array.status):
+            self.diagnostics.append(array)
 
     def wait(
         self,

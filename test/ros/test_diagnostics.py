@@ -43,7 +43,7 @@ def test_each_report_is_a_status(node: Node, robot: Robot, heard: list[Diagnosti
     first = heard[-1].status[0]
     assert (first.level, first.message) == (DiagnosticStatus.WARN, "about input")
     assert [(entry.key, entry.value) for entry in first.values] == [("key", "value")]
-    assert first.hardware_id == "sr3d"
+    assert first.hardware_id == "/watched"
 
 
 def test_before_the_first_report_every_part_is_stale(

@@ -213,9 +213,11 @@ def test_another_model_brings_its_own_classes(bench: Bench) -> None:
     assert bench.robot.set("classes.bed.score_threshold", 0.5).successful
 
 
-def test_two_cameras_on_one_topic_are_told_once(bench: Bench) -> None:
+def test_two_cameras_on_one_topic_are_told_once_and_others_anew(bench: Bench) -> None:
+    cameras = ["left_camera", "right_camera"]
+
     def send_both() -> None:
-        for frame_id in ("left_camera", "right_camera"):
+        for frame_id in cameras:
             bench.send(frame_id=frame_id)
 
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "'left_camera'", send_both)
@@ -224,6 +226,10 @@ def test_two_cameras_on_one_topic_are_told_once(bench: Bench) -> None:
     assert "input.extra_topics" in line
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
     assert bench.process.output.count("'left_camera', 'right_camera'") == 1
+    cameras[:] = ["front_camera", "rear_camera"]
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "'rear_camera'", send_both)
+    bench.process.wait_for_line("WARN.*'front_camera', 'rear_camera'")
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
 
 
 def test_boxes_without_a_frame_are_told_once(bench: Bench) -> None:
@@ -308,6 +314,33 @@ def test_a_manager_such_as_nav2s_leads_the_node_through_its_life(
     for transition, state in SHUTDOWN:
         assert robot.change_state(transition)
         assert managed.state() == state
+    process.interrupt()
+    process.require_end()
+
+
+def test_a_transition_that_its_state_does_not_have_is_refused_and_the_node_lives(
+    robot: Robot, start_node: Callable[..., NodeProcess]
+) -> None:
+    """A manager of a node that has started itself, and one that resets twice; rclpy may raise."""
+    process = start_node(*arguments(), "-r", "__ns:=/refusing", command=COMMAND)
+    robot.listen_to("/refusing/sr3d_detector")
+    refusing = Bench(robot, process, "/refusing/sr3d_detector/input/points")
+    process.wait_for_line("ready: 1 classes")
+    assert not robot.change_state(Transition.TRANSITION_CONFIGURE)
+    assert "lifecycle.autostart" in process.wait_for_line("WARN.*refused to configure")
+    assert not robot.change_state(Transition.TRANSITION_CLEANUP)
+    assert not robot.change_state(99)
+    assert refusing.state() == "active"
+    refusing.wait_for_array()
+    for transition, state in SHUTDOWN:
+        assert robot.change_state(transition)
+        assert refusing.state() == state
+        assert not robot.change_state(transition)
+        assert refusing.state() == state
+    robot.wait_for_diagnosis("model", DiagnosticStatus.OK, "finalized")
+    assert "finalized" in robot.trigger("detect_once").message
+    answer = robot.trigger("load_model")
+    assert (answer.success, "finalized" in answer.message) == (False, True)
     process.interrupt()
     process.require_end()
 

@@ -7,13 +7,9 @@ start at the same time.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import inspect
 import logging
-import os
-import stat
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -22,11 +18,12 @@ from typing import Any
 import numba
 from llvmlite import binding
 
+from sr3d_core.sparse.backends.code_folder import fault_of, parents
+
 _config: Any = numba.config
 _log = logging.getLogger(__name__)
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-_PROBE_BYTES = 4096  # a full disk still makes empty files
 
 
 @lru_cache(maxsize=1)
@@ -121,7 +118,7 @@ class _Folders:
         self._current = None
         while self._untried:
             folder = self._untried.pop(0)
-            why = _fault_of(folder)
+            why = fault_of(folder)
             if not why:
                 self._current = folder
                 break
@@ -154,31 +151,5 @@ def _digest() -> str:
 
 def _parents() -> list[Path]:
     """Folders to try, the best first."""
-    parents = [Path(_config.CACHE_DIR)] if _config.CACHE_DIR else []
-    with contextlib.suppress(RuntimeError):  # there is no home
-        parents.append(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sr3d")
-    with contextlib.suppress(OSError):  # no temporary folder can be written
-        parents.append(Path(tempfile.gettempdir()) / f"sr3d-{_user()}")
-    return parents
-
-
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
-
-
-def _fault_of(folder: Path) -> str:
-    """Make the folder if need be; it must be writable and, as code is loaded from it, ours.
-
-    Comes back with what is wrong, "" = nothing.
-    """
-    try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(_PROBE_BYTES))
-        status = [folder.stat(), folder.parent.stat()]
-    except OSError as error:
-        return error.strerror or type(error).__name__
-    if hasattr(os, "getuid") and any(s.st_uid != _user() for s in status):
-        return "it belongs to another user"
-    return "others may write there" if any(s.st_mode & stat.S_IWOTH for s in status) else ""
+    chosen = [Path(_config.CACHE_DIR)] if _config.CACHE_DIR else []
+    return [*chosen, *parents()]

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sr3d_core.sparse.backends.autograd import Convolution
 from sr3d_core.sparse.backends.native import TorchEngine, require_agreement
+from sr3d_core.sparse.backends.triton_cuda.cache import find_room_for_kernels
 from sr3d_core.sparse.backends.triton_cuda.launch import (
     PRECISIONS,
     products,
@@ -34,6 +35,7 @@ class TritonEngine(TorchEngine):
     name = "triton"
 
     def __init__(self) -> None:
+        find_room_for_kernels()
         if torch.cuda.is_available():
             require_agreement(self, torch.device("cuda"))
 
