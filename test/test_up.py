@@ -211,12 +211,11 @@ def test_a_hint_that_is_some_degrees_off_is_good_enough(off_deg: float) -> None:
     assert angle_deg(plane.normal.numpy(), up_in_view(20)) < 0.5
 
 
-@pytest.mark.parametrize("pitch_deg", [0, 25])
 @pytest.mark.parametrize("move", [(0, 0, 5), (0, 0, -100), (3, 2, 0), (5e5, 4e6, 300)])
-def test_a_floor_below_z_is_the_same_wherever_the_origin_is(
-    move: tuple[float, ...], pitch_deg: float
+def test_a_level_floor_below_z_is_the_same_wherever_the_origin_is(
+    move: tuple[float, ...],
 ) -> None:
-    cloud, offset = seen(pitch_deg, optical=False), torch.tensor(move, dtype=torch.float64)
+    cloud, offset = seen(0, optical=False), torch.tensor(move, dtype=torch.float64)
     here, there = floor_up(cloud), floor_up(cloud + offset)
     np.testing.assert_allclose(there.rotation, here.rotation, atol=1e-6)
     assert there.confidence == pytest.approx(here.confidence)
