@@ -81,42 +81,36 @@ def read_catalogue(path: Path) -> dict[str, CatalogueEntry]:
 
 def _entry(path: Path, properties: dict[str, str], number: str) -> CatalogueEntry:
     """The entry of a number of the catalogue."""
+    where = f"{path}: {properties[f'id#{number}']}"
 
     def value(key: str, default: str | None = None) -> str:
         found = properties.get(f"{key}#{number}", default)
         if found is None:
-            raise ArchiveError(f"{path}: {properties[f'id#{number}']} has no {key}")
+            raise ArchiveError(f"{where} has no {key}")
         return found
 
-    def numbers(key: str, text: str) -> list[float]:
+    def numbers(key: str, count: int, default: str | None = None) -> list[float]:
+        text = value(key, default)
         try:
-            return [float(word) for word in text.split()]
-        except ValueError as error:
-            raise ArchiveError(
-                f"{path}: {properties[f'id#{number}']} has {key} {text!r}, expected numbers"
-            ) from error
+            found = [float(word) for word in text.split()]
+        except ValueError:
+            found = []
+        if len(found) != count:
+            raise ArchiveError(f"{where} has {key} {text!r}, expected {count} numbers")
+        return found
 
-    depth, width, height = (numbers(axis, value(axis))[0] / 100 for axis in _AXES)
-    if not min(depth, width, height) > 0:
-        raise ArchiveError(
-            f"{path}: {properties[f'id#{number}']} is {depth} x {width} x {height} m, expected "
-            "more than 0"
-        )
-    turn = numbers("modelRotation", value("modelRotation", "1 0 0 0 1 0 0 0 1"))
-    if len(turn) != 9:
-        raise ArchiveError(
-            f"{path}: modelRotation of {properties[f'id#{number}']} has {len(turn)} numbers, "
-            "expected 9"
-        )
+    size = tuple(numbers(axis, 1)[0] / 100 for axis in _AXES)
+    if not min(size) > 0:
+        raise ArchiveError(f"{where} is {size} m, expected more than 0 along each axis")
     return CatalogueEntry(
         archive=path,
         identity=value("id"),
         name=value("name"),
         category=value("category", ""),
         tags=tuple(tag.strip() for tag in value("tags", "").split(",") if tag.strip()),
-        size=(depth, width, height),
-        elevation=numbers("elevation", value("elevation", "0"))[0] / 100,
-        rotation=np.array(turn).reshape(3, 3),
+        size=(size[0], size[1], size[2]),
+        elevation=numbers("elevation", 1, "0")[0] / 100,
+        rotation=np.array(numbers("modelRotation", 9, "1 0 0 0 1 0 0 0 1")).reshape(3, 3),
         model=value("model").lstrip("/"),
         creator=value("creator", "unknown"),
         licence=properties.get("license", "unknown"),

@@ -191,14 +191,16 @@ def _taken_for(detections: Detections, target: Targets) -> Int[Tensor, " M"]:
 
 
 def spread(figures: Sequence[Any]) -> Any:
-    """The same figures of several views as one: numbers become their mean, sd, min and max."""
-    first = figures[0]
-    if isinstance(first, dict):
-        keys = dict.fromkeys(key for one in figures for key in one)
-        return {key: spread([one.get(key) for one in figures]) for key in keys}
+    """The same figures of several views as one: numbers become their mean, sd, min and max.
+
+    What a view does not have does not count.
+    """
     values = [value for value in figures if value is not None]
     if not values:
         return None
+    if isinstance(values[0], dict):
+        keys = dict.fromkeys(key for one in values for key in one)
+        return {key: spread([one.get(key) for one in values]) for key in keys}
     return {
         "mean": round(float(np.mean(values)), 4),
         "sd": round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None,
