@@ -98,14 +98,14 @@ def measure(
 ) -> dict[str, Any]:
     """The whole study as plain JSON values."""
     started = time.perf_counter()
+    rare = [name for name, is_rare in table.is_rare.items() if is_rare]
+    if rare:  # in our own rooms too, so that both worlds compare
+        say(f"few foreign models, left out of means: {', '.join(rare)}")
     if options.world == "foreign":
-        rare = [name for name, is_rare in table.is_rare.items() if is_rare]
-        if rare:
-            say(f"few models, left out of means: {', '.join(rare)}")
         _render(options, models, table)
-        rooms: list[Scene] = list(scenes(_folder(options), options.num))
+        rooms = list(scenes(_folder(options), options.num))
     else:
-        rare, rooms = [], _own_scenes(options.num)
+        rooms = _own_scenes(options.num)
     rendered_s = time.perf_counter() - started
     detector = Detector.from_checkpoint(options.weights, device=options.device)
     hardware = machine(options.threads)

@@ -98,6 +98,17 @@ def test_the_command_prints_figures_and_credits(
     assert "Jane" in out.err
 
 
+def test_means_over_our_own_rooms_leave_out_the_same_classes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(monkeypatch, "--world", "own", "--num", 1, "--views", 1)
+    study = json.loads(capsys.readouterr().out)
+    rare = read_table(foreign_rooms.TABLE, LABELS).is_rare
+    assert set(study["left_out"]) == {name for name, is_rare in rare.items() if is_rare}
+    assert study["scenes"] == 2
+    assert study["models"] == []
+
+
 def test_the_command_draws_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive, table = one_of_each(tmp_path)
     run(
