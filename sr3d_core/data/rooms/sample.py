@@ -9,12 +9,15 @@ along at least `_MIN_SPAN` of the longer side.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from sr3d_core.choices import RoomSensor
+from sr3d_core.data.rooms.camera.habits import USUAL, SensorHabits
 from sr3d_core.data.rooms.camera.models import random_camera
 from sr3d_core.data.rooms.camera.sensor import (
     Capture,
@@ -58,9 +61,9 @@ def room_samples(seed: int, *, num_frames: int = 4, scan: bool = True) -> list[S
     return samples
 
 
-def frame_of(room: Room, rng: Rng, name: str) -> Sample:
+def frame_of(room: Room, rng: Rng, name: str, habits: SensorHabits = USUAL) -> Sample:
     """One RGB-D frame somewhere in the room."""
-    view = _view(room, rng, width=int(rng.choice([200, 240, 280, 320])))
+    view = _view(room, rng, int(rng.choice([200, 240, 280, 320])), habits)
     shot = capture(room, view, Light.random(rng), rng)
     in_view = shot.in_view.mean(axis=1)
     seen = (shot.visible >= MIN_VISIBLE) & (in_view >= MIN_IN_VIEW)
@@ -69,10 +72,10 @@ def frame_of(room: Room, rng: Rng, name: str) -> Sample:
         origin[:2] += rng.normal(0, 2, 2)
     heading = np.arctan2(view.room_from_optical[1, 2], view.room_from_optical[0, 2])
     facing = rng.choice([0.0, np.pi / 2]) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
-    return _sample(room, shot, seen, origin, facing - heading, rng, name)
+    return _sample(room, _moved(shot, habits, rng), seen, origin, facing - heading, rng, name)
 
 
-def scan_of(room: Room, rng: Rng, name: str) -> Sample:
+def scan_of(room: Room, rng: Rng, name: str, habits: SensorHabits = USUAL) -> Sample:
     """A fused scan of 8 to 20 low-resolution views with drift between them."""
     light = Light.random(rng)
     pinhole, noise = random_camera(rng, 160)
@@ -81,7 +84,7 @@ def scan_of(room: Room, rng: Rng, name: str) -> Sample:
     offset, twist = np.zeros(3), 0.0
     shots = []
     for _ in range(int(rng.integers(8, 21))):
-        view = _view(room, rng, width=160)
+        view = _view(room, rng, 160, habits)
         view = View(pinhole, view.room_from_optical, view.position, view.range_m, noise)
         shot = capture(room, view, light, rng)
         offset, twist = offset + rng.normal(0, drift, 3), twist + rng.normal(0, drift / 3)
@@ -92,7 +95,11 @@ def scan_of(room: Room, rng: Rng, name: str) -> Sample:
     size = np.array([room.layout.floor.width, room.layout.floor.depth, 0.0])
     origin = size * rng.choice([0.0, 0.5]) + rng.normal(0, 0.1, 3) * (1, 1, 0.2)
     turn = float(rng.integers(4)) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
-    return _sample(room, merged, seen, origin, turn, rng, name)
+    return _sample(room, _moved(merged, habits, rng), seen, origin, turn, rng, name)
+
+
+def _moved(shot: Capture, habits: SensorHabits, rng: Rng) -> Capture:
+    return replace(shot, xyz=habits.displaced(shot.xyz, rng))
 
 
 def _merged(shots: list[Capture]) -> Capture:
@@ -107,12 +114,13 @@ def _merged(shots: list[Capture]) -> Capture:
     )
 
 
-def _view(room: Room, rng: Rng, width: int) -> View:
+def _view(room: Room, rng: Rng, width: int, habits: SensorHabits) -> View:
     """A camera on free floor; mostly it looks at furniture, and rather at much than at little."""
     pinhole, noise = random_camera(rng, width)
     poses = [_pose(room, rng) for _ in range(1 if rng.random() < 0.25 else 4)]
     half_width = np.arctan(pinhole.width / 2 / pinhole.fx)
     position, heading, pitch = max(poses, key=lambda p: _interest(room, p[0], p[1], half_width))
+    pitch = habits.pitch(pitch, rng)
     roll = float(np.clip(rng.normal(0, 0.03), -0.09, 0.09))
     turn = orientation(heading, pitch, roll)
     return View(pinhole, turn, position, float(rng.uniform(4.0, 8.0)), noise)

@@ -100,3 +100,20 @@ def make(name: str, rng: np.random.Generator, maker: Maker | None = None) -> Pie
     archetypes = MAKERS[name]
     chosen = maker or archetypes[rng.integers(len(archetypes))]
     return Piece(chosen(rng).grounded(), LABELS.index(name))
+
+
+class OwnFurniture:
+    """The makers of this list as a supply of rooms: what rooms are furnished with by default."""
+
+    def kinds(self, name: str) -> tuple[str, ...]:
+        """The archetypes of a class."""
+        return tuple(maker.__name__ for maker in MAKERS[name])
+
+    def make(self, name: str, rng: np.random.Generator, kind: str | None = None) -> Piece:
+        """A new piece of the class `name`, of a given archetype or any of them."""
+        named = (maker for maker in MAKERS[name] if maker.__name__ == kind)
+        return make(name, rng, next(named, None))
+
+
+OWN_FURNITURE = OwnFurniture()
+"""The supply that rooms are furnished from where no other is given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy import ndarray
 
 from sr3d_core.data.rooms.clutter.lists import on_wall
 from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, quad
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
 from sr3d_core.data.rooms.scene.layout import Floor, Layout, Placed
-from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, furnish
+from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, Programme, furnish
 
 _SURFACE_POINTS = 64
 
@@ -31,14 +34,18 @@ class Room:
     surface: Float[ndarray, "O S 3"]  # some points of each thing's surface
 
 
-def build_room(rng: np.random.Generator) -> Room:
-    """A furnished room of a random kind."""
-    share = np.array([weight for _, weight, _ in PROGRAMMES])
-    programme, _, (shortest, longest) = PROGRAMMES[rng.choice(len(share), p=share / share.sum())]
+def build_room(
+    rng: np.random.Generator,
+    supply: FurnitureSupply = OWN_FURNITURE,
+    programmes: Sequence[tuple[Programme, float, tuple[float, float]]] = PROGRAMMES,
+) -> Room:
+    """A room of a random kind out of `programmes`, furnished from `supply`."""
+    share = np.array([weight for _, weight, _ in programmes])
+    programme, _, (shortest, longest) = programmes[rng.choice(len(share), p=share / share.sum())]
     floor = _floor(rng, shortest, longest)
     layout = Layout(floor, rng)
     shell = _shell(floor, layout, rng)
-    furnish(layout, programme, rng)
+    furnish(layout, programme, supply, rng)
     for _ in range(int(rng.integers(1, 8))):
         piece, low = on_wall(rng)
         layout.put_at_wall(piece, gap=0.0, z=low)

@@ -1,0 +1,1 @@
+"""A world that is not ours: rooms of models that other people drew, never trained on."""

@@ -1,0 +1,205 @@
+"""How weights do in rooms that are not ours: foreign models, real sizes, other layouts, sensors.
+
+    apt-get download sweethome3d-furniture && dpkg -x sweethome3d-furniture_*.deb runs/sh3d
+    python benchmark/foreign_rooms.py --furniture runs/sh3d/usr/share/sweethome3d/furniture \
+        --cache runs/foreign --num 240 --workers 2
+
+Renders the rooms into the cache, which can be stopped and goes on where it was; detects in all of
+them in up to eight views (quarter turns, mirrored); prints one JSON object, and tables on stderr:
+AP25 and AP50 by class, by size, for frames and scans; slopes of predicted over true size; what was
+taken for what; the models with author and licence. `--world own` scores the same on our own
+validation rooms. `--sheet FOLDER` draws the models instead. What the world is: benchmark/foreign.
+
+Nobody trains on this world: it would be no yardstick any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from foreign.archive import HOW_TO_GET
+from foreign.figures import (
+    REPORTED,
+    Answers,
+    confusion,
+    precision,
+    precision_by_size,
+    slopes,
+    spread,
+)
+from foreign.looks import draw_models
+from foreign.page import tables
+from foreign.supply import ForeignFurniture, ForeignModel, open_models
+from foreign.table import TABLE, FurnitureTable, read_table
+from foreign.views import NUM_VIEWS, seen_from
+from foreign.world import SENSORS, Scene, identity_of, render, scenes
+from measure import machine
+from rich.console import Console
+
+from sr3d_core.console import one_line_errors, progress_of, say
+from sr3d_core.data.rooms.dataset import Rooms, relabelled
+from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.detector import Detector
+
+
+def main() -> None:
+    """Render, detect, score, print."""
+    options = _options()
+    with one_line_errors():
+        table = read_table(options.table, LABELS)
+        models = _models(options, table) if options.world == "foreign" else []
+        if options.sheet is not None:
+            for page in draw_models(models, options.sheet):
+                say(str(page))
+            return
+        study = measure(options, table, models)
+    for each in tables(study):
+        Console(stderr=True, width=160).print(each)
+    print(json.dumps(study))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--furniture", type=Path, nargs="+", help=f".sh3f files or their folder: {HOW_TO_GET}"
+    )
+    parser.add_argument("--cache", type=Path, default=Path("runs/foreign"))
+    parser.add_argument("--table", type=Path, default=TABLE, help="which model is which class")
+    parser.add_argument("--world", choices=("foreign", "own"), default="foreign")
+    parser.add_argument("--num", type=int, default=240, help="rooms, two scenes each")
+    parser.add_argument("--seed", type=int, default=0, help="of the rooms")
+    parser.add_argument("--workers", type=int, default=0, help="processes that render")
+    parser.add_argument("--weights", default="default", help="a weights file")
+    parser.add_argument("--views", type=int, default=NUM_VIEWS, choices=range(1, NUM_VIEWS + 1))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=2, help="of the detector")
+    parser.add_argument("--sheet", type=Path, help="folder for pictures of all models")
+    options = parser.parse_args()
+    if options.world == "foreign" and not options.furniture:
+        parser.error(f"--furniture is missing; {HOW_TO_GET}")
+    if options.num < 1:
+        parser.error(f"--num {options.num}, expected at least 1")
+    return options
+
+
+def _models(options: argparse.Namespace, table: FurnitureTable) -> list[ForeignModel]:
+    with progress_of("models", len(table.models)) as tell:
+        return open_models(options.furniture, table, options.cache, tell)
+
+
+def measure(
+    options: argparse.Namespace, table: FurnitureTable, models: list[ForeignModel]
+) -> dict[str, Any]:
+    """The whole study as plain JSON values."""
+    started = time.perf_counter()
+    rare = [name for name, is_rare in table.is_rare.items() if is_rare]
+    if rare:  # in our own rooms too, so that both worlds compare
+        say(f"few foreign models, left out of means: {', '.join(rare)}")
+    if options.world == "foreign":
+        _render(options, models, table)
+        rooms = list(scenes(_folder(options), options.num))
+    else:
+        rooms = _own_scenes(options.num)
+    rendered_s = time.perf_counter() - started
+    detector = Detector.from_checkpoint(options.weights, device=options.device)
+    hardware = machine(options.threads)
+    views = _detect(detector, rooms, options.views)
+    return {
+        "machine": hardware,
+        "weights": str(options.weights),
+        "world": options.world,
+        "rooms": options.num,
+        "seed": options.seed,
+        "scenes": len(rooms),
+        "views": options.views,
+        "left_out": rare,
+        "seconds": {
+            "rooms": round(rendered_s),
+            "detection": round(time.perf_counter() - started - rendered_s),
+        },
+        "figures": spread([_figures(answers, rooms, rare) for answers in views]),
+        "models": [
+            {
+                "id": model.entry.identity,
+                "class": model.chosen.class_name,
+                "name": model.entry.name,
+                "author": model.entry.creator,
+                "licence": model.entry.licence,
+            }
+            for model in models
+        ],
+    }
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    return options.cache / f"seed_{options.seed}"
+
+
+def _render(
+    options: argparse.Namespace, models: list[ForeignModel], table: FurnitureTable
+) -> None:
+    with progress_of("rooms", options.num) as tell:
+        render(
+            ForeignFurniture(models, table),
+            _folder(options),
+            options.num,
+            seed=options.seed,
+            workers=options.workers,
+            identity=identity_of(options.furniture, options.table),
+            tell=tell,
+        )
+
+
+def _own_scenes(num: int) -> list[Scene]:
+    """Our own validation rooms, frame and scan of each."""
+    rooms = Rooms("val", 2 * num, SENSORS)
+    with progress_of("rooms", len(rooms)) as tell:
+        found = []
+        for index in range(len(rooms)):
+            found.append(Scene(rooms[index], SENSORS[index % 2], "room"))
+            tell(index + 1)
+    return found
+
+
+def _detect(detector: Detector, rooms: list[Scene], num_views: int) -> list[Answers]:
+    """Answers in each view; classes that the weights do not know lose their boxes."""
+    answers = []
+    with progress_of("views of scenes", num_views * len(rooms)) as tell:
+        for view in range(num_views):
+            found, truth = [], []
+            for scene in rooms:
+                sample = seen_from(relabelled(scene.sample, detector.classes), view)
+                found.append(detector.detect(sample.cloud).to("cpu"))
+                truth.append(sample.targets)
+                tell(view * len(rooms) + len(found))
+            answers.append(Answers(detector.classes, found, truth))
+    return answers
+
+
+def _figures(answers: Answers, rooms: list[Scene], left_out: list[str]) -> dict[str, Any]:
+    """All figures of one view."""
+
+    def those(keep: Iterable[bool]) -> Answers:
+        return answers.of([index for index, is_kept in enumerate(keep) if is_kept])
+
+    figures: dict[str, Any] = {"all": precision(answers, left_out)}
+    for sensor in sorted({scene.sensor for scene in rooms}):
+        figures[sensor] = precision(those(s.sensor == sensor for s in rooms), left_out)
+    for layout in sorted({scene.layout for scene in rooms}):
+        figures[layout] = precision(those(s.layout == layout for s in rooms), left_out)
+    figures |= precision_by_size(answers, left_out)
+    figures["slopes"] = slopes(answers)
+    figures["confusion"] = confusion(answers)
+    figures["confusion_reported"] = confusion(answers, REPORTED)
+    return figures
+
+
+if __name__ == "__main__":
+    torch.set_grad_enabled(False)
+    main()
