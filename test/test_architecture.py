@@ -20,7 +20,7 @@ CORE = {
     "plain_yaml": {"plain_text"},
     "whole_files": set(),
     "records": {"plain_text", "structures"},
-    "geometry": {"structures"},
+    "geometry": {"choices", "structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
@@ -29,6 +29,9 @@ CORE = {
     "checkpoint": {"choices", "config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
+    "evaluate_views": {"evaluate", "geometry", "structures"},
+    "merged_views": {"detector", "evaluate", "geometry", "structures"},
+    "refinement": {"choices", "evaluate", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
@@ -69,6 +72,7 @@ CORE_FOR_ROS = {
     "sparse",  # the names of its engines
     *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
     "plain_yaml",  # parameter files
+    "merged_views",  # recordings
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}
