@@ -86,7 +86,7 @@ def short_side_first(boxes: Boxes3D) -> Boxes3D:
     """The same boxes written with dx <= dy and a yaw of at least -90, below 90 degrees."""
     is_long = boxes.size[:, 0] > boxes.size[:, 1]
     size = torch.where(is_long[:, None], boxes.size[:, [1, 0, 2]], boxes.size)
-    yaw = boxes.yaw + is_long * (math.pi / 2)
+    yaw = torch.where(is_long, boxes.yaw + math.pi / 2, boxes.yaw)
     return Boxes3D(boxes.center, size, (yaw + math.pi / 2).remainder(math.pi) - math.pi / 2)
 
 
