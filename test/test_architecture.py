@@ -196,3 +196,9 @@ def test_every_module_says_what_it_is_for() -> None:
     for package in ("sr3d_core", "sr3d_ros"):
         for _, path in files(package):
             assert ast.get_docstring(tree(path)), path
+
+
+def test_what_takes_several_times_as_long_is_not_for_the_node() -> None:
+    for part, path in files("sr3d_ros"):
+        if part != "bag":
+            assert not parts_imported(path, "sr3d_core") & {"merged_views", "refinement"}, path

@@ -94,9 +94,7 @@ def test_cloud_and_boxes_of_a_far_scene_turn_together(turn: object) -> None:
     turned = turned_sample(Sample(cloud, Targets(far_boxes, near.targets.labels), "far"), turn)
     assert float(turned.cloud.xyz[:, :2].abs().max()) < 10
     found = Equivariant().detect(turned.cloud)
-    overlap = aligned_iou(
-        Boxes3D.from_array(found.boxes.array.double()), turned.targets.boxes
-    )
+    overlap = aligned_iou(Boxes3D.from_array(found.boxes.array.double()), turned.targets.boxes)
     assert float(overlap.min()) > 0.9999
 
 
