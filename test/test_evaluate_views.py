@@ -47,7 +47,7 @@ def test_mean_and_deviation_are_those_over_the_views() -> None:
     assert values["num_views"] == 4
     assert values["per_class"]["chair"] == {
         "boxes": 2,
-        **{name: 0.75 for name in ("ap25", "ap50", "recall25", "recall50")},
+        **dict.fromkeys(("ap25", "ap50", "recall25", "recall50"), 0.75),
         **{f"{name}_std": 0.5 for name in ("ap25", "ap50", "recall25", "recall50")},
     }
 
@@ -72,10 +72,11 @@ def test_a_class_without_ground_truth_has_null_and_a_dash() -> None:
     targets = Targets(Boxes3D.from_array(torch.tensor(ROWS[:1])), torch.tensor([0]))
     report = evaluate_in_views(Equivariant(), [Sample(marked(), targets, "one")], 2)
     row = report.to_dict()["per_class"]["table"]
-    assert row["ap25"] is None and row["ap25_std"] is None
+    assert row["ap25"] is None
+    assert row["ap25_std"] is None
     text = io.StringIO()
     Console(file=text, width=120).print(report.table())
-    assert [line for line in text.getvalue().splitlines() if "table" in line][0].count(" - ") == 4
+    assert next(line for line in text.getvalue().splitlines() if "table" in line).count(" - ") == 4
 
 
 def test_no_scenes_have_no_figures() -> None:
@@ -128,4 +129,5 @@ def test_the_command_without_views_reports_as_before(tmp_path: Path) -> None:
 def test_the_command_refuses_other_numbers_of_views(option: str) -> None:
     done = sr3d("eval", option, "3")
     assert done.exit_code == 2
-    assert option in done.stderr and "3, expected one of 1, 2, 4, 8" in done.stderr
+    assert option in done.stderr
+    assert "3, expected one of 1, 2, 4, 8" in done.stderr

@@ -134,5 +134,5 @@ def test_a_far_cloud_is_refined_as_a_near_one() -> None:
 
 
 def test_an_unknown_class_is_refused_with_the_one_that_is_meant() -> None:
-    with pytest.raises(ValueError, match="'Nightstand'.*night_stand"):
+    with pytest.raises(ValueError, match=r"'Nightstand'.*night_stand"):
         Refined(Fixed([*CENTER, *SIZE, 0.0]), Refinement(floor=("Nightstand",)))

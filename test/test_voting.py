@@ -77,7 +77,8 @@ def test_the_short_side_first_is_the_same_box() -> None:
     given = boxes(box(0, 3, 1), box(30, 1, 3), box(200, 2, 1), box(-95, 1, 2))
     same = short_side_first(given)
     assert bool((same.size[:, 0] <= same.size[:, 1]).all())
-    assert bool((same.yaw >= -math.pi / 2).all()) and bool((same.yaw < math.pi / 2).all())
+    assert bool((same.yaw >= -math.pi / 2).all())
+    assert bool((same.yaw < math.pi / 2).all())
     torch.testing.assert_close(pairwise_iou(given, same).diag(), torch.ones(4).double())
 
 
