@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import short_side_first
-from sr3d_core.geometry.iou import aligned_iou, pairs_that_touch
+from sr3d_core.geometry.iou import aligned_iou, pairs_that_may_reach
 from sr3d_core.structures import Boxes3D
 
 _QUARTER = math.pi / 2
@@ -31,16 +31,22 @@ def votes(
     box votes for itself.
     """
     vote = torch.full_like(labels, -1)
-    if len(kept):
-        of_kept, voter = pairs_that_touch(boxes[kept], boxes, num_axes=3)
-        is_same = labels[kept][of_kept] == labels[voter]
-        of_kept, voter = of_kept[is_same], voter[is_same]
-        overlap = aligned_iou(boxes[kept[of_kept]], boxes[voter])
-        overlaps = overlap.new_zeros(len(kept), len(boxes))
-        most, index = overlaps.index_put((of_kept, voter), overlap).max(dim=0)
-        vote = index.where((most >= iou) & (most > 0), vote)
-        vote[kept] = torch.arange(len(kept), device=vote.device)
+    for label in labels[kept].unique().tolist():
+        voters, place = (labels == label).nonzero()[:, 0], (labels[kept] == label).nonzero()[:, 0]
+        vote[voters] = _most_overlapping(boxes[voters], boxes[kept[place]], place, iou)
+    vote[kept] = torch.arange(len(kept), device=vote.device)
     return vote
+
+
+def _most_overlapping(
+    boxes: Boxes3D, kept: Boxes3D, place: Int[Tensor, " K"], iou: float
+) -> Int[Tensor, " D"]:
+    """The place of the kept box that each box overlaps most; -1 where that is less than `iou`."""
+    of_kept, voter = pairs_that_may_reach(kept, boxes, iou)
+    overlap = aligned_iou(kept[of_kept], boxes[voter])
+    overlaps = overlap.new_zeros(len(kept), len(boxes)).index_put((of_kept, voter), overlap)
+    most, index = overlaps.max(dim=0)
+    return torch.where((most >= iou) & (most > 0), place[index], -1)
 
 
 def mean_boxes(
