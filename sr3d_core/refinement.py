@@ -78,6 +78,7 @@ class Refinement:
             rows = torch.where(is_of(self.yaw)[:, None], _along_walls(rows, xyz), rows)
         if self.size:
             above = xyz if floor is None else xyz[_height(floor, xyz) > _ABOVE_FLOOR_M]
+            above = above[above[:, 0].argsort()]  # so that a box need not look at all of them
             for index in is_of(self.size).nonzero()[:, 0].tolist():
                 rows[index] = _half_way(rows[index], above)
         if self.floor and floor is not None:
@@ -123,8 +124,16 @@ def _along_walls(rows: Float[Tensor, "D 7"], xyz: Float[Tensor, "N 3"]) -> Float
 
 
 def _half_way(row: Float[Tensor, " 7"], xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " 7"]:
-    """A box whose sides and top are half-way to the visible points in and close around it."""
+    """A box whose sides and top are half-way to the visible points in and close around it.
+
+    Points come by rising x.
+    """
     half, cos, sin = row[3:6] / 2, row[6].cos(), row[6].sin()
+    reach = torch.hypot(half[0], half[1]) + 2 * _MARGIN_M
+    first, last = torch.searchsorted(
+        xyz[:, 0].contiguous(), torch.stack([row[0] - reach, row[0] + reach])
+    ).tolist()
+    xyz = xyz[first:last]
     x, y, z = (xyz - row[:3]).unbind(dim=1)
     own = torch.stack([x * cos + y * sin, y * cos - x * sin, z], dim=1)
     own = own[(own.abs() <= half + _MARGIN_M).all(dim=1)]
