@@ -29,7 +29,7 @@ from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.geometry.voting import mean_boxes, votes
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 
-VOTE_IOU = 0.5
+VOTE_IOU = 0.3
 """Boxes of one class that overlap by at least this mean the same object."""
 
 MERGED_IOU = 0.25

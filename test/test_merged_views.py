@@ -126,7 +126,7 @@ def test_boxes_are_the_mean_of_the_views_weighted_by_score() -> None:
 
 
 def test_merged_boxes_that_still_overlap_are_suppressed_at_a_quarter() -> None:
-    """Shifted by half, IoU 1/3: not the same object to the vote, but not two objects either."""
+    """Shifted by .55, IoU .29: not the same object to the vote, but not two objects either."""
 
     class Two(Equivariant):
         def detect(self, cloud: PointCloud) -> Detections:
@@ -134,7 +134,7 @@ def test_merged_boxes_that_still_overlap_are_suppressed_at_a_quarter() -> None:
             boxes = Boxes3D(center, torch.ones_like(center), torch.zeros(len(center)))
             return Detections(boxes, torch.tensor([0.9, 0.8]), torch.zeros(2, dtype=torch.int64))
 
-    cloud = PointCloud.single(torch.tensor([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]), None)
+    cloud = PointCloud.single(torch.tensor([[0.0, 0.0, 0.0], [0.55, 0.0, 0.0]]), None)
     found = MergedViews(Two(), 4).detect(cloud)
     assert found.boxes.center[:, 0].tolist() == pytest.approx([0.0])
     assert bool((found.boxes.yaw == 0).all())  # an axis-aligned detector stays one
