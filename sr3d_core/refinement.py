@@ -30,7 +30,6 @@ _TAIL = 0.02  # share of the points that lie beyond each end of what counts as s
 _MIN_POINTS = 30  # fewer say nothing about a size
 _ABOVE_FLOOR_M = 0.03  # points nearer to the floor than this are the floor's
 _FLOOR_REACH_M = 0.25  # a box that ends farther from the floor than this does not stand on it
-_YAW_REACH_RAD = math.radians(20.0)  # a box that is turned farther does not follow the walls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class Refinement:
     floor: tuple[str, ...] = ()
     """The bottom moves to the floor, where the box ends near it."""
     yaw: tuple[str, ...] = ()
-    """The sides turn along the room's dominant walls, where they nearly do."""
+    """The sides turn along the room's dominant walls, by the shorter way."""
 
     def check(self, classes: tuple[str, ...]) -> None:
         """Raise ValueError where a class is named that is not one of these."""
@@ -114,13 +113,12 @@ def _height(floor: FloorPlane, xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]
 
 
 def _along_walls(rows: Float[Tensor, "D 7"], xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "D 7"]:
-    """Boxes turned along the walls where they nearly are."""
+    """Boxes turned along the walls, by an eighth of a turn at most."""
     direction = wall_direction(xyz)
     if direction is None:
         return rows
     turn = (direction - rows[:, 6] + _QUARTER / 2).remainder(_QUARTER) - _QUARTER / 2
-    is_near = turn.abs() <= _YAW_REACH_RAD
-    return torch.cat([rows[:, :6], (rows[:, 6] + turn * is_near)[:, None]], dim=1)
+    return torch.cat([rows[:, :6], (rows[:, 6] + turn)[:, None]], dim=1)
 
 
 def _half_way(row: Float[Tensor, " 7"], xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " 7"]:

@@ -131,3 +131,14 @@ def test_the_command_refuses_other_numbers_of_views(option: str) -> None:
     assert done.exit_code == 2
     assert option in done.stderr
     assert "3, expected one of 1, 2, 4, 8" in done.stderr
+
+
+@pytest.mark.parametrize(("merged", "is_said"), [("2", False), ("4", True)])
+def test_a_spread_that_merging_makes_too_small_is_said(
+    tmp_path: Path, merged: str, is_said: bool
+) -> None:
+    weights = save_untrained(tmp_path)
+    options = ("--num", "1", "--weights", weights, "--views", "2", "--merge-views", merged)
+    done = sr3d("eval", *options)
+    assert done.exit_code == 0, done.output
+    assert ("--merge-views 4" in done.stderr) == is_said

@@ -37,7 +37,7 @@ RefineFloorOption = Annotated[
 ]
 RefineYawOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="CLASS", help=f"Turn along the walls what nearly is: {_CLASSES}"),
+    typer.Option(metavar="CLASS", help=f"Turn the sides along the walls of the room: {_CLASSES}"),
 ]
 
 

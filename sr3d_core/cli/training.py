@@ -165,6 +165,11 @@ def evaluate(
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
         refinement = refinement_of(refine_size, refine_floor, refine_yaw)
         finder = with_switches(detector, merge_views, vote_iou, refinement)
+        if views > 1 and merge_views > 2:
+            say(
+                f"--views {views} of --merge-views {merge_views}: merged views are the same turns "
+                "in whichever view, so deviations are too small"
+            )
         scenes = _scenes(data, split, num, detector.classes)
         num = len(scenes)
         loader: DataLoader[Any] = DataLoader(
