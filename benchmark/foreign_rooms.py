@@ -37,15 +37,17 @@ from foreign.looks import draw_models
 from foreign.page import tables
 from foreign.supply import ForeignFurniture, ForeignModel, open_models
 from foreign.table import TABLE, FurnitureTable, read_table
-from foreign.views import NUM_VIEWS, seen_from
 from foreign.world import SENSORS, Scene, identity_of, render, scenes
 from measure import machine
 from rich.console import Console
 
+from sr3d_core.choices import NUM_VIEWS
 from sr3d_core.console import one_line_errors, progress_of, say
 from sr3d_core.data.rooms.dataset import Rooms, relabelled
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.detector import Detector
+from sr3d_core.evaluate_views import turned_sample
+from sr3d_core.geometry.turns import turns
 
 
 def main() -> None:
@@ -76,7 +78,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the rooms")
     parser.add_argument("--workers", type=int, default=0, help="processes that render")
     parser.add_argument("--weights", default="default", help="a weights file")
-    parser.add_argument("--views", type=int, default=NUM_VIEWS, choices=range(1, NUM_VIEWS + 1))
+    parser.add_argument("--views", type=int, default=NUM_VIEWS[-1], choices=NUM_VIEWS)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the detector")
     parser.add_argument("--sheet", type=Path, help="folder for pictures of all models")
@@ -171,10 +173,10 @@ def _detect(detector: Detector, rooms: list[Scene], num_views: int) -> list[Answ
     """Answers in each view; classes that the weights do not know lose their boxes."""
     answers = []
     with progress_of("views of scenes", num_views * len(rooms)) as tell:
-        for view in range(num_views):
+        for view, turn in enumerate(turns(num_views)):
             found, truth = [], []
             for scene in rooms:
-                sample = seen_from(relabelled(scene.sample, detector.classes), view)
+                sample = turned_sample(relabelled(scene.sample, detector.classes), turn)
                 found.append(detector.detect(sample.cloud).to("cpu"))
                 truth.append(sample.targets)
                 tell(view * len(rooms) + len(found))

@@ -22,6 +22,9 @@ UP_AXES: tuple[UpAxis, ...] = get_args(UpAxis)
 ROOM_SPLITS: tuple[RoomSplit, ...] = get_args(RoomSplit)
 ROOM_SENSORS: tuple[RoomSensor, ...] = get_args(RoomSensor)
 
+NUM_VIEWS = (1, 2, 4, 8)
+"""In how many views a scene may be looked at: quarter turns first, then these mirrored."""
+
 _Name = TypeVar("_Name", bound=str)
 
 

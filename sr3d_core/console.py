@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sr3d_core.choices import one_of
+from sr3d_core.choices import NUM_VIEWS, one_of
 from sr3d_core.machine.extras import EXTRAS, how_to_install
 from sr3d_core.sparse.engine_list import BACKENDS
 
@@ -35,6 +35,24 @@ BackendOption = Annotated[
     str, typer.Option(help=f"Engine of the convolutions: {', '.join(BACKENDS)}.")
 ]
 """`--backend`, the same for every command that runs a network."""
+
+
+def some_views(value: int) -> int:
+    """A number of views that was chosen; another than those there are is wrong usage."""
+    if value not in NUM_VIEWS:
+        raise typer.BadParameter(f"{value}, expected one of {', '.join(map(str, NUM_VIEWS))}")
+    return value
+
+
+MergeViewsOption = Annotated[
+    int,
+    typer.Option(
+        callback=some_views,
+        help="Look at each cloud in 1, 2, 4 or 8 views, turned by quarters and then mirrored, and "
+        "merge what is found: more accurate, takes as many times as long.",
+    ),
+]
+"""`--merge-views`, the same for every command that detects offline."""
 
 SCENES = '"rooms", or the folder of your own scenes (see `sr3d data --help`).'
 """What `--data` may be, wherever labelled scenes are asked for."""

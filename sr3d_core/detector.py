@@ -15,21 +15,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sr3d_core.checkpoint import ClassSpread, load_checkpoint
 from sr3d_core.geometry.nms import nms
-from sr3d_core.geometry.origin import (
-    MAX_COORDINATE_M,
-    MAX_DISTANCE_M,
-    is_on_earth,
-    local_origin,
-    moved,
-    reach,
-)
+from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.thinning import thinned
+from sr3d_core.geometry.voting import voted
 from sr3d_core.structures import UNKNOWN_COLOR, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
@@ -60,15 +54,20 @@ class Postprocess:
     one_class: bool = False
     """Boxes of different classes suppress each other too, so that an object is reported once:
     what a robot wants. Average precision is defined without."""
+    vote_iou: float | None = None
+    """Box voting: a box that stays becomes the mean, weighted by score, of the candidates of its
+    class that overlap it by at least this (3D, 0..1) and no other such box more. None = as it was
+    predicted."""
     max_candidates: int = 1000
     """How many anchor points, over all levels, may become boxes; at least 1."""
     max_detections: int | None = None
     """How many detections a scene may have; None for no limit."""
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "iou"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"postprocess.{name}: {getattr(self, name)}, expected 0..1")
+        for name in ("score_threshold", "iou", "vote_iou"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"postprocess.{name}: {value}, expected 0..1")
         for name in ("max_candidates", "max_detections"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -100,11 +99,26 @@ class Postprocess:
             best = scores.amax(dim=1).topk(self.max_candidates).indices
             predictions, scores = predictions[best], scores[best]
         rows, labels = (scores > (0.0 if self.class_thresholds else lowest)).nonzero(as_tuple=True)
-        boxes, candidate_scores = predictions.boxes[rows], scores[rows, labels]
+        return self.suppressed(Detections(predictions.boxes[rows], scores[rows, labels], labels))
+
+    def is_wanted(
+        self, scores: Float[Tensor, " D"], labels: Int[Tensor, " D"]
+    ) -> Bool[Tensor, " D"]:
+        """Which boxes score more than the threshold of their class."""
+        if not self.class_thresholds:
+            return scores > self.score_threshold
+        return scores > scores.new_tensor(self.class_thresholds)[labels]
+
+    def suppressed(self, candidates: Detections) -> Detections:
+        """Of candidates in any order, those that no better one suppresses, by falling score."""
+        boxes, scores, labels = candidates.boxes, candidates.scores, candidates.labels
         group = torch.zeros_like(labels) if self.one_class else labels
-        kept = nms(boxes, candidate_scores, group, self.iou, overlap=self.nms)
+        kept = nms(boxes, scores, group, self.iou, overlap=self.nms)
         kept = kept[: self.max_detections]
-        return Detections(boxes[kept], candidate_scores[kept], labels[kept])
+        if self.vote_iou is None:
+            return Detections(boxes[kept], scores[kept], labels[kept])
+        means = voted(boxes, scores, labels, kept, self.vote_iou)
+        return Detections(means, scores[kept], labels[kept])
 
 
 class Detector:
@@ -173,18 +187,9 @@ class Detector:
     def __call__(self, xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> Detections:
         """Find objects among points `xyz` (N,3), metres, z up; `rgb` (N,3) in 0..1.
 
-        Colors of the type uint8 are taken as 0..255 and divided by 255; those that are not
-        finite are unknown. For points see `detect`; map coordinates should come as float64.
-        Raises ValueError where a shape is wrong or colors leave their range.
+        Arrays are read as by `as_cloud`, which raises ValueError; for points see `detect`.
         """
-        points = _as_rows("xyz", xyz)
-        colors = None if rgb is None else _as_colors(rgb)
-        if colors is not None and len(colors) != len(points):
-            raise ValueError(
-                f"rgb has {len(colors)} rows, xyz has {len(points)} rows, "
-                "expected one color per point"
-            )
-        return self.detect(PointCloud.single(points, colors))
+        return self.detect(as_cloud(xyz, rgb))
 
     def detect(self, cloud: PointCloud) -> Detections:
         """Find objects in a cloud of one scene; the result is on the CPU.
@@ -212,13 +217,7 @@ class Detector:
 
     def _prepare(self, cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
         """Usable points only, not too many of them, on the network's device, and their origin."""
-        if not bool((reach(cloud.xyz) <= MAX_COORDINATE_M).all()):
-            cloud = cloud[is_on_earth(cloud.xyz)]
-        origin = local_origin(cloud.xyz)
-        if origin.any():
-            xyz = cloud.xyz - origin.to(cloud.xyz)
-            cloud = PointCloud(xyz, cloud.features, cloud.scene)
-            cloud = cloud[(xyz.abs() <= MAX_DISTANCE_M).all(dim=1)]
+        cloud, origin = near_zero(cloud)
         cloud = thinned(cloud, self.max_points)
         cloud = PointCloud(cloud.xyz.float(), cloud.features.float(), cloud.scene)
         return cloud.to(self.device), origin
@@ -226,6 +225,22 @@ class Detector:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def as_cloud(xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> PointCloud:
+    """A cloud of one scene from points `xyz` (N,3), metres, z up, and `rgb` (N,3) in 0..1.
+
+    Colors of the type uint8 are taken as 0..255 and divided by 255; those that are not finite are
+    unknown. Map coordinates should come as float64. Raises ValueError where a shape is wrong or
+    colors leave their range.
+    """
+    points = _as_rows("xyz", xyz)
+    colors = None if rgb is None else _as_colors(rgb)
+    if colors is not None and len(colors) != len(points):
+        raise ValueError(
+            f"rgb has {len(colors)} rows, xyz has {len(points)} rows, expected one color per point"
+        )
+    return PointCloud.single(points, colors)
 
 
 def choose_device(device: str | torch.device) -> torch.device:

@@ -29,6 +29,12 @@ from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 IOU_THRESHOLDS = (0.25, 0.5)
 """The two thresholds that the indoor benchmarks report."""
 
+FIGURES = ("ap25", "ap50", "recall25", "recall50")
+"""What is reported of each class, by its name in JSON."""
+
+MEAN_FIGURES = ("map25", "map50", "mean_recall25", "mean_recall50")
+"""The names of their means over the classes."""
+
 
 class FindsObjects(Protocol):
     """What can be evaluated: `Detector`, or anything that answers like it."""
@@ -93,42 +99,49 @@ class EvaluationReport:
     ap25: AveragePrecision
     ap50: AveragePrecision
 
+    def figures(self, index: int | None) -> tuple[float, ...]:
+        """`FIGURES` of one class, or their means (None); NaN without ground truth."""
+        both = (self.ap25, self.ap50)
+        if index is None:
+            return (*(ap.mean for ap in both), *(ap.mean_recall for ap in both))
+        of_class = (*(ap.per_class for ap in both), *(ap.recall for ap in both))
+        return tuple(float(values[index]) for values in of_class)
+
     def to_dict(self) -> dict[str, object]:
         """The report as plain JSON values; a class without ground truth has null."""
         rows = {
             name: {
                 "boxes": int(self.ap25.num_truth[index]),
-                "ap25": _plain(self.ap25.per_class[index]),
-                "ap50": _plain(self.ap50.per_class[index]),
-                "recall25": _plain(self.ap25.recall[index]),
-                "recall50": _plain(self.ap50.recall[index]),
+                **dict(zip(FIGURES, map(plain_number, self.figures(index)), strict=True)),
             }
             for index, name in enumerate(self.classes)
         }
+        means = map(plain_number, self.figures(None))
         return {
             "num_scenes": self.num_scenes,
-            "map25": _plain(self.ap25.mean),
-            "map50": _plain(self.ap50.mean),
-            "mean_recall25": _plain(self.ap25.mean_recall),
-            "mean_recall50": _plain(self.ap50.mean_recall),
+            **dict(zip(MEAN_FIGURES, means, strict=True)),
             "per_class": rows,
         }
 
     def table(self) -> Table:
         """The report as a table for the terminal, in percent."""
-        table = Table(title=f"Average precision over {self.num_scenes} scenes (%)")
-        table.add_column("class")
-        for heading in ("boxes", "AP25", "AP50", "recall25", "recall50"):
-            table.add_column(heading, justify="right")
-        measures = (self.ap25.per_class, self.ap50.per_class, self.ap25.recall, self.ap50.recall)
-        for index, name in enumerate(self.classes):
-            count = str(int(self.ap25.num_truth[index]))
-            table.add_row(name, count, *(_percent(m[index]) for m in measures))
-        table.add_section()
-        means = (self.ap25.mean, self.ap50.mean, self.ap25.mean_recall, self.ap50.mean_recall)
-        total = str(int(self.ap25.num_truth.sum()))
-        table.add_row("mean", total, *(_percent(mean) for mean in means))
-        return table
+        title = f"Average precision over {self.num_scenes} scenes (%)"
+        return table_of(self, title, lambda index: map(percent, self.figures(index)))
+
+
+def table_of(
+    report: EvaluationReport, title: str, cells: Callable[[int | None], Iterable[str]]
+) -> Table:
+    """A table with a row for each class and one for their means; `cells` writes `FIGURES`."""
+    table = Table(title=title)
+    table.add_column("class")
+    for heading in ("boxes", "AP25", "AP50", "recall25", "recall50"):
+        table.add_column(heading, justify="right")
+    for index, name in enumerate(report.classes):
+        table.add_row(name, str(int(report.ap25.num_truth[index])), *cells(index))
+    table.add_section()
+    table.add_row("mean", str(int(report.ap25.num_truth.sum())), *cells(None))
+    return table
 
 
 def report(
@@ -250,11 +263,11 @@ def _area(recalls: NDArray[np.float64], precisions: NDArray[np.float64]) -> floa
     return float(np.sum(steps * envelope))
 
 
-def _plain(value: Tensor | float) -> float | None:
-    number = float(value)
+def plain_number(number: float) -> float | None:
+    """A figure as JSON has it: null for NaN."""
     return None if math.isnan(number) else round(number, 6)
 
 
-def _percent(value: Tensor | float) -> str:
-    number = float(value)
+def percent(number: float) -> str:
+    """A share 0..1 as a table has it, - for NaN."""
     return "-" if math.isnan(number) else f"{100 * number:.1f}"

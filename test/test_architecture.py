@@ -21,7 +21,7 @@ CORE = {
     "whole_files": set(),
     "growing_json": set(),
     "records": {"plain_text", "structures"},
-    "geometry": {"structures"},
+    "geometry": {"choices", "structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
@@ -30,6 +30,9 @@ CORE = {
     "checkpoint": {"choices", "config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
+    "evaluate_views": {"evaluate", "geometry", "structures"},
+    "merged_views": {"detector", "evaluate", "geometry", "structures"},
+    "refinement": {"choices", "evaluate", "geometry", "structures"},
     "spread": {"evaluate", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
@@ -71,6 +74,7 @@ CORE_FOR_ROS = {
     *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
+    "merged_views",  # recordings
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}
@@ -194,3 +198,9 @@ def test_every_module_says_what_it_is_for() -> None:
     for package in ("sr3d_core", "sr3d_ros"):
         for _, path in files(package):
             assert ast.get_docstring(tree(path)), path
+
+
+def test_what_takes_several_times_as_long_is_not_for_the_node() -> None:
+    for part, path in files("sr3d_ros"):
+        if part != "bag":
+            assert not parts_imported(path, "sr3d_core") & {"merged_views", "refinement"}, path

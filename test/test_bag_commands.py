@@ -106,3 +106,32 @@ def test_commands_fail_with_one_line(tmp_path: Path) -> None:
         code, text = run_command(*command, tmp_path / "gone")
         assert code == 1
         assert "Traceback" not in text
+
+
+def test_views_of_a_recording_are_merged(
+    one_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The box around all points is the same in every view, and so is what they are merged to."""
+    detector = BoundingBox()
+    monkeypatch.setattr("sr3d_core.detector.Detector.from_checkpoint", lambda *_, **__: detector)
+    out = tmp_path / "out.json"
+    code, text = run_command("detect", one_bag, "--json", out, "--merge-views", "4")
+    assert code == 0, text
+    frames = json.loads(out.read_text())["frames"]
+    assert len(frames) == 5
+    assert len(detector.clouds) == 5 * 4
+    found = frames[0]["detections"][0]
+    assert found["score"] == pytest.approx(0.9)
+    assert found["center"] == pytest.approx(CENTER, abs=1e-5)
+    assert found["size"] == pytest.approx(SIZE, abs=1e-5)
+
+
+@pytest.mark.usefixtures("with_fake_weights")
+def test_scores_of_a_recording_can_be_those_of_merged_views(one_bag: Path, tmp_path: Path) -> None:
+    truth, out = tmp_path / "truth.json", tmp_path / "out.json"
+    box = {"class": "chair", "center": CENTER, "size": SIZE, "yaw": 0.0}
+    truth.write_text(json.dumps({"frame": "map", "static": [box]}))
+    arguments = ("eval", one_bag, "--gt", truth, "--json", out, "--merge-views", "2")
+    code, text = run_command(*arguments)
+    assert code == 0, text
+    assert json.loads(out.read_text())["map50"] == 1.0

@@ -225,3 +225,42 @@ def test_thinning_is_told(weights: str, room: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Detector, "from_checkpoint", partial(load, max_points=1000))
     result = sr3d("detect", room, "--weights", weights)
     assert "using 1000 of 2500 points" in result.stderr
+
+
+def test_merged_views_are_seen_in_the_times(weights: str, room: Path, tmp_path: Path) -> None:
+    json_out = tmp_path / "boxes.json"
+    options = ("--weights", weights, "--json", json_out, "--merge-views", "2")
+    result = sr3d("detect", room, *options)
+    assert result.exit_code == 0, result.output
+    assert "merging" in json.loads(json_out.read_text())["time_ms"]
+
+
+def test_a_number_of_views_that_there_is_not_is_wrong_usage(room: Path) -> None:
+    result = sr3d("detect", room, "--merge-views", "5")
+    assert result.exit_code == 2
+    assert "--merge-views" in result.stderr
+    assert "1, 2, 4, 8" in result.stderr
+
+
+def test_refining_a_class_that_the_weights_lack_is_refused(weights: str, room: Path) -> None:
+    result = sr3d("detect", room, "--weights", weights, "--refine-size", "Chairs")
+    assert_one_line_error(result, "'Chairs'", "chair", "refinement.size")
+
+
+def test_switches_reach_the_boxes(weights: str, room: Path, tmp_path: Path) -> None:
+    json_out = tmp_path / "boxes.json"
+
+    def rows(*options: str) -> list[list[float]]:
+        common = ("--weights", weights, "--score", "0.009", "--json", json_out)
+        result = sr3d("detect", room, *common, *options)
+        assert result.exit_code == 0, result.output
+        found = json.loads(json_out.read_text())["detections"]
+        return [[*each["center"], *each["size"], each["yaw"]] for each in found]
+
+    plain = rows()
+    assert plain
+    voted = rows("--vote-iou", "0.1")
+    refined = rows("--refine-size", "all", "--refine-floor", "chair", "--refine-yaw", "all")
+    assert len(voted) == len(refined) == len(plain)
+    assert voted != plain
+    assert refined != plain

@@ -15,11 +15,9 @@ from foreign.figures import (
     slopes,
     spread,
 )
-from foreign.views import NUM_VIEWS, seen_from
 from sample_boxes import found
 
-from sr3d_core.geometry.iou import aligned_iou
-from sr3d_core.structures import Boxes3D, Detections, PointCloud, Sample, Targets
+from sr3d_core.structures import Boxes3D, Detections, Targets
 
 CLASSES = ("chair", "bed")
 CHAIR, BED = 0, 1
@@ -149,45 +147,3 @@ def test_figures_of_views_become_mean_and_spread() -> None:
     assert figures["a"] == {"mean": 2.0, "sd": 1.4142, "min": 1.0, "max": 3.0}
     assert figures["b"]["c"] == {"mean": 2.0, "sd": None, "min": 2.0, "max": 2.0}
     assert spread([{}, {"bed": {"n": 1}}])["bed"]["n"]["mean"] == 1.0
-
-
-def long_box() -> Sample:
-    """A box whose upper face has a point near each corner, and one above its front."""
-    boxes = Boxes3D.from_array(torch.tensor([[2.0, 1.0, 0.5, 1.6, 0.6, 1.0, 0.4]]))
-    c, s = math.cos(0.4), math.sin(0.4)
-    flat = torch.tensor([(x, y) for x in (-0.79, 0.79) for y in (-0.29, 0.29)])
-    turned = flat @ torch.tensor([[c, s], [-s, c]]) + torch.tensor([2.0, 1.0])
-    xyz = torch.cat([turned, torch.full((4, 1), 0.9)], dim=1)
-    return Sample(
-        PointCloud.single(xyz, None), Targets(boxes, torch.zeros(1, dtype=torch.int64)), "long"
-    )
-
-
-@pytest.mark.parametrize("view", range(NUM_VIEWS))
-def test_boxes_hold_their_points_in_every_view(view: int) -> None:
-    seen = seen_from(long_box(), view)
-    box = seen.targets.boxes
-    yaw = float(box.yaw)
-    local = (seen.cloud.xyz - box.center) @ torch.tensor(
-        [[math.cos(yaw), -math.sin(yaw), 0], [math.sin(yaw), math.cos(yaw), 0], [0, 0, 1.0]]
-    )
-    reach = local.abs().amax(dim=0) / (box.size[0] / 2)
-    assert 0.95 < reach[0] < 1.0
-    assert 0.95 < reach[1] < 1.0
-
-
-def test_all_views_differ_and_the_first_is_the_sample() -> None:
-    sample = long_box()
-    clouds = [seen_from(sample, view).cloud.xyz for view in range(NUM_VIEWS)]
-    assert torch.equal(clouds[0], sample.cloud.xyz)
-    for a in range(NUM_VIEWS):
-        assert not any(torch.equal(clouds[a], clouds[b]) for b in range(a))
-
-
-def test_four_quarter_turns_bring_a_sample_back() -> None:
-    sample = once = long_box()
-    for _ in range(4):
-        once = seen_from(once, 1)
-    assert torch.equal(once.cloud.xyz, sample.cloud.xyz)
-    same = aligned_iou(once.targets.boxes, sample.targets.boxes)
-    torch.testing.assert_close(same, torch.ones(1))

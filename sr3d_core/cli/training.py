@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from sr3d_core.choices import alike
+from sr3d_core.cli.accuracy import (
+    RefineFloorOption,
+    RefineSizeOption,
+    RefineYawOption,
+    VoteOption,
+    refinement_of,
+    with_switches,
+)
 from sr3d_core.console import (
     SCENES,
     BackendOption,
+    MergeViewsOption,
     one_line_errors,
     progress_in_turn,
     progress_of,
     result_console,
     say,
+    some_views,
     write_json,
 )
 from sr3d_core.presets import preset_names, preset_path
@@ -118,6 +128,19 @@ def evaluate(
     backend: BackendOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    views: Annotated[
+        int,
+        typer.Option(
+            callback=some_views,
+            help="Score all scenes in each of 1, 2, 4 or 8 views, turned by quarters and then "
+            "mirrored, and report means and standard deviations over the views.",
+        ),
+    ] = 1,
+    merge_views: MergeViewsOption = 1,
+    vote_iou: VoteOption = None,
+    refine_size: RefineSizeOption = None,
+    refine_floor: RefineFloorOption = None,
+    refine_yaw: RefineYawOption = None,
 ) -> None:
     """Score weights on labelled scenes: AP and recall per class at overlap 0.25 and 0.5.
 
@@ -125,22 +148,37 @@ def evaluate(
 
       sr3d eval --num 50
 
+      sr3d eval --num 50 --views 8           figures with their spread
+
       sr3d eval --data my_rooms --weights runs/my_rooms/weights.safetensors --json report.json
     """
     with one_line_errors():
         from torch.utils.data import DataLoader
 
         from sr3d_core.detector import Detector
+        from sr3d_core.evaluate import EvaluationReport
         from sr3d_core.evaluate import evaluate as score
+        from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
+        refinement = refinement_of(refine_size, refine_floor, refine_yaw)
+        finder = with_switches(detector, merge_views, vote_iou, refinement)
+        if views > 1 and merge_views > 2:
+            say(
+                f"--views {views} of --merge-views {merge_views}: merged views are the same turns "
+                "in whichever view, so deviations are too small"
+            )
         scenes = _scenes(data, split, num, detector.classes)
         num = len(scenes)
         loader: DataLoader[Any] = DataLoader(
             cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
         )
         with progress_of("scenes", num) as tell:
-            report = score(detector, loader, progress=tell)
+            report: EvaluationReport | ViewsReport = (
+                score(finder, loader, progress=tell)
+                if views == 1
+                else evaluate_in_views(finder, loader, views, progress=tell)
+            )
         result_console().print(report.table())
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
 

@@ -6,6 +6,8 @@ Boxes are `Boxes3D`: geometric centre, full extents, yaw about +z; metres and ra
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -78,6 +80,14 @@ def points_in_boxes(xyz: Float[Tensor, "N 3"], boxes: Boxes3D) -> Bool[Tensor, "
     is_inside &= (x * cos + y * sin).abs() <= half[:, 0]
     is_inside &= (y * cos - x * sin).abs() <= half[:, 1]
     return is_inside
+
+
+def short_side_first(boxes: Boxes3D) -> Boxes3D:
+    """The same boxes written with dx <= dy and a yaw of at least -90, below 90 degrees."""
+    is_long = boxes.size[:, 0] > boxes.size[:, 1]
+    size = torch.where(is_long[:, None], boxes.size[:, [1, 0, 2]], boxes.size)
+    yaw = torch.where(is_long, boxes.yaw + math.pi / 2, boxes.yaw)
+    return Boxes3D(boxes.center, size, (yaw + math.pi / 2).remainder(math.pi) - math.pi / 2)
 
 
 def transform_boxes(boxes: Boxes3D, target_from_source: Float[Tensor, "4 4"]) -> Boxes3D:

@@ -22,6 +22,8 @@ MIN_UNION = 1e-6
 MIN_LENGTH_M = 1e-9
 """Shorter lengths are not divided by; far below float32 rounding of a coordinate in metres."""
 
+_ROUNDING = 1 + 1e-4  # a bound may be this much too small
+
 DiouNumerator = Literal["center", "tr3d_compat"]
 
 
@@ -78,6 +80,31 @@ def pairs_that_touch(
             is_close &= low_a[:, None, axis] < high_b[:, axis]
             is_close &= low_b[:, axis] < high_a[:, None, axis]
         row, column = is_close.nonzero(as_tuple=True)
+    return row, column
+
+
+@torch.no_grad()
+def pairs_that_may_reach(
+    a: Boxes3D, b: Boxes3D, iou: float
+) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
+    """Rows of `a` and `b` that touch and whose bounds and volumes allow a 3D IoU of `iou`, 0..1.
+
+    All other pairs have less. IoU >= t where the common part is at least t / (1 + t) of both
+    volumes together; it lies in both boxes and in both axis-aligned bounds.
+    """
+    low_a, high_a = bounds(a)
+    low_b, high_b = bounds(b)
+    content_a, content_b = volume(a)[:, None], volume(b)
+    common = torch.minimum(content_a, content_b)
+    within = common.new_ones(())
+    for axis in range(3):
+        length = torch.minimum(high_a[:, None, axis], high_b[:, axis])
+        length = length - torch.maximum(low_a[:, None, axis], low_b[:, axis])
+        within = within * length.clamp(min=0)
+    is_above = torch.minimum(common, within) * _ROUNDING >= iou / (1 + iou) * (
+        content_a + content_b
+    )
+    row, column = (is_above & (within > 0)).nonzero(as_tuple=True)
     return row, column
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from sr3d_core.structures import Boxes3D
+from sr3d_core.structures import Boxes3D, PointCloud
 
 FAR_M = 1_000.0
 """An axis that reaches farther than this from zero is moved."""
@@ -46,6 +46,22 @@ def local_origin(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, " 3"]:
         if is_far[axis]:
             origin[axis] = round(float(xyz[:, axis].median()))
     return origin
+
+
+def near_zero(cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
+    """The usable points of a cloud, seen from its local origin, and that origin.
+
+    Points are left out where they are not finite, have a coordinate beyond `MAX_COORDINATE_M` or,
+    in a cloud that is moved, lie farther than `MAX_DISTANCE_M` from the origin.
+    """
+    if not bool((reach(cloud.xyz) <= MAX_COORDINATE_M).all()):
+        cloud = cloud[is_on_earth(cloud.xyz)]
+    origin = local_origin(cloud.xyz)
+    if origin.any():
+        xyz = cloud.xyz - origin.to(cloud.xyz)
+        cloud = PointCloud(xyz, cloud.features, cloud.scene)
+        cloud = cloud[(xyz.abs() <= MAX_DISTANCE_M).all(dim=1)]
+    return cloud, origin
 
 
 def moved(boxes: Boxes3D, offset: Float[Tensor, " 3"]) -> Boxes3D:

@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from sr3d_core.console import (
+    MergeViewsOption,
     one_line_errors,
     progress_of,
     require_writable,
@@ -160,6 +161,7 @@ def detect(
     tracking: Annotated[
         bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
     ] = False,
+    merge_views: MergeViewsOption = 1,
 ) -> None:
     """Detect objects in every cloud of a recording; boxes are in a z-up frame.
 
@@ -184,7 +186,7 @@ def detect(
         "tracking.enabled": tracking or None,
     }
     topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
-    opened = _opened(bag, topics, params_file, given, up, one_class=True)
+    opened = _opened(bag, topics, params_file, given, up, one_class=True, num_views=merge_views)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         record = TrackRecords(run) if run.parameters.tracking else frame_record
         head = {**_head(bag, run), "classes": list(run.classes)}
@@ -228,6 +230,7 @@ def evaluate(
     device: Device = None,
     backend: Backend = None,
     json_out: Json = None,
+    merge_views: MergeViewsOption = 1,
 ) -> None:
     """Score the detections in a recording: AP25, AP50, recall, latency, dropped frames.
 
@@ -245,7 +248,7 @@ def evaluate(
         "frames.detection": detection_frame,
     }
     topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
-    opened = _opened(bag, topics, params_file, given, up, one_class=False)
+    opened = _opened(bag, topics, params_file, given, up, one_class=False, num_views=merge_views)
     with one_line_errors(), opened as run, progress_of("clouds", run.num_clouds) as progress:
         result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
     console = result_console()
@@ -280,14 +283,17 @@ def _opened(
     up: WayUp | None,
     *,
     one_class: bool,
+    num_views: int,
 ) -> Iterator[BagRun]:
     """The recording with a detector, and what there is to say about it.
 
     `given` are options by the parameters that they set, None = not given. `one_class`: boxes of
     different classes suppress each other, as on a robot; average precision is defined without.
+    `num_views` are looked at of each frame and merged, which no robot does.
     """
     from dataclasses import replace
 
+    from sr3d_core.merged_views import merge_views
     from sr3d_ros.bag.run import open_run
     from sr3d_ros.parameters.detector import load_detector
     from sr3d_ros.parameters.file import parameters_of_file
@@ -303,7 +309,8 @@ def _opened(
     detector = load_detector(parameters)
     detector.postprocess = replace(detector.postprocess, one_class=one_class)
     chosen: Any = None if up is None else up.value
-    with open_run(bag, detector, topics=topics, up=chosen, parameters=parameters) as run:
+    finder = merge_views(detector, num_views)
+    with open_run(bag, finder, topics=topics, up=chosen, parameters=parameters) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
         for remark in run.remarks:

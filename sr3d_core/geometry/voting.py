@@ -1,0 +1,86 @@
+"""Box voting: a box that is kept becomes the mean of the candidates that mean the same object.
+
+Means are weighted by score. Yaws have a mean modulo a quarter turn, not half a turn: the networks
+write every box with dx <= dy, so on nearly square objects yaw jumps by a quarter turn where dx and
+dy cross, and the mean of two such boxes modulo half a turn would lie across both. The sides of
+each candidate are therefore read along the mean yaw, exchanged where it is a quarter turn off, and
+only then averaged. A long box and one that lies across it do not overlap enough to vote together.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sr3d_core.geometry.boxes import short_side_first
+from sr3d_core.geometry.iou import aligned_iou, pairs_that_may_reach
+from sr3d_core.structures import Boxes3D
+
+_QUARTER = math.pi / 2
+
+
+def votes(
+    boxes: Boxes3D, labels: Int[Tensor, " D"], kept: Int[Tensor, " K"], iou: float
+) -> Int[Tensor, " D"]:
+    """For which kept box each box votes, as an index into `kept`; -1 for none.
+
+    It is the one of its class that it overlaps most, in 3D and by at least `iou` (0..1). A kept
+    box votes for itself.
+    """
+    vote = torch.full_like(labels, -1)
+    for label in labels[kept].unique().tolist():
+        voters, place = (labels == label).nonzero()[:, 0], (labels[kept] == label).nonzero()[:, 0]
+        vote[voters] = _most_overlapping(boxes[voters], boxes[kept[place]], place, iou)
+    vote[kept] = torch.arange(len(kept), device=vote.device)
+    return vote
+
+
+def _most_overlapping(
+    boxes: Boxes3D, kept: Boxes3D, place: Int[Tensor, " K"], iou: float
+) -> Int[Tensor, " D"]:
+    """The place of the kept box that each box overlaps most; -1 where that is less than `iou`."""
+    of_kept, voter = pairs_that_may_reach(kept, boxes, iou)
+    overlap = aligned_iou(kept[of_kept], boxes[voter])
+    overlaps = overlap.new_zeros(len(kept), len(boxes)).index_put((of_kept, voter), overlap)
+    most, index = overlaps.max(dim=0)
+    return torch.where((most >= iou) & (most > 0), place[index], -1)
+
+
+def mean_boxes(
+    boxes: Boxes3D, weights: Float[Tensor, " D"], group: Int[Tensor, " D"], num_groups: int
+) -> Boxes3D:
+    """The weighted mean of each group of boxes; weights above 0, -1 belongs to no group.
+
+    Written with dx <= dy and a yaw in -90..90 degrees, as the networks do; where all boxes are
+    axis aligned, so are the means.
+    """
+    is_in = group >= 0
+    rows, group = boxes.array[is_in].double(), group[is_in]
+    weight = weights[is_in].double()[:, None]
+
+    def total(values: Float[Tensor, "V C"]) -> Float[Tensor, "G C"]:
+        return values.new_zeros(num_groups, values.shape[1]).index_add(0, group, values * weight)
+
+    angle = 4 * rows[:, 6]
+    sine, cosine = total(torch.stack([angle.sin(), angle.cos()], dim=1)).unbind(dim=1)
+    yaw = torch.atan2(sine, cosine) / 4
+    is_across = ((rows[:, 6] - yaw[group]) / _QUARTER).round().remainder(2) == 1
+    exchanged = rows[:, [0, 1, 2, 4, 3, 5]]
+    lengths = torch.where(is_across[:, None], exchanged, rows[:, :6])
+    mean = total(lengths) / total(torch.ones_like(weight))
+    merged = Boxes3D.from_array(torch.cat([mean, yaw[:, None]], dim=1).to(boxes.array.dtype))
+    return short_side_first(merged) if bool(boxes.yaw.any()) else merged
+
+
+def voted(
+    boxes: Boxes3D,
+    scores: Float[Tensor, " D"],
+    labels: Int[Tensor, " D"],
+    kept: Int[Tensor, " K"],
+    iou: float,
+) -> Boxes3D:
+    """The kept boxes, each the mean of all that vote for it, weighted by score (above 0)."""
+    return mean_boxes(boxes, scores, votes(boxes, labels, kept, iou), len(kept))
