@@ -61,6 +61,7 @@ class Double:
     """Takes its time without using the processor, as a GPU does, and finds one chair."""
 
     device = torch.device("cpu")
+    engine = "double"
     classes = ("chair",)
 
     def __init__(self, inference_ms: float) -> None:

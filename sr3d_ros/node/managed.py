@@ -1,15 +1,37 @@
-"""A lifecycle node that survives a transition which its state does not have.
+"""A lifecycle node that survives a transition which its state does not have, or which fails.
 
 Managers ask for such: they configure a node that has started itself, or reset one twice. rclpy of
 Jazzy and Humble raises an error then, in the callback of the service: the process ends and who
-asked gets no answer. Newer ones answer "no", as here, but tell numbers alone.
+asked gets no answer. Newer ones answer "no", as here, but tell numbers alone. An error inside of a
+transition is swallowed by all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+Transition = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+def telling(transition: Transition) -> Transition:
+    """A transition's callback that logs what it raises, before rclpy swallows it."""
+
+    @wraps(transition)
+    def told(node: LifecycleNode, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(node, state)
+        except Exception as error:
+            node.get_logger().error(
+                f"{transition.__name__} failed from state '{state.label}', a fault of this "
+                f"package; please report it: {type(error).__name__}: {error}"
+            )
+            raise
+
+    return told
 
 
 class ManagedNode(LifecycleNode):

@@ -31,7 +31,7 @@ from sr3d_ros.diagnostics.reports import Situation
 from sr3d_ros.node.frames import FrameProcessor, Frames
 from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters
-from sr3d_ros.node.managed import ManagedNode
+from sr3d_ros.node.managed import ManagedNode, telling
 from sr3d_ros.node.services import Answer, Services
 from sr3d_ros.node.setup import Setup
 from sr3d_ros.node.status import Reporter
@@ -122,6 +122,7 @@ class DetectorNode(ManagedNode):
             self.get_logger().warning(self._ignored)
         return _DONE
 
+    @telling
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Listen and work on what comes."""
         assert self._processor is not None
@@ -138,6 +139,7 @@ class DetectorNode(ManagedNode):
         )
         return _DONE
 
+    @telling
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Leave the input topics and wipe the markers; then nothing more is published."""
         self._stop()
@@ -145,6 +147,7 @@ class DetectorNode(ManagedNode):
             self._processor.pause()
         return _DONE
 
+    @telling
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Forget the model and leave the output topics."""
         processor, self._processor, self._inputs = self._processor, None, None
@@ -152,12 +155,14 @@ class DetectorNode(ManagedNode):
             processor.close()
         return _DONE
 
+    @telling
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """As deactivating and cleaning up, for good."""
         self._is_shut_down = True
         self._setup.note_start()
         return self.on_error(state)
 
+    @telling
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to the state without a model, from which the node can be configured again."""
         self.on_deactivate(state)

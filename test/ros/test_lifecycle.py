@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from double_node import LOADING_S, QUICK
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import GetState
 from processes import NodeProcess
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from robot import Robot, cloud_message
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
 from visualization_msgs.msg import Marker
+
+from sr3d_ros.node.managed import ManagedNode, telling
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "double_node.py"))
 NAME = "/sr3d_detector"
@@ -224,7 +228,8 @@ def test_two_cameras_on_one_topic_are_told_once_and_others_anew(bench: Bench) ->
     line = bench.process.wait_for_line("WARN.*'left_camera', 'right_camera'")
     assert TOPIC in line
     assert "input.extra_topics" in line
-    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", bench.send)
+    only_left = partial(bench.send, frame_id="left_camera")
+    bench.robot.wait_for_diagnosis("input", DiagnosticStatus.OK, "", only_left)
     assert bench.process.output.count("'left_camera', 'right_camera'") == 1
     cameras[:] = ["front_camera", "rear_camera"]
     bench.robot.wait_for_diagnosis("input", DiagnosticStatus.WARN, "'rear_camera'", send_both)
@@ -343,6 +348,23 @@ def test_a_transition_that_its_state_does_not_have_is_refused_and_the_node_lives
     assert (answer.success, "finalized" in answer.message) == (False, True)
     process.interrupt()
     process.require_end()
+
+
+class Breaking(ManagedNode):
+    """A fault that shows as late as when the node is activated."""
+
+    @telling
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        raise KeyError("engine")
+
+
+def test_a_transition_that_breaks_is_told(robot: Robot, capfd: pytest.CaptureFixture[str]) -> None:
+    node = Breaking("breaking")
+    node.trigger_configure()
+    node.trigger_activate()
+    node.destroy_node()
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "on_activate" in line]
+    assert "KeyError: 'engine'" in line
 
 
 def test_a_node_told_not_to_start_waits_for_a_manager(
