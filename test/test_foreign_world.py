@@ -85,7 +85,7 @@ def test_the_command_prints_figures_and_credits(
 ) -> None:
     archive, table = one_of_each(tmp_path)
     options = ("--furniture", archive, "--table", table, "--cache", tmp_path / "cache")
-    run(monkeypatch, *options, "--num", 2, "--views", 2)
+    run(monkeypatch, *options, "--num", 2, "--views", 1)
     out = capsys.readouterr()
     study = json.loads(out.out)
     assert study["scenes"] == 4

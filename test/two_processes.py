@@ -16,7 +16,6 @@ from typing import Any
 from training_cases import config, room, use_scenes, without_boxes, without_points
 
 from sr3d_core.data.folder import DatasetError
-from sr3d_core.sparse.layers import Conv3d
 from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.train import TrainingError, _Run, train
@@ -74,8 +73,7 @@ def refuse_cases(folder: Path, rank: int) -> None:
             (folder / f"{name} {rank}.txt").write_text(str(error))
 
 
-MOMENTS = {"reading": (BreaksAfter, "__getitem__"), "in a layer": (Conv3d, "forward")}
-MOMENTS |= {"in the criterion": (Criterion, "__call__")}
+MOMENTS = {"reading": (BreaksAfter, "__getitem__"), "in the criterion": (Criterion, "__call__")}
 """What the second process is about when it is killed: a class and the name of its method."""
 
 
