@@ -301,3 +301,15 @@ def test_a_bare_floor_is_found_where_the_origin_is_known_to_be_the_sensor(
     xyz = (across - 0.5) * right + (middle + ahead - 0.5) * forward + 1.2 * down
     rotation, _ = up_rotation(xyz, is_from_sensor=True)
     torch.testing.assert_close(rotation[2], -down, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_large_floor_ahead_counts_more_than_a_small_level_plane(seed: int) -> None:
+    """A sparse optical cloud without the rim of an image: a floor, and a box on it."""
+    draw = torch.Generator().manual_seed(seed)
+    floor = torch.rand(2000, 3, generator=draw, dtype=torch.float64) * torch.tensor([3.0, 0, 3.0])
+    box = torch.rand(2000, 3, generator=draw, dtype=torch.float64) * torch.tensor([0.6, 0.7, 0.5])
+    xyz = torch.cat([floor + torch.tensor([-1.5, 1.2, 1.0]), box + torch.tensor([-0.3, 0.5, 2.0])])
+    rotation, _ = up_rotation(xyz)
+    up = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(rotation[2], up, atol=0.02, rtol=0)

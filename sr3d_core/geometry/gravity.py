@@ -174,28 +174,43 @@ def _best_floor(
     xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"], sensor: Float[Tensor, " 3"] | None
 ) -> _Floor | None:
     """The rim of its image gives a camera away; otherwise z is up unless y is far likelier."""
-    forward, backward = rim_evidence_m(xyz, 1.0), rim_evidence_m(xyz, -1.0)
-    if max(forward, backward) > _IS_VIEW_M:
+    direction = _view_direction(xyz, cells, sensor)
+    if direction:
         # Seen along +z, z cannot be up: the camera would look through the floor from beneath.
-        floor = _find_floor(cells, _OPTICAL) if forward > backward else _seen_backward(cells)
+        floor = _find_floor(cells, _OPTICAL) if direction > 0 else _seen_backward(cells)
         return floor if floor is not None and floor.score > _CHANCE_SCORE else None
-    guess = None if sensor is None else _seen_by(cells - sensor)
-    if guess is not None:
-        return _find_floor(cells, guess)
     if _is_lone_plane(cells):
         raise GravityError("no floor was found: one plane with nothing on it, a floor or a wall")
     return _floor_of_no_view(cells)
 
 
-def _seen_by(cells: Float[Tensor, "S 3"]) -> _Guess | None:
-    """The frame of a camera at the origin, where one can have seen this and z is not surely up."""
-    guess = _OPTICAL if is_seen_from(cells, 1.0) else _OPENGL
-    if guess is _OPENGL and not is_seen_from(cells, -1.0):
-        return None
-    upright = _find_floor(cells, _UPRIGHT)
-    if upright is None or upright.support < _WEAK_SUPPORT or upright.score < _GOOD_SCORE:
-        return guess
-    return None if float(upright.normal[2]) >= math.cos(_LEVELLED_RAD) else guess
+def _view_direction(
+    xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"], sensor: Float[Tensor, " 3"] | None
+) -> float:
+    """Along +z (1.0) or -z (-1.0) where a camera saw this; 0.0 where none is known to have.
+
+    The rim of its image tells; else that a known sensor has all before it, unless a level floor
+    says that z is up.
+    """
+    forward, backward = rim_evidence_m(xyz, 1.0), rim_evidence_m(xyz, -1.0)
+    if max(forward, backward) > _IS_VIEW_M:
+        return 1.0 if forward > backward else -1.0
+    if sensor is None:
+        return 0.0
+    signs = (sign for sign in (1.0, -1.0) if is_seen_from(cells - sensor, sign))
+    direction = next(signs, 0.0)
+    return 0.0 if direction and _has_level_floor(cells) else direction
+
+
+def _has_level_floor(cells: Float[Tensor, "S 3"]) -> bool:
+    """Whether a large floor lies as level beneath z as in the z-up frames of robots."""
+    floor = _find_floor(cells, _UPRIGHT)
+    return (
+        floor is not None
+        and floor.support >= _WEAK_SUPPORT
+        and floor.score >= _GOOD_SCORE
+        and float(floor.normal[2]) >= math.cos(_LEVELLED_RAD)
+    )
 
 
 def _floor_of_no_view(cells: Float[Tensor, "S 3"]) -> _Floor | None:
@@ -297,8 +312,9 @@ def _is_far_likelier(camera: _Floor, rival: _Floor | None, cells: Float[Tensor, 
     """Whether a camera's floor beats the one of a z-up frame, which would have to be turned."""
     if rival is None:
         return not (_contains_z(camera) and _has_wall_across(camera, cells))
-    if rival.guess is _LEVEL:  # a plane with most of the room beneath it is no floor
-        return rival.below > 0.5 and _is_flat_along_y(cells)
+    if rival.guess is _LEVEL:  # a small plane, or with most of the room beneath it, is no floor
+        is_chance = rival.below > 0.5 or camera.score > 3.0 * rival.score
+        return is_chance and _is_flat_along_y(cells)
     return camera.score > 1.3 * rival.score
 
 
