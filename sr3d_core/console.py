@@ -148,11 +148,13 @@ def explain(error: Exception) -> str:
     return advice if error.filename is None else f"{error.filename}: {advice}"
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path | None) -> None:
     """Make the folder of a file that is to be written; OSError where that cannot work.
 
-    Called before the work starts, so that its result is not lost.
+    Called before the work starts, so that its result is not lost. None = nothing is written.
     """
+    if path is None:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

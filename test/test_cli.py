@@ -251,3 +251,20 @@ def test_help_loads_nothing_heavy() -> None:
     )
     root = Path(__file__).resolve().parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("eval", "--weights", "missing.safetensors"),
+        ("model", "measure-spread", "missing.safetensors"),
+        ("bag", "eval", "missing.mcap", "--gt", "missing.json"),
+    ],
+    ids=["eval", "spread", "bag"],
+)
+def test_a_result_that_could_not_be_written_is_told_before_the_work(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = sr3d(*command, "--json", tmp_path)
+    assert_one_line_error(result, str(tmp_path))
+    assert "missing" not in result.stderr

@@ -142,8 +142,7 @@ def _check_outputs(
     files: list[Path], json_out: Path | None, picture: Path | None
 ) -> list[Path | None]:
     """The picture of each file; errors that would only show after the work come here."""
-    if json_out is not None:
-        require_writable(json_out)
+    require_writable(json_out)
     if picture is None:
         return [None] * len(files)
     import sr3d_core.picture  # noqa: F401  says now that matplotlib is missing

@@ -11,7 +11,13 @@ import typer
 from rich.table import Table
 
 from sr3d_core.cli.detect import open_detector
-from sr3d_core.console import one_line_errors, progress_of, result_console, write_json
+from sr3d_core.console import (
+    one_line_errors,
+    progress_of,
+    require_writable,
+    result_console,
+    write_json,
+)
 
 app = typer.Typer(help="Look at weights files.", no_args_is_help=True)
 
@@ -79,6 +85,7 @@ def measure_spread(
         from sr3d_core.data.rooms import Rooms
         from sr3d_core.spread import measure_spread as measure
 
+        require_writable(json_out)
         detector = open_detector(weights, score, device)
         samples = Rooms("val", rooms, sensors=("frame",), label_space=detector.classes)
         with progress_of("rooms", rooms) as tell:

@@ -25,6 +25,7 @@ from sr3d_core.console import (
     one_line_errors,
     progress_in_turn,
     progress_of,
+    require_writable,
     result_console,
     say,
     some_views,
@@ -160,6 +161,7 @@ def evaluate(
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
+        require_writable(json_out)
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
         refinement = refinement_of(refine_size, refine_floor, refine_yaw)
         finder = with_switches(detector, merge_views, vote_iou, refinement)

@@ -175,8 +175,7 @@ def detect(
     from sr3d_ros.bag.source import Topics
 
     with one_line_errors():
-        if json_out is not None:
-            require_writable(json_out)
+        require_writable(json_out)
     given = {
         "model.weights": weights,
         "model.device": device,
@@ -240,6 +239,8 @@ def evaluate(
     from sr3d_ros.bag.source import Topics
     from sr3d_ros.bag.truth import BagTruth
 
+    with one_line_errors():
+        require_writable(json_out)
     given = {
         "model.weights": weights,
         "model.device": device,
