@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sr3d_core.data.rooms.clutter.lists import on_wall
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, quad
@@ -17,6 +16,7 @@ from sr3d_core.data.rooms.furniture.piece import NO_LABEL
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
 from sr3d_core.data.rooms.scene.layout import Floor, Layout, Placed
 from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, Programme, furnish
+from sr3d_core.data.rooms.scene.walls import decorate
 
 _SURFACE_POINTS = 64
 
@@ -46,9 +46,7 @@ def build_room(
     layout = Layout(floor, rng)
     shell = _shell(floor, layout, rng)
     furnish(layout, programme, supply, rng)
-    for _ in range(int(rng.integers(1, 8))):
-        piece, low = on_wall(rng)
-        layout.put_at_wall(piece, gap=0.0, z=low)
+    decorate(layout, supply, rng)
     return _assembled(layout, shell, rng)
 
 
