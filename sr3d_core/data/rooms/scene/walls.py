@@ -1,4 +1,4 @@
-"""What any room gets once its furniture stands: on walls and beside them, with and without label."""
+"""What any room gets once its furniture stands, on walls and beside them, labelled or not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BATHTUB = LABELS.index("bathtub")
 
 
 def decorate(room: Layout, height: float, supply: FurnitureSupply, rng: Rng) -> None:
-    """Shower curtains at tubs, bins, pictures, odd curtains, and what has no label; as they fit."""
+    """Shower curtains at tubs, bins, pictures, odd curtains, unlabelled things; as they fit."""
     if supply.kinds("shower_curtain"):
         for tub in [placed for placed in room.placed if placed.label == _BATHTUB]:
             if rng.random() < 0.5:
