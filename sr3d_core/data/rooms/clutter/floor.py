@@ -120,12 +120,6 @@ def person(rng: Rng) -> Mesh:
     return Mesh.cat(parts).moved(yaw=turn)
 
 
-def bin_(rng: Rng) -> Mesh:
-    """A waste bin."""
-    radius, height = rng.uniform(0.1, 0.2), rng.uniform(0.25, 0.65)
-    return cylinder(radius * 0.85, height, (0, 0, 0), palette.grey(rng), top_radius=radius)
-
-
 def basket(rng: Rng) -> Mesh:
     """A laundry basket, open, or a pouf."""
     a, height = rng.uniform(0.2, 0.32), rng.uniform(0.35, 0.6)
@@ -163,23 +157,6 @@ def washing_machine(rng: Rng) -> Mesh:
     door = cylinder(rng.uniform(0.13, 0.18), 0.03, (0, 0, 0), palette.grey(rng, 0.1, 0.5))
     door = door.turned(turn_y(np.pi / 2)).shifted((size[0] / 2, 0, 0.42))
     return Mesh.cat([box(size, (0, 0, 0), palette.white(rng)), door])
-
-
-def sink(rng: Rng) -> Mesh:
-    """A wash basin on a pedestal."""
-    dx, dy, height = rng.uniform(0.38, 0.5), rng.uniform(0.45, 0.65), rng.uniform(0.78, 0.88)
-    rings = np.stack(
-        [
-            ring(dx * 0.3, dy * 0.3, height - 0.16),
-            ring(dx / 2, dy / 2, height - 0.04, power=3.0),
-            ring(dx / 2, dy / 2, height, power=3.0),
-            ring(dx * 0.42, dy * 0.43, height, power=3.0),
-            ring(dx * 0.2, dy * 0.2, height - 0.12),
-        ]
-    )
-    color = palette.white(rng)
-    stem = cylinder(0.1, height - 0.12, (-0.05, 0, 0), color, top_radius=0.08)
-    return Mesh.cat([loft(rings, color, bottom=True, top=True), stem])
 
 
 def piano(rng: Rng) -> Mesh:

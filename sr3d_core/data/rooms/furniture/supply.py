@@ -6,6 +6,7 @@ are another supply of the same rooms.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -14,10 +15,10 @@ from sr3d_core.data.rooms.furniture.piece import Piece
 
 
 class FurnitureSupply(Protocol):
-    """Pieces for every class of `classes.LABELS`."""
+    """Pieces for classes of `classes.LABELS`; who furnishes leaves out those it has no kind of."""
 
     def kinds(self, name: str) -> tuple[str, ...]:
-        """Kinds of a class that `make` tells apart, at least one; common ones more than once."""
+        """Kinds of a class that `make` tells apart, common ones more than once; none: no piece."""
         ...
 
     def make(self, name: str, rng: np.random.Generator, kind: str | None = None) -> Piece:
@@ -27,3 +28,8 @@ class FurnitureSupply(Protocol):
         such kind gives any piece of the class.
         """
         ...
+
+
+def offered(supply: FurnitureSupply, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the classes that a supply has pieces of."""
+    return tuple(name for name in names if supply.kinds(name))

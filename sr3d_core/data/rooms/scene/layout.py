@@ -114,9 +114,10 @@ class Layout:
             same_height = (low < z + size[2]) & (high > z)
             if (overlaps(inner, corners) & same_height).any():
                 return None
-        return self._add(piece, at, yaw, z)
+        return self.add(piece, at, yaw, z=z)
 
-    def _add(self, piece: Piece, at: tuple[float, float], yaw: float, z: float) -> Placed:
+    def add(self, piece: Piece, at: tuple[float, float], yaw: float, *, z: float = 0.0) -> Placed:
+        """Place a piece whatever is there: a window in its wall, a sink in its counter."""
         size = np.asarray(piece.size)
         center = np.array([at[0], at[1], z + size[2] / 2])
         mesh = piece.mesh.moved(x=at[0], y=at[1], z=z, yaw=yaw)
@@ -126,9 +127,16 @@ class Layout:
             self._blocked.append((placed.footprint, z, z + float(size[2])))
         return placed
 
-    def block(self, center: tuple[float, float], size: tuple[float, float], yaw: float) -> None:
-        """Keep a rectangle free, as in front of a door."""
-        self._blocked.append((rectangle(np.asarray(center), np.asarray(size), yaw), 0.0, 2.0))
+    def block(
+        self,
+        center: tuple[float, float],
+        size: tuple[float, float],
+        yaw: float,
+        heights: tuple[float, float] = (0.0, 2.0),
+    ) -> None:
+        """Keep a rectangle free between two heights, as in front of a door."""
+        corners = rectangle(np.asarray(center), np.asarray(size), yaw)
+        self._blocked.append((corners, *heights))
 
     def put_at_wall(
         self, piece: Piece, *, gap: float | None = None, z: float = 0.0, tries: int = 14
@@ -198,7 +206,7 @@ class Layout:
         x = other.center[0] + c * local[0] - s * local[1]
         y = other.center[1] + s * local[0] + c * local[1]
         z = float(other.center[2] + other.size[2] / 2)
-        self._add(piece, (float(x), float(y)), other.yaw + turn, z)
+        self.add(piece, (float(x), float(y)), other.yaw + turn, z=z)
 
     def free_spot(
         self, margin: float, height: float, tries: int = 40

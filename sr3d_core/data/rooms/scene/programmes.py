@@ -9,10 +9,10 @@ import numpy as np
 from sr3d_core.data.rooms.clutter import floor
 from sr3d_core.data.rooms.clutter import table as table_top
 from sr3d_core.data.rooms.clutter.lists import FLOOR, ON_TABLE, any_of, as_piece
-from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.classes import ON_FLOOR
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_y, turn_z
 from sr3d_core.data.rooms.furniture.piece import Piece
-from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, offered
 from sr3d_core.data.rooms.scene.layout import Layout, Placed
 
 Rng = np.random.Generator
@@ -204,7 +204,8 @@ def bathroom(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
         room.put_at_wall(supply.make("bathtub", rng), gap=rng.choice([0.0, 0.02, 0.15]))
     if _chance(rng, 0.9):
         room.put_at_wall(supply.make("toilet", rng), gap=0.01)
-    room.put_at_wall(as_piece(floor.sink(rng)), gap=0.0)
+    if supply.kinds("sink"):
+        room.put_at_wall(supply.make("sink", rng, "pedestal_sink"), gap=0.0)
     if _chance(rng, 0.35):
         room.put_at_wall(as_piece(floor.washing_machine(rng)))
     if _chance(rng, 0.4):
@@ -231,8 +232,9 @@ def meeting_room(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
 
 def mixed_room(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """Anything beside anything: a store room, a studio flat, a show room."""
+    names = offered(supply, ON_FLOOR)
     for _ in range(int(rng.integers(5, 11))):
-        name = LABELS[rng.integers(len(LABELS))]
+        name = names[rng.integers(len(names))]
         piece = supply.make(name, rng)
         if _chance(rng, 0.6):
             room.put_at_wall(piece)
@@ -268,7 +270,8 @@ def furnish(room: Layout, programme: Programme, supply: FurnitureSupply, rng: Rn
         kind = "swivel_chair" if _chance(rng, 0.4) else None
         room.put_anywhere(_toppled(supply.make("chair", rng, kind), rng))
     if _chance(rng, 0.1):
-        room.put_anywhere(supply.make(LABELS[rng.integers(len(LABELS))], rng), aligned=0.0)
+        names = offered(supply, ON_FLOOR)
+        room.put_anywhere(supply.make(names[rng.integers(len(names))], rng), aligned=0.0)
     for _ in range(int(rng.integers(0, 8))):
         piece = any_of(FLOOR, rng)
         if _chance(rng, 0.5):
