@@ -7,6 +7,9 @@ a false positive, also where another box overlaps. AP is the area under the prec
 (all points, as in VOC 2010 and later); recall is the share of boxes found in the end.
 Means run over the classes that occur in the ground truth: a class that is detected but never
 there has no AP.
+A detection that hits no box to be found, but an ignored one of its class, is neither right nor
+wrong. As an ignored object is seen in part, it is hit as well where the share of the detection
+inside it exceeds the threshold (as COCO's evaluation treats `iscrowd`, Lin et al. 2014).
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ class _Matches:
     labels: NDArray[np.int64]
     iou: NDArray[np.float64]  # 0 where the scene has no box of that class
     truth: NDArray[np.int64]  # a number that no other ground-truth box shares
+    ignored: NDArray[np.float64]  # how well an ignored box of the class is hit, 0..1
 
 
 def average_precision(
@@ -202,10 +206,12 @@ def _count(targets: Sequence[Targets], num_classes: int) -> Int[Tensor, " K"]:
 def _match_all(detections: Sequence[Detections], targets: Sequence[Targets]) -> _Matches:
     """Match scene by scene; ground-truth boxes are numbered through the whole data set."""
     iou, truth, first = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], 0
+    ignored = [np.zeros(0)]
     for found, target in zip(detections, targets, strict=True):
         best, index = best_overlap(found.to("cpu"), target.to("cpu"))
         iou.append(best.numpy())
         truth.append(first + index.numpy())
+        ignored.append(_share_ignored(found.to("cpu"), target.to("cpu")).numpy())
         first += len(target)
     scores = [found.scores.double().cpu().numpy() for found in detections]
     labels = [found.labels.cpu().numpy() for found in detections]
@@ -214,6 +220,7 @@ def _match_all(detections: Sequence[Detections], targets: Sequence[Targets]) -> 
         labels=np.concatenate([np.zeros(0, dtype=np.int64), *labels]),
         iou=np.concatenate(iou),
         truth=np.concatenate(truth),
+        ignored=np.concatenate(ignored),
     )
 
 
@@ -224,11 +231,30 @@ def best_overlap(
     if len(found) == 0 or len(target) == 0:
         zeros = torch.zeros(len(found), dtype=torch.float64)
         return zeros, zeros.long()
+    overlap = _overlaps(found, target)
+    index = overlap.argmax(dim=1)
+    return overlap.gather(1, index[:, None])[:, 0], index
+
+
+def _overlaps(found: Detections, target: Targets) -> Float[Tensor, "D M"]:
+    """IoU of all pairs of one class, 0 of all others."""
     overlap = torch.zeros(len(found), len(target), dtype=torch.float64)
     rows, columns = (found.labels[:, None] == target.labels[None, :]).nonzero(as_tuple=True)
     overlap[rows, columns] = aligned_iou(found.boxes[rows], target.boxes[columns]).double()
-    index = overlap.argmax(dim=1)
-    return overlap.gather(1, index[:, None])[:, 0], index
+    return overlap
+
+
+def _share_ignored(found: Detections, target: Targets) -> Float[Tensor, " D"]:
+    """IoU with an ignored box of the same class, or share of the detection inside, the larger."""
+    ignored = target.ignored
+    if ignored is None or len(ignored) == 0 or len(found) == 0:
+        return torch.zeros(len(found), dtype=torch.float64)
+    iou = _overlaps(found, ignored)
+    volume = found.boxes.size.double().prod(dim=1)[:, None]
+    # From IoU = I / (A + B - I), A the detection's volume: I = IoU (A + B) / (1 + IoU).
+    both = volume + ignored.boxes.size.double().prod(dim=1)
+    inside = iou * both / (1 + iou) / volume.clamp(min=torch.finfo(torch.float64).tiny)
+    return torch.maximum(iou, inside).amax(dim=1)
 
 
 def _score(matches: _Matches, num_truth: Int[Tensor, " K"], iou: float) -> AveragePrecision:
@@ -246,8 +272,12 @@ def _score(matches: _Matches, num_truth: Int[Tensor, " K"], iou: float) -> Avera
 
 
 def _true_positives(matches: _Matches, label: int, iou: float) -> NDArray[np.bool_]:
-    """Whether each detection of one class, by falling score, is the first to hit its box."""
-    rows = np.flatnonzero(matches.labels == label)
+    """Whether each detection of one class, by falling score, is the first to hit its box.
+
+    Those that hit an ignored box only are left out.
+    """
+    is_scored = (matches.iou > iou) | (matches.ignored <= iou)
+    rows = np.flatnonzero((matches.labels == label) & is_scored)
     rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
     hits = np.flatnonzero(matches.iou[rows] > iou)
     _, first = np.unique(matches.truth[rows[hits]], return_index=True)

@@ -107,8 +107,8 @@ def evaluate_in_views(
 def turned_sample(sample: Sample, turn: Turn) -> Sample:
     """A scene turned about the origin that a detector sees, see `geometry.origin`."""
     cloud, origin = near_zero(sample.cloud)
-    boxes = turn.boxes(moved(sample.targets.boxes, -origin))
-    return Sample(turn.cloud(cloud), Targets(boxes, sample.targets.labels), sample.name)
+    targets = sample.targets.map_boxes(lambda boxes: turn.boxes(moved(boxes, -origin)))
+    return Sample(turn.cloud(cloud), targets, sample.name)
 
 
 def _by_name(

@@ -1,7 +1,8 @@
 """A picture of a scene: the cloud from above and from the side, boxes with class and score.
 
 Boxes have one color per class (`colors`); a tick points from the centre along the heading.
-Ground truth, where given, is dashed. Drawn with matplotlib, without a display.
+Ground truth, where given, is dashed, what of it is ignored dotted. Drawn with matplotlib, without
+a display.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ def draw_detections(
     ]
     scene = _Scene(cloud, title or f"objects: {len(detections)}")
     if truth is not None:
-        scene.add(truth.boxes, ["" for _ in range(len(truth))], _names(truth, classes), "--")
+        scene.add(truth.boxes, [""] * len(truth), _names(truth, classes), "--")
+        if truth.ignored is not None:
+            ignored = truth.ignored
+            scene.add(ignored.boxes, [""] * len(ignored), _names(ignored, classes), ":")
     scene.add(detections.boxes, texts, _names(detections, classes), "-")
     return scene.write(path)
 

@@ -3,7 +3,8 @@
     {"class": "chair", "score": 0.9, "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0.3}
 
 Metres and radians, z up: geometric centre, full extents, yaw counter-clockwise about z (0 where it
-is left out). Detections have a score, labels need none.
+is left out). Detections have a score, labels need none. A label with `"ignored": true` is of an
+object that is there but not asked for, as too little of it is seen to tell its size.
 Numbers are never rounded: what is read back is what was found, to the last bit. Whoever shows
 numbers to people rounds them there.
 Imports torch only where tensors are made.
@@ -24,7 +25,7 @@ from sr3d_core.plain_text import read_text
 if TYPE_CHECKING:
     import torch
 
-    from sr3d_core.structures import Detections, Targets
+    from sr3d_core.structures import Boxes3D, Detections, Targets
 
 DetectionRecord = dict[str, Any]
 """`class`, `score`, `center`, `size`, `yaw` as plain JSON values."""
@@ -35,6 +36,7 @@ _EXPECTED = {
     "center": "three finite numbers [x, y, z], metres",
     "size": "three lengths above 0 [dx, dy, dz], metres",
     "yaw": "a finite number, radians",
+    "ignored": "true or false",
 }
 _BOX = 'a box {"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
 
@@ -44,6 +46,7 @@ _MEANT = {
     **dict.fromkeys(("name", "label", "category", "type"), "class"),
     **dict.fromkeys(("position", "location", "centroid", "centre"), "center"),
     **dict.fromkeys(("dimensions", "dims", "extent", "extents", "sizes", "lwh"), "size"),
+    **dict.fromkeys(("ignore", "iscrowd", "difficult", "dontcare"), "ignored"),
 }
 """What other programs call the keys of a box, by the first word."""
 
@@ -74,6 +77,12 @@ class BoxRecord(Record):
     center: tuple[_Number, _Number, _Number]
     size: tuple[_Length, _Length, _Length]
     yaw: _Number = 0.0
+
+
+class LabelRecord(BoxRecord):
+    """One box of a ground truth."""
+
+    ignored: Annotated[bool, Field(strict=True)] = False
 
 
 class FileRecord(Record):
@@ -116,7 +125,7 @@ def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def targets_of(
-    records: Sequence[BoxRecord], classes: Sequence[str], dtype: torch.dtype | None = None
+    records: Sequence[LabelRecord], classes: Sequence[str], dtype: torch.dtype | None = None
 ) -> Targets:
     """Boxes and labels, which index `classes`; boxes of other classes are left out.
 
@@ -125,15 +134,28 @@ def targets_of(
     """
     import torch
 
-    from sr3d_core.structures import Boxes3D, Targets
+    from sr3d_core.structures import Targets
 
     index = {name: label for label, name in enumerate(classes)}
+
+    def among(chosen: list[LabelRecord], ignored: Targets | None) -> Targets:
+        labels = torch.tensor([index[record.class_name] for record in chosen], dtype=torch.int64)
+        return Targets(boxes_of(chosen, dtype), labels, ignored)
+
     known = [record for record in records if record.class_name in index]
-    rows = [[*record.center, *record.size, record.yaw] for record in known]
-    return Targets(
-        Boxes3D.from_array(torch.tensor(rows, dtype=dtype or torch.float32).reshape(-1, 7)),
-        torch.tensor([index[record.class_name] for record in known], dtype=torch.int64),
-    )
+    ignored = [record for record in known if record.ignored]
+    asked_for = [record for record in known if not record.ignored]
+    return among(asked_for, among(ignored, None) if ignored else None)
+
+
+def boxes_of(records: Sequence[BoxRecord], dtype: torch.dtype | None = None) -> Boxes3D:
+    """The boxes in order, whatever their classes."""
+    import torch
+
+    from sr3d_core.structures import Boxes3D
+
+    rows = [[*record.center, *record.size, record.yaw] for record in records]
+    return Boxes3D.from_array(torch.tensor(rows, dtype=dtype or torch.float32).reshape(-1, 7))
 
 
 def detections_of(records: Sequence[BoxRecord]) -> tuple[Detections, tuple[str, ...]]:
@@ -143,11 +165,10 @@ def detections_of(records: Sequence[BoxRecord]) -> tuple[Detections, tuple[str, 
     """
     import torch
 
-    from sr3d_core.structures import Boxes3D, Detections
+    from sr3d_core.structures import Detections
 
     classes = tuple(dict.fromkeys(record.class_name for record in records))
-    rows = [[*record.center, *record.size, record.yaw] for record in records]
-    boxes = Boxes3D.from_array(torch.tensor(rows, dtype=torch.float64).reshape(-1, 7))
+    boxes = boxes_of(records, torch.float64)
     scores = torch.tensor([1.0 if record.score is None else record.score for record in records])
     labels = [classes.index(record.class_name) for record in records]
     return Detections(boxes, scores, torch.tensor(labels, dtype=torch.int64)), classes
@@ -192,5 +213,6 @@ def _mistake(first: Any) -> str:
     if kind == "missing":
         return f"{where}: missing, expected {_EXPECTED.get(key, 'this key')}"
     if kind == "model_type":  # no object at all
-        expected = _BOX if first["ctx"]["class_name"] == BoxRecord.__name__ else "an object {...}"
+        boxes = (BoxRecord.__name__, LabelRecord.__name__)
+        expected = _BOX if first["ctx"]["class_name"] in boxes else "an object {...}"
     return f"{where}: found {_short.repr(first['input'])}, expected {expected}"

@@ -7,7 +7,7 @@ N points, P predictions, M boxes, D detections, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -110,17 +110,24 @@ class Targets:
 
     boxes: Boxes3D
     labels: Int[Tensor, " M"]  # int64, index into the class names
+    ignored: Targets | None = None  # objects of which too little is seen to ask for their boxes
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor | slice) -> Targets:
-        """The boxes that a mask, an index tensor or a slice selects."""
-        return Targets(self.boxes[index], self.labels[index])
+        """The boxes that a mask, an index tensor or a slice selects, beside all ignored ones."""
+        return Targets(self.boxes[index], self.labels[index], self.ignored)
+
+    def map_boxes(self, change: Callable[[Boxes3D], Boxes3D]) -> Targets:
+        """The same objects with changed boxes, also those of ignored ones."""
+        ignored = None if self.ignored is None else self.ignored.map_boxes(change)
+        return Targets(change(self.boxes), self.labels, ignored)
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
-        return Targets(self.boxes.to(device), self.labels.to(device))
+        ignored = None if self.ignored is None else self.ignored.to(device)
+        return Targets(self.boxes.to(device), self.labels.to(device), ignored)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -80,6 +80,19 @@ def test_a_detection_on_a_box_that_does_not_count_is_not_wrong(
     assert result["per_class"]["chair"]["boxes"] == 0
 
 
+@pytest.mark.parametrize("iou", ["map25", "map50"])
+def test_a_detection_on_an_ignored_box_is_not_wrong(
+    one_bag: Path, tmp_path: Path, iou: str
+) -> None:
+    seen, ignored = {**BOX, "class": "sofa"}, {**BOX, "ignored": True}
+    truth = {"frame": "map", "static": [ignored, seen]}
+    result = scored(one_bag, tmp_path, truth)
+    assert result["per_class"]["chair"]["boxes"] == 0
+    assert result[iou] == 0.0  # of the sofa, which nobody found
+    frames = [{"stamp_ns": S, "boxes": [BOX]}, {"stamp": 1.1, "boxes": [ignored]}]
+    assert scored(one_bag, tmp_path, {"frame": "map", "frames": frames})[iou] == 1.0
+
+
 def test_truth_by_stamp_scores_the_stamps_it_has(one_bag: Path, tmp_path: Path) -> None:
     frames = [
         {"stamp_ns": S, "boxes": [BOX]},

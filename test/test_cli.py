@@ -124,11 +124,12 @@ def test_inspect_counts_boxes_and_warns_about_millimetres(folder: Path) -> None:
     assert "a.npy with labels/a.json: the cloud is " in result.stderr
 
 
-def test_inspect_shows_sizes_and_boxes_without_points(folder: Path) -> None:
+def test_inspect_shows_sizes_boxes_without_points_and_ignored_ones(folder: Path) -> None:
     boxes = [
         {"class": "chair", "center": [1, 1, 0.5], "size": [0.5, 1, 2]},
         {"class": "chair", "center": [1, 1, 0.5], "size": [0.7, 1, 2]},
         {"class": "chair", "center": [30, 30, 0.5], "size": [4, 1, 2]},
+        {"class": "chair", "center": [2, 1, 0.5], "size": [9, 9, 9], "ignored": True},
     ]
     (folder / "labels" / "a.json").write_text(json.dumps({"boxes": boxes}))
     result = sr3d("data", "inspect", folder)
@@ -137,6 +138,7 @@ def test_inspect_shows_sizes_and_boxes_without_points(folder: Path) -> None:
     assert cells == [
         *("chair", "3", "1"),
         *("0.70 (0.50..4.00)", "1.00 (1.00..1.00)", "2.00 (2.00..2.00)"),
+        "1",
     ]
     assert "throne" in result.stdout
     assert "a: boxes[2]" in result.stderr

@@ -53,6 +53,23 @@ def test_labels_index_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     assert folder[0].targets.labels.tolist() == [1]
 
 
+def test_ignored_boxes_are_kept_apart_from_those_to_be_found(tmp_path: Path) -> None:
+    folder = FolderDataset(make(tmp_path, [{**CHAIR, "ignored": True}, TABLE]), "train")
+    targets = folder[0].targets
+    assert targets.labels.tolist() == [0]
+    assert targets.ignored is not None
+    assert targets.ignored.labels.tolist() == [1]
+    torch.testing.assert_close(targets.ignored.boxes.size, torch.tensor([[0.5, 0.6, 1.0]]))
+    other = FolderDataset(tmp_path, "train", classes=("table",))[0].targets
+    assert (len(other), other.ignored) == (1, None)
+
+
+def test_ignored_boxes_are_checked_as_all_others(tmp_path: Path) -> None:
+    far = {**CHAIR, "center": [100, 0, 0], "ignored": True}
+    with pytest.raises(DatasetError, match=r"boxes\[1\]\.center"):
+        FolderDataset(make(tmp_path, [TABLE, far]), "train")[0]
+
+
 def test_no_more_scenes_than_are_asked_for(tmp_path: Path) -> None:
     root = make(tmp_path, [])
     (root / "train.txt").write_text("kitchen\nhall\n")
@@ -65,6 +82,8 @@ def test_no_more_scenes_than_are_asked_for(tmp_path: Path) -> None:
         ({**CHAIR, "class": "throne"}, r"\.class: 'throne' .*table, chair"),
         ({**CHAIR, "size": [1, 0, 1]}, r"\.size\[1\]: found 0, "),
         ({"class": "chair"}, r"\.center: missing"),
+        ({**CHAIR, "ignored": "yes"}, r"\.ignored: found 'yes', .*true or false"),
+        ({**CHAIR, "difficult": 1}, r"\.difficult: unknown key; .*ignored"),
     ],
 )
 def test_wrong_box_is_refused_with_its_place(tmp_path: Path, box: Any, text: str) -> None:

@@ -275,6 +275,16 @@ def test_boxes_without_points_are_named(rooms: Path) -> None:
     assert f"room1: boxes[{len(boxes)}]" in warning
 
 
+def test_ignored_boxes_may_lie_where_no_points_are_and_keep_their_place(rooms: Path) -> None:
+    boxes = read_labels(rooms, "room1")
+    unseen = {**boxes[0], "center": [0, 0, 20]}
+    write_labels(rooms, "room1", [{**unseen, "ignored": True}, *boxes])
+    assert inspect(rooms).warnings == []
+    write_labels(rooms, "room1", [{**unseen, "ignored": True}, *boxes, unseen])
+    (warning,) = inspect(rooms).warnings
+    assert f"room1: boxes[{len(boxes) + 1}]" in warning
+
+
 def test_a_scene_in_two_lists_is_a_suspicion_whichever_is_read(rooms: Path) -> None:
     (rooms / "val.txt").write_text("room9\nroom2\n")
     for split in ("train", "val"):

@@ -49,6 +49,9 @@ def test_ground_truth_is_drawn_too(tmp_path: Path) -> None:
     truth = Targets(one(0).boxes, one(0).labels)
     path = draw_detections(cloud(), Detections.empty(), CLASSES, tmp_path / "a.png", truth=truth)
     assert share_of(path, "chair") > 0.001
+    ignored = Targets(one(0).boxes[:0], one(0).labels[:0], truth)
+    path = draw_detections(cloud(), Detections.empty(), CLASSES, tmp_path / "b.png", truth=ignored)
+    assert share_of(path, "chair") > 0.0005
 
 
 @pytest.mark.parametrize("num", [0, 1])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sr3d_core.records import (
-    BoxRecord,
+    LabelRecord,
     Record,
     RecordError,
     detection_records,
@@ -26,7 +26,7 @@ TABLE = {"class": "table", "center": [1, 2, 0.4], "size": [1.2, 0.8, 0.8]}
 
 
 class Boxes(Record):
-    boxes: list[BoxRecord]
+    boxes: list[LabelRecord]
 
 
 def write(folder: Path, content: Any) -> Path:

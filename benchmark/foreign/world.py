@@ -22,7 +22,7 @@ from foreign.archive import archives_in
 from foreign.suites import SUITES
 from foreign.supply import ForeignFurniture
 from sr3d_core.data.rooms.camera.habits import SensorHabits
-from sr3d_core.data.rooms.dataset import packed, unpacked
+from sr3d_core.data.rooms.dataset import FORMAT, packed, unpacked
 from sr3d_core.data.rooms.sample import frame_of, scan_of
 from sr3d_core.data.rooms.scene.programmes import PROGRAMMES
 from sr3d_core.data.rooms.scene.room import build_room
@@ -90,7 +90,7 @@ def render(
 
     Raises `WorldError` where the folder holds rooms of another seed or identity.
     """
-    _claim(folder, {"seed": seed, "identity": identity})
+    _claim(folder, {"format": FORMAT, "seed": seed, "identity": identity})
     waiting = [number for number in range(num) if not _path(folder, number).exists()]
     done = num - len(waiting)
     for _ in _run(partial(_render, furniture, folder, seed), waiting, workers):

@@ -210,6 +210,7 @@ def _inspect_scenes(data: str, split: str, num: int | None) -> None:
     # Of each class, one row dx dy dz and the number of points inside for every box.
     sizes: dict[str, list[list[float]]] = {name: [] for name in scenes.classes}
     num_inside: dict[str, list[int]] = {name: [] for name in scenes.classes}
+    num_ignored = dict.fromkeys(scenes.classes, 0)
     num_points = list[int]()
     with progress_of("scenes", len(scenes)) as tell:
 
@@ -219,6 +220,8 @@ def _inspect_scenes(data: str, split: str, num: int | None) -> None:
                 return
             num_points.append(len(scene.sample.cloud))
             targets = scene.sample.targets
+            for label in [] if targets.ignored is None else targets.ignored.labels.tolist():
+                num_ignored[scenes.classes[label]] += 1
             for row, label in enumerate(targets.labels.tolist()):
                 sizes[scenes.classes[label]].append(targets.boxes.size[row].tolist())
                 num_inside[scenes.classes[label]].append(scene.num_inside[row])
@@ -228,7 +231,7 @@ def _inspect_scenes(data: str, split: str, num: int | None) -> None:
         console = result_console()
         span = f"{min(num_points)} to {max(num_points)} points each"
         console.print(f"{data}, {split}: {len(num_points)} scenes, {span}", soft_wrap=True)
-        console.print(_class_table(sizes, num_inside))
+        console.print(_class_table(sizes, num_inside, num_ignored))
     for warning in found.warnings:
         say(f"warning: {warning}")
     for fault in found.faults:
@@ -239,20 +242,31 @@ def _inspect_scenes(data: str, split: str, num: int | None) -> None:
         raise typer.Exit(1)
 
 
-def _class_table(sizes: dict[str, list[list[float]]], num_inside: dict[str, list[int]]) -> Table:
-    """Per class: boxes, how many are nearly empty, and median and range of each extent."""
+def _class_table(
+    sizes: dict[str, list[list[float]]],
+    num_inside: dict[str, list[int]],
+    num_ignored: dict[str, int],
+) -> Table:
+    """Per class: boxes, how many are nearly empty, median and range of each extent, ignored."""
     from sr3d_core.data.label_checks import FEW_POINTS
 
     table = Table("class")
-    for heading in ("boxes", f"under {FEW_POINTS} points", "dx (m)", "dy (m)", "dz (m)"):
+    for heading in (
+        "boxes",
+        f"under {FEW_POINTS} points",
+        "dx (m)",
+        "dy (m)",
+        "dz (m)",
+        "ignored",
+    ):
         table.add_column(heading, justify="right")
     for name, rows in sizes.items():
         spans = [
             f"{median(axis):.2f} ({min(axis):.2f}..{max(axis):.2f})"
             for axis in zip(*rows, strict=True)
-        ]
+        ] or ["", "", ""]
         num_few = sum(count < FEW_POINTS for count in num_inside[name])
-        table.add_row(name, str(len(rows)), str(num_few), *spans)
+        table.add_row(name, str(len(rows)), str(num_few), *spans, str(num_ignored[name]))
     return table
 
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, PointCloud, Sample, Targets
+from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, PointCloud, Sample
 
 
 def flip_x(boxes: Boxes3D) -> Boxes3D:
@@ -138,10 +138,10 @@ class Augment:
         """A changed copy; the same generator state gives the same copy. Works on the CPU."""
         cloud = self._choose(sample.cloud, generator)
         transform = self.draw(generator)
-        boxes = transform.boxes(sample.targets.boxes, self.axis_aligned)
+        targets = sample.targets.map_boxes(lambda boxes: transform.boxes(boxes, self.axis_aligned))
         features = self._recolor(cloud.features, generator)
         cloud = PointCloud(transform.points(cloud.xyz), features, cloud.scene)
-        return Sample(cloud, Targets(boxes, sample.targets.labels), sample.name)
+        return Sample(cloud, targets, sample.name)
 
     def draw(self, generator: Generator) -> SceneTransform:
         """Draw the geometric changes of one sample."""

@@ -7,7 +7,9 @@
                                      "size": [dx, dy, dz], "yaw": 0.3}]}
 
 Centre is the geometric centre, size the full extents, yaw counter-clockwise about z (0 if left
-out), as `sr3d_core.records` reads it. A scene without objects has an empty list of boxes.
+out), as `sr3d_core.records` reads it. A scene without objects has an empty list of boxes. A box of
+which too little is seen to tell its size may have `"ignored": true`: it is neither learnt from nor
+scored, and what is found there is not wrong.
 A scene that has a fault of `label_checks` is refused whenever it is read.
 """
 
@@ -24,7 +26,7 @@ from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.label_checks import box_faults, scene_faults
 from sr3d_core.plain_text import read_text
-from sr3d_core.records import BoxRecord, Record, RecordError, read_records, targets_of
+from sr3d_core.records import LabelRecord, Record, RecordError, boxes_of, read_records, targets_of
 from sr3d_core.structures import Sample
 
 
@@ -33,7 +35,7 @@ class DatasetError(ValueError):
 
 
 class _LabelFile(Record):
-    boxes: list[BoxRecord]
+    boxes: list[LabelRecord]
 
 
 class FolderDataset:
@@ -74,11 +76,11 @@ class FolderDataset:
         except CloudFileError as error:
             raise DatasetError(str(error)) from error
         # All boxes, so that their numbers are those of the file.
-        faults = scene_faults(cloud, targets_of(records, self.own_classes).boxes)
+        faults = scene_faults(cloud, boxes_of(records))
         _refuse(f"{path} with labels/{name}.json", faults)
         return Sample(cloud, targets_of(records, self.classes), name), note
 
-    def records(self, index: int) -> list[BoxRecord]:
+    def records(self, index: int) -> list[LabelRecord]:
         """The boxes of one scene as its file has them. Raises DatasetError."""
         path = self.root / "labels" / f"{self.names[index]}.json"
         records = _read_boxes(path)
@@ -185,7 +187,7 @@ def _find_cloud(root: Path, name: str) -> Path:
     return found[0]
 
 
-def _read_boxes(path: Path) -> list[BoxRecord]:
+def _read_boxes(path: Path) -> list[LabelRecord]:
     try:
         return read_records(path, _LabelFile).boxes
     except RecordError as error:

@@ -41,7 +41,8 @@ class Inspected:
     """One scene without faults."""
 
     sample: Sample
-    num_inside: list[int]  # points in each box
+    num_inside: list[int]  # points in each box that is not ignored
+    place: list[int]  # where each of them stands in its file
 
 
 def inspect_scenes(
@@ -65,7 +66,7 @@ def inspect_scenes(
     num_unread = 0
     for index in () if faults else range(len(scenes)):
         try:
-            sample, note = _read(scenes, index)
+            sample, note, place = _read(scenes, index)
         except DatasetError as error:
             faults.append(str(error))
             if len(faults) == _MAX_FAULTS:
@@ -75,8 +76,8 @@ def inspect_scenes(
             continue
         if note:
             notes[sample.name] = note
-        scene = Inspected(sample, _num_inside(sample))
-        suspicions.add(sample, scene.num_inside)
+        scene = Inspected(sample, _num_inside(sample), place)
+        suspicions.add(sample, scene.num_inside, place)
         on_scene(index + 1, scene)
     told = [*warnings, *_about_guesses(notes), *suspicions.warnings()]
     return Inspection(faults, told, num_unread)
@@ -102,9 +103,14 @@ def inspect_before_training(
     return found.warnings
 
 
-def _read(scenes: Scenes, index: int) -> tuple[Sample, str]:
-    """One scene, and what of its cloud was a guess."""
-    return scenes.read(index) if isinstance(scenes, FolderDataset) else (scenes[index], "")
+def _read(scenes: Scenes, index: int) -> tuple[Sample, str, list[int]]:
+    """One scene, what of its cloud was a guess, and where each target stands in its file."""
+    if not isinstance(scenes, FolderDataset):
+        sample = scenes[index]
+        return sample, "", list(range(len(sample.targets)))
+    sample, note = scenes.read(index)
+    records = scenes.records(index)
+    return sample, note, [row for row, record in enumerate(records) if not record.ignored]
 
 
 def _about_guesses(notes: Mapping[str, str]) -> list[str]:

@@ -25,7 +25,7 @@ from sr3d_core.choices import alike
 from sr3d_core.geometry.boxes import bounds, points_in_boxes
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.geometry.scale import FARTHEST_M, ROOM_M, SMALLEST_M, extent_of, scale_doubt
-from sr3d_core.records import BoxRecord
+from sr3d_core.records import LabelRecord
 from sr3d_core.structures import Boxes3D, PointCloud, Sample
 
 FEW_POINTS = 20
@@ -43,7 +43,7 @@ _MAJORITY = 4  # boxes for a suspicion to each one against it
 _STANDING_M = 0.15  # a box that ends so near to the end of the cloud stands there
 
 
-def box_faults(records: Sequence[BoxRecord], classes: Sequence[str]) -> list[str]:
+def box_faults(records: Sequence[LabelRecord], classes: Sequence[str]) -> list[str]:
     """What is wrong with the boxes of one file, whatever its cloud is like."""
     faults = []
     for index, record in enumerate(records):
@@ -58,10 +58,10 @@ def box_faults(records: Sequence[BoxRecord], classes: Sequence[str]) -> list[str
     return faults + number_faults([(f"boxes[{i}]", record) for i, record in enumerate(records)])
 
 
-def number_faults(boxes: Sequence[tuple[str, BoxRecord]]) -> list[str]:
+def number_faults(boxes: Sequence[tuple[str, LabelRecord]]) -> list[str]:
     """What cannot be meant by the numbers of boxes of one cloud, each with its place in a file."""
     faults = []
-    first: dict[BoxRecord, str] = {}
+    first: dict[LabelRecord, str] = {}
     for place, record in boxes:
         if abs(record.yaw) > _FULL_TURN_RAD:
             faults.append(
@@ -215,8 +215,11 @@ class Suspicions:
         self._num_points = list[int]()
         self._empty, self._twins, self._odd_scale = list[str](), list[str](), list[str]()
 
-    def add(self, sample: Sample, num_inside: Sequence[int]) -> None:
-        """Look at one scene, with the number of points that each of its boxes holds."""
+    def add(self, sample: Sample, num_inside: Sequence[int], place: Sequence[int]) -> None:
+        """Look at one scene; of each box the points that it holds and its place in the file.
+
+        Ignored boxes are not looked at: they may lie where there are no points.
+        """
         self._num_scenes += 1
         doubt = scale_doubt(sample.cloud.xyz, is_upright=True)
         if doubt is not None:
@@ -226,9 +229,11 @@ class Suspicions:
         self._sides += boxes.size.amax(dim=1).tolist()
         self._num_points += num_inside
         self._empty += [
-            f"{sample.name}: boxes[{index}]" for index, num in enumerate(num_inside) if num == 0
+            f"{sample.name}: boxes[{row}]"
+            for row, num in zip(place, num_inside, strict=True)
+            if num == 0
         ]
-        self._look_for_twins(sample)
+        self._look_for_twins(sample, place)
         xyz = sample.cloud.xyz[:: max(1, len(sample.cloud) // _MAX_POINTS)]
         self._look_for_the_ground(xyz, boxes)
         as_given = points_in_boxes(xyz, boxes).sum(dim=0)
@@ -253,11 +258,11 @@ class Suspicions:
         ]
         return [line for line in lines if line]
 
-    def _look_for_twins(self, sample: Sample) -> None:
+    def _look_for_twins(self, sample: Sample, place: Sequence[int]) -> None:
         labels, boxes = sample.targets.labels, sample.targets.boxes
         is_twin = (pairwise_iou(boxes, boxes) > _SAME_IOU) & (labels[:, None] == labels)
         self._twins += [
-            f"{sample.name}: boxes[{index}] and boxes[{other}]"
+            f"{sample.name}: boxes[{place[index]}] and boxes[{place[other]}]"
             for index, other in is_twin.triu(diagonal=1).nonzero().tolist()
         ]
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sr3d_core.structures import Assignment, Boxes3D, Losses, Predictions, Targets
 from sr3d_core.supervision.center_topk import CenterTopK
+from sr3d_core.supervision.ignored import weight_of
 from sr3d_core.supervision.losses import BoxDiou, Focal, Matches
 from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
@@ -106,7 +107,7 @@ class Criterion:
             assignment = self.assigner(predictions[row], of_scene)
             is_positive = assignment.is_positive
             box[row] = torch.where(is_positive, assignment.target + first_box, -1)
-            weight[row] = assignment.weight
+            weight[row] = weight_of(assignment, predictions[row], of_scene)
             num_seen += len(row)
             first_box += len(of_scene)
         return box, num_seen

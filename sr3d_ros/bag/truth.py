@@ -3,8 +3,9 @@
 Static boxes stand still in a fixed frame; they are carried into the detection frame at each
 cloud's stamp. A static box counts in a frame only if at least `min_points` points of the cloud
 lie in it; detections on boxes that do not count are neither right nor wrong.
-Boxes by stamp all count; clouds without an entry are not scored. `"classes"` may name the classes
-that were annotated: detections of other classes are then left out. `truth_file.py` reads the file.
+Boxes by stamp all count but for those with `"ignored": true`; clouds without an entry are not
+scored. `"classes"` may name the classes that were annotated: detections of other classes are then
+left out. `truth_file.py` reads the file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from sr3d_core.geometry.boxes import points_in_boxes, transform_boxes
 from sr3d_core.geometry.iou import pairwise_iou
-from sr3d_core.records import BoxRecord, targets_of
+from sr3d_core.records import LabelRecord, targets_of
 from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_ros.bag.replay import ReplayError
 from sr3d_ros.bag.truth_file import STAMP_TOLERANCE_NS, TruthFile, read_truth
@@ -89,14 +90,17 @@ class BagTruth:
             return None
         output_from_truth = transforms.lookup(result.frame_id, self.frame, result.stamp_ns)
         gravity_from_truth = rigid_inverse(result.output_from_gravity) @ output_from_truth
-        boxes = transform_boxes(truth.boxes, _level(gravity_from_truth, self.frame, result))
-        xyz = result.cloud.xyz
-        boxes = Boxes3D.from_array(boxes.array.to(xyz.dtype))  # so that faces round as points do
-        targets = Targets(boxes, truth.labels)
+        level, xyz = _level(gravity_from_truth, self.frame, result), result.cloud.xyz
+
+        def placed(boxes: Boxes3D) -> Boxes3D:
+            # In the points' precision, so that faces round as points do.
+            return Boxes3D.from_array(transform_boxes(boxes, level).array.to(xyz.dtype))
+
+        targets = truth.map_boxes(placed)
         found = result.detections[_is_among(result.detections.labels, self._annotated)]
         if self._static is None:
-            return ScoredFrame(found, targets, torch.ones(len(boxes), dtype=torch.bool))
-        is_seen = points_in_boxes(xyz, boxes).sum(dim=0) >= self._min_points
+            return ScoredFrame(found, targets, torch.ones(len(targets), dtype=torch.bool))
+        is_seen = points_in_boxes(xyz, targets.boxes).sum(dim=0) >= self._min_points
         ignored, counted = targets[~is_seen], targets[is_seen]
         return ScoredFrame(found[~_is_on(found, ignored, counted)], counted, is_seen)
 
@@ -111,7 +115,7 @@ class BagTruth:
         return self._stamped[nearest]
 
 
-def _targets(boxes: Sequence[BoxRecord], classes: Sequence[str]) -> Targets:
+def _targets(boxes: Sequence[LabelRecord], classes: Sequence[str]) -> Targets:
     """In float64: a map's frame may be far away."""
     return targets_of(boxes, classes, torch.float64)
 

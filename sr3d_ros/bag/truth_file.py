@@ -23,7 +23,7 @@ from pydantic import Field, model_validator
 
 from sr3d_core.data.label_checks import number_faults
 from sr3d_core.geometry.scale import HIGHEST_M, ROOM_M
-from sr3d_core.records import BoxRecord, Record, RecordError, read_records
+from sr3d_core.records import LabelRecord, Record, RecordError, read_records
 from sr3d_ros.bag.replay import ReplayError
 
 STAMP_TOLERANCE_NS = 1_000_000
@@ -37,7 +37,7 @@ class StampedBoxes(Record):
 
     stamp_ns: int | None = Field(default=None, ge=-(2**62), le=2**62)
     stamp: float | None = Field(default=None, ge=-(2.0**32), le=2.0**32)  # seconds
-    boxes: list[BoxRecord]
+    boxes: list[LabelRecord]
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class TruthFile(Record):
 
     frame: str = Field(min_length=1)
     classes: list[str] | None = None
-    static: list[BoxRecord] | None = None
+    static: list[LabelRecord] | None = None
     frames: list[StampedBoxes] | None = None
 
     @model_validator(mode="before")
@@ -77,12 +77,12 @@ class TruthFile(Record):
             raise ValueError("expected either 'static' (boxes) or 'frames' (boxes by stamp)")
         return self
 
-    def placed(self) -> dict[int | None, list[tuple[str, BoxRecord]]]:
+    def placed(self) -> dict[int | None, list[tuple[str, LabelRecord]]]:
         """Boxes, each with its place in the file, by stamp in nanoseconds; None: they stand still.
 
         Entries of one stamp are parts of one frame.
         """
-        found: dict[int | None, list[tuple[str, BoxRecord]]] = {}
+        found: dict[int | None, list[tuple[str, LabelRecord]]] = {}
         if self.static is not None:
             found[None] = [(f"static[{index}]", box) for index, box in enumerate(self.static)]
         for number, entry in enumerate(self.frames or []):
@@ -91,7 +91,7 @@ class TruthFile(Record):
             )
         return found
 
-    def by_stamp(self) -> dict[int, list[BoxRecord]]:
+    def by_stamp(self) -> dict[int, list[LabelRecord]]:
         """Boxes that do not stand still by stamp in nanoseconds, rising.
 
         Raises ValueError where stamps nearly agree.
@@ -136,7 +136,7 @@ def read_truth(path: Path, classes: Sequence[str]) -> TruthFile:
     return truth
 
 
-def _size_faults(place: str, box: BoxRecord) -> Iterator[str]:
+def _size_faults(place: str, box: LabelRecord) -> Iterator[str]:
     """A box that no room holds: its units are others."""
     if max(box.size) > ROOM_M or box.size[2] > HIGHEST_M:
         size = " x ".join(f"{edge:g}" for edge in box.size)

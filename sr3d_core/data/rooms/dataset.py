@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS, RoomSensor, RoomSplit
@@ -20,6 +21,9 @@ from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 SEEDS_PER_SPLIT = 10_000_000
 """Length of each split's range of seeds."""
+
+FORMAT = 2
+"""Of what `packed` writes, 2 with ignored boxes; rooms of another one have to be made again."""
 
 FIRST_SEED: dict[str, int] = {split: k * SEEDS_PER_SPLIT for k, split in enumerate(ROOM_SPLITS)}
 """Where each split's seeds begin."""
@@ -46,10 +50,18 @@ def relabelled(sample: Sample, label_space: Sequence[str]) -> Sample:
     """The sample with labels as indices into `label_space`; other classes lose their boxes."""
     if tuple(label_space) == LABELS:
         return sample
-    index = [label_space.index(name) if name in label_space else -1 for name in LABELS]
-    labels = torch.tensor(index)[sample.targets.labels]
+    index = torch.tensor(
+        [label_space.index(name) if name in label_space else -1 for name in LABELS]
+    )
+    return Sample(sample.cloud, _renumbered(sample.targets, index), sample.name)
+
+
+def _renumbered(targets: Targets, index: Tensor) -> Targets:
+    """The targets with labels `index[label]`; those with a negative one are left out."""
+    labels = index[targets.labels]
     kept = labels >= 0
-    return Sample(sample.cloud, Targets(sample.targets.boxes[kept], labels[kept]), sample.name)
+    ignored = None if targets.ignored is None else _renumbered(targets.ignored, index)
+    return Targets(targets.boxes[kept], labels[kept], ignored)
 
 
 def _checked(label_space: Sequence[str]) -> tuple[str, ...]:
@@ -100,8 +112,15 @@ def packed(sample: Sample, key: int) -> dict[str, np.ndarray]:
         f"{key}_xyz": steps.astype(np.int16),
         f"{key}_middle": middle,
         f"{key}_rgb": np.rint(sample.cloud.features.numpy() * 255).astype(np.uint8),
-        f"{key}_boxes": sample.targets.boxes.array.numpy().astype(np.float32),
-        f"{key}_labels": sample.targets.labels.numpy().astype(np.uint8),
+        **_packed(sample.targets, f"{key}"),
+        **_packed(sample.targets.ignored or sample.targets[:0], f"{key}_ignored"),
+    }
+
+
+def _packed(targets: Targets, key: str) -> dict[str, np.ndarray]:
+    return {
+        f"{key}_boxes": targets.boxes.array.numpy().astype(np.float32),
+        f"{key}_labels": targets.labels.numpy().astype(np.uint8),
     }
 
 
@@ -110,9 +129,13 @@ def unpacked(arrays: np.lib.npyio.NpzFile, key: int, name: str) -> Sample:
     xyz = arrays[f"{key}_xyz"].astype(np.float64) * XYZ_STEP_M + arrays[f"{key}_middle"]
     rgb = arrays[f"{key}_rgb"].astype(np.float32) / 255
     cloud = PointCloud.single(torch.from_numpy(xyz.astype(np.float32)), torch.from_numpy(rgb))
+    targets = _unpacked(arrays, f"{key}", _unpacked(arrays, f"{key}_ignored", None))
+    return Sample(cloud, targets, name)
+
+
+def _unpacked(arrays: np.lib.npyio.NpzFile, key: str, ignored: Targets | None) -> Targets:
     boxes = Boxes3D.from_array(torch.from_numpy(arrays[f"{key}_boxes"]))
-    labels = torch.from_numpy(arrays[f"{key}_labels"].astype(np.int64))
-    return Sample(cloud, Targets(boxes, labels), name)
+    return Targets(boxes, torch.from_numpy(arrays[f"{key}_labels"].astype(np.int64)), ignored)
 
 
 class PrerenderedRooms(Dataset[Sample]):
@@ -126,6 +149,11 @@ class PrerenderedRooms(Dataset[Sample]):
                 f"{path} does not exist; expected rooms: make them with `sr3d data rooms`"
             )
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("format") != FORMAT:
+            raise RoomsError(
+                f"{path}: rooms of format {manifest.get('format', 1)}, expected {FORMAT}, which "
+                "this version makes; render again into an empty folder with `sr3d data rooms`"
+            )
         if tuple(manifest["labels"]) != LABELS:
             raise RoomsError(
                 f"{path}: rendered for the classes {manifest['labels']}, expected {LABELS}; "

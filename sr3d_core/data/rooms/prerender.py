@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d_core.choices import RoomSplit
-from sr3d_core.data.rooms.dataset import MANIFEST, RoomsError, packed, seed_of
+from sr3d_core.data.rooms.dataset import FORMAT, MANIFEST, RoomsError, packed, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sample import room_samples
 
@@ -61,7 +61,13 @@ def _run(task: Callable[[int], int], rooms: list[int], workers: int) -> Iterator
 
 def _claim(folder: Path, split: str, num_frames: int, scan: bool) -> None:
     """Write the manifest, or check that the one that is there agrees."""
-    wanted = {"split": split, "num_frames": num_frames, "scan": scan, "labels": list(LABELS)}
+    wanted = {
+        "format": FORMAT,
+        "split": split,
+        "num_frames": num_frames,
+        "scan": scan,
+        "labels": list(LABELS),
+    }
     path = folder / MANIFEST
     if not path.exists():
         path.write_text(json.dumps(wanted), encoding="utf-8")

@@ -26,8 +26,8 @@ from sr3d_core.data.rooms.camera.sensor import (
     orientation,
     photograph,
 )
-from sr3d_core.data.rooms.sample import MIN_IN_VIEW, MIN_VISIBLE, is_clear
 from sr3d_core.data.rooms.scene.room import Room, build_room
+from sr3d_core.data.rooms.sight import sight_of
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Boxes3D, PointCloud, Targets
 
@@ -161,10 +161,8 @@ def _seen(
     """The objects that show enough of themselves, by the rule of single frames."""
     placed = xyz @ map_from_optical[:3, :3].T + map_from_optical[:3, 3]
     thing = photo.thing[photo.depth > 0]
-    in_view = photo.in_view.mean(axis=1)
-    shows = np.flatnonzero((photo.visible >= MIN_VISIBLE) & (in_view >= MIN_IN_VIEW))
-    kept = [k for k in shows.tolist() if is_clear(room.things[k], placed[thing == k])]
-    return np.array(kept, dtype=np.int64)
+    share = photo.visible * photo.in_view.mean(axis=1)
+    return sight_of(room.things, share, placed, thing).clear
 
 
 def _targets(room: Room, things: Int[ndarray, " M"]) -> Targets:

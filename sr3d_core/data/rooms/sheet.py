@@ -1,6 +1,7 @@
 """A page of pictures of samples, to look at what the rooms are like.
 
-Needs matplotlib. Every sample is drawn from above and obliquely, with its boxes and class names.
+Needs matplotlib. Every sample is drawn from above and obliquely, with its boxes and class names;
+ignored boxes are grey and dashed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy import ndarray
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_z
 from sr3d_core.data.rooms.scene.layout import rectangle
-from sr3d_core.structures import Sample
+from sr3d_core.structures import Sample, Targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,16 +61,30 @@ def _draw(
         seen = xyz[kept] @ turn.T
         order = np.argsort(seen[:, 2])
         axis.scatter(seen[order, 0], seen[order, 1], s=0.6, c=rgb[kept][order], linewidths=0)
-    rows = sample.targets.boxes.array.numpy()
-    for row, label in zip(rows, sample.targets.labels.tolist(), strict=True):
+    if sample.targets.ignored is not None:
+        _outline(axis, sample.targets.ignored, turn, label_space, ("0.45", "--", "0.3"))
+    _outline(axis, sample.targets, turn, label_space, ("red", "-", "blue"))
+    axis.set_aspect("equal")
+
+
+def _outline(
+    axis: Axes,
+    targets: Targets,
+    turn: Float[ndarray, "3 3"],
+    label_space: Sequence[str],
+    style: tuple[str, str, str],
+) -> None:
+    """Edges, front and class name of boxes; `style` is color and line of edges, color of text."""
+    color, line, text = style
+    rows = targets.boxes.array.numpy()
+    for row, label in zip(rows, targets.labels.tolist(), strict=True):
         corners = _corners(row) @ turn.T
         for a, b in _EDGES:
-            axis.plot(corners[[a, b], 0], corners[[a, b], 1], color="red", linewidth=0.8)
+            axis.plot(corners[[a, b], 0], corners[[a, b], 1], line, color=color, linewidth=0.8)
         front = corners[[5, 6]].mean(axis=0)
         axis.plot(*zip(corners[4:].mean(axis=0)[:2], front[:2], strict=True), color="lime")
         x, y = corners[:, :2].mean(axis=0)
-        axis.text(x, y, label_space[label], color="blue", fontsize=8, ha="center")
-    axis.set_aspect("equal")
+        axis.text(x, y, label_space[label], color=text, fontsize=8, ha="center")
 
 
 def _corners(row: Float[ndarray, " 7"]) -> Float[ndarray, "8 3"]:

@@ -6,6 +6,7 @@ The optical frame is x right, y down, z forward.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -13,6 +14,7 @@ from numpy import ndarray
 
 from sr3d_core.data.rooms.camera.noise import DepthNoise, measure
 from sr3d_core.data.rooms.camera.rasterise import inside_image, rasterise, visible_share
+from sr3d_core.data.rooms.camera.response import Response
 from sr3d_core.data.rooms.scene.room import Room
 from sr3d_core.geometry.camera import Pinhole
 
@@ -115,30 +117,25 @@ def _darkness(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Light:
-    """Illumination and color response, the same for all views of a scene."""
+    """Illumination, the same for all views of a scene, and the camera that answers to it."""
 
     directions: Float[ndarray, "2 3"]  # towards two lights, room coordinates
     strength: Float[ndarray, " 2"]
     ambient: float
-    balance: Float[ndarray, " 3"]  # gain of red, green, blue
-    gamma: float
-    grain: float  # standard deviation of color noise
     stripe: tuple[float, float]  # wave numbers of floor and wall patterns, 1/m
+    response: Response
 
     @classmethod
-    def random(cls, rng: Rng) -> Light:
-        """Daylight to dim lamp."""
+    def random(cls, rng: Rng, color: Literal["mild", "any"] = "mild") -> Light:
+        """Daylight to dim lamp, seen by a camera whose colors are nearly true or any."""
         directions = rng.normal(0, 1, (2, 3)) + np.array([0, 0, 1.0])
         directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        gain = rng.uniform(0.6, 1.15)
         return cls(
             directions=directions,
             strength=rng.uniform(0.1, 0.5, 2),
             ambient=rng.uniform(0.35, 0.7),
-            balance=gain * (1 + rng.normal(0, 0.07, 3)),
-            gamma=rng.uniform(0.75, 1.3),
-            grain=rng.uniform(0.005, 0.04),
             stripe=(rng.uniform(2, 40), rng.uniform(2, 40)),
+            response=Response.mild(rng) if color == "mild" else Response.any(rng),
         )
 
     def colors(
@@ -160,10 +157,8 @@ class Light:
         place = (rays * depth[..., None]) @ view.room_from_optical.T
         wave = np.sin(self.stripe[0] * place[..., 0]) * np.sin(self.stripe[1] * place[..., 1])
         image = image * (1 + 0.06 * wave[..., None])
-        image = np.clip(image * self.balance, 0, 1) ** self.gamma
-        grain = rng.standard_normal(image.shape, dtype=np.float32) * self.grain
-        image = np.roll(image, tuple(rng.integers(-1, 2, 2)), axis=(0, 1)) + grain
-        return np.clip(image, 0.0, 1.0)
+        image = np.roll(image, tuple(rng.integers(-1, 2, 2)), axis=(0, 1))
+        return self.response.colors(image, face >= 0, rng)
 
 
 def _center_of(room: Room, view: View) -> Float[ndarray, "F 3"]:
