@@ -166,6 +166,7 @@ class Predictions:
     logits: Float[Tensor, "P K"]
     level: Int[Tensor, " P"]  # 0 is the finest level
     scene: Int[Tensor, " P"]
+    quality: Float[Tensor, " P"] | None = None  # logit of the IoU that is expected of each box
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -178,6 +179,7 @@ class Predictions:
             self.logits[index],
             self.level[index],
             self.scene[index],
+            None if self.quality is None else self.quality[index],
         )
 
     def of_scene(self, scene: int) -> Predictions:

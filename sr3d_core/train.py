@@ -35,7 +35,6 @@ from sr3d_core.checkpoint import (
     Manifest,
     checkpoint_content,
     read_manifest,
-    take_weights,
 )
 from sr3d_core.config import Config, dump_config
 from sr3d_core.data.folder import DatasetError
@@ -55,6 +54,7 @@ from sr3d_core.training.state import (
     settings_of,
     state_content,
 )
+from sr3d_core.training.warm_start import take_weights
 from sr3d_core.whole_files import remove_parts, write_whole
 
 __all__ = ["STATE", "WEIGHTS", "Progress", "TrainingError", "train"]
@@ -162,9 +162,11 @@ class _Run:
                 "continue it with --resume, or choose another one"
             )
         elif self.config.network.weights is not None:
-            fresh = take_weights(self._bare_network, self.classes, self.config.network.weights)
-            if self.processes.is_main and fresh:
-                _log.warning("starting afresh: %s", ", ".join(fresh))
+            path = self.config.network.weights
+            start = take_weights(self._bare_network, self.classes, path)
+            if self.processes.is_main and start.fresh:
+                taken, fresh = "; ".join(start.taken), "; ".join(start.fresh)
+                _log.warning("taken from %s: %s. Starting afresh: %s", path, taken, fresh)
         self._check_alike()
         self.processes.copy_from_main(self._bare_network)
 
