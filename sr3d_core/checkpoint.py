@@ -82,12 +82,13 @@ def save_checkpoint(
 
 
 def checkpoint_content(
-    network: SR3D, manifest: Manifest, half: bool = False
+    network: SR3D, manifest: Manifest, half: bool = False, state: dict[str, Tensor] | None = None
 ) -> tuple[bytes, Manifest]:
-    """What `save_checkpoint` writes, and the manifest in it."""
-    state = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
-    written = replace(manifest, sha256=_digest(state))
-    return _content(state, written), written
+    """What `save_checkpoint` writes, and the manifest in it; `state` stands for the network's."""
+    tensors = network.state_dict() if state is None else state
+    stored = {name: _stored(tensor, half) for name, tensor in tensors.items()}
+    written = replace(manifest, sha256=_digest(stored))
+    return _content(stored, written), written
 
 
 def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
