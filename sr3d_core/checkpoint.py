@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -20,7 +19,6 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from sr3d_core.choices import alike
 from sr3d_core.model.network import SR3D, Architecture
 from sr3d_core.whole_files import write_whole
 
@@ -84,12 +82,13 @@ def save_checkpoint(
 
 
 def checkpoint_content(
-    network: SR3D, manifest: Manifest, half: bool = False
+    network: SR3D, manifest: Manifest, half: bool = False, state: dict[str, Tensor] | None = None
 ) -> tuple[bytes, Manifest]:
-    """What `save_checkpoint` writes, and the manifest in it."""
-    state = {name: _stored(tensor, half) for name, tensor in network.state_dict().items()}
-    written = replace(manifest, sha256=_digest(state))
-    return _content(state, written), written
+    """What `save_checkpoint` writes, and the manifest in it; `state` stands for the network's."""
+    tensors = network.state_dict() if state is None else state
+    stored = {name: _stored(tensor, half) for name, tensor in tensors.items()}
+    written = replace(manifest, sha256=_digest(stored))
+    return _content(stored, written), written
 
 
 def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
@@ -206,41 +205,6 @@ def _with_todays_names(fields: dict[str, Any]) -> dict[str, Any]:
     if "colour" in architecture:
         architecture["color"] = architecture.pop("colour")
     return {**fields, "architecture": architecture}
-
-
-def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> list[str]:
-    """Start a network from the tensors of a weights file that have its shapes, to fine-tune it.
-
-    Rows of the classifier follow the class names; a class the file does not know starts afresh.
-    Returns what starts afresh, and of a class the name that the file may have for it. Raises
-    CheckpointError where less than half of the network fits.
-    """
-    source, manifest = load_checkpoint(path)
-    given, own = source.state_dict(), network.state_dict()
-    known = [name for name in classes if name in manifest.classes]
-    fresh = [_unknown_class(name, manifest) for name in classes if name not in known]
-    to = [list(classes).index(name) for name in known]
-    of = [manifest.classes.index(name) for name in known]
-    for part in ("head.classify.weight", "head.classify.bias"):
-        if given[part].shape[1:] == own[part].shape[1:]:
-            own[part][to] = given[part][of]
-        given[part] = own[part]
-    fitting = {name: t for name, t in given.items() if name in own and own[name].shape == t.shape}
-    num_fitting = sum(t.numel() for t in fitting.values())
-    if num_fitting < 0.5 * sum(t.numel() for t in own.values()):
-        raise CheckpointError(
-            f"{path}: {len(fitting)} of {len(own)} tensors fit this architecture, expected most "
-            "of them: use the preset and the changes of these weights, or train from scratch"
-        )
-    network.load_state_dict(fitting, strict=False)
-    return fresh + sorted(set(own) - set(fitting))
-
-
-def _unknown_class(name: str, manifest: Manifest) -> str:
-    near = alike(name, manifest.classes)
-    if near is None:
-        return f"class {name}"
-    return f"class {name} (the weights know {near}: name it so to keep what they have learnt)"
 
 
 def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -69,6 +69,11 @@ class Schedule:
     """Peak rate of AdamW."""
     weight_decay: float = 1e-4
     """Decoupled weight decay of AdamW."""
+    decay_norms: bool = True
+    """Whether the scales of batch norm and all biases decay too."""
+    ema_decay: float = 0.0
+    """0: the weights that are saved are those of the last step. Above 0, below 1, such as 0.999:
+    they are a moving average over the steps, which keeps so much of itself at each."""
     warmup_steps: int = 300
     """Steps over which the rate grows linearly to its peak."""
     decay: Literal["cosine", "step"] = "cosine"
@@ -92,6 +97,7 @@ class Schedule:
             self._expect(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes", "seed"):
             self._expect(name, getattr(self, name) >= 0, "at least 0")
+        self._expect("ema_decay", 0 <= self.ema_decay < 1, "at least 0, below 1")
         self._expect("decay_at", all(0 < share < 1 for share in self.decay_at), "shares in 0..1")
 
     def rate_at(self, step: int) -> float:

@@ -173,6 +173,7 @@ class Predictions:
     logits: Float[Tensor, "P K"]
     level: Int[Tensor, " P"]  # 0 is the finest level
     scene: Int[Tensor, " P"]
+    quality: Float[Tensor, " P"] | None = None  # logit of the IoU that is expected of each box
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -185,6 +186,7 @@ class Predictions:
             self.logits[index],
             self.level[index],
             self.scene[index],
+            None if self.quality is None else self.quality[index],
         )
 
     def of_scene(self, scene: int) -> Predictions:
@@ -207,16 +209,32 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Losses:
-    """The terms of the training loss, each already normalised."""
+    """The terms of the training loss, each already normalised and weighted."""
 
     classification: Float[Tensor, ""]
     box: Float[Tensor, ""]
     num_positives: int
+    quality: Float[Tensor, ""] | None = None  # None: not asked for, as the others
+    consistency: Float[Tensor, ""] | None = None
+
+    @property
+    def terms(self) -> dict[str, Float[Tensor, ""]]:
+        """The terms that there are, by the names of their fields."""
+        named = {
+            "classification": self.classification,
+            "box": self.box,
+            "quality": self.quality,
+            "consistency": self.consistency,
+        }
+        return {name: term for name, term in named.items() if term is not None}
 
     @property
     def total(self) -> Float[Tensor, ""]:
         """What is minimised."""
-        return self.classification + self.box
+        first, *others = self.terms.values()
+        for term in others:
+            first = first + term
+        return first
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,6 @@ from sr3d_core.checkpoint import (
     load_checkpoint,
     read_manifest,
     save_checkpoint,
-    take_weights,
     tr3d_weights,
 )
 from sr3d_core.model.network import SR3D
@@ -150,34 +149,6 @@ def test_tensors_must_fit_the_architecture(tmp_path: Path) -> None:
     save_checkpoint(path, SR3D(other), MANIFEST)
     with pytest.raises(CheckpointError, match="do not fit its manifest"):
         load_checkpoint(path)
-
-
-def test_fine_tuning_takes_classifier_rows_by_name(weights: Path) -> None:
-    given = load_checkpoint(weights)[0].head.classify
-    network = SR3D(replace(TINY, num_classes=2))
-    before = network.head.classify.weight.detach().clone()
-    assert take_weights(network, ("sofa", "table"), weights) == ["class sofa"]
-    torch.testing.assert_close(network.head.classify.weight[0], before[0])
-    torch.testing.assert_close(network.head.classify.weight[1], given.weight[1])
-    torch.testing.assert_close(network.head.classify.bias[1], given.bias[1])
-
-
-@pytest.mark.parametrize("name", ["Sofa", "sofas", "SO FA", "so_fa"])
-def test_fine_tuning_names_the_class_that_is_only_spelled_otherwise(
-    tmp_path: Path, name: str
-) -> None:
-    path = tmp_path / "weights.safetensors"
-    save_checkpoint(path, SR3D(TINY), replace(MANIFEST, classes=("chair", "table", "sofa")))
-    network = SR3D(replace(TINY, num_classes=2))
-    (fresh,) = take_weights(network, ("chair", name), path)
-    assert fresh.startswith(f"class {name} ")
-    assert "sofa" in fresh.removeprefix(f"class {name}")
-
-
-def test_fine_tuning_refuses_another_architecture(weights: Path) -> None:
-    network = SR3D(replace(TINY, widths=(12, 12, 12, 12)))
-    with pytest.raises(CheckpointError, match=r"\d+ of \d+ tensors fit this architecture"):
-        take_weights(network, MANIFEST.classes, weights)
 
 
 def tr3d_state(worked: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from sr3d_core.model.head import decode, decode_axis_aligned, decode_rotated
+from sr3d_core.model.box_coding import decode, decode_axis_aligned, decode_rotated
 from sr3d_core.model.network import PRESETS, SR3D, Architecture
 from sr3d_core.structures import PointCloud
 
@@ -204,6 +204,8 @@ def test_unknown_preset_is_refused() -> None:
         ({"widths": (0, 1, 1, 1)}, "expected at least 1 each"),
         ({"stem_kernel": 5}, "expected 1, 2 or 3"),
         ({"neck_depth": 3}, "neck_depth is 3, expected 1 or 2"),
+        ({"box_coding": "own_height"}, "box_coding is own_height"),
+        ({"quality_exponent": 1.5}, "quality_exponent is 1.5"),
     ],
 )
 def test_sizes_that_build_no_network_are_refused(changes: dict[str, Any], text: str) -> None:

@@ -19,7 +19,8 @@ from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import average_precision
-from sr3d_core.train import Progress, TrainingError, _stop_on_interrupt, train
+from sr3d_core.train import Progress, TrainingError, train
+from sr3d_core.training.interrupt import stop_on_interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -145,7 +146,7 @@ def test_two_rooms_are_learnt_by_heart(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_launched", [False, True])
 def test_a_second_signal_stops_at_once_unless_a_launcher_passed_it_on(is_launched: bool) -> None:
-    with _stop_on_interrupt(is_launched) as is_stopped:
+    with stop_on_interrupt(is_launched) as is_stopped:
         os.kill(os.getpid(), signal.SIGINT)
         assert is_stopped()
         with nullcontext() if is_launched else pytest.raises(KeyboardInterrupt):

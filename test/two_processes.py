@@ -18,7 +18,8 @@ from training_cases import config, room, use_scenes, without_boxes, without_poin
 from sr3d_core.data.folder import DatasetError
 from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
-from sr3d_core.train import TrainingError, _Run, train
+from sr3d_core.train import TrainingError, train
+from sr3d_core.training.learner import Learner
 
 
 def _with_one_box(sample: Sample) -> Sample:
@@ -90,15 +91,15 @@ def lose_a_process(folder: Path, rank: int, moment: str) -> None:
         return do(*inputs, **options)
 
     setattr(owner, method, do_or_die)
-    learn = _Run._learn
+    learn = Learner.learn
 
-    def count(self: _Run, *inputs: Any) -> Any:
+    def count(self: Learner, *inputs: Any) -> Any:
         nonlocal steps_done
         losses = learn(self, *inputs)
         steps_done += 1
         return losses
 
-    _Run._learn = count
+    Learner.learn = count
     try:
         train(config(4), folder / moment)
     except TrainingError as error:

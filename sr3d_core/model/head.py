@@ -1,80 +1,74 @@
-"""The head: class logits and a box at every anchor point (TR3D, arXiv 2302.02858, sec 3).
+"""The head: what is said at every anchor point (TR3D, arXiv 2302.02858, sec 3).
 
-Anchor points are voxel corners in metres: the only place where indices become metres.
+Class logits and the numbers of a box, and, where asked for, how well that box fits: the IoU that
+it is expected to have with the object (IoU-Net, arXiv 1807.11590). A class score says what is
+there, not how good its box is, so ranking by both is better than by one: their weighted geometric
+mean, as in the IoU-aware detector of arXiv 1912.05992.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from sr3d_core.structures import Boxes3D
+from sr3d_core.model.box_coding import INITIAL_BIAS
 
 PRIOR = 0.01
 """The confidence an untrained network gives everything (focal loss's prior)."""
 
-MAX_LOG_EDGE = 8.0
-"""Larger logarithms of an edge are cut off, so that a diverged prediction stays finite."""
+
+class HeadOutput(NamedTuple):
+    """What the head says of V anchor points."""
+
+    logits: Float[Tensor, "V K"]
+    regression: Float[Tensor, "V R"]  # R numbers of a box, see `box_coding`
+    quality: Float[Tensor, " V"] | None  # logit of the expected IoU
 
 
 class Head(nn.Module):
-    """Two linear maps shared by both anchor levels."""
+    """Linear maps shared by both anchor levels; `rows` names the numbers of a box."""
 
-    def __init__(self, channels: int, num_classes: int, rotated: bool) -> None:
+    def __init__(
+        self, channels: int, num_classes: int, rows: tuple[str, ...], has_quality: bool = False
+    ) -> None:
         super().__init__()
         self.classify = nn.Linear(channels, num_classes)
-        self.regress = nn.Linear(channels, 8 if rotated else 6)
+        self.regress = nn.Linear(channels, len(rows))
         nn.init.normal_(self.classify.weight, std=0.01)
         nn.init.constant_(self.classify.bias, -math.log((1 - PRIOR) / PRIOR))
         nn.init.normal_(self.regress.weight, std=0.01)
         bound = 1 / math.sqrt(channels)
         nn.init.uniform_(self.regress.bias, -bound, bound)
+        with torch.no_grad():
+            for name in set(rows) & set(INITIAL_BIAS):
+                self.regress.bias[rows.index(name)] = INITIAL_BIAS[name]
+        self.rate: nn.Linear | None = None
+        if has_quality:
+            self.rate = nn.Linear(channels, 1)
+            nn.init.normal_(self.rate.weight, std=0.01)
+            nn.init.zeros_(self.rate.bias)
 
-    def forward(
-        self, features: Float[Tensor, "V C"]
-    ) -> tuple[Float[Tensor, "V K"], Float[Tensor, "V R"]]:
-        """Logits and raw regression, in full precision."""
+    def forward(self, features: Float[Tensor, "V C"]) -> HeadOutput:
+        """Logits, raw regression and quality, in full precision."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
-            return self.classify(features), self.regress(features)
+            quality = None if self.rate is None else self.rate(features)[:, 0]
+            return HeadOutput(self.classify(features), self.regress(features), quality)
 
 
-def decode(anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P R"]) -> Boxes3D:
-    """Boxes of raw regressions: six numbers axis aligned, eight numbers rotated."""
-    regression = regression.T.contiguous().T  # each number's column in one piece: 3 times faster
-    if regression.shape[1] == 6:
-        return decode_axis_aligned(anchors, regression)
-    return decode_rotated(anchors, regression)
+def ranked_logits(
+    logits: Float[Tensor, "P K"], quality: Float[Tensor, " P"], exponent: float
+) -> Float[Tensor, "P K"]:
+    """Logits of `score^(1 - a) iou^a`, where `quality` is the logit of the expected IoU.
 
-
-def decode_axis_aligned(
-    anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P 6"]
-) -> Boxes3D:
-    """Centre = anchor + r0..r2 in metres, size = exp r3..r5."""
-    size = _edges(regression)
-    return Boxes3D(anchors + regression[:, 0:3], size, torch.zeros_like(size[:, 0]))
-
-
-def decode_rotated(anchors: Float[Tensor, "P 3"], regression: Float[Tensor, "P 8"]) -> Boxes3D:
-    """TR3D's rotated coding: footprint by scale and ratio, so always dx <= dy; yaw modulo pi.
-
-    With e = exp r3..r5 and n = hypot(r6, r7): dx = (e0 + e1) / (1 + exp n), dy = dx exp n,
-    written as sigmoids, which do not overflow. The height is e1 + e2: a leftover of FCAF3D's
-    face distances that trained weights rely on.
+    `exponent` is a, 0..1: 0 ranks by the class score alone, 1 by the fit alone.
     """
-    e0, e1, e2 = _edges(regression).unbind(1)
-    sine, cosine = regression[:, 6], regression[:, 7]
-    is_round = (sine == 0) & (cosine == 0)  # the norm has no gradient there
-    norm = torch.where(is_round, 0, torch.hypot(sine, torch.where(is_round, 1, cosine)))
-    scale = e0 + e1
-    size = torch.stack([scale * torch.sigmoid(-norm), scale * torch.sigmoid(norm), e1 + e2], dim=1)
-    yaw = 0.5 * torch.atan2(sine, torch.where(is_round, 1, cosine))
-    return Boxes3D(anchors + regression[:, 0:3], size, yaw)
-
-
-def _edges(regression: Float[Tensor, "P R"]) -> Float[Tensor, "P 3"]:
-    """exp r3..r5 in metres; no object needs an edge beyond exp 8, about 3 km."""
-    return regression[:, 3:6].clamp(max=MAX_LOG_EDGE).exp()
+    log_score = (1 - exponent) * functional.logsigmoid(logits)
+    log_score = log_score + exponent * functional.logsigmoid(quality)[:, None]
+    smallest = torch.finfo(log_score.dtype).tiny  # a score of 1 keeps a finite logit
+    return log_score - (-torch.expm1(log_score)).clamp(min=smallest).log()

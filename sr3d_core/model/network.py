@@ -15,7 +15,8 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from sr3d_core.model.backbone import Backbone
-from sr3d_core.model.head import Head, decode
+from sr3d_core.model.box_coding import BoxCoding, decode, regression_rows
+from sr3d_core.model.head import Head, ranked_logits
 from sr3d_core.model.neck import Neck
 from sr3d_core.sparse.engine import engine_for
 from sr3d_core.sparse.engine_list import Backend
@@ -32,7 +33,14 @@ class Architecture:
     num_classes: int
     """How many classes it tells apart; at least 1."""
     rotated: bool = False
-    """Boxes with a yaw (8 numbers) or axis aligned (6 numbers)."""
+    """Boxes with a yaw or axis aligned."""
+    box_coding: BoxCoding = "tr3d"
+    """What the numbers of a rotated box mean. tr3d: as published, what imported weights need.
+    own_height: the height is a number of its own. quarter_turns: that, and a yaw that square
+    things have as well, with the same sides on all turns of a long one."""
+    quality_exponent: float | None = None
+    """None: boxes are ranked by their class score. A number a in 0..1: the network also says which
+    IoU it expects of each box, and its scores are `score^(1-a) iou^a`."""
     voxel_size_m: float = 0.01
     """Edge of the finest voxel."""
     average: bool = False
@@ -73,11 +81,25 @@ class Architecture:
             raise ValueError(f"stem_kernel is {self.stem_kernel}, expected 1, 2 or 3")
         if self.neck_depth not in (1, 2):
             raise ValueError(f"neck_depth is {self.neck_depth}, expected 1 or 2")
+        if self.box_coding != "tr3d" and not self.rotated:
+            raise ValueError(
+                f"box_coding is {self.box_coding}, expected tr3d where rotated is False: "
+                "axis-aligned boxes have one coding"
+            )
+        if self.quality_exponent is not None and not 0 <= self.quality_exponent <= 1:
+            raise ValueError(
+                f"quality_exponent is {self.quality_exponent}, expected a number in 0..1 or none"
+            )
 
     @property
     def in_channels(self) -> int:
         """What the network knows of a voxel."""
         return (3 if self.color else 4) + (3 if self.average else 0)
+
+    @property
+    def regression_rows(self) -> tuple[str, ...]:
+        """What each number that is regressed says."""
+        return regression_rows(self.rotated, self.box_coding)
 
 
 LITE = Architecture(
@@ -109,7 +131,8 @@ class LevelOutput:
 
     coords: Int[Tensor, "V 4"]  # scene, x, y, z in finest voxels
     logits: Float[Tensor, "V K"]
-    regression: Float[Tensor, "V R"]  # R = 6 axis aligned, 8 rotated
+    regression: Float[Tensor, "V R"]  # see `box_coding`
+    quality: Float[Tensor, " V"] | None = None  # logit of the expected IoU
 
 
 class SR3D(nn.Module):
@@ -130,7 +153,8 @@ class SR3D(nn.Module):
             depths=a.depths,
         )
         self.neck = Neck(a.widths[1:], a.neck_channels, a.neck_depth, a.grow_coarse, a.grow_fine)
-        self.head = Head(a.neck_channels, a.num_classes, a.rotated)
+        has_quality = a.quality_exponent is not None
+        self.head = Head(a.neck_channels, a.num_classes, a.regression_rows, has_quality)
 
     @classmethod
     def from_preset(cls, name: str, num_classes: int | None = None) -> SR3D:
@@ -143,7 +167,11 @@ class SR3D(nn.Module):
         return cls(architecture)
 
     def forward(self, cloud: PointCloud) -> Predictions:
-        """Boxes in metres and logits at every anchor point, fine level first."""
+        """Boxes in metres and logits at every anchor point, fine level first.
+
+        With a `quality_exponent`, logits in evaluation mode are of class score and expected IoU
+        together, those in training mode of the class alone.
+        """
         return self.predictions(self.raw(cloud))
 
     def raw(self, cloud: PointCloud) -> tuple[LevelOutput, LevelOutput]:
@@ -173,10 +201,21 @@ class SR3D(nn.Module):
         regression = torch.cat([level.regression for level in levels])
         anchors = coords[:, 1:].to(regression.dtype) * self.architecture.voxel_size_m
         sizes = torch.tensor([len(level.coords) for level in levels], device=coords.device)
+        logits, quality = torch.cat([level.logits for level in levels]), _quality_of(levels)
+        exponent = self.architecture.quality_exponent
+        if quality is not None and exponent is not None and not self.training:
+            logits = ranked_logits(logits, quality, exponent)
         return Predictions(
             anchors=anchors,
-            boxes=decode(anchors, regression),
-            logits=torch.cat([level.logits for level in levels]),
+            boxes=decode(anchors, regression, self.architecture.box_coding),
+            logits=logits,
             level=torch.repeat_interleave(torch.arange(len(levels), device=coords.device), sizes),
             scene=coords[:, 0],
+            quality=quality,
         )
+
+
+def _quality_of(levels: tuple[LevelOutput, ...]) -> Float[Tensor, " P"] | None:
+    """The quality of all levels, None where the network has no such branch."""
+    parts = [level.quality for level in levels if level.quality is not None]
+    return torch.cat(parts) if parts else None

@@ -141,11 +141,11 @@ class Processes:
         """What the main process gives."""
         return str(self.all_of(text)[0])
 
-    def copy_from_main(self, network: nn.Module) -> None:
-        """Give everyone the main process's weights and statistics."""
+    def copy_from_main(self, tensors: Mapping[str, Tensor]) -> None:
+        """Fill everyone's tensors with the main process's."""
         if self.num > 1:
             with _exchange():
-                for tensor in network.state_dict().values():
+                for tensor in tensors.values():
                     dist.broadcast(tensor, src=0)
 
     @torch.no_grad()

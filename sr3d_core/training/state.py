@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 
 from sr3d_core.config import Config, flat_config
 from sr3d_core.data.sources import Scenes
+from sr3d_core.model.network import Architecture
 from sr3d_core.training.errors import TrainingError
 
 _LAST_LINE = re.compile(rb"\nsha256 ([0-9a-f]{64})\n\Z")
@@ -43,6 +44,7 @@ class State:
     optimizer: dict[str, Any]
     settings: dict[str, Any]  # as `settings_of` gives them
     weights_sha256: str  # of the weights file that belongs to it
+    average: dict[str, Any] | None = None  # moving average of the weights, where there is one
 
 
 def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:
@@ -72,11 +74,25 @@ def _plain(value: Any) -> Any:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """What is set otherwise now, by key: the values before and now, in words."""
+    """What is set otherwise now, by key: the values before and now, in words.
+
+    A setting that was not known before was at its default, which is what was done without it.
+    """
+    before = {**{key: _DEFAULTS[key] for key in now if key in _DEFAULTS}, **before}
     absent = "not set"
     keys = [*now, *(key for key in before if key not in now)]
     pairs = {key: (before.get(key, absent), now.get(key, absent)) for key in keys}
     return {key: f"{key} was {a}, is {b}" for key, (a, b) in pairs.items() if a != b}
+
+
+def _default_settings() -> dict[str, Any]:
+    """The defaults of all settings that have one whatever else is set."""
+    own = [each for each in fields(Architecture) if each.default is not MISSING]
+    architecture = {f"network.{each.name}": _plain(each.default) for each in own}
+    return {**flat_config(Config()), **architecture}
+
+
+_DEFAULTS = _default_settings()
 
 
 def state_content(state: State) -> bytes:

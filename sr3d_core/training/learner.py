@@ -1,0 +1,167 @@
+"""What learns: the network with its optimiser and its moving average, one step at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from sr3d_core.checkpoint import Manifest, checkpoint_content
+from sr3d_core.config import Config, Schedule
+from sr3d_core.model.network import SR3D
+from sr3d_core.structures import Batch, Losses
+from sr3d_core.training.average import WeightAverage
+from sr3d_core.training.errors import NotFiniteError
+from sr3d_core.training.processes import Processes
+from sr3d_core.training.shared_norm import SharedNorms
+from sr3d_core.training.state import State
+
+
+class Learner:
+    """A network in training; with several processes, all do the same to it."""
+
+    def __init__(
+        self, config: Config, classes: tuple[str, ...], accelerator: Accelerator, own: Processes
+    ) -> None:
+        self._config, self._accelerator, self._processes = config, accelerator, own
+        torch.manual_seed(config.schedule.seed)
+        network = SR3D(config.network.architecture(len(classes)))
+        network.backend = config.network.backend
+        self._classes = classes
+        self._norms = SharedNorms(network) if own.num > 1 else None
+        optimizer = AdamW(parameter_groups(network, config.schedule))
+        # In evaluation mode nothing is wrapped around it: gradients are summed here.
+        self._network: nn.Module = accelerator.prepare_model(network, evaluation_mode=True)
+        self._optimizer = accelerator.prepare_optimizer(optimizer)
+        self._average: WeightAverage | None = None
+        self.is_between_steps = True
+        """Whether what it has learnt can be saved."""
+
+    @property
+    def network(self) -> SR3D:
+        """The network itself."""
+        network: SR3D = self._accelerator.unwrap_model(self._network)
+        return network
+
+    def begin(self, average: dict[str, Any] | None) -> None:
+        """Call when the weights to start from are in: all get those of the main process.
+
+        `average` is that of a run that is taken up.
+        """
+        self._processes.copy_from_main(self.network.state_dict())
+        if self._config.schedule.ema_decay > 0:
+            self._average = WeightAverage(self.network, self._config.schedule.ema_decay)
+            if average is not None:
+                self._average.load(average)
+            self._processes.copy_from_main(self._average.weights)
+
+    def load(self, state: State) -> None:
+        """Take up the network and the optimiser of a state; raises what torch raises."""
+        self.network.load_state_dict(state.network)
+        self._optimizer.load_state_dict(state.optimizer)
+
+    def learn(self, batch: Batch, step: int) -> Losses:
+        """Do step number `step`, 0 being the first.
+
+        Raises NotFiniteError where loss or gradient are not, and is then as it was before. The
+        gradient is shared by all processes, so they all raise at the same step.
+        """
+        schedule = self._config.schedule
+        statistics = [buffer.clone() for buffer in self._network.buffers()]
+        try:
+            losses, norm = self._gradient(batch)
+        except Exception:
+            self._forget(statistics)
+            raise
+        if norm is None or not math.isfinite(float(norm)):
+            self._forget(statistics)
+            raise NotFiniteError(
+                f"loss {float(losses.total):.4g}, gradient {norm} on "
+                f"scenes {', '.join(batch.names)}; expected finite numbers: look at these scenes' "
+                "boxes, or lower schedule.learning_rate"
+            )
+        for group in self._optimizer.param_groups:
+            group["lr"] = schedule.rate_at(step)
+        self.is_between_steps = False
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.follow(self.network, step + 1)
+        self.is_between_steps = True
+        return losses
+
+    def _gradient(self, batch: Batch) -> tuple[Losses, Tensor | None]:
+        """The losses of all processes' scenes, and the norm of their gradient."""
+        batch = batch.to(self._accelerator.device)
+        self._network.train()
+        if self._norms is not None:
+            self._norms.begin(self._accelerator.device)
+        predictions = self._network(batch.cloud)
+        losses = self._config.criterion(predictions, batch.targets, self._processes.total)
+        self._optimizer.zero_grad()
+        loss = losses.total if self._norms is None else self._norms.tied(losses.total)
+        self._accelerator.backward(loss)
+        self._processes.sum_gradients(self.network)
+        norm = self._accelerator.clip_grad_norm_(
+            self._network.parameters(), self._config.schedule.clip_norm
+        )
+        return self._of_all(losses), norm
+
+    def _of_all(self, losses: Losses) -> Losses:
+        """The sums over all processes, without gradient."""
+        terms = losses.terms
+        sums = self._processes.sums(list(terms.values()))
+        return replace(losses, **{n: s.detach() for n, s in zip(terms, sums, strict=True)})
+
+    @torch.no_grad()
+    def _forget(self, statistics: list[Tensor]) -> None:
+        """Take back what a forward pass did, so that the state is that before the step."""
+        for buffer, before in zip(self._network.buffers(), statistics, strict=True):
+            buffer.copy_(before)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all that would be saved is made of numbers."""
+        tensors = [*self.network.state_dict().values(), *self._averaged().values()]
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
+
+    def _averaged(self) -> dict[str, Tensor]:
+        return {} if self._average is None else self._average.weights
+
+    def contents(self, step: int, settings: dict[str, Any]) -> tuple[bytes, State]:
+        """The weights file after so many steps, and the state that belongs to it."""
+        network = self.network
+        manifest = Manifest(
+            architecture=network.architecture,
+            classes=self._classes,
+            description=f"trained on {self._config.data.name} for {step} steps",
+        )
+        tensors = network.state_dict() if self._average is None else self._average.state(network)
+        weights, written = checkpoint_content(network, manifest, state=tensors)
+        state = State(
+            step=step,
+            network=network.state_dict(),
+            optimizer=self._optimizer.state_dict(),
+            settings=settings,
+            weights_sha256=written.sha256,
+            average=self._averaged() or None,
+        )
+        return weights, state
+
+
+def parameter_groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
+    """The parameters by their weight decay: those of norms and biases may have none."""
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    parameters = list(network.parameters())
+    if schedule.decay_norms:
+        return [{"params": parameters, "lr": rate, "weight_decay": decay}]
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
+    return [
+        {"params": matrices, "lr": rate, "weight_decay": decay},
+        {"params": vectors, "lr": rate, "weight_decay": 0.0},
+    ]

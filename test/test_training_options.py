@@ -1,0 +1,101 @@
+"""Switches of a training: the moving average of weights, and what does not decay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from training_cases import config, room, stand_in, tensors
+
+from sr3d_core.config import Schedule
+from sr3d_core.data.rooms.source import RoomsSource
+from sr3d_core.model.network import SR3D
+from sr3d_core.train import Progress, TrainingError, train
+from sr3d_core.training.learner import parameter_groups
+from sr3d_core.training.state import read_state, state_content
+
+pytest.importorskip("accelerate")
+ROOMS = [room(0), room(1)]
+DECAY = 0.22  # above (1 + n) / (10 + n) after the first step, below it after the second
+NUM_STEPS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_rooms() -> Any:
+    """The configured data source gives two hand-made rooms."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in stand_in(ROOMS).items():
+            patch.setattr(RoomsSource, name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def averaged(two_rooms: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A run with a moving average, and the network's weights after each step."""
+    folder = tmp_path_factory.mktemp("averaged") / "run"
+    seen: list[Any] = []
+
+    def on_step(progress: Progress) -> None:
+        if progress.step > 1:
+            seen.append(read_state(folder / "state.pt").network)  # of the step before
+
+    train(config(NUM_STEPS, ema_decay=DECAY, checkpoint_minutes=0), folder, on_step=on_step)
+    return folder, [*seen, read_state(folder / "state.pt").network]
+
+
+def test_saved_weights_are_the_average_and_statistics_are_the_last(
+    averaged: tuple[Path, list[Any]],
+) -> None:
+    folder, networks = averaged
+    schedule = config(NUM_STEPS, ema_decay=DECAY)
+    torch.manual_seed(schedule.schedule.seed)
+    first = SR3D(schedule.network.architecture(num_classes=2))
+    names = [name for name, _ in first.named_parameters()]
+    mean = {name: tensor.double() for name, tensor in first.state_dict().items()}
+    for step, network in enumerate(networks, start=1):
+        kept = min(DECAY, (1 + step) / (10 + step))
+        mean = {n: kept * mean[n] + (1 - kept) * network[n].double() for n in names}
+    found = tensors(folder / "weights.safetensors")
+    for name, tensor in found.items():
+        expected = mean[name].float() if name in mean else networks[-1][name]
+        torch.testing.assert_close(tensor, expected, msg=name)
+    assert not torch.equal(found[names[0]], networks[-1][names[0]])
+
+
+def test_a_resumed_run_has_the_same_average(
+    averaged: tuple[Path, list[Any]], tmp_path: Path
+) -> None:
+    part = config(2, ema_decay=DECAY, decay="step")
+    whole = replace(part, schedule=replace(part.schedule, num_steps=NUM_STEPS))
+    train(whole, tmp_path / "whole")
+    train(part, tmp_path / "parts")
+    train(whole, tmp_path / "parts", resume=True)
+    a, b = (tensors(tmp_path / run / "weights.safetensors") for run in ("whole", "parts"))
+    for name, tensor in a.items():
+        torch.testing.assert_close(b[name], tensor, rtol=0, atol=0, msg=name)
+
+
+def test_norms_and_biases_may_be_left_without_decay() -> None:
+    network = SR3D(config().network.architecture(num_classes=2))
+    groups = parameter_groups(network, Schedule(weight_decay=0.1, decay_norms=False))
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        is_map = name.endswith(("kernel", "head.classify.weight", "head.regress.weight"))
+        assert decay[id(parameter)] == (0.1 if is_map else 0.0), name
+
+
+def test_a_state_of_an_earlier_release_goes_on_and_gets_no_average(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(config(1), run)
+    state = read_state(run / "state.pt")
+    new = ("schedule.ema_decay", "schedule.decay_norms", "network.box_coding")
+    settings = {key: value for key, value in state.settings.items() if key not in new}
+    assert len(settings) == len(state.settings) - len(new)
+    (run / "state.pt").write_bytes(state_content(replace(state, settings=settings)))
+    with pytest.raises(TrainingError, match=r"schedule\.ema_decay was 0\.0, is 0\.5"):
+        train(config(2, ema_decay=0.5), run, resume=True)
+    train(config(2), run, resume=True)
+    assert read_state(run / "state.pt").step == 2
