@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sr3d_core.data.rooms.clutter import floor, table, wall
+from sr3d_core.data.rooms.furniture import sofas
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
 
@@ -30,6 +31,8 @@ FLOOR: tuple[Callable[[Rng], Mesh], ...] = (
     floor.person,
     floor.basket,
     floor.stool,
+    sofas.bench,
+    sofas.ottoman,
     floor.washing_machine,
     floor.piano,
     floor.pillar,

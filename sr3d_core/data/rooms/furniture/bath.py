@@ -43,9 +43,9 @@ def _lid(rng: Rng, length: float, width: float, seat: float) -> list[Mesh]:
 
 def tank_toilet(rng: Rng) -> Mesh:
     """A bowl with the tank behind it."""
-    length, width = rng.uniform(0.42, 0.52), rng.uniform(0.34, 0.39)
-    seat, color = rng.uniform(0.37, 0.44), palette.white(rng)
-    tank = (rng.uniform(0.16, 0.22), rng.uniform(0.36, 0.48), rng.uniform(0.3, 0.4))
+    length, width = rng.uniform(0.37, 0.57), rng.uniform(0.32, 0.42)
+    seat, color = rng.uniform(0.34, 0.5), palette.white(rng)
+    tank = (rng.uniform(0.12, 0.26), rng.uniform(0.34, 0.56), rng.uniform(0.26, 0.46))
     x = -length / 2 - tank[0] / 2 + 0.03
     parts = [
         _bowl(rng, length, width, seat, 0.0),
@@ -60,8 +60,8 @@ def tank_toilet(rng: Rng) -> Mesh:
 
 def wall_toilet(rng: Rng) -> Mesh:
     """A bowl that hangs on the wall or stands without a tank."""
-    length, width = rng.uniform(0.48, 0.58), rng.uniform(0.34, 0.39)
-    seat = rng.uniform(0.38, 0.45)
+    length, width = rng.uniform(0.4, 0.62), rng.uniform(0.32, 0.42)
+    seat = rng.uniform(0.36, 0.5)
     foot = rng.choice([0.0, rng.uniform(0.05, 0.12)])
     block = box(
         (0.12, width * 0.75, seat * 0.85 - foot), (-length / 2, 0, foot), palette.white(rng)
@@ -74,10 +74,10 @@ def wall_toilet(rng: Rng) -> Mesh:
 
 def one_piece_toilet(rng: Rng) -> Mesh:
     """A smooth one-piece with a low tank."""
-    length, width = rng.uniform(0.45, 0.55), rng.uniform(0.34, 0.4)
-    seat, color = rng.uniform(0.36, 0.42), palette.white(rng)
-    deep = rng.uniform(0.18, 0.25)
-    rise = rng.uniform(0.2, 0.32)
+    length, width = rng.uniform(0.44, 0.6), rng.uniform(0.33, 0.43)
+    seat, color = rng.uniform(0.34, 0.46), palette.white(rng)
+    deep = rng.uniform(0.16, 0.28)
+    rise = rng.uniform(0.14, 0.36)
     rings = np.stack(
         [
             ring(deep / 2 + 0.1, width * 0.4, 0.0, power=4.0),
@@ -92,7 +92,7 @@ def one_piece_toilet(rng: Rng) -> Mesh:
 
 def built_in_tub(rng: Rng) -> Mesh:
     """A rectangular tub with an apron and a hollow."""
-    dx, dy, height = rng.uniform(0.65, 0.85), rng.uniform(1.4, 1.85), rng.uniform(0.42, 0.6)
+    dx, dy, height = rng.uniform(0.6, 0.95), rng.uniform(1.15, 1.95), rng.uniform(0.36, 0.66)
     rim, deep = rng.uniform(0.05, 0.1), height * rng.uniform(0.55, 0.8)
     a, b = dx / 2, dy / 2
     inner = rng.uniform(2.5, 5.0)
@@ -121,7 +121,7 @@ def _tap(rng: Rng, dy: float, height: float) -> list[Mesh]:
 
 def oval_tub(rng: Rng) -> Mesh:
     """A free-standing tub."""
-    dx, dy, height = rng.uniform(0.7, 0.85), rng.uniform(1.45, 1.85), rng.uniform(0.5, 0.65)
+    dx, dy, height = rng.uniform(0.65, 0.95), rng.uniform(1.35, 1.95), rng.uniform(0.45, 0.75)
     a, b = dx / 2, dy / 2
     low, foot = rng.uniform(0.65, 0.85), rng.choice([0.0, 0.1])
     rings = np.stack(
@@ -146,7 +146,7 @@ def oval_tub(rng: Rng) -> Mesh:
 
 def corner_tub(rng: Rng) -> Mesh:
     """A short, wide tub with panelled sides."""
-    dx, dy, height = rng.uniform(0.85, 1.3), rng.uniform(1.1, 1.5), rng.uniform(0.48, 0.62)
+    dx, dy, height = rng.uniform(0.85, 1.5), rng.uniform(1.05, 1.6), rng.uniform(0.4, 0.66)
     a, b = dx / 2, dy / 2
     rings = np.stack(
         [
@@ -154,6 +154,23 @@ def corner_tub(rng: Rng) -> Mesh:
             ring(a, b, height, n=16, power=6.0),
             ring(a - 0.12, b - 0.12, height, n=16, power=2.5),
             ring(a * 0.55, b * 0.6, 0.15, n=16, power=2.5),
+        ]
+    )
+    return Mesh.cat(
+        [loft(rings, palette.white(rng), bottom=False, top=True), *_tap(rng, dy, height)]
+    )
+
+
+def sitz_tub(rng: Rng) -> Mesh:
+    """A short, high tub to sit in, or one to walk into."""
+    dx, dy, height = rng.uniform(0.6, 0.85), rng.uniform(0.95, 1.3), rng.uniform(0.55, 0.95)
+    a, b, rim = dx / 2, dy / 2, rng.uniform(0.05, 0.12)
+    rings = np.stack(
+        [
+            ring(a, b, 0.0, n=16, power=12.0),
+            ring(a, b, height, n=16, power=12.0),
+            ring(a - rim, b - rim, height, n=16, power=4.0),
+            ring((a - rim) * 0.85, (b - rim) * 0.7, height * 0.45, n=16, power=4.0),
         ]
     )
     return Mesh.cat(

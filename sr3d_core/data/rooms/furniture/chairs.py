@@ -1,4 +1,8 @@
-"""Chairs. Front is +x. Sizes follow seated anthropometry (seat height 0.38-0.5 m)."""
+"""Chairs. Front is +x. Seats of grown-ups are 0.38 to 0.5 m high, of bars up to 0.8 m.
+
+A chair has a back. Stools have none: labelled data sets give them a class of their own, so they
+are clutter here (`clutter.floor.stool`).
+"""
 
 from __future__ import annotations
 
@@ -71,8 +75,8 @@ def _arms(
 
 def four_leg_chair(rng: Rng) -> Mesh:
     """A dining or kitchen chair."""
-    width, depth = rng.uniform(0.37, 0.54), rng.uniform(0.37, 0.52)
-    seat, rise = rng.uniform(0.4, 0.5), rng.uniform(0.32, 0.62)
+    width, depth = rng.uniform(0.35, 0.58), rng.uniform(0.35, 0.55)
+    seat, rise = rng.uniform(0.4, 0.5), rng.uniform(0.28, 0.7)
     frame = palette.wood(rng) if rng.random() < 0.7 else palette.grey(rng)
     pad = frame if rng.random() < 0.4 else palette.fabric(rng)
     thick = rng.uniform(0.02, 0.07)
@@ -94,12 +98,12 @@ def four_leg_chair(rng: Rng) -> Mesh:
 
 def swivel_chair(rng: Rng) -> Mesh:
     """An office chair on a star base with castors."""
-    width, depth = rng.uniform(0.42, 0.56), rng.uniform(0.42, 0.54)
-    seat, rise = rng.uniform(0.4, 0.55), rng.uniform(0.35, 0.75)
+    width, depth = rng.uniform(0.4, 0.6), rng.uniform(0.4, 0.58)
+    seat, rise = rng.uniform(0.38, 0.58), rng.uniform(0.28, 0.82)
     plastic, pad = palette.grey(rng, 0.03, 0.5), palette.fabric(rng)
     if rng.random() < 0.5:
         pad = palette.grey(rng, 0.03, 0.25)
-    reach, spin = rng.uniform(0.26, 0.35), rng.uniform(0, 2 * np.pi)
+    reach, spin = rng.uniform(0.22, 0.37), rng.uniform(0, 2 * np.pi)
     thick = rng.uniform(0.05, 0.11)
     parts = [cylinder(0.03, seat - 0.1, (0, 0, 0.08), plastic, n=6)]
     for angle in spin + np.arange(5) * (2 * np.pi / 5):
@@ -154,7 +158,7 @@ def sled_chair(rng: Rng) -> Mesh:
 
 def shell_chair(rng: Rng) -> Mesh:
     """A bucket of plastic or felt on four thin legs or a pedestal."""
-    radius = rng.uniform(0.22, 0.32)
+    radius = rng.uniform(0.2, 0.34)
     seat, rise = rng.uniform(0.4, 0.48), rng.uniform(0.25, 0.42)
     shell = palette.vivid(rng) if rng.random() < 0.4 else palette.grey(rng, 0.05, 0.95)
     leg = palette.wood(rng) if rng.random() < 0.6 else palette.grey(rng)
@@ -175,8 +179,8 @@ def shell_chair(rng: Rng) -> Mesh:
 
 def lounge_chair(rng: Rng) -> Mesh:
     """A reclined easy chair: pads in an open frame of wood or tube, arms bent or straight."""
-    width, depth = rng.uniform(0.5, 0.7), rng.uniform(0.48, 0.62)
-    seat, rise = rng.uniform(0.33, 0.43), rng.uniform(0.45, 0.75)
+    width, depth = rng.uniform(0.5, 0.8), rng.uniform(0.45, 0.7)
+    seat, rise = rng.uniform(0.27, 0.43), rng.uniform(0.4, 0.8)
     wood = palette.wood(rng) if rng.random() < 0.75 else palette.grey(rng)
     pad, thick = palette.fabric(rng), rng.uniform(0.04, 0.13)
     recline, inner = rng.uniform(0.2, 0.5), width - 0.1
@@ -206,7 +210,7 @@ def lounge_chair(rng: Rng) -> Mesh:
 
 def barrel_chair(rng: Rng) -> Mesh:
     """An upholstered tub: one curved wall is back and arms."""
-    radius, seat = rng.uniform(0.32, 0.44), rng.uniform(0.38, 0.46)
+    radius, seat = rng.uniform(0.3, 0.48), rng.uniform(0.34, 0.46)
     height, foot = seat + rng.uniform(0.2, 0.4), rng.uniform(0.0, 0.18)
     color, thick = palette.fabric(rng), rng.uniform(0.06, 0.12)
     spread = rng.uniform(3.0, 4.2)
@@ -217,3 +221,47 @@ def barrel_chair(rng: Rng) -> Mesh:
     if foot > 0.03:
         parts += _legs(rng, radius * 1.1, radius * 1.1, foot + 0.02, palette.wood(rng))
     return Mesh.cat(parts)
+
+
+def child_chair(rng: Rng) -> Mesh:
+    """A chair of a nursery: all of it smaller."""
+    return four_leg_chair(rng).scaled(np.full(3, rng.uniform(0.62, 0.85)))
+
+
+def high_chair(rng: Rng) -> Mesh:
+    """A chair for a bar or counter: long legs, a foot rest, a back that is low or high."""
+    width, depth = rng.uniform(0.34, 0.5), rng.uniform(0.32, 0.48)
+    seat, rise = rng.uniform(0.58, 0.8), rng.uniform(0.15, 0.45)
+    frame = palette.wood(rng) if rng.random() < 0.5 else palette.grey(rng)
+    pad, thick = palette.fabric(rng), rng.uniform(0.03, 0.08)
+    parts = [
+        *_legs(rng, depth, width, seat - thick, frame),
+        cushion((depth, width, thick), (0, 0, seat - thick), pad, soft=0.3),
+        _back(rng, width * rng.uniform(0.8, 1.0), rise, frame, pad)
+        .turned(turn_y(-rng.uniform(0, 0.15)))
+        .moved(x=-depth / 2 + 0.02, z=seat),
+    ]
+    rest = rng.uniform(0.15, 0.3)
+    parts += [box((depth, 0.025, 0.025), (0, s * width / 2, rest), frame) for s in (-1, 1)]
+    parts.append(box((0.025, width, 0.025), (depth / 2, 0, rest), frame))
+    return Mesh.cat(parts)
+
+
+def wing_chair(rng: Rng) -> Mesh:
+    """An easy chair with a high back and wings beside the head."""
+    width, depth = rng.uniform(0.6, 0.9), rng.uniform(0.6, 0.9)
+    seat, height = rng.uniform(0.38, 0.48), rng.uniform(0.95, 1.3)
+    color, thick, foot = palette.fabric(rng), rng.uniform(0.08, 0.16), rng.uniform(0.03, 0.16)
+    arm = rng.uniform(0.08, 0.18)
+    parts = [
+        cushion((depth, width, seat - foot), (0, 0, foot), color),
+        cushion((thick, width, height - foot), (-(depth - thick) / 2, 0, foot), color, soft=0.08),
+    ]
+    wing, rise = depth * rng.uniform(0.25, 0.5), seat + rng.uniform(0.18, 0.26)
+    for side in (-1, 1):
+        y = side * (width - arm) / 2
+        parts.append(cushion((depth * 0.95, arm, rise - seat + 0.1), (0, y, seat - 0.1), color))
+        at = (-(depth - wing) / 2, side * (width / 2 - 0.03), rise)
+        parts.append(box((wing, 0.06, height - rise - 0.04), at, color))
+    legs = _legs(rng, depth * 0.8, width * 0.8, foot + 0.02, palette.wood(rng))
+    return Mesh.cat([*parts, *legs])

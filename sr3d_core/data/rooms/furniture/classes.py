@@ -22,8 +22,11 @@ from sr3d_core.data.rooms.furniture import (
     bins,
     chairs,
     counters,
+    desks,
     hangings,
     openings,
+    refrigerators,
+    shelves,
     sinks,
     sofas,
     storage,
@@ -31,6 +34,7 @@ from sr3d_core.data.rooms.furniture import (
 )
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.data.rooms.furniture.piece import Piece
+from sr3d_core.data.rooms.furniture.stretch import stretched
 
 Maker = Callable[[np.random.Generator], Mesh]
 
@@ -63,43 +67,102 @@ CLASSES: tuple[FurnitureClass, ...] = (
             chairs.shell_chair,
             chairs.lounge_chair,
             chairs.barrel_chair,
+            chairs.child_chair,
+            chairs.high_chair,
+            chairs.wing_chair,
         ),
     ),
     FurnitureClass(
         "table",
-        (tables.rectangular_table, tables.round_table, tables.coffee_table, tables.small_table),
+        (
+            tables.rectangular_table,
+            tables.rectangular_table,
+            tables.round_table,
+            tables.coffee_table,
+            tables.coffee_table,
+            tables.small_table,
+            tables.bar_table,
+            tables.conference_table,
+        ),
     ),
     FurnitureClass(
-        "desk", (tables.pedestal_desk, tables.frame_desk, tables.hutch_desk, tables.corner_desk)
+        "desk",
+        (
+            desks.pedestal_desk,
+            desks.frame_desk,
+            desks.hutch_desk,
+            desks.corner_desk,
+            desks.standing_desk,
+            desks.child_desk,
+        ),
     ),
-    FurnitureClass("bed", (beds.framed_bed, beds.box_bed, beds.day_bed), interest=2.0),
     FurnitureClass(
-        "sofa", (sofas.straight_sofa, sofas.straight_sofa, sofas.corner_sofa, sofas.futon)
+        "bed",
+        (
+            beds.framed_bed,
+            beds.framed_bed,
+            beds.framed_bed,
+            beds.box_bed,
+            beds.box_bed,
+            beds.day_bed,
+            beds.low_bed,
+            beds.canopy_bed,
+            beds.bunk_bed,
+        ),
+        interest=2.0,
     ),
     FurnitureClass(
-        "bookshelf", (storage.open_bookshelf, storage.wide_bookshelf, storage.cube_bookshelf)
+        "sofa",
+        (
+            sofas.straight_sofa,
+            sofas.straight_sofa,
+            sofas.straight_sofa,
+            sofas.corner_sofa,
+            sofas.sectional,
+            sofas.chaise,
+            sofas.futon,
+        ),
+    ),
+    FurnitureClass(
+        "bookshelf", (shelves.open_bookshelf, shelves.wide_bookshelf, shelves.cube_bookshelf)
     ),
     FurnitureClass(
         "cabinet",
         (
             storage.wardrobe,
+            storage.closet_wall,
+            storage.tall_unit,
             storage.kitchen_unit,
             storage.wall_unit,
             storage.file_cabinet,
             storage.sideboard,
+            storage.cupboard,
         ),
     ),
     FurnitureClass(
         "night_stand", (storage.drawer_night_stand, storage.open_night_stand), interest=1.5
     ),
-    FurnitureClass("dresser", (storage.wide_dresser, storage.tall_dresser), interest=2.5),
+    FurnitureClass(
+        "dresser",
+        (storage.wide_dresser, storage.wide_dresser, storage.tall_dresser, storage.door_dresser),
+        interest=2.5,
+    ),
     FurnitureClass(
         "toilet", (bath.tank_toilet, bath.wall_toilet, bath.one_piece_toilet), interest=3.0
     ),
-    FurnitureClass("bathtub", (bath.built_in_tub, bath.oval_tub, bath.corner_tub), interest=3.0),
+    FurnitureClass(
+        "bathtub",
+        (bath.built_in_tub, bath.built_in_tub, bath.oval_tub, bath.corner_tub, bath.sitz_tub),
+        interest=3.0,
+    ),
     FurnitureClass(
         "refrigerator",
-        (storage.upright_refrigerator, storage.double_refrigerator, storage.small_refrigerator),
+        (
+            refrigerators.upright_refrigerator,
+            refrigerators.upright_refrigerator,
+            refrigerators.double_refrigerator,
+            refrigerators.small_refrigerator,
+        ),
         interest=3.0,
     ),
     FurnitureClass(
@@ -190,7 +253,7 @@ def make(name: str, rng: np.random.Generator, maker: Maker | None = None) -> Pie
     """A new piece of the class `name`, of a given archetype or any of them."""
     archetypes = MAKERS[name]
     chosen = maker or archetypes[rng.integers(len(archetypes))]
-    return Piece(chosen(rng).grounded(), LABELS.index(name))
+    return Piece(stretched(chosen(rng).grounded(), name, rng), LABELS.index(name))
 
 
 class OwnFurniture:
