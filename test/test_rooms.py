@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,15 @@ from sr3d_core.data.rooms import (
 )
 from sr3d_core.data.rooms.camera.noise import FLIGHT
 from sr3d_core.data.rooms.camera.sensor import Capture, Light, View, capture, orientation
-from sr3d_core.data.rooms.dataset import SEEDS_PER_SPLIT, XYZ_STEP_M, relabelled, seed_of
+from sr3d_core.data.rooms.dataset import (
+    FORMAT,
+    SEEDS_PER_SPLIT,
+    XYZ_STEP_M,
+    packed,
+    relabelled,
+    seed_of,
+    unpacked,
+)
 from sr3d_core.data.rooms.furniture.mesh import turn_z
 from sr3d_core.data.rooms.sample import frame_of, scan_of
 from sr3d_core.data.rooms.scene.layout import Floor, Layout
@@ -94,8 +103,10 @@ def test_the_global_random_state_does_not_matter() -> None:
     assert equal(first, room_sample(12, "frame"))
 
 
-def test_a_frame_does_not_depend_on_how_many_are_made() -> None:
-    assert equal(room_samples(13, num_frames=3, scan=False)[0], room_sample(13, "frame"))
+def test_a_sample_does_not_depend_on_which_others_are_made() -> None:
+    frame, _, scan = room_samples(13, num_frames=2, scan=True)
+    assert equal(frame, room_sample(13, "frame"))
+    assert equal(scan, room_sample(13, "scan"))
 
 
 def test_different_seeds_give_different_rooms() -> None:
@@ -171,7 +182,7 @@ def test_the_floor_of_a_scan_is_near_zero() -> None:
 def test_a_view_of_nothing_gives_an_empty_cloud_and_no_targets() -> None:
     frame = frame_of(bare_room(), np.random.default_rng(0), "void")
     assert len(frame.cloud) == 0
-    assert len(frame.targets) == 0
+    assert len(frame.targets) == len(frame.targets.ignored or []) == 0
     assert frame.targets.boxes.array.shape == (0, 7)
 
 
@@ -236,6 +247,22 @@ def test_prerendered_rooms_come_back_as_they_were(tmp_path: Path) -> None:
     assert torch.equal(back.targets.labels, fresh.targets.labels)
 
 
+def test_ignored_boxes_are_kept_in_files_and_renumbered(tmp_path: Path) -> None:
+    sample = room_sample(14, "frame")
+    both = replace(sample, targets=replace(sample.targets, ignored=sample.targets[:1]))
+    np.savez(tmp_path / "one.npz", **packed(both, 0))
+    with np.load(tmp_path / "one.npz", allow_pickle=False) as arrays:
+        ignored = unpacked(arrays, 0, "back").targets.ignored
+    assert ignored is not None
+    assert torch.equal(ignored.boxes.array, sample.targets.boxes.array[:1])
+    name = LABELS[int(sample.targets.labels[0])]
+    mine, others = relabelled(both, ("spoon", name)), relabelled(both, ("spoon",))
+    assert mine.targets.ignored is not None
+    assert mine.targets.ignored.labels.tolist() == [1]
+    assert others.targets.ignored is not None
+    assert len(others.targets.ignored) == 0
+
+
 def test_prerendering_skips_what_is_there_and_reports_progress(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     assert prerender(tmp_path, "val", 1, num_frames=1, scan=False) == 1
@@ -266,10 +293,22 @@ def test_a_folder_without_rooms_is_refused(tmp_path: Path) -> None:
         PrerenderedRooms(tmp_path)
 
 
-def test_a_folder_of_other_classes_is_refused(tmp_path: Path) -> None:
-    manifest = {"split": "val", "num_frames": 1, "scan": True, "labels": ["spoon"]}
-    (tmp_path / "rooms.json").write_text(json.dumps(manifest))
-    with pytest.raises(RoomsError, match="render again into an empty folder"):
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"labels": ["spoon"]}, "spoon"),
+        ({"format": FORMAT - 1}, f"format {FORMAT - 1}, expected {FORMAT}"),
+        ({"format": None}, f"expected {FORMAT}"),
+    ],
+)
+def test_a_folder_of_other_classes_or_an_older_format_is_refused(
+    tmp_path: Path, changes: dict[str, Any], found: str
+) -> None:
+    prerender(tmp_path, "val", 0, num_frames=1)
+    manifest = json.loads((tmp_path / "rooms.json").read_text()) | changes
+    kept = {key: value for key, value in manifest.items() if value is not None}
+    (tmp_path / "rooms.json").write_text(json.dumps(kept))
+    with pytest.raises(RoomsError, match=f"{found}.* render again into an empty folder"):
         PrerenderedRooms(tmp_path)
 
 

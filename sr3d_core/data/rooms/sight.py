@@ -1,10 +1,10 @@
 """Which objects a sensor saw well enough to ask for their boxes, and which it saw at all.
 
-The share of an object that is seen is that of its surface inside the image and range, times that
-of its silhouette which nothing hides. An object is clear where its points tell its size: at least
-30 of them, along half of its longer side and up to six tenths of its height. Of what is not clear,
-but of which 3 % or 30 points are seen, nobody can say the size, and nobody should call it
-background: it is to be ignored.
+The share of an object that is seen is that of its surface inside the image and near enough to be
+measured well, times that of its silhouette which nothing hides. An object is clear where at least
+5 % of it are seen and its points tell its size: 30 of them or more, along half of its longer side
+and up to six tenths of its height. Of what is not clear, but of which 3 % or 30 points are seen,
+nobody can say the size, and nobody should call it background: it is to be ignored.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from sr3d_core.data.rooms.furniture.mesh import turn_z
 from sr3d_core.data.rooms.scene.layout import Placed
 
 MIN_SHARE = 0.05
@@ -25,6 +26,7 @@ _MIN_POINTS = 30
 _MIN_SPAN = 0.5
 _MIN_HEIGHT = 0.6
 _NOTICED_POINTS = 3
+_OFF_M = 0.08  # noise and registration move points out of their box by so much
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +53,13 @@ def sight_of(
 
 
 def _tells_its_size(placed: Placed, points: Float[ndarray, "n 3"]) -> bool:
+    """Whether points show enough of a thing; those of its rims that landed elsewhere do not."""
+    half = placed.size / 2
+    local = (points - placed.center) @ turn_z(placed.yaw)
+    local = local[(np.abs(local) <= half + _OFF_M).all(axis=1)]
+    if len(local) < _MIN_POINTS:
+        return False
+    low, high = np.quantile(np.clip(local, -half, half), (0.02, 0.98), axis=0)
     longest = int(np.argmax(placed.size[:2]))
-    angle = placed.yaw + longest * np.pi / 2
-    along = points[:, 0] * np.cos(angle) + points[:, 1] * np.sin(angle)
-    low, high = np.quantile(along, (0.01, 0.99))
-    top = np.quantile(points[:, 2], 0.99) - (placed.center[2] - placed.size[2] / 2)
-    return bool(
-        high - low >= _MIN_SPAN * placed.size[longest] and top >= _MIN_HEIGHT * placed.size[2]
-    )
+    is_long = high[longest] - low[longest] >= _MIN_SPAN * placed.size[longest]
+    return bool(is_long and high[2] + half[2] >= _MIN_HEIGHT * placed.size[2])

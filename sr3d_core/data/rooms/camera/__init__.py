@@ -1,1 +1,1 @@
-"""How a room is seen: `models` lists the cameras; their noise, rendering, a robot's drive."""
+"""How a room is seen: `kinds` of sensors, camera `models`, noise, colors, poses, a drive."""

@@ -18,6 +18,9 @@ from numpy import ndarray
 Rng = np.random.Generator
 Image = Float[ndarray, "H W"]
 
+USEFUL_M = 0.06
+"""A depth that is farther off does not place furniture."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthNoise:
@@ -43,6 +46,11 @@ class DepthNoise:
     def axial_sigma(self, depth: Image) -> Image:
         """Standard deviation of the depth error, metres."""
         return self.constant_m + self.quadratic * (depth - 0.4) ** 2
+
+    @property
+    def reach_m(self) -> float:
+        """How far depth tells where things are: its error is up to `USEFUL_M` there."""
+        return 0.4 + float(np.sqrt((USEFUL_M - self.constant_m) / max(self.quadratic, 1e-9)))
 
     def scaled(self, factor: float) -> DepthNoise:
         """Noise and holes times `factor`, not quantised: what is left after fusing frames."""

@@ -118,7 +118,7 @@ def _stand(
     """Where the camera stands: the best of a few free spots, 0.8 to 4.5 m from the target."""
     best: Spot | None = None
     for _ in range(6):
-        spot = room.layout.free_spot(_CLEARANCE_M, height)
+        spot = room.layout.free_spot(_CLEARANCE_M, height, rng=rng)
         if spot is None:
             break
         if best is not None and not _has_floor(room, spot, habits):
@@ -147,7 +147,7 @@ def _path(room: Room, num: int, height: float, habits: SensorHabits, rng: Rng) -
 
 
 def _free(room: Room, height: float, habits: SensorHabits, rng: Rng) -> Spot:
-    spots = [room.layout.free_spot(_CLEARANCE_M, height) for _ in range(4)]
+    spots = [room.layout.free_spot(_CLEARANCE_M, height, rng=rng) for _ in range(4)]
     found = [spot for spot in spots if spot is not None]
     stands = [spot for spot in found if _has_floor(room, spot, habits)]
     return (stands or found or [_somewhere(room)])[0]

@@ -41,7 +41,7 @@ class Photo:
     rays: Float[ndarray, "H W 3"]  # direction of every pixel in the optical frame, z = 1
     thing: Int[ndarray, "H W"]  # index into the room's things, -1 = none of them
     visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
-    in_view: Bool[ndarray, "O S"]  # which surface points fall into the image and range
+    in_view: Bool[ndarray, "O S"]  # surface points inside image, range and reach
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Capture:
     rgb: Float[ndarray, "N 3"]
     thing: Int[ndarray, " N"]  # index into the room's things, -1 = none of them
     visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
-    in_view: Bool[ndarray, "O S"]  # which surface points fall into the image and range
+    in_view: Bool[ndarray, "O S"]  # surface points inside image, range and reach
 
 
 def orientation(heading: float, pitch: float, roll: float) -> Float[ndarray, "3 3"]:
@@ -90,7 +90,7 @@ def photograph(room: Room, view: View, light: Light, rng: Rng) -> Photo:
     seen = inside_image(
         ((room.surface.reshape(-1, 3) - view.position) @ view.room_from_optical),
         view.pinhole,
-        view.range_m,
+        min(view.range_m, view.noise.reach_m),
     ).reshape(room.surface.shape[:2])
     return Photo(measured, rgb, rays, thing, share, seen)
 

@@ -209,12 +209,20 @@ class Layout:
         self.add(piece, (float(x), float(y)), other.yaw + turn, z=z)
 
     def free_spot(
-        self, margin: float, height: float, tries: int = 40
+        self,
+        margin: float,
+        height: float,
+        tries: int = 40,
+        rng: np.random.Generator | None = None,
     ) -> Float[ndarray, " 2"] | None:
-        """A point of the floor with nothing up to `height` within `margin` metres of it."""
+        """A point of the floor with nothing up to `height` within `margin` metres of it.
+
+        Samples of one room draw from their own `rng`, so that none depends on the others.
+        """
+        rng = rng or self._rng
         shapes = [c for c, low, high in self._blocked if low < height and high > height - 0.3]
         for _ in range(tries):
-            at = self._rng.uniform((0, 0), (self.floor.width, self.floor.depth))
+            at = rng.uniform((0, 0), (self.floor.width, self.floor.depth))
             if self._is_clear_of(shapes, at, margin):
                 return at
         return None
