@@ -7,7 +7,7 @@ N points, P predictions, M boxes, D detections, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -117,6 +117,10 @@ class Targets:
     def __getitem__(self, index: Tensor | slice) -> Targets:
         """The boxes that a mask, an index tensor or a slice selects."""
         return Targets(self.boxes[index], self.labels[index])
+
+    def map_boxes(self, change: Callable[[Boxes3D], Boxes3D]) -> Targets:
+        """The same objects with changed boxes."""
+        return Targets(change(self.boxes), self.labels)
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
