@@ -127,9 +127,9 @@ class Learner:
 
     def _of_all(self, losses: Losses) -> Losses:
         """The sums over all processes, without gradient."""
-        terms = losses.terms
-        sums = self._processes.sums(list(terms.values()))
-        return replace(losses, **{n: s.detach() for n, s in zip(terms, sums, strict=True)})
+        sums = self._processes.sums(list(losses.terms.values()))
+        terms: dict[str, Any] = dict(zip(losses.terms, (s.detach() for s in sums), strict=True))
+        return replace(losses, **terms)
 
     @torch.no_grad()
     def _forget(self, statistics: list[Tensor]) -> None:
