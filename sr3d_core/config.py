@@ -84,6 +84,9 @@ class Schedule:
     """Largest L2 norm of the gradient."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the convolutions; bfloat16 pays where the processor has AMX or a GPU."""
+    balance: Literal["none", "classes"] = "none"
+    """Whether every scene is shown once an epoch, or those of rare classes more often than others:
+    by sqrt(t / f) where a class is in the share f of all scenes, and t is the mean share."""
     seed: int = 0
     """Seed of the initial weights, the order of scenes and the augmentation."""
     num_workers: int = 0

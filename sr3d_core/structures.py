@@ -124,6 +124,10 @@ class Targets:
         ignored = None if self.ignored is None else self.ignored.map_boxes(change)
         return Targets(change(self.boxes), self.labels, ignored)
 
+    def map_boxes(self, change: Callable[[Boxes3D], Boxes3D]) -> Targets:
+        """The same objects with changed boxes."""
+        return Targets(change(self.boxes), self.labels)
+
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
         ignored = None if self.ignored is None else self.ignored.to(device)

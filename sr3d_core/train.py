@@ -148,9 +148,10 @@ class _Run:
 
     def loop(self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]) -> None:
         """Step until the schedule is done or the user stops it; save whatever ends it."""
+        seen = batches(self.config, self.scenes, self.step, self.share, self.processes)
         self._on_main(self._prepare)
         try:
-            self._step_on(on_step, is_stopped)
+            self._step_on(seen, on_step, is_stopped)
         except ProcessLostError as error:  # others cannot be asked
             raise TrainingError(f"step {self.step}: {error}; {self._saved_alone()}") from error
         except TrainingError:  # says what is saved
@@ -161,10 +162,12 @@ class _Run:
             raise
 
     def _step_on(
-        self, on_step: Callable[[Progress], None], is_stopped: Callable[[], bool]
+        self,
+        seen: Iterator[Batch],
+        on_step: Callable[[Progress], None],
+        is_stopped: Callable[[], bool],
     ) -> None:
         schedule = self.config.schedule
-        seen = batches(self.config, self.scenes, self.step, self.share, self.processes)
         saved = started = time.monotonic()
         while self.step < schedule.num_steps:
             losses = self._learn(self._next(seen))

@@ -140,6 +140,20 @@ def test_distillation_has_no_slope_at_the_worked_confidence(reading: Reading, ta
     torch.testing.assert_close(logits.grad, torch.zeros(6, dtype=torch.float64), atol=1e-7, rtol=0)
 
 
+def test_the_rank_of_eq_9_pulls_the_best_box_most() -> None:
+    """Its confidence without slope is w / (w + 1 - q) with w = (1 - R)^beta, R as worked out."""
+    quality = tensor(VARIANTS["inputs"]["q"])
+    worked = tensor([0.086054, 0.168850, 0.378817, 0.452326, 0.645536, 0.768417])
+    for beta in (1.0, 2.0):
+        factor = (1 - worked).pow(beta)
+        logits = (factor / (factor + 1 - quality)).logit().requires_grad_()
+        rank = soft_rank(quality, 0.1)
+        rank_aware_distillation(logits, quality, rank, beta, "one_minus_R").sum().backward()
+        none = torch.zeros(6, dtype=torch.float64)
+        torch.testing.assert_close(logits.grad, none, atol=1e-6, rtol=0)
+        assert bool((logits.diff() < 0).all())  # inputs are sorted by quality
+
+
 def test_the_default_reading_wants_more_confidence_for_better_boxes() -> None:
     quality = tensor([0.9, 0.7, 0.5, 0.3])
     rank = soft_rank(quality, Ras().tau)
@@ -150,7 +164,7 @@ def test_the_default_reading_wants_more_confidence_for_better_boxes() -> None:
     assert (wanted.diff() < 0).all()
 
 
-@pytest.mark.parametrize("reading", ["literal", "neg", "pos_r"])
+@pytest.mark.parametrize("reading", ["literal", "neg", "pos_r", "one_minus_R"])
 def test_distillation_has_the_gradient_of_its_formula(reading: Reading) -> None:
     logits = tensor(FULL["inputs"]["logits"]).flatten().requires_grad_()
     quality = torch.linspace(0.05, 0.95, 15, dtype=torch.float64)
@@ -204,7 +218,7 @@ def test_the_gradient_matches_the_worked_numbers() -> None:
     )
 
 
-@pytest.mark.parametrize("reading", ["literal", "neg", "pos_r"])
+@pytest.mark.parametrize("reading", ["literal", "neg", "pos_r", "one_minus_R"])
 def test_a_single_positive_has_the_focal_loss_alone(reading: Reading) -> None:
     scene = single_positive(logit=-0.85, iou=0.6)
     torch.testing.assert_close(Ras(reading=reading)(*scene), Focal()(*scene))
@@ -270,5 +284,5 @@ def test_values_out_of_range_are_refused(knobs: dict[str, Any], message: str) ->
 
 
 def test_an_unknown_reading_is_refused() -> None:
-    with pytest.raises(ValidationError, match="'literal', 'neg' or 'pos_r'"):
+    with pytest.raises(ValidationError, match="one_minus_R"):
         TypeAdapter(Ras).validate_python({"reading": "positive"})

@@ -240,11 +240,13 @@ def test_another_label_space_renumbers_and_drops(samples: list[Sample]) -> None:
 
 def test_prerendered_rooms_come_back_as_they_were(tmp_path: Path) -> None:
     prerender(tmp_path, "val", 1, num_frames=1, scan=False)
-    back, fresh = PrerenderedRooms(tmp_path)[0], room_sample(seed_of("val", 0), "frame")
+    rooms = PrerenderedRooms(tmp_path)
+    back, fresh = rooms[0], room_sample(seed_of("val", 0), "frame")
     torch.testing.assert_close(back.cloud.xyz, fresh.cloud.xyz, rtol=0, atol=0.6 * XYZ_STEP_M)
     torch.testing.assert_close(back.cloud.features, fresh.cloud.features, rtol=0, atol=0.003)
     assert torch.equal(back.targets.boxes.array, fresh.targets.boxes.array)
     assert torch.equal(back.targets.labels, fresh.targets.labels)
+    assert rooms.labels_of(0) == fresh.targets.labels.tolist()
 
 
 def test_ignored_boxes_are_kept_in_files_and_renumbered(tmp_path: Path) -> None:

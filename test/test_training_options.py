@@ -1,7 +1,9 @@
-"""Switches of a training: the moving average of weights, and what does not decay."""
+"""Switches of a training, all on: the moving average, what does not decay, exact resume."""
 
 from __future__ import annotations
 
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import pytest
 import torch
 from training_cases import config, room, stand_in, tensors
 
-from sr3d_core.config import Schedule
+from sr3d_core.config import Config, Schedule
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.model.network import SR3D
+from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.train import Progress, TrainingError, train
 from sr3d_core.training.learner import parameter_groups
 from sr3d_core.training.state import read_state, state_content
@@ -21,6 +24,15 @@ pytest.importorskip("accelerate")
 ROOMS = [room(0), room(1)]
 DECAY = 0.22  # above (1 + n) / (10 + n) after the first step, below it after the second
 NUM_STEPS = 3
+
+
+CHANGES = {"box_coding": "quarter_turns", "quality_exponent": 0.5}
+
+
+def switched(num_steps: int, **schedule: Any) -> Config:
+    """A training with every switch on."""
+    on = config(num_steps, CHANGES, ema_decay=DECAY, decay_norms=False, **schedule)
+    return replace(on, criterion=Criterion(consistency=0.5))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +54,7 @@ def averaged(two_rooms: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[
         if progress.step > 1:
             seen.append(read_state(folder / "state.pt").network)  # of the step before
 
-    train(config(NUM_STEPS, ema_decay=DECAY, checkpoint_minutes=0), folder, on_step=on_step)
+    train(switched(NUM_STEPS, checkpoint_minutes=0), folder, on_step=on_step)
     return folder, [*seen, read_state(folder / "state.pt").network]
 
 
@@ -50,7 +62,7 @@ def test_saved_weights_are_the_average_and_statistics_are_the_last(
     averaged: tuple[Path, list[Any]],
 ) -> None:
     folder, networks = averaged
-    schedule = config(NUM_STEPS, ema_decay=DECAY)
+    schedule = switched(NUM_STEPS)
     torch.manual_seed(schedule.schedule.seed)
     first = SR3D(schedule.network.architecture(num_classes=2))
     names = [name for name, _ in first.named_parameters()]
@@ -65,15 +77,16 @@ def test_saved_weights_are_the_average_and_statistics_are_the_last(
     assert not torch.equal(found[names[0]], networks[-1][names[0]])
 
 
-def test_a_resumed_run_has_the_same_average(
+def test_a_resumed_run_is_the_same_with_every_switch_on(
     averaged: tuple[Path, list[Any]], tmp_path: Path
 ) -> None:
-    part = config(2, ema_decay=DECAY, decay="step")
-    whole = replace(part, schedule=replace(part.schedule, num_steps=NUM_STEPS))
-    train(whole, tmp_path / "whole")
-    train(part, tmp_path / "parts")
-    train(whole, tmp_path / "parts", resume=True)
-    a, b = (tensors(tmp_path / run / "weights.safetensors") for run in ("whole", "parts"))
+    def stop(progress: Progress) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    train(switched(NUM_STEPS), tmp_path / "parts", on_step=stop)
+    assert read_state(tmp_path / "parts" / "state.pt").step == 1
+    train(switched(NUM_STEPS), tmp_path / "parts", resume=True)
+    a, b = (tensors(run / "weights.safetensors") for run in (averaged[0], tmp_path / "parts"))
     for name, tensor in a.items():
         torch.testing.assert_close(b[name], tensor, rtol=0, atol=0, msg=name)
 
@@ -85,6 +98,12 @@ def test_norms_and_biases_may_be_left_without_decay() -> None:
     for name, parameter in network.named_parameters():
         is_map = name.endswith(("kernel", "head.classify.weight", "head.regress.weight"))
         assert decay[id(parameter)] == (0.1 if is_map else 0.0), name
+
+
+def test_balance_of_scenes_that_are_made_when_asked_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"schedule\.balance.*data\.prerendered"):
+        train(config(1, balance="classes"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_state_of_an_earlier_release_goes_on_and_gets_no_average(tmp_path: Path) -> None:

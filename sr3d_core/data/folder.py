@@ -87,6 +87,10 @@ class FolderDataset:
         _refuse(str(path), box_faults(records, self.own_classes))
         return records
 
+    def labels_of(self, index: int) -> list[int]:
+        """The labels of one scene, from its file alone; index `classes`. Raises DatasetError."""
+        return targets_of(self.records(index), self.classes).labels.tolist()
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:

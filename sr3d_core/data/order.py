@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.balance import drawn_in_proportion
 from sr3d_core.data.sources import Scenes
 from sr3d_core.structures import Sample
 
@@ -14,7 +17,8 @@ from sr3d_core.structures import Sample
 class TrainingOrder(Dataset):
     """The augmented scenes of one process for a range of steps.
 
-    Every epoch is a new permutation; every place of the whole run has its own random generator,
+    Every epoch is a new permutation, or, with `factors`, as many scenes drawn in proportion to
+    them; every place of the whole run has its own random generator,
     so that a run taken up at any step goes on as if it had never stopped.
     """
 
@@ -28,10 +32,12 @@ class TrainingOrder(Dataset):
         steps: range,
         rank: int = 0,
         num_processes: int = 1,
+        factors: Float[NDArray, " S"] | None = None,
     ) -> None:
         self._scenes, self._augment, self._seed = scenes, augment, seed
         self._batch_size, self._steps = batch_size, steps
         self._rank, self._num_processes = rank, num_processes
+        self._factors = factors
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
@@ -44,8 +50,13 @@ class TrainingOrder(Dataset):
         position = batch * self._batch_size + place
         epoch, place = divmod(position, len(self._scenes))
         if epoch != self._epoch:
-            generator = np.random.default_rng((self._seed, epoch))
-            self._permutation = generator.permutation(len(self._scenes))
+            self._permutation = self._drawn(np.random.default_rng((self._seed, epoch)))
             self._epoch = epoch
         random = torch.Generator().manual_seed(self._seed * 1_000_000_007 + position)
         return self._augment(self._scenes[int(self._permutation[place])], random)
+
+    def _drawn(self, generator: np.random.Generator) -> np.ndarray:
+        """The scenes of an epoch, in their order."""
+        if self._factors is None:
+            return generator.permutation(len(self._scenes))
+        return drawn_in_proportion(self._factors, generator)

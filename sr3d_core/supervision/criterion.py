@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Protocol, runtime_checkable
@@ -11,10 +12,13 @@ from jaxtyping import Float, Int
 from pydantic import ConfigDict, Field, GetPydanticSchema
 from torch import Tensor
 
+from sr3d_core.geometry.turns import Turn
 from sr3d_core.structures import Assignment, Boxes3D, Losses, Predictions, Targets
 from sr3d_core.supervision.center_topk import CenterTopK
+from sr3d_core.supervision.consistency import consistency_loss
 from sr3d_core.supervision.ignored import weight_of
 from sr3d_core.supervision.losses import BoxDiou, Focal, Matches
+from sr3d_core.supervision.quality import quality_loss
 from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
 
@@ -48,18 +52,34 @@ class Criterion:
     """The term over all predictions and classes."""
     box: BoxDiou = field(default_factory=BoxDiou)
     """The term over the positives' boxes."""
+    quality: float = 1.0
+    """Weight of the term over the positives' expected IoU, where the network has such a branch
+    (`quality_exponent`); at least 0."""
+    consistency: float = 0.0
+    """Weight of what a scene and its turned copy disagree by; at least 0. Above 0, the first scene
+    of each step is seen twice, so that a step costs one scene more."""
+
+    def __post_init__(self) -> None:
+        """Refuse weights out of range."""
+        for name in ("quality", "consistency"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"criterion.{name} is {getattr(self, name)}, expected a number of at least 0"
+                )
 
     def __call__(
         self,
         predictions: Predictions,
         targets: Sequence[Targets],
         total: Callable[[int], int] = int,
+        turn: Turn | None = None,
     ) -> Losses:
         """The losses of a batch; `targets[i]` belongs to the predictions with `scene == i`.
 
-        Both terms are divided by the positives of the whole batch, so a scene without boxes adds
+        The terms are divided by the positives of the whole batch, so a scene without boxes adds
         its background only. Where several processes share a batch, `total` adds up the positives
-        of all of them: the sum of their losses, and of their gradients, is the batch's.
+        of all of them: the sum of their losses, and of their gradients, is the batch's. With
+        `turn`, the last scene is the first one, turned so.
         Raises ValueError for a scene without targets or an unknown label.
         """
         matches = self._match(predictions, targets)
@@ -69,6 +89,30 @@ class Criterion:
             classification=self.classification(predictions.logits, matches),
             box=self.box(matches),
             num_positives=num_positives,
+            quality=self._quality(predictions, matches),
+            consistency=self._consistency(predictions, matches, targets, turn),
+        )
+
+    def _quality(self, predictions: Predictions, matches: Matches) -> Float[Tensor, ""] | None:
+        if predictions.quality is None:
+            return None
+        return self.quality * quality_loss(predictions.quality, matches)
+
+    def _consistency(
+        self,
+        predictions: Predictions,
+        matches: Matches,
+        targets: Sequence[Targets],
+        turn: Turn | None,
+    ) -> Float[Tensor, ""] | None:
+        """None where it is not asked for; zero where this process does not see the copy."""
+        if self.consistency == 0:
+            return None
+        if turn is None:
+            return predictions.logits.sum() * 0
+        num_all = sum(len(of_scene) for of_scene in targets)
+        return self.consistency * consistency_loss(
+            predictions.logits, matches, turn, len(targets[0]), num_all
         )
 
     def _match(self, predictions: Predictions, targets: Sequence[Targets]) -> Matches:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from sr3d_core.geometry.iou import aligned_iou
 from sr3d_core.supervision.losses import Matches, check_focal, focal_loss
 
-Reading = Literal["literal", "neg", "pos_r"]
+Reading = Literal["literal", "neg", "pos_r", "one_minus_R"]
 """How eq 6 is read, see `rank_aware_distillation`."""
 
 
@@ -65,7 +65,9 @@ def rank_aware_distillation(
 
     "literal": `-[(1-r)^beta q ln p + q (1-q) ln(1-p)]`, as printed: the best box is pushed up
     least. "neg": the factor stands before the second term, so that the best box is held back
-    least, as the prose has it. "pos_r": `r^beta` in the place of `(1-r)^beta`.
+    least, as the prose has it. "pos_r": `r^beta` in the place of `(1-r)^beta`. "one_minus_R":
+    `(1-R)^beta` there, with the R = -ln r of eq 9, which is 0 for the best box: the formula as
+    printed, with the other of the two ranks.
     """
     attract = -quality * functional.logsigmoid(logits)
     repel = -quality * (1 - quality) * functional.logsigmoid(-logits)
@@ -73,6 +75,8 @@ def rank_aware_distillation(
         return (1 - rank).pow(beta) * attract + repel
     if reading == "neg":
         return attract + (1 - rank).pow(beta) * repel
+    if reading == "one_minus_R":
+        return (1 + rank.log()).clamp(min=0).pow(beta) * attract + repel
     return rank.pow(beta) * attract + repel
 
 

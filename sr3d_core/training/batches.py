@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch.utils.data import DataLoader
 
 from sr3d_core.config import Config
+from sr3d_core.data.balance import factors_of
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.sources import Scenes
 from sr3d_core.structures import Batch
@@ -26,6 +27,7 @@ def batches(
         steps=range(first_step, schedule.num_steps),
         rank=processes.rank,
         num_processes=processes.num,
+        factors=factors_of(scenes) if schedule.balance == "classes" else None,
     )
     return iter(
         DataLoader(

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -13,8 +14,10 @@ from torch.optim import AdamW
 
 from sr3d_core.checkpoint import Manifest, checkpoint_content
 from sr3d_core.config import Config, Schedule
+from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
+from sr3d_core.supervision.consistency import with_turned_copy
 from sr3d_core.training.average import WeightAverage
 from sr3d_core.training.errors import NotFiniteError
 from sr3d_core.training.processes import Processes
@@ -74,7 +77,7 @@ class Learner:
         schedule = self._config.schedule
         statistics = [buffer.clone() for buffer in self._network.buffers()]
         try:
-            losses, norm = self._gradient(batch)
+            losses, norm = self._gradient(batch, step)
         except Exception:
             self._forget(statistics)
             raise
@@ -94,14 +97,17 @@ class Learner:
         self.is_between_steps = True
         return losses
 
-    def _gradient(self, batch: Batch) -> tuple[Losses, Tensor | None]:
+    def _gradient(self, batch: Batch, step: int) -> tuple[Losses, Tensor | None]:
         """The losses of all processes' scenes, and the norm of their gradient."""
         batch = batch.to(self._accelerator.device)
+        turn = self._second_view(step)
+        if turn is not None:
+            batch = with_turned_copy(batch, turn)
         self._network.train()
         if self._norms is not None:
             self._norms.begin(self._accelerator.device)
         predictions = self._network(batch.cloud)
-        losses = self._config.criterion(predictions, batch.targets, self._processes.total)
+        losses = self._config.criterion(predictions, batch.targets, self._processes.total, turn)
         self._optimizer.zero_grad()
         loss = losses.total if self._norms is None else self._norms.tied(losses.total)
         self._accelerator.backward(loss)
@@ -111,11 +117,19 @@ class Learner:
         )
         return self._of_all(losses), norm
 
+    def _second_view(self, step: int) -> Turn | None:
+        """How the step's first scene, which the main process sees, is turned for its copy."""
+        if self._config.criterion.consistency == 0 or not self._processes.is_main:
+            return None
+        others = turns(8)[1:]
+        random = np.random.default_rng((self._config.schedule.seed, step))
+        return others[int(random.integers(len(others)))]
+
     def _of_all(self, losses: Losses) -> Losses:
         """The sums over all processes, without gradient."""
-        terms = losses.terms
-        sums = self._processes.sums(list(terms.values()))
-        return replace(losses, **{n: s.detach() for n, s in zip(terms, sums, strict=True)})
+        sums = self._processes.sums(list(losses.terms.values()))
+        terms: dict[str, Any] = dict(zip(losses.terms, (s.detach() for s in sums), strict=True))
+        return replace(losses, **terms)
 
     @torch.no_grad()
     def _forget(self, statistics: list[Tensor]) -> None:

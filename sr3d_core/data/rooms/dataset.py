@@ -174,3 +174,10 @@ class PrerenderedRooms(Dataset[Sample]):
         with np.load(path, allow_pickle=False) as arrays:
             sample = unpacked(arrays, key, f"{path.stem} sample {key}")
         return relabelled(sample, self.classes)
+
+    def labels_of(self, index: int) -> list[int]:
+        """The labels of one sample, without its points; index `classes`."""
+        room, key = divmod(index, self._per_room)
+        with np.load(self._files[room], allow_pickle=False) as arrays:
+            names = [LABELS[label] for label in arrays[f"{key}_labels"]]
+        return [self.classes.index(name) for name in names if name in self.classes]
