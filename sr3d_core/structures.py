@@ -124,9 +124,18 @@ class Targets:
         ignored = None if self.ignored is None else self.ignored.map_boxes(change)
         return Targets(change(self.boxes), self.labels, ignored)
 
-    def map_boxes(self, change: Callable[[Boxes3D], Boxes3D]) -> Targets:
-        """The same objects with changed boxes."""
-        return Targets(change(self.boxes), self.labels)
+    @property
+    def all_boxes(self) -> Boxes3D:
+        """The boxes, then those of ignored objects."""
+        ignored = [] if self.ignored is None else [self.ignored.boxes]
+        return Boxes3D.cat([self.boxes, *ignored])
+
+    def with_boxes(self, boxes: Boxes3D) -> Targets:
+        """The same objects with other boxes, in the order of `all_boxes`."""
+        ignored = None
+        if self.ignored is not None:
+            ignored = self.ignored.with_boxes(boxes[len(self) :])
+        return Targets(boxes[: len(self)], self.labels, ignored)
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""

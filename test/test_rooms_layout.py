@@ -13,18 +13,18 @@ from sr3d_core.data.rooms.scene.room import build_room
 GREY = (0.5, 0.5, 0.5)
 
 SIZES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
-    "chair": ((0.38, 0.35, 0.55), (1.25, 1.2, 1.45)),
-    "table": ((0.35, 0.35, 0.29), (1.7, 2.7, 0.8)),
-    "desk": ((0.5, 0.85, 0.69), (1.8, 2.0, 1.6)),
-    "bed": ((1.85, 0.75, 0.35), (2.4, 2.4, 1.5)),
-    "sofa": ((0.65, 1.0, 0.6), (2.1, 3.6, 1.15)),
-    "bookshelf": ((0.2, 0.45, 0.6), (0.45, 2.7, 2.4)),
-    "cabinet": ((0.3, 0.3, 0.4), (0.85, 2.6, 2.4)),
-    "night_stand": ((0.3, 0.35, 0.4), (0.6, 0.7, 0.75)),
-    "dresser": ((0.4, 0.6, 0.65), (0.7, 1.8, 1.4)),
-    "toilet": ((0.48, 0.3, 0.3), (0.95, 0.55, 1.1)),
-    "bathtub": ((0.6, 1.0, 0.4), (1.4, 1.95, 0.8)),
-    "refrigerator": ((0.42, 0.42, 0.48), (0.9, 1.0, 2.0)),
+    "chair": ((0.2, 0.2, 0.4), (1.35, 1.3, 1.6)),
+    "table": ((0.3, 0.3, 0.2), (1.9, 4.1, 1.2)),
+    "desk": ((0.35, 0.55, 0.45), (2.0, 2.4, 1.85)),
+    "bed": ((1.65, 0.68, 0.1), (2.5, 2.6, 2.25)),
+    "sofa": ((0.6, 0.6, 0.45), (2.6, 3.8, 1.3)),
+    "bookshelf": ((0.17, 0.28, 0.45), (0.52, 2.75, 2.55)),
+    "cabinet": ((0.22, 0.26, 0.28), (0.8, 4.5, 2.5)),
+    "night_stand": ((0.25, 0.28, 0.3), (0.7, 0.95, 0.95)),
+    "dresser": ((0.3, 0.42, 0.55), (0.78, 2.0, 1.75)),
+    "toilet": ((0.4, 0.29, 0.3), (0.98, 0.62, 1.2)),
+    "bathtub": ((0.5, 0.9, 0.3), (1.65, 2.1, 1.05)),
+    "refrigerator": ((0.4, 0.4, 0.45), (1.05, 1.25, 2.15)),
     "door": ((0.05, 0.6, 1.85), (0.2, 3.3, 2.45)),
     "window": ((0.05, 0.35, 0.35), (0.2, 3.05, 2.4)),
     "curtain": ((0.05, 0.2, 0.7), (0.35, 3.3, 2.7)),
@@ -48,7 +48,7 @@ def room(seed: int = 0, floor: Floor | None = None) -> Layout:
 @pytest.mark.parametrize("name", LABELS)
 def test_furniture_has_the_size_of_its_class(name: str) -> None:
     rng = np.random.default_rng(1)
-    for maker in ARCHETYPES[name]:
+    for maker in dict.fromkeys(ARCHETYPES[name]):
         for _ in range(12):
             size = make(name, rng, maker).size
             low, high = SIZES[name]

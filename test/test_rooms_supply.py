@@ -75,7 +75,7 @@ def test_kinds_of_our_own_are_the_archetypes() -> None:
     kinds = OWN_FURNITURE.kinds("table")
     assert len(kinds) == len(MAKERS["table"])
     heights = [OWN_FURNITURE.make("table", rng, "coffee_table").size[2] for _ in range(20)]
-    assert max(heights) < 0.6
+    assert max(heights) < 0.66  # 0.52 m, stretched by a quarter
 
 
 def test_a_kind_that_our_own_do_not_have_is_any_of_the_class() -> None:

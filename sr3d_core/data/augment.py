@@ -1,8 +1,12 @@
 """Random changes of a labelled scene that keep it a plausible room.
 
-Order (as the published recipes do it): choose points, flip, rotate about z, tilt, scale, move,
-then colors. All geometry of one draw is one 3x3 matrix and one offset for the points; boxes
-follow by the functions below. Axes: `flip_x` mirrors x, so a box's yaw becomes pi - yaw.
+Order (as the published recipes do it): choose points, stretch single objects, stretch heights,
+flip, rotate about z, tilt, scale, move, then colors. All geometry of one draw but for that of
+single objects is one 3x3 matrix and one offset for the points; boxes follow by the functions
+below. Axes: `flip_x` mirrors x, so a box's yaw becomes pi - yaw.
+
+The scene as a whole is stretched along z only: x and y grown apart would shear every box that is
+not square to them, and a sheared box is none. Single objects are stretched along their own axes.
 """
 
 from __future__ import annotations
@@ -14,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, PointCloud, Sample
+from sr3d_core.data.object_stretch import stretch_objects
+from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, PointCloud, Sample, Targets
 
 
 def flip_x(boxes: Boxes3D) -> Boxes3D:
@@ -50,6 +55,12 @@ def scale(boxes: Boxes3D, factor: float) -> Boxes3D:
     return Boxes3D(boxes.center * factor, boxes.size * factor, boxes.yaw)
 
 
+def scale_z(boxes: Boxes3D, factor: float) -> Boxes3D:
+    """Boxes grown about the plane z = 0, upwards and downwards alone."""
+    growth = boxes.center.new_tensor([1.0, 1.0, factor])
+    return Boxes3D(boxes.center * growth, boxes.size * growth, boxes.yaw)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SceneTransform:
     """One draw of the geometric changes."""
@@ -60,11 +71,12 @@ class SceneTransform:
     tilt_rad: tuple[float, float]  # about x and about y
     scale: float
     translate_m: Float[Tensor, " 3"]
+    scale_z: float = 1.0  # of heights, before all else and beside `scale`
 
     def points(self, xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         """Where the points go."""
-        signs = torch.tensor([-1.0 if self.flip_x else 1.0, -1.0 if self.flip_y else 1.0, 1.0])
-        matrix = self._tilt() @ _about_z(self.rotate_rad) @ torch.diag(signs)
+        signs = [-1.0 if self.flip_x else 1.0, -1.0 if self.flip_y else 1.0, self.scale_z]
+        matrix = self._tilt() @ _about_z(self.rotate_rad) @ torch.diag(torch.tensor(signs))
         return xyz @ (self.scale * matrix).to(xyz).T + self.translate_m.to(xyz)
 
     def boxes(self, boxes: Boxes3D, axis_aligned: bool) -> Boxes3D:
@@ -72,6 +84,7 @@ class SceneTransform:
         # Modulo half a turn, which is all an enclosing box depends on, both flips negate the yaw;
         # unlike pi - yaw that leaves yaw 0 exact.
         half_turn_yaw = -boxes.yaw if self.flip_x != self.flip_y else boxes.yaw
+        boxes = scale_z(boxes, self.scale_z)
         if self.flip_x:
             boxes = flip_x(boxes)
         if self.flip_y:
@@ -107,6 +120,13 @@ class Augment:
     """Largest gravity error: turns about x and about y are drawn from -tilt_rad..tilt_rad."""
     scale: tuple[float, float] = (1.0, 1.0)
     """Range of the growth about the origin; above 0."""
+    scale_z: tuple[float, float] = (1.0, 1.0)
+    """Range of a further growth of heights alone, about z = 0; above 0."""
+    stretch_objects: float = 0.0
+    """Probability 0..1, of each object, of being stretched along the axes of its own box together
+    with its points, where no other box is in the way."""
+    stretch_range: tuple[float, float] = (0.8, 1.25)
+    """Range of that stretch, drawn log-uniformly for each axis; above 0."""
     translate_m: float = 0.0
     """Standard deviation of the shift along each axis; at least 0."""
     axis_aligned: bool = False
@@ -121,13 +141,14 @@ class Augment:
     """Gain and offset of each channel are drawn from 1 and 0 plus -jitter..jitter; 0..1."""
 
     def __post_init__(self) -> None:
-        for name in ("flip_x", "flip_y", "drop_color", "jitter_color"):
+        for name in ("flip_x", "flip_y", "stretch_objects", "drop_color", "jitter_color"):
             self._expect(name, 0.0 <= getattr(self, name) <= 1.0, "0..1")
         for name in ("tilt_rad", "translate_m"):
             self._expect(name, 0.0 <= getattr(self, name) < math.inf, "at least 0")
         self._expect("rotate_rad", _is_range(self.rotate_rad), "a range low..high")
-        is_positive = _is_range(self.scale) and self.scale[0] > 0
-        self._expect("scale", is_positive, "a range low..high above 0")
+        for name in ("scale", "scale_z", "stretch_range"):
+            pair = getattr(self, name)
+            self._expect(name, _is_range(pair) and pair[0] > 0, "a range low..high above 0")
         low, high = self.keep_fraction
         is_share = _is_range(self.keep_fraction) and low > 0 and high <= 1
         self._expect("keep_fraction", is_share, "a range low..high above 0 and at most 1")
@@ -138,22 +159,49 @@ class Augment:
         """A changed copy; the same generator state gives the same copy. Works on the CPU."""
         cloud = self._choose(sample.cloud, generator)
         transform = self.draw(generator)
-        targets = sample.targets.map_boxes(lambda boxes: transform.boxes(boxes, self.axis_aligned))
-        features = self._recolor(cloud.features, generator)
-        cloud = PointCloud(transform.points(cloud.xyz), features, cloud.scene)
+        cloud = PointCloud(cloud.xyz, self._recolor(cloud.features, generator), cloud.scene)
+        cloud, targets = self._stretch(cloud, sample.targets, generator)
+        cloud = PointCloud(transform.points(cloud.xyz), cloud.features, cloud.scene)
+        targets = targets.map_boxes(lambda boxes: transform.boxes(boxes, self.axis_aligned))
         return Sample(cloud, targets, sample.name)
 
     def draw(self, generator: Generator) -> SceneTransform:
         """Draw the geometric changes of one sample."""
         u = torch.rand(6, generator=generator).tolist()
+        offset = torch.randn(3, generator=generator) * self.translate_m
         return SceneTransform(
             flip_x=u[0] < self.flip_x,
             flip_y=u[1] < self.flip_y,
             rotate_rad=_between(self.rotate_rad, u[2]),
             scale=_between(self.scale, u[3]),
             tilt_rad=((2 * u[4] - 1) * self.tilt_rad, (2 * u[5] - 1) * self.tilt_rad),
-            translate_m=torch.randn(3, generator=generator) * self.translate_m,
+            translate_m=offset,
+            scale_z=self._draw_scale_z(generator),
         )
+
+    def _draw_scale_z(self, generator: Generator) -> float:
+        """Drawn only where it is asked for: trainings without it stay what they were."""
+        low, high = self.scale_z
+        if low == high:
+            return low
+        return _between(self.scale_z, torch.rand((), generator=generator).item())
+
+    def _stretch(
+        self, cloud: PointCloud, targets: Targets, generator: Generator
+    ) -> tuple[PointCloud, Targets]:
+        """Single objects stretched, those to be ignored as well.
+
+        The last to be drawn, so that all else is as without it.
+        """
+        if self.stretch_objects == 0.0:
+            return cloud, targets
+        boxes = targets.all_boxes
+        u = torch.rand(len(boxes), 4, generator=generator)
+        low, high = (math.log(factor) for factor in self.stretch_range)
+        factor = torch.exp(low + (high - low) * u[:, 1:])
+        is_chosen = u[:, :1] < self.stretch_objects
+        cloud, boxes = stretch_objects(cloud, boxes, torch.where(is_chosen, factor, 1.0))
+        return cloud, targets.with_boxes(boxes)
 
     def _choose(self, cloud: PointCloud, generator: Generator) -> PointCloud:
         """Keep a random share of the points, in random order; at least one stays."""
