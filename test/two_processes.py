@@ -36,6 +36,7 @@ CASES: dict[str, tuple[Sequence[Sample], int]] = {
     "few voxels in one": ([room(0), _with_few_points(room(1))], 4),
     "no positives in one": ([room(0), without_boxes(room(1))], 1),
     "no points in one": ([room(0), without_points(room(1))], 1),
+    "two views": ([room(0), room(1)], 2),
     "no points anywhere": ([without_points(room(0)), without_points(room(1))], 1),
 }
 """Scenes, all of which a step sees, and how many steps."""
@@ -59,7 +60,9 @@ def train_case(name: str, folder: Path) -> None:
     """Train one case into a folder of its name."""
     scenes, num_steps = CASES[name]
     use_scenes(scenes)
-    train(config(num_steps, batch_size=len(scenes), warmup_steps=0), folder / name)
+    wanted = config(num_steps, batch_size=len(scenes), warmup_steps=0)
+    consistency = 1.0 if name == "two views" else 0.0
+    train(replace(wanted, criterion=Criterion(consistency=consistency)), folder / name)
 
 
 def refuse_cases(folder: Path, rank: int) -> None:
