@@ -41,12 +41,19 @@ SIZES = np.column_stack(
 
 def test_means_outside_and_narrow_ranges_are_bold(reference: ModuleType) -> None:
     means = published(sun_rgbd=(1.0, 2.0, 3.9))
-    depth, width, height = reference.class_rows("bed", means, SIZES)
-    assert depth == "| bed | depth | 1.52 (1.05 to 1.99) | 1.89 | **1.00** |  |\n"
+    depth, width, height = reference.class_rows("desk", means, SIZES)
+    assert depth == "| desk | depth | 1.52 (1.05 to 1.99) | 1.89 | **1.00** |  |\n"
     assert width == "|  | width | 2.00 (1.10 to 2.90) | 2.64 | 2.00 |  |\n"
     assert height == "|  | height | 2.50 (1.15 to 3.85) | 3.35 | **3.90** |  |\n"
-    narrow = reference.class_rows("bed", means, 1 + SIZES / 10)[0]
+    narrow = reference.class_rows("desk", means, 1 + SIZES / 10)[0]
     assert "| **1.08** |" in narrow
+
+
+def test_a_narrow_range_with_a_reason_is_not_marked(reference: ModuleType) -> None:
+    (name, axis), why = next(iter(reference.NARROW.items()))
+    rows = reference.class_rows(name, published(), 1 + SIZES / 10)
+    assert "**" not in rows[("depth", "width", "height").index(axis)]
+    assert why in reference.reasons()
 
 
 def test_boxes_without_heading_are_compared_by_the_mean_of_their_sides(
@@ -62,3 +69,9 @@ def test_boxes_without_heading_are_compared_by_the_mean_of_their_sides(
 def test_the_table_of_sizes_is_the_generated_one(reference: ModuleType) -> None:
     for path, text in reference.files().items():
         assert path.read_text(encoding="utf-8") == text, "run make/rooms_reference.py"
+
+
+def test_all_published_means_are_in_our_ranges_and_these_are_wide(reference: ModuleType) -> None:
+    page = reference.PAGE.read_text(encoding="utf-8")
+    start, end = (page.index(mark) for mark in reference.MARKS)
+    assert "**" not in page[start:end]

@@ -91,6 +91,7 @@ CLASSES: tuple[FurnitureClass, ...] = (
             desks.pedestal_desk,
             desks.frame_desk,
             desks.hutch_desk,
+            desks.hutch_desk,
             desks.corner_desk,
             desks.standing_desk,
             desks.child_desk,

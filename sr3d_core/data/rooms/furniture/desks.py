@@ -51,6 +51,17 @@ def pedestal_desk(rng: Rng) -> Mesh:
 
 
 def frame_desk(rng: Rng) -> Mesh:
+    """A top on a metal frame with a thin drawer, now and then with a screen behind it."""
+    base = _frame(rng)
+    if rng.random() > 0.25:
+        return base
+    low, high = base.bounds
+    back, dy, top = float(low[0]), float(high[1] - low[1]), float(high[2])
+    screen = (0.02, dy, rng.uniform(0.25, 0.5))
+    return Mesh.cat([base, box(screen, (back + 0.01, 0, top), palette.grey(rng))])
+
+
+def _frame(rng: Rng) -> Mesh:
     """A top on a metal frame with a thin drawer, a modesty board or nothing."""
     dx, dy, height = rng.uniform(0.45, 0.9), rng.uniform(0.75, 2.0), rng.uniform(0.68, 0.8)
     color, leg = top_color(rng), palette.grey(rng)
@@ -61,21 +72,19 @@ def frame_desk(rng: Rng) -> Mesh:
         parts.append(box((dx * 0.8, dy * 0.4, 0.1), (0, dy * 0.2, height - 0.13), color))
     if rng.random() < 0.5:
         parts.append(box((0.02, dy * 0.85, 0.35), (-dx / 2 + 0.08, 0, height - 0.4), leg))
-    if rng.random() < 0.25:
-        parts.append(box((0.02, dy, rng.uniform(0.25, 0.5)), (-dx / 2 + 0.01, 0, height), leg))
     return Mesh.cat(parts)
 
 
 def hutch_desk(rng: Rng) -> Mesh:
     """A desk with shelves or cupboards standing on its back edge."""
-    base = pedestal_desk(rng) if rng.random() < 0.7 else frame_desk(rng)
+    base = pedestal_desk(rng) if rng.random() < 0.7 else _frame(rng)
     return Mesh.cat([base, *_hutch(rng, base)])
 
 
 def _hutch(rng: Rng, base: Mesh) -> list[Mesh]:
     """Shelves along the back edge of a desk, some closed by doors."""
     low, high = base.bounds
-    dy, rise = float(high[1] - low[1]), rng.uniform(0.3, 0.85)
+    dy, rise = float(high[1] - low[1]), rng.uniform(0.3, 0.92)
     deep, back = rng.uniform(0.15, 0.34), float(low[0])
     color = palette.wood(rng)
     x, y, top = back + deep / 2, float(high[1] + low[1]) / 2, float(high[2])
@@ -107,7 +116,7 @@ def standing_desk(rng: Rng) -> Mesh:
 
 def child_desk(rng: Rng) -> Mesh:
     """A small desk for a child, with or without shelves."""
-    base = frame_desk(rng) if rng.random() < 0.5 else pedestal_desk(rng)
+    base = _frame(rng) if rng.random() < 0.5 else pedestal_desk(rng)
     size = np.ptp(base.vertices, axis=0)
     wanted = (rng.uniform(0.4, 0.6), rng.uniform(0.6, 1.0))
     factor = (wanted[0] / size[0], wanted[1] / size[1], rng.uniform(0.7, 0.9))
