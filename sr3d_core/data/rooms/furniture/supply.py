@@ -14,10 +14,13 @@ from sr3d_core.data.rooms.furniture.piece import Piece
 
 
 class FurnitureSupply(Protocol):
-    """Pieces for every class of `classes.LABELS`."""
+    """Pieces for classes of `classes.LABELS`."""
 
     def kinds(self, name: str) -> tuple[str, ...]:
-        """Kinds of a class that `make` tells apart, at least one; common ones more than once."""
+        """Kinds of a class that `make` tells apart, common ones more than once.
+
+        None for a class that the supply does not have: rooms then do without it.
+        """
         ...
 
     def make(self, name: str, rng: np.random.Generator, kind: str | None = None) -> Piece:
@@ -27,3 +30,10 @@ class FurnitureSupply(Protocol):
         such kind gives any piece of the class.
         """
         ...
+
+
+def made(
+    supply: FurnitureSupply, name: str, rng: np.random.Generator, kind: str | None = None
+) -> Piece | None:
+    """A piece of the class `name`, or None where the supply has no such class."""
+    return supply.make(name, rng, kind) if supply.kinds(name) else None
