@@ -44,8 +44,7 @@ class ForeignFurniture:
         self.models = tuple(models)
         self._table = table
         self._of_class = {
-            name: [model for model in models if model.chosen.class_name == name]
-            for name in table.classes
+            name: [model for model in models if model.chosen.class_name == name] for name in LABELS
         }
 
     def kinds(self, name: str) -> tuple[str, ...]:

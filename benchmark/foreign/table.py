@@ -46,6 +46,7 @@ class ClassOfModels(BaseModel):
 class _Content(BaseModel):
     model_config = ConfigDict(extra="forbid")
     turned_deg: dict[str, float] = {}
+    not_offered: list[str] = []
     classes: dict[str, ClassOfModels]
 
 
@@ -104,11 +105,12 @@ def _check(path: Path, content: _Content, models: list[Chosen], labels: tuple[st
     lost = sorted(set(content.turned_deg) - set(identities))
     if lost:
         raise TableError(f"{path}: turned_deg names {', '.join(lost)}, which no class lists")
-    empty = sorted(set(labels) - {model.class_name for model in models})
-    if empty:
+    empty = {name for name in labels if name not in {model.class_name for model in models}}
+    if empty != set(content.not_offered):
         raise TableError(
-            f"{path}: no model of {', '.join(empty)}, expected one at least of every class, as "
-            "rooms ask for all of them"
+            f"{path}: no model of {', '.join(sorted(empty)) or 'nothing'}, but not_offered says "
+            f"{', '.join(sorted(content.not_offered)) or 'nothing'}; name there what rooms shall "
+            "do without"
         )
     for name, one in content.classes.items():
         for axis in AXES:

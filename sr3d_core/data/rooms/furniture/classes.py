@@ -16,7 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sr3d_core.data.rooms.furniture import bath, beds, chairs, sofas, storage, tables
+from sr3d_core.data.rooms.furniture import (
+    bath,
+    beds,
+    bins,
+    chairs,
+    counters,
+    hangings,
+    openings,
+    sinks,
+    sofas,
+    storage,
+    tables,
+)
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.data.rooms.furniture.piece import Piece
 
@@ -30,6 +42,10 @@ class FurnitureClass:
     name: str
     makers: tuple[Maker, ...]
     """Archetypes; some are listed twice because they are twice as common."""
+    fitted: tuple[Maker, ...] = ()
+    """Archetypes for a place of their own, as in a counter: made only where asked for by kind."""
+    hangs: bool = False
+    """Whether it belongs on or in a wall rather than on the floor."""
     interest: float = 1.0
     """How much more often than others it is aimed at, so that rare classes are seen enough."""
 
@@ -86,13 +102,88 @@ CLASSES: tuple[FurnitureClass, ...] = (
         (storage.upright_refrigerator, storage.double_refrigerator, storage.small_refrigerator),
         interest=3.0,
     ),
+    FurnitureClass(
+        "door",
+        (
+            openings.flush_door,
+            openings.flush_door,
+            openings.panel_door,
+            openings.panel_door,
+            openings.glass_door,
+            openings.double_door,
+            openings.sliding_door,
+        ),
+        hangs=True,
+        interest=0.5,
+    ),
+    FurnitureClass(
+        "window",
+        (openings.small_window, openings.casement_window, openings.wide_window),
+        hangs=True,
+        interest=0.5,
+    ),
+    FurnitureClass(
+        "curtain", (hangings.drawn_curtain, hangings.open_curtain), hangs=True, interest=0.5
+    ),
+    FurnitureClass(
+        "counter",
+        (
+            counters.service_counter,
+            counters.service_counter,
+            counters.corner_counter,
+            counters.bar_shelf,
+        ),
+        fitted=(counters.counter_top, counters.corner_counter_top),
+        interest=1.5,
+    ),
+    FurnitureClass(
+        "sink",
+        (sinks.pedestal_sink, sinks.pedestal_sink, sinks.utility_sink),
+        fitted=(sinks.inset_sink, sinks.kitchen_sink, sinks.vessel_sink, sinks.wall_sink),
+        interest=2.0,
+    ),
+    FurnitureClass(
+        "garbage_bin",
+        (
+            bins.paper_basket,
+            bins.paper_basket,
+            bins.pedal_bin,
+            bins.swing_bin,
+            bins.lined_can,
+            bins.wheelie_bin,
+        ),
+    ),
+    FurnitureClass(
+        "picture",
+        (hangings.framed_picture, hangings.framed_picture, hangings.canvas, hangings.poster),
+        hangs=True,
+        interest=0.5,
+    ),
+    FurnitureClass(
+        "shower_curtain",
+        (
+            hangings.drawn_shower_curtain,
+            hangings.drawn_shower_curtain,
+            hangings.open_shower_curtain,
+        ),
+        hangs=True,
+        interest=1.5,
+    ),
 )
 
 LABELS: tuple[str, ...] = tuple(each.name for each in CLASSES)
 """Class names; a label is an index into them."""
 
+ON_FLOOR: tuple[str, ...] = tuple(each.name for each in CLASSES if not each.hangs)
+"""The classes that stand on a floor, with or without a wall behind them."""
+
 MAKERS: dict[str, tuple[Maker, ...]] = {each.name: each.makers for each in CLASSES}
-"""Archetypes by class name."""
+"""Archetypes by class name, without those for a place of their own."""
+
+_KINDS: dict[str, dict[str, Maker]] = {
+    each.name: {maker.__name__: maker for maker in (*each.makers, *each.fitted)}
+    for each in CLASSES
+}
 
 
 def make(name: str, rng: np.random.Generator, maker: Maker | None = None) -> Piece:
@@ -106,13 +197,12 @@ class OwnFurniture:
     """The makers of this list as a supply of rooms: what rooms are furnished with by default."""
 
     def kinds(self, name: str) -> tuple[str, ...]:
-        """The archetypes of a class."""
+        """The archetypes of a class that stand by themselves."""
         return tuple(maker.__name__ for maker in MAKERS[name])
 
     def make(self, name: str, rng: np.random.Generator, kind: str | None = None) -> Piece:
-        """A new piece of the class `name`, of a given archetype or any of them."""
-        named = (maker for maker in MAKERS[name] if maker.__name__ == kind)
-        return make(name, rng, next(named, None))
+        """A new piece of the class `name`, of a given archetype or any that stands by itself."""
+        return make(name, rng, _KINDS[name].get(kind or ""))
 
 
 OWN_FURNITURE = OwnFurniture()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 
 NO_LABEL = -1
 """The label of walls and clutter."""
+
+THINNEST_M = 0.05
+"""What a labelled box measures at least along each axis: a poster is a box, too."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +24,14 @@ class Piece:
 
     @property
     def size(self) -> tuple[float, float, float]:
-        """Full extents (dx, dy, dz), metres."""
+        """Full extents (dx, dy, dz) of its box, metres; what is thinner grows about its middle."""
+        least = 0.0 if self.label == NO_LABEL else THINNEST_M
+        dx, dy, dz = np.maximum(self.extents, least)
+        return float(dx), float(dy), float(dz)
+
+    @property
+    def extents(self) -> tuple[float, float, float]:
+        """What its mesh measures along the axes, metres."""
         low, high = self.mesh.bounds
         dx, dy, dz = high - low
         return float(dx), float(dy), float(dz)

@@ -15,8 +15,8 @@ from numpy import ndarray
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.data.rooms.furniture.piece import Piece
 
-_WALL_SLACK_M = 0.015
-"""How deep a piece may stand in a wall: what a wall is uneven by."""
+_WALL_SLACK_M = 0.025
+"""How deep a piece may stand in a wall: posters have boxes thicker than they are."""
 _LEVEL_M = 0.05
 """How much higher than the rest a part of the ground below a thing may be."""
 

@@ -8,7 +8,7 @@ be reached. Regions become parts of the layout that know which of their sides ar
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.mesh import Color, box
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
-from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, made
 from sr3d_core.data.rooms.scene.layout import Floor, Layout
 
 Rng = np.random.Generator

@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sr3d_core.data.rooms.clutter.lists import on_wall
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, quad
@@ -17,6 +16,7 @@ from sr3d_core.data.rooms.furniture.piece import NO_LABEL
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
 from sr3d_core.data.rooms.scene.layout import Floor, Layout, Placed
 from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, Programme, furnish
+from sr3d_core.data.rooms.scene.walls import decorate
 
 _SURFACE_POINTS = 64
 
@@ -46,23 +46,23 @@ def build_room(
     layout = Layout(floor, rng)
     shell = _shell(floor, layout, rng)
     furnish(layout, programme, supply, rng)
-    for _ in range(int(rng.integers(1, 8))):
-        piece, low = on_wall(rng)
-        layout.put_at_wall(piece, gap=0.0, z=low)
+    for part in layout.parts or [layout]:
+        decorate(part, supply, rng)
     return _assembled(layout, shell, rng)
 
 
 def _floor(rng: np.random.Generator, shortest: float, longest: float) -> Floor:
     width, depth = rng.uniform(shortest, longest, 2)
+    height = float(rng.uniform(2.4, 3.1))
     if rng.random() > 0.25 or min(width, depth) < 2.8:
-        return Floor(float(width), float(depth))
+        return Floor(float(width), float(depth), height=height)
     notch = rng.uniform(0.2, 0.45, 2) * (width, depth)
-    return Floor(float(width), float(depth), (float(notch[0]), float(notch[1])))
+    return Floor(float(width), float(depth), (float(notch[0]), float(notch[1])), height=height)
 
 
 def _shell(floor: Floor, layout: Layout, rng: np.random.Generator) -> Mesh:
     """Floor, walls with openings, skirting, and mostly a ceiling."""
-    height = rng.uniform(2.3, 3.1)
+    height = floor.height
     outline = floor.outline
     tone, ground = palette.wall(rng), palette.ground(rng)
     skirting = palette.white(rng) if rng.random() < 0.6 else None
