@@ -23,7 +23,8 @@ from sr3d_core.data.rooms.camera.sensor import Capture, Light, View, capture, or
 from sr3d_core.data.rooms.dataset import SEEDS_PER_SPLIT, XYZ_STEP_M, relabelled, seed_of
 from sr3d_core.data.rooms.furniture.mesh import turn_z
 from sr3d_core.data.rooms.sample import frame_of, scan_of
-from sr3d_core.data.rooms.scene.layout import Floor, Layout
+from sr3d_core.data.rooms.scene.floor import Floor
+from sr3d_core.data.rooms.scene.layout import Layout
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Sample

@@ -7,7 +7,9 @@ from sr3d_core.data.rooms.clutter import lists as clutter
 from sr3d_core.data.rooms.furniture.classes import LABELS, MAKERS, make
 from sr3d_core.data.rooms.furniture.mesh import Mesh, box, cylinder, turn_z
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
-from sr3d_core.data.rooms.scene.layout import Floor, Layout, overlaps, rectangle
+from sr3d_core.data.rooms.scene.floor import Floor
+from sr3d_core.data.rooms.scene.footprints import overlaps, rectangle
+from sr3d_core.data.rooms.scene.layout import Layout
 from sr3d_core.data.rooms.scene.room import build_room
 
 GREY = (0.5, 0.5, 0.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
@@ -248,8 +250,7 @@ def cables(rng: Rng) -> Mesh:
         heading += rng.normal(0, 0.7)
         points.append(points[-1] + 0.15 * np.array([np.cos(heading), np.sin(heading)]))
     parts = [
-        beam((*a, 0.006), (*b, 0.006), 0.012, 0.012, tone)
-        for a, b in zip(points[:-1], points[1:], strict=True)
+        beam((*a, 0.006), (*b, 0.006), 0.012, 0.012, tone) for a, b in itertools.pairwise(points)
     ]
     return Mesh.cat([box((0.06, 0.3, 0.04), (0, 0, 0), palette.white(rng)), *parts])
 

@@ -39,12 +39,18 @@ def sitting(rng: Rng, seat_m: float) -> Mesh:
         parts.append(beam((0, y, bent), (knee, y, bent), 0.13, 0.14, trousers))
         parts.append(beam((*foot, 0.0), (knee, y, bent), 0.1, 0.1, trousers))
         parts.append(box((0.26, 0.1, 0.08), (foot[0] + 0.05, y, 0), (0.1, 0.1, 0.1)))
-        hand = (rng.uniform(0.2, 0.4), side * rng.uniform(0.1, 0.25), seat_m + rng.uniform(0.1, 0.4))
+        hand = (
+            rng.uniform(0.2, 0.4),
+            side * rng.uniform(0.1, 0.25),
+            seat_m + rng.uniform(0.1, 0.4),
+        )
         parts.append(beam((0, side * 0.22, shoulder - 0.04), hand, 0.08, 0.08, shirt))
     return Mesh.cat(parts)
 
 
-def _trunk(hip: float, shoulder: float, tall: float, shirt: tuple[float, float, float]) -> list[Mesh]:
+def _trunk(
+    hip: float, shoulder: float, tall: float, shirt: tuple[float, float, float]
+) -> list[Mesh]:
     middle = hip + 0.6 * (shoulder - hip)
     rings = [ring(0.12, 0.16, hip), ring(0.12, 0.19, middle), ring(0.1, 0.2, shoulder)]
     return [

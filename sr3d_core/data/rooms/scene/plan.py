@@ -17,7 +17,8 @@ from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.mesh import Color, box
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, made
-from sr3d_core.data.rooms.scene.layout import Floor, Layout
+from sr3d_core.data.rooms.scene.floor import Floor
+from sr3d_core.data.rooms.scene.layout import Layout
 
 Rng = np.random.Generator
 Span = tuple[float, float]
@@ -189,9 +190,7 @@ def _point(cut: Cut, where: float) -> tuple[float, float]:
     return (cut.at, where) if cut.axis == 0 else (where, cut.at)
 
 
-def _panel(
-    room: Layout, cut: Cut, span: Span, heights: Span, thick: float, color: Color
-) -> None:
+def _panel(room: Layout, cut: Cut, span: Span, heights: Span, thick: float, color: Color) -> None:
     """A cuboid of wall along a cut."""
     size = (thick, span[1] - span[0], heights[1] - heights[0])
     wall = Piece(box(size, (0, 0, 0), color), NO_LABEL)

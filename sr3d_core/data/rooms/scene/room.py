@@ -14,7 +14,8 @@ from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, quad
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
-from sr3d_core.data.rooms.scene.layout import Floor, Layout, Placed
+from sr3d_core.data.rooms.scene.floor import Floor
+from sr3d_core.data.rooms.scene.layout import Layout, Placed
 from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, Programme, furnish
 from sr3d_core.data.rooms.scene.walls import decorate
 
@@ -46,8 +47,10 @@ def build_room(
     layout = Layout(floor, rng)
     shell = _shell(floor, layout, rng)
     furnish(layout, programme, supply, rng)
-    for part in layout.parts or [layout]:
-        decorate(part, supply, rng)
+    decorate(layout, supply, rng)
+    for part in layout.parts:
+        if rng.random() < 0.4:
+            decorate(part, supply, rng)
     return _assembled(layout, shell, rng)
 
 

@@ -22,10 +22,10 @@ from sr3d_core.data.rooms.scene.programmes.rooms import (
 )
 
 SUITES: tuple[tuple[Programme, float, tuple[float, float]], ...] = (
-    (flat, 0.17, (7.0, 10.5)),
+    (flat, 0.17, (7.0, 9.5)),
     (open_plan, 0.12, (7.0, 9.0)),
-    (workplace, 0.06, (7.0, 10.5)),
-    (shared_flat, 0.05, (7.0, 10.5)),
+    (workplace, 0.06, (7.0, 9.5)),
+    (shared_flat, 0.05, (7.0, 9.5)),
 )
 """Homes and work places of several rooms; as `PROGRAMMES`."""
 

@@ -25,7 +25,9 @@ def bathroom(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     if toilet is not None:
         seat = room.put_at_wall(toilet, gap=0.01, tries=24)
         if seat is not None and chance(rng, 0.45):
-            beside(room, made(supply, "garbage_bin", rng, _bin(supply, rng)), seat, rng, (0.03, 0.3))
+            beside(
+                room, made(supply, "garbage_bin", rng, _bin(supply, rng)), seat, rng, (0.03, 0.3)
+            )
     _sink(room, supply, rng)
     if tub is None or chance(rng, 0.15):
         curtain = made(supply, "shower_curtain", rng) if chance(rng, 0.7) else None

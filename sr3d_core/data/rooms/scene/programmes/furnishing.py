@@ -10,7 +10,8 @@ from sr3d_core.data.rooms.furniture.classes import LABELS, ON_FLOOR
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_y, turn_z
 from sr3d_core.data.rooms.furniture.piece import Piece
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, made, offered
-from sr3d_core.data.rooms.scene.layout import Layout, Placed, heights_below
+from sr3d_core.data.rooms.scene.footprints import heights_below
+from sr3d_core.data.rooms.scene.layout import Layout, Placed
 from sr3d_core.data.rooms.scene.programmes.groups import Programme, chance
 
 Rng = np.random.Generator
@@ -62,9 +63,7 @@ def _odd_pieces(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
 
 def _toppled(piece: Piece, rng: Rng) -> Piece:
     """The piece lying on its back, front or side, still boxed tightly about the vertical."""
-    tip = (
-        turn_x(np.pi / 2) if chance(rng, 0.4) else turn_y(float(rng.choice([-1, 1])) * np.pi / 2)
-    )
+    tip = turn_x(np.pi / 2) if chance(rng, 0.4) else turn_y(float(rng.choice([-1, 1])) * np.pi / 2)
     wobble = turn_z(rng.uniform(-np.pi, np.pi)) @ turn_y(rng.normal(0, 0.15))
     mesh = piece.mesh.turned(wobble @ tip)
     return Piece(mesh.squared().grounded(), piece.label)

@@ -145,16 +145,15 @@ def chairs_around(
     room: Layout, table: Placed, supply: FurnitureSupply, rng: Rng, count: int
 ) -> None:
     """Chairs that face a table, more or less tucked in, some turned away."""
-    kinds = supply.kinds("chair")
-    if not kinds:
-        return
-    kind = kinds[rng.integers(len(kinds))]
-    seed = int(rng.integers(2**31))
-    is_same, all_in = chance(rng, 0.7), chance(rng, 0.3)
-    for x, y, turn in _slots(table, count):
-        chair = supply.make(
-            "chair", np.random.default_rng(seed) if is_same else rng, kind if is_same else None
-        )
+    same = made(supply, "chair", rng) if chance(rng, 0.7) else None
+    all_in = chance(rng, 0.3)
+    slots = _slots(table)
+    if chance(rng, 0.4):
+        rng.shuffle(slots)  # type: ignore[arg-type]
+    for x, y, turn in slots[:count]:
+        chair = same or made(supply, "chair", rng)
+        if chair is None:
+            return
         dx, _, _ = chair.size
         tucked = rng.uniform(0.4, 0.7) * dx if all_in else rng.uniform(-0.15, 0.65) * dx
         spin = rng.normal(0, 0.12) if all_in or chance(rng, 0.8) else rng.uniform(-1.2, 1.2)
@@ -164,14 +163,14 @@ def chairs_around(
         room.put_near(chair, table, local, turn + spin, reach=max(0.05, tucked + 0.02))
 
 
-def _slots(table: Placed, count: int) -> list[tuple[float, float, float]]:
+def _slots(table: Placed) -> list[tuple[float, float, float]]:
     """Places along the edges of a table: x, y in its frame, and the direction to look."""
     dx, dy = float(table.size[0]), float(table.size[1])
     along = max(1, int(dy / 0.62))
     places = [(k + 0.5) / along * dy - dy / 2 for k in range(along)]
     slots = [(-dx / 2, y, 0.0) for y in places] + [(dx / 2, y, np.pi) for y in places]
     slots += [(0.0, side * dy / 2, -side * np.pi / 2) for side in (-1, 1)]
-    return slots[:count]
+    return slots
 
 
 def table_group(
@@ -180,7 +179,10 @@ def table_group(
     """A table on free floor with chairs around it."""
     kind = kind or ("rectangular_table" if chance(rng, 0.7) else "round_table")
     table = made(supply, "table", rng, kind)
-    placed = None if table is None else room.put_anywhere(table, aligned=0.85, tries=24)
+    if table is None:
+        return None
+    placed = room.put_anywhere(table, aligned=0.9, tries=24, slack=-0.5)  # space for chairs
+    placed = placed or room.put_anywhere(table, aligned=0.85)
     if placed is not None:
         strew(room, placed, rng, 6)
         chairs_around(room, placed, supply, rng, chairs)

@@ -53,8 +53,7 @@ _MORE = (bedroom, bedroom, office, dining_room, bathroom, living_room, corridor)
 def flat(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """A living room, a kitchen, a bedroom and more, with walls and doorways between most."""
     uses = [living_room, kitchen, bedroom]
-    for k in rng.permutation(len(_MORE))[: int(rng.integers(0, 4))]:
-        uses.append(_MORE[k])
+    uses += [_MORE[k] for k in rng.permutation(len(_MORE))[: int(rng.integers(0, 3))]]
     _furnished(room, uses, supply, rng, openness=0.6)
 
 
@@ -69,14 +68,13 @@ def workplace(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """Offices beside a meeting room, a kitchen or a reception."""
     uses = [office, meeting_room]
     others = (office, kitchen, break_room, bathroom, corridor)
-    for k in rng.permutation(len(others))[: int(rng.integers(1, 4))]:
-        uses.append(others[k])
+    uses += [others[k] for k in rng.permutation(len(others))[: int(rng.integers(1, 3))]]
     _furnished(room, uses, supply, rng, openness=0.5)
 
 
 def shared_flat(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """Rooms of students along a kitchen and a bathroom."""
-    uses = [student_room] * int(rng.integers(2, 4)) + [kitchen, bathroom]
+    uses = [student_room] * 2 + [kitchen, bathroom]
     _furnished(room, uses, supply, rng, openness=0.3)
 
 
@@ -107,4 +105,3 @@ def _is_open(border: Border, uses: Sequence[Programme], openness: float, rng: Rn
         return False
     likely = openness if all(use in _SOCIAL for use in pair) else openness**3
     return chance(rng, likely)
-

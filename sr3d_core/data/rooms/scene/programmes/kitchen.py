@@ -18,7 +18,8 @@ from sr3d_core.data.rooms.clutter.lists import as_piece
 from sr3d_core.data.rooms.furniture.piece import Piece
 from sr3d_core.data.rooms.furniture.sinks import rim_height
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, made
-from sr3d_core.data.rooms.scene.layout import Layout, Placed, heights_below
+from sr3d_core.data.rooms.scene.footprints import heights_below
+from sr3d_core.data.rooms.scene.layout import Layout, Placed
 from sr3d_core.data.rooms.scene.programmes.groups import (
     against_wall,
     beside,
@@ -64,7 +65,7 @@ class _Line:
 
 
 def kitchen(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
-    """Units along one wall, two walls of a corner or two facing walls; perhaps an island, a table."""
+    """Units along one wall, both of a corner or facing ones; perhaps an island, a table."""
     unit = made(supply, "cabinet", rng, "kitchen_unit")
     lines = _lines(room, rng)
     if unit is not None and unit.size[2] < 1.2 and lines:
@@ -139,9 +140,7 @@ def _longest(room: Layout, line: _Line, unit: Piece, most: int) -> Placed | None
     return None
 
 
-def _top(
-    room: Layout, base: Placed, supply: FurnitureSupply, rng: Rng, *, has_sink: bool
-) -> None:
+def _top(room: Layout, base: Placed, supply: FurnitureSupply, rng: Rng, *, has_sink: bool) -> None:
     """A counter on base units, a sink let into it, things on it."""
     top = made(supply, "counter", rng, "counter_top") if chance(rng, 0.9) else None
     laid = None
@@ -172,9 +171,7 @@ def let_in(room: Layout, ground: Placed, sink: Piece | None, rng: Rng) -> Placed
     return room.add(fitting, at, ground.yaw, z=top - rim_height(fitting.mesh) + 0.006)
 
 
-def _hang(
-    room: Layout, line: _Line, upper: Piece, unit: Piece, rng: Rng, *, after: float
-) -> None:
+def _hang(room: Layout, line: _Line, upper: Piece, unit: Piece, rng: Rng, *, after: float) -> None:
     """Wall units above the run, flush with each other."""
     over = line.used - after
     low = max(float(rng.uniform(1.35, 1.55)), unit.size[2] + 0.45)
@@ -186,8 +183,8 @@ def _hang(
 def _tall(room: Layout, line: _Line, supply: FurnitureSupply, rng: Rng) -> None:
     """A refrigerator and tall units where the run ends; else somewhere at a wall."""
     names = [("refrigerator", None)] if chance(rng, 0.85) else []
-    for _ in range(int(rng.integers(0, 3))):
-        names.append(("cabinet", "tall_unit" if chance(rng, 0.7) else "wardrobe"))
+    count = int(rng.integers(0, 3))
+    names += [("cabinet", "tall_unit" if chance(rng, 0.7) else "wardrobe") for _ in range(count)]
     rng.shuffle(names)  # type: ignore[arg-type]
     for name, kind in names:
         piece = made(supply, name, rng, kind)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sr3d_core.data.rooms.furniture.piece import Piece
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, made
-from sr3d_core.data.rooms.scene.layout import Layout
+from sr3d_core.data.rooms.scene.layout import Layout, Placed
 from sr3d_core.data.rooms.scene.programmes.groups import (
     against_wall,
     beds,
@@ -40,21 +41,20 @@ def meeting_room(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
 
 
 def _rows_of_chairs(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
-    yaw, seed = float(rng.integers(4)) * np.pi / 2, int(rng.integers(2**31))
+    yaw, chair = float(rng.integers(4)) * np.pi / 2, made(supply, "chair", rng)
+    if chair is None:
+        return
     start, step = rng.uniform(0.6, 1.5, 2), (rng.uniform(0.8, 1.2), rng.uniform(0.6, 0.8))
     for row in range(int(rng.integers(2, 4))):
         for column in range(int(rng.integers(2, 6))):
             at = start + np.array([row * step[0], column * step[1]]) + rng.normal(0, 0.04, 2)
             at = at + room.floor.at
-            chair = made(supply, "chair", np.random.default_rng(seed))
-            if chair is not None:
-                room.put(chair, (float(at[0]), float(at[1])), yaw + rng.normal(0, 0.1))
+            room.put(chair, (float(at[0]), float(at[1])), yaw + rng.normal(0, 0.1))
 
 
 def _pile_of_chairs(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """Equal chairs that are stacked: each a little higher and before the one below."""
-    seed = int(rng.integers(2**31))
-    chair = made(supply, "chair", np.random.default_rng(seed), "sled_chair")
+    chair = made(supply, "chair", rng, "sled_chair")
     below = None if chair is None else room.put_at_wall(chair, gap=0.1)
     for _ in range(int(rng.integers(1, 4))):
         if chair is None or below is None:
@@ -67,49 +67,50 @@ def _pile_of_chairs(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
 
 def class_room(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """Rows of equal tables with chairs tucked under them, a teacher's desk, shelves."""
-    floor, seed = room.floor, int(rng.integers(2**31))
-    name = "table" if chance(rng, 0.6) else "desk"
-    kind = "rectangular_table" if name == "table" else "frame_desk"
-    piece = made(supply, name, np.random.default_rng(seed), kind)
-    if piece is None:
-        return
-    across = bool(floor.depth > floor.width)
-    yaw = np.pi / 2 if across else 0.0
-    if chance(rng, 0.5):
-        yaw += np.pi
-    dx, dy, _ = piece.size
-    row_m, column_m = dx + rng.uniform(0.75, 1.1), dy + rng.uniform(0.02, 0.6)
-    length, width = (floor.depth, floor.width) if across else (floor.width, floor.depth)
-    chair_seed = int(rng.integers(2**31))
-    per_table = max(1, int(dy / 0.65))
-    is_left = rng.uniform(0.0, 0.2)
-    for row in range(min(5, int((length - 1.6) / row_m))):
-        for column in range(min(5, int((width - 0.7) / column_m))):
-            if chance(rng, is_left):
-                continue
-            along, aside = 1.1 + row * row_m + dx / 2, 0.35 + column * column_m + dy / 2
-            at = np.array((aside, along) if across else (along, aside))
-            at = at + rng.normal(0, 0.03, 2) + floor.at
-            table = room.put(piece, (float(at[0]), float(at[1])), yaw + rng.normal(0, 0.02))
-            if table is None:
-                continue
-            for k in range(per_table):
-                chair = made(supply, "chair", np.random.default_rng(chair_seed))
-                if chair is None or chance(rng, 0.12):
-                    continue
-                tucked = rng.uniform(0.1, 0.65) * chair.size[0]
-                local = (
-                    dx / 2 + chair.size[0] / 2 - tucked,
-                    ((k + 0.5) / per_table - 0.5) * dy + rng.normal(0, 0.03),
-                )
-                turn = np.pi + rng.normal(0, 0.12)
-                room.put_near(chair, table, local, turn, reach=tucked + 0.02)
-            strew(room, table, rng, 1)
+    name, kind = ("table", "rectangular_table") if chance(rng, 0.6) else ("desk", "frame_desk")
+    table, chair = made(supply, name, rng, kind), made(supply, "chair", rng)
+    if table is not None and chair is not None:
+        _rows_of_tables(room, table, chair, rng)
     desk = made(supply, "desk", rng)
     placed = None if desk is None else room.put_anywhere(desk, aligned=1.0)
     if placed is not None:
         desk_chair(room, placed, supply, rng)
     against_wall(room, supply, rng, *some(rng, 0.4, "bookshelf", "cabinet", "garbage_bin"))
+
+
+def _rows_of_tables(room: Layout, piece: Piece, chair: Piece, rng: Rng) -> None:
+    """As many as fit, up to five rows of five, some left out; all chairs on one side."""
+    floor, (dx, dy, _) = room.floor, piece.size
+    is_across = floor.depth > floor.width
+    yaw = (np.pi / 2 if is_across else 0.0) + (np.pi if chance(rng, 0.5) else 0.0)
+    row_m, column_m = dx + rng.uniform(0.75, 1.1), dy + rng.uniform(0.02, 0.6)
+    length, width = (floor.depth, floor.width) if is_across else (floor.width, floor.depth)
+    left_out = rng.uniform(0.0, 0.2)
+    for row in range(min(5, int((length - 1.6) / row_m))):
+        for column in range(min(5, int((width - 0.7) / column_m))):
+            if chance(rng, left_out):
+                continue
+            along, aside = 1.1 + row * row_m + dx / 2, 0.35 + column * column_m + dy / 2
+            at = np.array((aside, along) if is_across else (along, aside))
+            x, y = at + rng.normal(0, 0.03, 2) + floor.at
+            table = room.put(piece, (float(x), float(y)), yaw + rng.normal(0, 0.02))
+            if table is not None:
+                _pupils_at(room, table, chair, rng)
+                strew(room, table, rng, 1)
+
+
+def _pupils_at(room: Layout, table: Placed, chair: Piece, rng: Rng) -> None:
+    """Chairs along the front of a table, more or less tucked in."""
+    dx, dy, _ = table.size
+    places = max(1, int(dy / 0.65))
+    for k in range(places):
+        if chance(rng, 0.12):
+            continue
+        tucked = rng.uniform(0.1, 0.65) * chair.size[0]
+        x = dx / 2 + chair.size[0] / 2 - tucked
+        y = ((k + 0.5) / places - 0.5) * dy + rng.normal(0, 0.03)
+        turn = np.pi + rng.normal(0, 0.12)
+        room.put_near(chair, table, (float(x), float(y)), turn, reach=tucked + 0.02)
 
 
 def corridor(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
