@@ -175,7 +175,8 @@ def _stand(
         if spot is None:
             break
         best = spot
-        if target is None or 0.8 < np.hypot(*(spot - target[:2])) < 4.5:
+        is_near = target is None or 0.8 < np.hypot(*(spot - target[:2])) < 4.5
+        if is_near and (target is None or room.layout.is_open(spot, target[:2])):
             break
     if best is None:
         return np.array([room.layout.floor.width, room.layout.floor.depth]) * 0.3

@@ -109,7 +109,9 @@ def of_faces(
     """A mesh of one color."""
     tint = np.empty((len(faces), 3))
     tint[:] = color
-    return Mesh(vertices, faces, tint, np.full(len(faces), float(absorbs)))
+    dark = np.empty(len(faces))
+    dark.fill(absorbs)
+    return Mesh(vertices, faces, tint, dark)
 
 
 _BOX = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)])
@@ -154,12 +156,14 @@ def loft(rings: Float[ndarray, "L n 3"], color: Color, *, bottom: bool, top: boo
     levels, n = rings.shape[:2]
     here = np.arange(n)
     right = (here + 1) % n
-    faces = []
-    for level in range(levels - 1):
-        a, b = level * n, (level + 1) * n
-        faces.append(np.stack([a + here, a + right, b + right], axis=1))
-        faces.append(np.stack([a + here, b + right, b + here], axis=1))
-    fan = np.stack([np.zeros(n - 2, dtype=np.int64), here[1:-1], here[2:]], axis=1)
+    below = np.empty((2, n, 3), dtype=np.int64)  # the two triangles of each side of a level
+    below[0, :, 0] = below[1, :, 0] = here
+    below[0, :, 1], below[0, :, 2] = right, right + n
+    below[1, :, 1], below[1, :, 2] = right + n, here + n
+    steps = (np.arange(levels - 1) * n)[:, None, None, None]
+    faces = [(below + steps).reshape(-1, 3)]
+    fan = np.zeros((n - 2, 3), dtype=np.int64)
+    fan[:, 1], fan[:, 2] = here[1:-1], here[2:]
     if bottom:
         faces.append(fan)
     if top:
@@ -173,9 +177,14 @@ def ring(
     """A super-ellipse around the z axis: power 2 is an ellipse, 5 a soft rectangle."""
     angle = np.arange(n) * (2 * np.pi / n)
     c, s = np.cos(angle), np.sin(angle)
-    x = radius_x * np.sign(c) * np.abs(c) ** (2 / power)
-    y = radius_y * np.sign(s) * np.abs(s) ** (2 / power)
-    return np.stack([x, y, np.full(n, z)], axis=1)
+    points = np.empty((n, 3))
+    if power == 2.0:
+        points[:, 0], points[:, 1] = radius_x * c, radius_y * s
+    else:
+        points[:, 0] = radius_x * np.sign(c) * np.abs(c) ** (2 / power)
+        points[:, 1] = radius_y * np.sign(s) * np.abs(s) ** (2 / power)
+    points[:, 2] = z
+    return points
 
 
 def cylinder(

@@ -53,7 +53,7 @@ class Floor:
 
     def any_point(self, rng: np.random.Generator) -> Float[ndarray, " 2"]:
         """A point of the whole rectangle, the notch included."""
-        return rng.uniform((0, 0), (self.width, self.depth)) + self.at
+        return rng.random(2) * (self.width, self.depth) + self.at
 
     def holds(self, footprint: Footprint) -> bool:
         """Whether a whole rectangle lies inside."""

@@ -132,7 +132,7 @@ def _doorway(span: Span, rng: Rng) -> Span | None:
     wide = min(wide, length - 0.2)
     if wide < 0.6:
         return None
-    start = float(rng.uniform(span[0] + 0.1, span[1] - 0.1 - wide))
+    start = float(span[0] + 0.1 + rng.random() * (length - 0.2 - wide))
     return start, start + wide
 
 

@@ -21,6 +21,9 @@ Rng = np.random.Generator
 Programme = Callable[[Layout, FurnitureSupply, Rng], None]
 """Furnishes an empty floor from a supply."""
 
+_TOPS = ("cabinet", "dresser", "bookshelf", "desk", "counter", "table", "night_stand")
+"""What small things are put on, where it is low."""
+
 
 def chance(rng: Rng, probability: float) -> bool:
     """True with a probability."""
@@ -80,7 +83,7 @@ def against_wall(room: Layout, supply: FurnitureSupply, rng: Rng, *names: str) -
             room.put_at_wall(piece, gap=0.0, z=rng.uniform(1.3, 1.6))
             continue
         placed = room.put_at_wall(piece)
-        if placed is not None and placed.size[2] < 1.2 and name not in ("toilet", "bathtub"):
+        if placed is not None and placed.size[2] < 1.2 and name in _TOPS:
             strew(room, placed, rng, 3)
 
 
@@ -131,6 +134,7 @@ def _night_stands(room: Layout, bed: Placed, supply: FurnitureSupply, rng: Rng) 
 
 def _at_foot(room: Layout, bed: Placed, supply: FurnitureSupply, rng: Rng) -> None:
     """A bench, an ottoman or a low chest across the foot of a bed."""
+    wanted: list[tuple[str, str]]
     wanted = [("sofa", kind) for kind in ("bench", "ottoman") if kind in supply.kinds("sofa")]
     wanted += [("cabinet", "sideboard")]
     name, kind = wanted[rng.integers(len(wanted))]
@@ -149,7 +153,7 @@ def chairs_around(
     all_in = chance(rng, 0.3)
     slots = _slots(table)
     if chance(rng, 0.4):
-        rng.shuffle(slots)  # type: ignore[arg-type]
+        rng.shuffle(slots)
     for x, y, turn in slots[:count]:
         chair = same or made(supply, "chair", rng)
         if chair is None:

@@ -93,7 +93,7 @@ def _lines(room: Layout, rng: Rng) -> list[_Line]:
     sides = [side for side in room.floor.sides if np.linalg.norm(side[1] - side[0]) > 1.3]
     if not sides:
         return []
-    rng.shuffle(sides)  # type: ignore[arg-type]
+    rng.shuffle(sides)
     style = rng.random()
     for first in sides:
         for other in sides if style < 0.75 else []:
@@ -132,11 +132,15 @@ def _run(
 
 
 def _longest(room: Layout, line: _Line, unit: Piece, most: int) -> Placed | None:
-    """As many units as there is room for, at most `most`."""
-    for count in range(most, 0, -1):
-        placed = line.put(room, row_of(unit, count))
-        if placed is not None:
-            return placed
+    """As many units as there is room for, at most `most`; they begin behind a doorway."""
+    start = line.used
+    while start + unit.size[1] <= line.length and most > 0:
+        line.used = start
+        for count in range(most, 0, -1):
+            placed = line.put(room, row_of(unit, count))
+            if placed is not None:
+                return placed
+        start += 0.4
     return None
 
 
@@ -182,10 +186,12 @@ def _hang(room: Layout, line: _Line, upper: Piece, unit: Piece, rng: Rng, *, aft
 
 def _tall(room: Layout, line: _Line, supply: FurnitureSupply, rng: Rng) -> None:
     """A refrigerator and tall units where the run ends; else somewhere at a wall."""
-    names = [("refrigerator", None)] if chance(rng, 0.85) else []
+    names: list[tuple[str, str | None]] = []
+    if chance(rng, 0.85):
+        names.append(("refrigerator", None))
     count = int(rng.integers(0, 3))
     names += [("cabinet", "tall_unit" if chance(rng, 0.7) else "wardrobe") for _ in range(count)]
-    rng.shuffle(names)  # type: ignore[arg-type]
+    rng.shuffle(names)
     for name, kind in names:
         piece = made(supply, name, rng, kind)
         if piece is None:
