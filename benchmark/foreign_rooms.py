@@ -110,6 +110,9 @@ def measure(
         rooms = _own_scenes(options.num)
     rendered_s = time.perf_counter() - started
     detector = Detector.from_checkpoint(options.weights, device=options.device)
+    unknown = [name for name in LABELS if name not in detector.classes]
+    if unknown:
+        say(f"not scored, the weights do not know them: {', '.join(unknown)}")
     hardware = machine(options.threads)
     views = _detect(detector, rooms, options.views)
     return {
@@ -121,6 +124,7 @@ def measure(
         "scenes": len(rooms),
         "views": options.views,
         "left_out": rare,
+        "not_scored": unknown,
         "seconds": {
             "rooms": round(rendered_s),
             "detection": round(time.perf_counter() - started - rendered_s),

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sr3d_core.checkpoint import read_manifest
-from sr3d_core.colors import class_color
+from sr3d_core.colors import PALETTE
 
 PLACE = Path(__file__).resolve().parent.parent / "config" / "classes.rviz.yaml"
 HEAD = """\
@@ -23,8 +22,8 @@ HEAD = """\
 def text() -> str:
     """The whole file."""
     lines = []
-    for name in sorted(read_manifest("default").classes):
-        red, green, blue = (round(255 * part) for part in class_color(name))
+    for name, color in sorted(PALETTE.items()):
+        red, green, blue = (round(255 * part) for part in color)
         lines.append(f"{name}:\n  r: {red}\n  g: {green}\n  b: {blue}\n")
     return HEAD + "".join(lines)
 

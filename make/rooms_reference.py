@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT / "benchmark"), str(ROOT / "make")]
 from foreign.table import AXES, TABLE, ClassOfModels, read_table  # noqa: E402
 from robot_reference import replaced  # noqa: E402
 
-from sr3d_core.data.rooms.furniture.classes import LABELS, make  # noqa: E402
+from sr3d_core.data.rooms.furniture.classes import ARCHETYPES, LABELS, make  # noqa: E402
 
 PAGE = ROOT / "docs" / "rooms.md"
 MARKS = (
@@ -37,7 +37,10 @@ _SUN, _SCANNET = "sun_rgbd", "scannet"
 def drawn_sizes(name: str, seed: int = 0) -> np.ndarray:
     """Depth, width, height of pieces of our own makers, one row each."""
     rng = np.random.default_rng((seed, LABELS.index(name)))
-    return np.array([make(name, rng).size for _ in range(NUM_PIECES)])
+    makers = ARCHETYPES[name]
+    return np.array(
+        [make(name, rng, makers[rng.integers(len(makers))]).size for _ in range(NUM_PIECES)]
+    )
 
 
 def sizes_table() -> str:

@@ -131,7 +131,8 @@ def test_the_table_that_ships_is_sound_and_large_enough() -> None:
     table = read_table(TABLE, LABELS)
     assert len(table.models) >= 151
     assert {name for name, is_rare in table.is_rare.items() if is_rare} == {
-        *{"night_stand", "dresser", "toilet", "bathtub", "refrigerator"}
+        *{"night_stand", "dresser", "toilet", "bathtub", "refrigerator"},
+        *{"curtain", "counter", "sink", "picture", "shower_curtain"},
     }
     for one in table.classes.values():
         sun_rgbd = one.published.get("sun_rgbd")
@@ -166,6 +167,19 @@ def test_a_table_that_does_not_fit_is_refused(
     with pytest.raises(TableError, match=named) as caught:
         read_table(edited(tmp_path, before, after), LABELS)
     assert "\n" not in str(caught.value)
+
+
+def test_a_class_that_rooms_shall_do_without_is_named(tmp_path: Path) -> None:
+    path = edited(tmp_path, "{any: ['Test#sink']}", "{}")
+    path.write_text("not_offered: [sink]\n" + path.read_text())
+    table = read_table(path, LABELS)
+    archive = tmp_path / "each.sh3f"
+    furniture = ForeignFurniture(open_models([archive], table, tmp_path / "cache"), table)
+    assert furniture.kinds("sink") == ()
+    assert table.is_rare["sink"]
+    path.write_text(path.read_text().replace("[sink]", "[sink, bed]"))
+    with pytest.raises(TableError, match="not_offered"):
+        read_table(path, LABELS)
 
 
 @pytest.fixture

@@ -79,7 +79,8 @@ def equal(a: Sample, b: Sample) -> bool:
 def test_the_label_space_has_the_shipped_order() -> None:
     assert LABELS == (
         "chair", "table", "desk", "bed", "sofa", "bookshelf", "cabinet", "night_stand", "dresser",
-        "toilet", "bathtub", "refrigerator",
+        "toilet", "bathtub", "refrigerator", "door", "window", "curtain", "counter", "sink",
+        "garbage_bin", "picture", "shower_curtain",
     )  # fmt: skip
 
 

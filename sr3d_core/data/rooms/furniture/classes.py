@@ -180,10 +180,10 @@ ON_FLOOR: tuple[str, ...] = tuple(each.name for each in CLASSES if not each.hang
 MAKERS: dict[str, tuple[Maker, ...]] = {each.name: each.makers for each in CLASSES}
 """Archetypes by class name, without those for a place of their own."""
 
-_KINDS: dict[str, dict[str, Maker]] = {
-    each.name: {maker.__name__: maker for maker in (*each.makers, *each.fitted)}
-    for each in CLASSES
+ARCHETYPES: dict[str, tuple[Maker, ...]] = {
+    each.name: each.makers + each.fitted for each in CLASSES
 }
+"""The same with those for a place of their own."""
 
 
 def make(name: str, rng: np.random.Generator, maker: Maker | None = None) -> Piece:
@@ -197,12 +197,13 @@ class OwnFurniture:
     """The makers of this list as a supply of rooms: what rooms are furnished with by default."""
 
     def kinds(self, name: str) -> tuple[str, ...]:
-        """The archetypes of a class that stand by themselves."""
-        return tuple(maker.__name__ for maker in MAKERS[name])
+        """The archetypes of a class, also those for a place of their own."""
+        return tuple(maker.__name__ for maker in ARCHETYPES[name])
 
     def make(self, name: str, rng: np.random.Generator, kind: str | None = None) -> Piece:
         """A new piece of the class `name`, of a given archetype or any that stands by itself."""
-        return make(name, rng, _KINDS[name].get(kind or ""))
+        named = (maker for maker in ARCHETYPES[name] if maker.__name__ == kind)
+        return make(name, rng, next(named, None))
 
 
 OWN_FURNITURE = OwnFurniture()

@@ -1,7 +1,8 @@
 """Doors and windows: their backs at -x, as they sit in or on a wall that looks towards +x.
 
 As ScanNet labels them: a door is its leaf, or both leaves of a closed double door; a window is all
-within its outer frame. Casings of doors belong to the wall and are made with it.
+within its outer frame. Casings of doors belong to the wall and are made with it. A leaf's handle
+is at +y and its hinge at -y.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ _GLASS_ABSORBS = 0.93
 
 def _handles(rng: Rng, thick: float, y: float) -> list[Mesh]:
     """Levers or knobs on both faces of a leaf, at `y` across it."""
-    metal, up, out = palette.grey(rng, 0.2, 0.8), rng.uniform(0.92, 1.08), rng.uniform(0.04, 0.07)
+    metal, up, out = (
+        palette.grey(rng, 0.2, 0.8),
+        rng.uniform(0.92, 1.08),
+        rng.uniform(0.025, 0.045),
+    )
     is_lever = rng.random() < 0.7
-    size = (0.02, 0.12, 0.02) if is_lever else (0.05, 0.05, 0.05)
+    size = (0.02, 0.12, 0.02) if is_lever else (0.03, 0.05, 0.05)
     inward = -0.04 * np.sign(y) if is_lever else 0.0
     return [
         part
@@ -42,17 +47,15 @@ def flush_door(rng: Rng) -> Mesh:
     """A plain leaf."""
     thick, width, height = _size(rng)
     leaf = box((thick, width, height), (0, 0, 0), palette.furniture(rng))
-    side = float(rng.choice([-1, 1]))
-    return Mesh.cat([leaf, *_handles(rng, thick, side * (width / 2 - 0.08))])
+    return Mesh.cat([leaf, *_handles(rng, thick, width / 2 - 0.08)])
 
 
 def panel_door(rng: Rng) -> Mesh:
     """Stiles and rails around panels that lie deeper, wooden or of glass."""
     size, rows = _size(rng), int(rng.integers(1, 5))
     glazed = rng.random() < 0.35
-    side = float(rng.choice([-1, 1]))
     leaf = _panelled(rng, size, (rows, int(rng.integers(1, 3))), palette.furniture(rng), glazed)
-    return Mesh.cat([leaf, *_handles(rng, size[0], side * (size[1] / 2 - 0.06))])
+    return Mesh.cat([leaf, *_handles(rng, size[0], size[1] / 2 - 0.06)])
 
 
 def glass_door(rng: Rng) -> Mesh:

@@ -26,9 +26,11 @@ def rim_height(mesh: Mesh) -> float:
     return float(mesh.vertices[is_outermost, 2].max() - low[2])
 
 
-def _tap(rng: Rng, base: tuple[float, float, float], reach: float) -> list[Mesh]:
+def _tap(
+    rng: Rng, base: tuple[float, float, float], reach: float, highest: float = 0.18
+) -> list[Mesh]:
     """A spout from `base` towards +x, with a lever or two handles."""
-    metal, rise, (x, y, z) = palette.grey(rng, 0.5, 0.9), rng.uniform(0.08, 0.35), base
+    metal, rise, (x, y, z) = palette.grey(rng, 0.5, 0.9), rng.uniform(0.07, highest), base
     parts = [
         cylinder(0.018, rise, base, metal, n=6),
         beam((x, y, z + rise), (x + reach, y, z + rise * 0.95), 0.025, 0.025, metal),
@@ -88,7 +90,7 @@ def kitchen_sink(rng: Rng) -> Mesh:
         board = dy * rng.uniform(0.6, 1.0)
         side = float(rng.choice([-1, 1]))
         parts = [bowl, box((dx, board, 0.012), (0, side * (dy + board) / 2, -0.012), color)]
-    return Mesh.cat([*parts, *_tap(rng, (-dx / 2 + 0.02, 0, 0), dx * 0.45)])
+    return Mesh.cat([*parts, *_tap(rng, (-dx / 2 + 0.02, 0, 0), dx * 0.45, 0.35)])
 
 
 def vessel_sink(rng: Rng) -> Mesh:

@@ -137,9 +137,15 @@ class Layout:
             self._taken.add(Footprint.of(at, piece.size[:2], yaw), z, z + float(size[2]), placed)
         return placed
 
-    def block(self, center: tuple[float, float], size: tuple[float, float], yaw: float) -> None:
-        """Keep a rectangle free, as in front of a door."""
-        self._taken.add(Footprint.of(center, size, yaw), 0.0, 2.0, None)
+    def block(
+        self,
+        center: tuple[float, float],
+        size: tuple[float, float],
+        yaw: float,
+        heights: tuple[float, float] = (0.0, 2.0),
+    ) -> None:
+        """Keep a rectangle free between two heights, as in front of a door."""
+        self._taken.add(Footprint.of(center, size, yaw), *heights, None)
 
     def partition(self, start: Float[ndarray, " 2"], end: Float[ndarray, " 2"]) -> None:
         """Tell that nobody sees through between two points."""

@@ -7,7 +7,7 @@ import numpy as np
 from sr3d_core.data.rooms.clutter import floor
 from sr3d_core.data.rooms.clutter.lists import as_piece
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply, made
-from sr3d_core.data.rooms.scene.layout import Layout, Placed
+from sr3d_core.data.rooms.scene.layout import Layout
 from sr3d_core.data.rooms.scene.programmes.groups import against_wall, beside, chance
 from sr3d_core.data.rooms.scene.programmes.kitchen import let_in
 
@@ -15,12 +15,10 @@ Rng = np.random.Generator
 
 
 def bathroom(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
-    """A tub with its curtain or a shower, a toilet with a bin beside it, a sink, a cabinet."""
+    """A tub or a shower with its curtain, a toilet with a bin beside it, a sink, a cabinet."""
     tub = made(supply, "bathtub", rng) if chance(rng, 0.75) else None
     if tub is not None:
-        placed = room.put_at_wall(tub, gap=float(rng.choice([0.0, 0.02, 0.15])), tries=24)
-        if placed is not None and chance(rng, 0.55):
-            _curtain_along(room, placed, supply, rng)
+        room.put_at_wall(tub, gap=float(rng.choice([0.0, 0.02, 0.15])), tries=24)
     toilet = made(supply, "toilet", rng) if chance(rng, 0.9) else None
     if toilet is not None:
         seat = room.put_at_wall(toilet, gap=0.01, tries=24)
@@ -43,20 +41,6 @@ def _bin(supply: FurnitureSupply, rng: Rng) -> str | None:
     """A small kind of bin, where the supply knows some."""
     small = [k for k in supply.kinds("garbage_bin") if k in ("paper_basket", "pedal_bin")]
     return small[rng.integers(len(small))] if small else None
-
-
-def _curtain_along(room: Layout, tub: Placed, supply: FurnitureSupply, rng: Rng) -> None:
-    """A shower curtain over the edge of a tub on the side of the room."""
-    curtain = made(supply, "shower_curtain", rng)
-    if curtain is None:
-        return
-    c, s = np.cos(tub.yaw), np.sin(tub.yaw)
-    x = tub.size[0] / 2 - rng.uniform(0.02, 0.1)
-    spare = max(float(tub.size[1] - curtain.size[1]), 0.0) / 2
-    y = rng.uniform(-spare, spare)
-    at = (float(tub.center[0] + c * x - s * y), float(tub.center[1] + s * x + c * y))
-    low = max(float(rng.uniform(0.1, 0.4)), 2.0 - curtain.size[2])
-    room.put(curtain, at, tub.yaw, z=low, into=tub, reach=np.inf)
 
 
 def _sink(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
