@@ -18,6 +18,7 @@ from sr3d_core.data.rooms.scene.floor import Floor
 from sr3d_core.data.rooms.scene.footprints import Footprint
 from sr3d_core.data.rooms.scene.layout import Layout, Placed
 from sr3d_core.data.rooms.scene.openings import open_walls
+from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, SUITES
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.data.rooms.scene.shell import Opening, shell
 from sr3d_core.data.rooms.scene.walls import decorate
@@ -25,7 +26,8 @@ from sr3d_core.data.rooms.scene.walls import decorate
 
 @pytest.fixture(scope="module")
 def rooms() -> list[Room]:
-    return [build_room(np.random.default_rng(seed)) for seed in range(16)]
+    single = [each for each in PROGRAMMES if each not in SUITES]  # no walls but the outer ones
+    return [build_room(np.random.default_rng(seed), programmes=single) for seed in range(16)]
 
 
 def all_of(rooms: list[Room], name: str) -> list[tuple[Room, Placed]]:

@@ -164,11 +164,12 @@ class Layout:
         for _ in range(tries):
             side, length = sides[self._rng.integers(len(sides))]
             turn = self._rng.normal(0, 0.02) if gap is None else 0.0
-            away = self._rng.uniform(0.0, 0.06) if gap is None else gap
+            away = (
+                gap if gap is not None else self._rng.uniform(0.0, 0.06) + dy / 2 * abs(sin(turn))
+            )
             where = self._rng.uniform(dy / 2, length - dy / 2)
             if corner:
                 where = dy / 2 + 0.02 if self._rng.random() < 0.5 else length - dy / 2 - 0.02
-            away = max(away, dy / 2 * abs(np.sin(turn)))
             placed = self.put_along(piece, side, where, gap=away, z=z, turn=turn)
             if placed is not None:
                 return placed

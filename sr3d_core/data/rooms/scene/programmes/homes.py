@@ -46,14 +46,14 @@ _SPACE: tuple[Programme, ...] = (
 )
 """Uses by the space they need, most first."""
 _SOCIAL = (living_room, dining_room, kitchen, break_room)
-_MORE = (bedroom, bedroom, office, dining_room, bathroom, living_room, corridor)
+_MORE = (bedroom, bedroom, office, dining_room, living_room, corridor)
 """What a flat has besides a living room, a kitchen and a bedroom."""
 
 
 def flat(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
     """A living room, a kitchen, a bedroom and more, with walls and doorways between most."""
-    uses = [living_room, kitchen, bedroom]
-    uses += [_MORE[k] for k in rng.permutation(len(_MORE))[: int(rng.integers(0, 3))]]
+    uses = [living_room, kitchen, bedroom, *([bathroom] if chance(rng, 0.65) else [])]
+    uses += [_MORE[k] for k in rng.permutation(len(_MORE))[: int(rng.integers(0, 2))]]
     _furnished(room, uses, supply, rng, openness=0.6)
 
 
