@@ -32,7 +32,8 @@ from sr3d_core.data.rooms.dataset import (
 )
 from sr3d_core.data.rooms.furniture.mesh import turn_z
 from sr3d_core.data.rooms.sample import frame_of, scan_of
-from sr3d_core.data.rooms.scene.layout import Floor, Layout
+from sr3d_core.data.rooms.scene.floor import Floor
+from sr3d_core.data.rooms.scene.layout import Layout
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Sample

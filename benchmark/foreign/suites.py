@@ -80,7 +80,7 @@ def _facing(
     piece = supply.make(name, rng)
     x = (other.size[0] + piece.size[0]) / 2 + gap_m
     turn = np.pi + rng.normal(0, 0.25)
-    return room.put_near(piece, other, (float(x), float(rng.normal(0, 0.3))), turn, slack=0.1)
+    return room.put_near(piece, other, (float(x), float(rng.normal(0, 0.3))), turn, reach=0.1)
 
 
 def _living(room: Layout, supply: FurnitureSupply, rng: Rng, wanted: int) -> None:
@@ -113,7 +113,7 @@ def _eating(room: Layout, supply: FurnitureSupply, rng: Rng, wanted: int) -> Non
             along = np.array([-np.sin(side), np.cos(side)]) * shift * table.size[1 - across]
             x, y = away + along
             turn = side + np.pi + rng.normal(0, 0.15)
-            room.put_near(chair, table, (float(x), float(y)), turn, slack=0.25)
+            room.put_near(chair, table, (float(x), float(y)), turn, reach=0.25)
 
 
 def _sleeping(room: Layout, supply: FurnitureSupply, rng: Rng, wanted: int) -> None:

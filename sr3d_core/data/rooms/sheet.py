@@ -16,7 +16,7 @@ from numpy import ndarray
 
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_z
-from sr3d_core.data.rooms.scene.layout import rectangle
+from sr3d_core.data.rooms.scene.footprints import rectangle
 from sr3d_core.structures import Sample, Targets
 
 if TYPE_CHECKING:

@@ -124,7 +124,10 @@ def _stand(
         if best is not None and not _has_floor(room, spot, habits):
             continue
         best = spot
-        if target is None or 0.8 < np.hypot(*(spot - target[:2])) < 4.5:
+        if target is None:
+            break
+        is_near = 0.8 < np.hypot(*(spot - target[:2])) < 4.5
+        if is_near and room.layout.is_open(spot, target[:2]):
             break
     return _somewhere(room) if best is None else best
 
@@ -137,7 +140,7 @@ def _path(room: Room, num: int, height: float, habits: SensorHabits, rng: Rng) -
         away = goal - at
         far = float(np.linalg.norm(away))
         ahead = at + away / max(far, 1e-6) * min(far, rng.uniform(*_STRIDE_M))
-        if far < 0.1 or not _is_free(room, ahead, height, habits):
+        if far < 0.1 or not _is_free(room, at, ahead, habits):
             # Around a corner of something: from here to another spot that lies in sight.
             goal = _free(room, height, habits, rng)
             ahead = at + rng.normal(0, 0.02, 2)
@@ -153,8 +156,10 @@ def _free(room: Room, height: float, habits: SensorHabits, rng: Rng) -> Spot:
     return (stands or found or [_somewhere(room)])[0]
 
 
-def _is_free(room: Room, at: Spot, height: float, habits: SensorHabits) -> bool:
-    """Whether a camera passes; a hand holds it over tables."""
+def _is_free(room: Room, start: Spot, at: Spot, habits: SensorHabits) -> bool:
+    """Whether a camera passes; a hand holds it over tables, never through a partition."""
+    if not room.layout.is_open(start, at):
+        return False
     if habits.on_floor:
         return _has_floor(room, at, habits)
     return bool(room.layout.floor.contains(at[None], _CLEARANCE_M).all())

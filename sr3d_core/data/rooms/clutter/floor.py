@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
@@ -92,32 +94,6 @@ def suitcase(rng: Rng) -> Mesh:
         ]
         parts.append(box((0.03, 0.23, 0.03), (0, 0, dz + 0.35), (0.1, 0.1, 0.1)))
     return Mesh.cat(parts)
-
-
-def person(rng: Rng) -> Mesh:
-    """Somebody who stands."""
-    tall, turn = rng.uniform(1.5, 1.92), rng.uniform(-0.3, 0.3)
-    shirt, trousers, skin = palette.fabric(rng), palette.fabric(rng), (0.75, 0.55, 0.45)
-    hip, shoulder = tall * 0.5, tall * 0.82
-    parts = [
-        loft(
-            np.stack(
-                [ring(0.12, 0.16, hip), ring(0.12, 0.19, tall * 0.7), ring(0.1, 0.2, shoulder)]
-            ),
-            shirt,
-            bottom=True,
-            top=True,
-        ),
-        blob((0.2, 0.17, 0.25), (0.02, 0, tall - 0.25), skin),
-        cylinder(0.05, 0.1, (0, 0, shoulder - 0.02), skin, n=6),
-    ]
-    for side in (-1, 1):
-        step = rng.uniform(-0.12, 0.12)
-        parts.append(beam((step, side * 0.1, 0), (0, side * 0.09, hip), 0.13, 0.13, trousers))
-        parts.append(box((0.26, 0.1, 0.08), (step + 0.05, side * 0.1, 0), (0.1, 0.1, 0.1)))
-        hand = (rng.uniform(-0.05, 0.35), side * 0.27, hip + rng.uniform(-0.05, 0.3))
-        parts.append(beam((0, side * 0.22, shoulder - 0.04), hand, 0.08, 0.08, shirt))
-    return Mesh.cat(parts).moved(yaw=turn)
 
 
 def basket(rng: Rng) -> Mesh:
@@ -212,3 +188,78 @@ def pile(rng: Rng) -> Mesh:
     heights[1:-1, 1:-1] = np.abs(rng.normal(0.06, 0.05, (4, 4)))
     size = (rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.9))
     return height_field(size, (0, 0, 0), heights, palette.fabric(rng))
+
+
+def oven(rng: Rng) -> Mesh:
+    """A stove with a dark hob and a door of glass, .5 to .7 m wide."""
+    size = (0.6, rng.uniform(0.5, 0.7), 0.88)
+    body = palette.white(rng) if rng.random() < 0.5 else palette.grey(rng, 0.1, 0.7)
+    pane = box((0.02, size[1] * 0.8, 0.4), (0.3, 0, 0.25), (0.05, 0.05, 0.06), 0.3)
+    bar = box((0.03, size[1] * 0.7, 0.02), (0.33, 0, 0.68), palette.grey(rng, 0.4, 0.8))
+    hob = box((0.55, size[1] * 0.95, 0.012), (0, 0, size[2]), (0.05, 0.05, 0.06))
+    return Mesh.cat([box(size, (0, 0, 0), body), pane, bar, hob])
+
+
+def ladder(rng: Rng) -> Mesh:
+    """A step ladder, opened."""
+    height, wide, metal = rng.uniform(0.8, 1.9), rng.uniform(0.4, 0.55), palette.grey(rng)
+    spread = height * rng.uniform(0.18, 0.28)
+    parts = [
+        beam((x * spread, y * wide / 2, 0), (0, y * wide * 0.4, height), 0.04, 0.025, metal)
+        for x in (-1, 1)
+        for y in (-1, 1)
+    ]
+    for z in np.arange(0.25, height, 0.25).tolist():
+        x = spread * (1 - z / height)
+        parts.append(box((0.08, wide * 0.9, 0.03), (x, 0, z), metal))
+    return Mesh.cat(parts)
+
+
+def fan(rng: Rng) -> Mesh:
+    """A fan on a pole, or a small one on its foot."""
+    height, radius, metal = rng.uniform(0.4, 1.3), rng.uniform(0.15, 0.25), palette.grey(rng)
+    cage = cylinder(radius, 0.12, (0, 0, 0), metal, n=12).turned(turn_y(np.pi / 2))
+    return Mesh.cat(
+        [
+            cylinder(0.18, 0.03, (0, 0, 0), metal, n=8),
+            cylinder(0.018, height, (0, 0, 0), metal, n=5),
+            cage.shifted((-0.06, 0, height)),
+        ]
+    )
+
+
+def toys(rng: Rng) -> Mesh:
+    """Balls, blocks and a car, strewn over half a square metre."""
+    parts = []
+    for _ in range(int(rng.integers(3, 9))):
+        x, y = rng.uniform(-0.4, 0.4, 2)
+        edge, tone = rng.uniform(0.05, 0.2), palette.vivid(rng)
+        if rng.random() < 0.4:
+            parts.append(blob((edge, edge, edge), (x, y, 0), tone))
+        else:
+            cube = box(edge * rng.uniform(0.5, 1.5, 3), (0, 0, 0), tone)
+            parts.append(cube.moved(x=x, y=y, yaw=rng.uniform(0, np.pi)))
+    return Mesh.cat(parts)
+
+
+def cables(rng: Rng) -> Mesh:
+    """A cable that winds over the floor from a socket board."""
+    tone, points = palette.grey(rng, 0.03, 0.9), [np.zeros(2)]
+    heading = rng.uniform(-np.pi, np.pi)
+    for _ in range(int(rng.integers(5, 12))):
+        heading += rng.normal(0, 0.7)
+        points.append(points[-1] + 0.15 * np.array([np.cos(heading), np.sin(heading)]))
+    parts = [
+        beam((*a, 0.006), (*b, 0.006), 0.012, 0.012, tone) for a, b in itertools.pairwise(points)
+    ]
+    return Mesh.cat([box((0.06, 0.3, 0.04), (0, 0, 0), palette.white(rng)), *parts])
+
+
+def boxes(rng: Rng) -> Mesh:
+    """Cartons piled up, the lower ones larger."""
+    parts, z = [], 0.0
+    size = rng.uniform((0.35, 0.35, 0.2), (0.6, 0.65, 0.45))
+    for _ in range(int(rng.integers(2, 5))):
+        parts.append(box(size, (0, 0, 0), palette.wood(rng)).moved(z=z, yaw=rng.normal(0, 0.15)))
+        z, size = z + size[2], size * rng.uniform((0.75, 0.75, 0.6), (1.0, 1.0, 1.1))
+    return Mesh.cat(parts)

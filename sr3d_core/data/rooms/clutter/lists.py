@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sr3d_core.data.rooms.clutter import floor, table, wall
+from sr3d_core.data.rooms.clutter import floor, people, soft, table, wall
 from sr3d_core.data.rooms.furniture import sofas
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
@@ -27,8 +27,8 @@ FLOOR: tuple[Callable[[Rng], Mesh], ...] = (
     floor.bag,
     floor.bag,
     floor.suitcase,
-    floor.person,
-    floor.person,
+    people.standing,
+    people.standing,
     floor.basket,
     floor.stool,
     sofas.bench,
@@ -38,8 +38,21 @@ FLOOR: tuple[Callable[[Rng], Mesh], ...] = (
     floor.pillar,
     floor.tripod,
     floor.pile,
+    floor.boxes,
+    floor.cables,
+    floor.fan,
+    floor.ladder,
+    floor.toys,
 )
 """Makers of clutter for the floor; those listed twice are twice as common."""
+
+SOFT: tuple[Callable[[Rng], Mesh], ...] = (
+    soft.pillow,
+    soft.pillow,
+    soft.clothes,
+    floor.bag,
+)
+"""Makers of things that lie on beds, sofas and chairs."""
 
 ON_WALL: tuple[Callable[[Rng], Mesh], ...] = (
     wall.mirror,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,21 +16,21 @@ THINNEST_M = 0.05
 """What a labelled box measures at least along each axis: a poster is a box, too."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """Front +x, standing on z = 0, its box centred on the axis."""
 
     mesh: Mesh
     label: int  # index into `classes.LABELS`, or NO_LABEL
 
-    @property
+    @cached_property
     def size(self) -> tuple[float, float, float]:
         """Full extents (dx, dy, dz) of its box, metres; what is thinner grows about its middle."""
         least = 0.0 if self.label == NO_LABEL else THINNEST_M
         dx, dy, dz = np.maximum(self.extents, least)
         return float(dx), float(dy), float(dz)
 
-    @property
+    @cached_property
     def extents(self) -> tuple[float, float, float]:
         """What its mesh measures along the axes, metres."""
         low, high = self.mesh.bounds

@@ -30,6 +30,13 @@ class FurnitureSupply(Protocol):
         ...
 
 
+def made(
+    supply: FurnitureSupply, name: str, rng: np.random.Generator, kind: str | None = None
+) -> Piece | None:
+    """A piece of the class `name`, or None where the supply has no such class."""
+    return supply.make(name, rng, kind) if supply.kinds(name) else None
+
+
 def offered(supply: FurnitureSupply, names: Iterable[str]) -> tuple[str, ...]:
     """Those of the classes that a supply has pieces of."""
     return tuple(name for name in names if supply.kinds(name))

@@ -13,7 +13,8 @@ from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
-from sr3d_core.data.rooms.scene.layout import Floor, Layout, Placed
+from sr3d_core.data.rooms.scene.floor import Floor
+from sr3d_core.data.rooms.scene.layout import Layout, Placed
 from sr3d_core.data.rooms.scene.openings import open_walls
 from sr3d_core.data.rooms.scene.programmes import PROGRAMMES, Programme, furnish
 from sr3d_core.data.rooms.scene.shell import shell
@@ -45,20 +46,22 @@ def build_room(
     programme, _, (shortest, longest) = programmes[rng.choice(len(share), p=share / share.sum())]
     floor = _floor(rng, shortest, longest)
     layout = Layout(floor, rng)
-    height = float(rng.uniform(2.3, 3.1))
+    height = floor.height
     openings = open_walls(layout, height, supply, rng)
     walls = shell(floor, openings, height, rng)
     furnish(layout, programme, supply, rng)
-    decorate(layout, height, supply, rng)
+    for part in layout.parts or [layout]:
+        decorate(part, height, supply, rng)
     return _assembled(layout, walls, rng)
 
 
 def _floor(rng: np.random.Generator, shortest: float, longest: float) -> Floor:
     width, depth = rng.uniform(shortest, longest, 2)
+    height = float(rng.uniform(2.4, 3.1))
     if rng.random() > 0.25 or min(width, depth) < 2.8:
-        return Floor(float(width), float(depth))
+        return Floor(float(width), float(depth), height=height)
     notch = rng.uniform(0.2, 0.45, 2) * (width, depth)
-    return Floor(float(width), float(depth), (float(notch[0]), float(notch[1])))
+    return Floor(float(width), float(depth), (float(notch[0]), float(notch[1])), height=height)
 
 
 def _assembled(layout: Layout, walls: Mesh, rng: np.random.Generator) -> Room:

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, box, quad
-from sr3d_core.data.rooms.scene.layout import Floor
+from sr3d_core.data.rooms.scene.floor import Floor
 
 Rng = np.random.Generator
 
