@@ -21,7 +21,7 @@ def upholstered(rng: Rng, seats: float, seats_count: int) -> Mesh:
     depth, seat = rng.uniform(0.7, 1.15), rng.uniform(0.32, 0.5)
     if seats_count == 1:
         depth = rng.uniform(0.6, 0.95)
-    height = seat + rng.uniform(0.2, 0.72)
+    height = seat + rng.uniform(0.14, 0.78)
     arm = rng.uniform(0.06, 0.24) if rng.random() < 0.88 else 0.0
     arm_height = seat + rng.uniform(0.08, 0.24)
     back = rng.uniform(0.12, 0.26)
@@ -120,7 +120,7 @@ def _wing(rng: Rng, body: Mesh, side: float, reach: float, *, is_backed: bool) -
 def chaise(rng: Rng) -> Mesh:
     """A seat to lie on: long in the direction of its front, a back at the rear."""
     depth, width = rng.uniform(1.3, 1.9), rng.uniform(0.65, 1.2)
-    seat, rise = rng.uniform(0.3, 0.46), rng.uniform(0.25, 0.55)
+    seat, rise = rng.uniform(0.3, 0.46), rng.uniform(0.2, 0.72)
     color, recline = palette.fabric(rng), rng.uniform(0.0, 0.4)
     back = cushion((rng.uniform(0.12, 0.22), width, rise), (0, 0, 0), color, soft=0.12)
     parts = [
@@ -141,7 +141,7 @@ def futon(rng: Rng) -> Mesh:
     seat, frame, pad = rng.uniform(0.28, 0.45), palette.wood(rng), palette.fabric(rng)
     parts = [
         cushion((depth, width - 0.1, 0.16), (0, 0, seat - 0.16), pad),
-        cushion((0.16, width - 0.1, rng.uniform(0.32, 0.6)), (0, 0, 0), pad, soft=0.12)
+        cushion((0.16, width - 0.1, rng.uniform(0.26, 0.72)), (0, 0, 0), pad, soft=0.12)
         .turned(turn_y(-rng.uniform(0.15, 0.35)))
         .moved(x=-depth / 2 + 0.1, z=seat - 0.05),
         box((depth * 0.9, width - 0.1, 0.04), (0, 0, seat - 0.2), frame),
