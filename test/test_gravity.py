@@ -121,7 +121,7 @@ CLOUDS = {
     "optical, pitched by 20": lambda: camera_view(math.radians(20)),
     "optical, pitched by 40": lambda: camera_view(math.radians(40)),
     "opengl": lambda: camera_view(math.radians(20)) @ OPENGL,
-    "scan": lambda: room_sample(900_003, "scan").cloud.xyz.double(),
+    "scan": lambda: room_sample(900_004, "scan").cloud.xyz.double(),
     "frame with little floor": lambda: room_sample(900_014, "frame").cloud.xyz.double(),
     "frame of a wall": lambda: room_sample(900_011, "frame").cloud.xyz.double(),
     "rendered, optical": lambda: rendered_view(910_001).cloud.xyz.double(),
