@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.classes import LABELS, ON_FLOOR
 from sr3d_core.data.rooms.furniture.mesh import box
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
@@ -25,6 +26,7 @@ FEWEST, MOST = 10, 18
 """Pieces of a home, before the odd ones that every room may get."""
 
 _TRIES = 40
+_ON_FLOOR = frozenset(LABELS.index(name) for name in ON_FLOOR)
 
 
 def home(room: Layout, supply: FurnitureSupply, rng: Rng) -> None:
@@ -44,7 +46,8 @@ SUITES: tuple[tuple[Programme, float, tuple[float, float]], ...] = ((home, 1.0, 
 
 
 def _num_pieces(room: Layout) -> int:
-    return sum(placed.label != NO_LABEL for placed in room.placed)
+    """What stands on the floor: doors and windows are there before."""
+    return sum(placed.label in _ON_FLOOR for placed in room.placed)
 
 
 def _partition(rng: Rng) -> Piece:
