@@ -20,6 +20,9 @@ TEST_JOBS ?= 2
 TEST_CORE = OMP_NUM_THREADS=1 $(PYTHON) -m pytest test --ignore=test/ros \
   -n $(TEST_JOBS) --dist worksteal
 
+# The tests start many processes: each would compile all modules again where containers say this.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick lint types test-core test-open3d test-package docs venv clean
 

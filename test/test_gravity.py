@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -128,8 +129,11 @@ CLOUDS = {
     "rendered, opengl": lambda: rendered_view(910_001).cloud.xyz.double() @ OPENGL,
 }
 MOVES = ((0, 0, 3), (0, 0, 5), (0, 0, 100), (0, 0, -100), (-7, 12, 0), (5e5, 4e6, 300))
+MOVED_EVERYWHERE = ("tilted by 15", "rendered, optical", "scan")
+"""A room, a view and a scan; the other clouds are moved a little and as far as maps go."""
 
 
+@cache
 def rendered_view(seed: int) -> SequenceFrame:
     """What a robot's camera sees of a furnished room, in its optical frame."""
     return next(iter(room_sequence(seed, SequenceSettings(num_frames=1))))
@@ -137,7 +141,8 @@ def rendered_view(seed: int) -> SequenceFrame:
 
 @pytest.mark.parametrize("kind", CLOUDS)
 def test_the_answer_does_not_depend_on_the_origin(kind: str) -> None:
-    assert_same_everywhere(CLOUDS[kind]())
+    moves = MOVES if kind in MOVED_EVERYWHERE else (MOVES[0], MOVES[-1])
+    assert_same_everywhere(CLOUDS[kind](), moves)
 
 
 @pytest.mark.parametrize(
@@ -147,26 +152,28 @@ def test_the_answer_for_a_real_cloud_does_not_depend_on_the_origin(
     real_data: Path, name: str
 ) -> None:
     cloud = open_cloud(real_data / "clouds" / f"{name}.pcd", "z").cloud
-    rotation = assert_same_everywhere(cloud.xyz.double())
+    rotation = assert_same_everywhere(cloud.xyz.double(), (MOVES[0], MOVES[-1]))
     sign = 1.0 if name.startswith("milk") else -1.0  # its points have negative z: OpenGL, y is up
     assert sign * float(rotation[2, 1]) > 0.5
 
 
-def assert_same_everywhere(xyz: Tensor) -> Tensor:
+def assert_same_everywhere(xyz: Tensor, moves: tuple[tuple[float, ...], ...]) -> Tensor:
     rotation, confidence = up_rotation(xyz)
-    for move in MOVES:
+    for move in moves:
         moved, moved_confidence = up_rotation(xyz + torch.tensor(move, dtype=torch.float64))
         torch.testing.assert_close(moved, rotation, rtol=0, atol=1e-6)
         assert moved_confidence == pytest.approx(confidence, abs=1e-6), move
     return rotation
 
 
-@pytest.mark.parametrize("seed", range(910_000, 910_008))
-def test_a_scan_far_above_its_origin_is_left_alone(seed: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "height_m"),
+    [(910_000 + index, (0.0, 3.0, 5.0, -100.0)[index % 4]) for index in range(8)],
+)
+def test_a_scan_far_above_its_origin_is_left_alone(seed: int, height_m: float) -> None:
     scan = room_sample(seed, "scan").cloud.xyz.double()
-    for height_m in (0.0, 3.0, 5.0, -100.0):
-        rotation, _ = up_rotation(scan + torch.tensor([0.0, 0.0, height_m]))
-        assert torch.equal(rotation, torch.eye(3, dtype=torch.float64)), height_m
+    rotation, _ = up_rotation(scan + torch.tensor([0.0, 0.0, height_m]))
+    assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("seed", [910_001, 910_003, 910_010])

@@ -170,6 +170,6 @@ def test_damaged_machine_code_is_left_for_another_folder(program: Path, tmp_path
 def test_the_engine_of_a_cpu_runs_without_any_folder(tmp_path: Path) -> None:
     engine = tmp_path / "engine.py"
     engine.write_text(ENGINE)
-    output, errors = run(engine, 0, HOME=tmp_path)
+    output, errors = run(engine, 0, HOME=tmp_path, NUMBA_OPT=0)  # compiled in half the time
     assert output == "numba"
     assert "install it again" not in errors

@@ -190,11 +190,10 @@ def test_an_environment_that_contradicts_itself_is_refused(contradiction: dict[s
         launched_processes(contradiction)
 
 
-@pytest.mark.parametrize("rank", ["one", "1"])
 def test_the_command_refuses_a_rank_that_nobody_gave_in_one_line(
-    tmp_path: Path, rank: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("RANK", "one")  # which torch and accelerate would trip over
     (tmp_path / "run.yaml").write_text("schedule: {num_steps: 1}\n")
     command = ["-m", "sr3d_core.cli.main", "train", str(tmp_path / "run.yaml")]
     done = in_a_process(*command, "--out", str(tmp_path / "run"))

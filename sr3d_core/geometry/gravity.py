@@ -70,6 +70,18 @@ _OPENGL = _Guess("y", math.radians(65), max_below=0.1, min_support=0.05)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Planes:
+    """Trial planes through neighbouring cells; each normal may point to either side."""
+
+    cells: Float[Tensor, "S 3"]  # the seen surface
+    normals: Float[Tensor, "T 3"]  # unit
+    is_inlier: Bool[Tensor, "S T"]  # cells that lie in a plane
+    support: Float[Tensor, " T"]  # share of the cells that lie in it
+    before: Float[Tensor, " T"]  # share that lies clearly on the side of its normal
+    behind: Float[Tensor, " T"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Floor:
     """A plane that may be the floor."""
 
@@ -107,7 +119,7 @@ def up_rotation(
     xyz, corner = _near_zero(xyz)
     cells = _surface(xyz)
     origin = -corner if is_from_sensor else None
-    floor = _best_floor(xyz, cells, origin) if len(cells) >= 3 else None
+    floor = _best_floor(xyz, _trial_planes(cells), origin) if len(cells) >= 3 else None
     if floor is None:
         doubt = scale_doubt(xyz)
         if doubt is not None:
@@ -171,21 +183,21 @@ def _lowest_layer(heights: Float[Tensor, " S"]) -> float:
 
 
 def _best_floor(
-    xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"], sensor: Float[Tensor, " 3"] | None
+    xyz: Float[Tensor, "N 3"], planes: _Planes, sensor: Float[Tensor, " 3"] | None
 ) -> _Floor | None:
     """The rim of its image gives a camera away; otherwise z is up unless y is far likelier."""
-    direction = _view_direction(xyz, cells, sensor)
+    direction = _view_direction(xyz, planes, sensor)
     if direction:
         # Seen along +z, z cannot be up: the camera would look through the floor from beneath.
-        floor = _find_floor(cells, _OPTICAL) if direction > 0 else _seen_backward(cells)
+        floor = _find_floor(planes, _OPTICAL) if direction > 0 else _seen_backward(planes)
         return floor if floor is not None and floor.score > _CHANCE_SCORE else None
-    if _is_lone_plane(cells):
+    if _is_lone_plane(planes):
         raise GravityError("no floor was found: one plane with nothing on it, a floor or a wall")
-    return _floor_of_no_view(cells)
+    return _floor_of_no_view(planes)
 
 
 def _view_direction(
-    xyz: Float[Tensor, "N 3"], cells: Float[Tensor, "S 3"], sensor: Float[Tensor, " 3"] | None
+    xyz: Float[Tensor, "N 3"], planes: _Planes, sensor: Float[Tensor, " 3"] | None
 ) -> float:
     """Along +z (1.0) or -z (-1.0) where a camera saw this; 0.0 where none is known to have.
 
@@ -197,14 +209,14 @@ def _view_direction(
         return 1.0 if forward > backward else -1.0
     if sensor is None:
         return 0.0
-    signs = (sign for sign in (1.0, -1.0) if is_seen_from(cells - sensor, sign))
+    signs = (sign for sign in (1.0, -1.0) if is_seen_from(planes.cells - sensor, sign))
     direction = next(signs, 0.0)
-    return 0.0 if direction and _has_level_floor(cells) else direction
+    return 0.0 if direction and _has_level_floor(planes) else direction
 
 
-def _has_level_floor(cells: Float[Tensor, "S 3"]) -> bool:
+def _has_level_floor(planes: _Planes) -> bool:
     """Whether a large floor lies as level beneath z as in the z-up frames of robots."""
-    floor = _find_floor(cells, _UPRIGHT)
+    floor = _find_floor(planes, _UPRIGHT)
     return (
         floor is not None
         and floor.support >= _WEAK_SUPPORT
@@ -213,16 +225,17 @@ def _has_level_floor(cells: Float[Tensor, "S 3"]) -> bool:
     )
 
 
-def _floor_of_no_view(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+def _floor_of_no_view(planes: _Planes) -> _Floor | None:
     """The floor of a cloud that shows no rim of an image."""
-    upright = _find_floor(cells, _UPRIGHT)
+    upright = _find_floor(planes, _UPRIGHT)
+    cells = planes.cells
     if upright is None or not _is_level(cells, upright):
-        camera = _large_floor_ahead(cells)
-        rival = upright or _find_floor(cells, _LEVEL)
-        if camera is not None and _is_far_likelier(camera, rival, cells):
+        camera = _large_floor_ahead(planes)
+        rival = upright or _find_floor(planes, _LEVEL)
+        if camera is not None and _is_far_likelier(camera, rival, planes):
             return camera
         upright = rival
-    mesh = _find_floor(cells, _MESH)
+    mesh = _find_floor(planes, _MESH)
     if upright is None:  # walls without a floor are no higher than wide only where y is up
         return mesh if _is_flat_along_y(cells, 1.0) else None
     is_mesh = mesh is not None and mesh.score > 1.5 * upright.score and _is_flat_along_y(cells)
@@ -239,10 +252,10 @@ def _is_flat_along_y(cells: Float[Tensor, "S 3"], flatness: float = _FLATNESS) -
     return height < flatness * min(width, depth)
 
 
-def _seen_backward(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+def _seen_backward(planes: _Planes) -> _Floor | None:
     """The floor of what was seen along -z: by an OpenGL camera, or from above in a z-up frame."""
-    opengl = _find_floor(cells, _OPENGL)
-    upright = _find_floor(cells, _UPRIGHT)
+    opengl = _find_floor(planes, _OPENGL)
+    upright = _find_floor(planes, _UPRIGHT)
     is_level = upright is not None and float(upright.normal[2]) >= math.cos(_LEVELLED_RAD)
     if opengl is not None and _is_upright_wall(opengl):
         return upright if is_level else None
@@ -267,39 +280,28 @@ def _contains_z(floor: _Floor) -> bool:
     return abs(float(floor.normal[2])) <= math.sin(KEEP_RAD)
 
 
-def _has_wall_across(floor: _Floor, cells: Float[Tensor, "S 3"]) -> bool:
+def _has_wall_across(floor: _Floor, planes: _Planes) -> bool:
     """Whether another large plane contains z as this floor does.
 
     Then both may be walls of a z-up frame: their corner looks as a level camera's view does.
     """
-    normals, distance = _distances(cells)
     across = torch.linalg.cross(floor.normal, axis_rotation("z")[2])
-    is_across = (normals @ across).abs() > math.cos(_MAX_ROLL_RAD)
-    support = (distance <= _THICKNESS_M).double().mean(dim=0) * is_across
-    return float(support.max()) >= 0.5 * floor.support
+    is_across = (planes.normals @ across).abs() > math.cos(_MAX_ROLL_RAD)
+    return float((planes.support * is_across).max()) >= 0.5 * floor.support
 
 
-def _is_lone_plane(cells: Float[Tensor, "S 3"]) -> bool:
+def _is_lone_plane(planes: _Planes) -> bool:
     """Whether the cloud is a single plane, give or take its noise."""
-    normals, distance = _distances(cells)
-    is_near = (distance <= _BELOW_M).double().mean(dim=0)
-    return len(normals) > 0 and float(is_near.max()) >= _LONE_PLANE
+    is_near = 1.0 - planes.before - planes.behind
+    return len(is_near) > 0 and float(is_near.max()) >= _LONE_PLANE
 
 
-def _distances(
-    cells: Float[Tensor, "S 3"],
-) -> tuple[Float[Tensor, "T 3"], Float[Tensor, "S T"]]:
-    """The normals of trial planes, and how far each cell is from each plane."""
-    points, normals = _trial_planes(cells)
-    return normals, (cells @ normals.T - (points * normals).sum(dim=1)).abs()
-
-
-def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
+def _large_floor_ahead(planes: _Planes) -> _Floor | None:
     """The floor of a camera frame that shows no rim, such as a sparse or cropped one.
 
     It must be large, with something on it, and seen without roll; walls of level frames are not.
     """
-    floors = [_find_floor(cells, guess) for guess in (_OPTICAL, _OPENGL)]
+    floors = [_find_floor(planes, guess) for guess in (_OPTICAL, _OPENGL)]
     known = sorted((floor for floor in floors if floor), key=lambda floor: -floor.score)
     if not known or (len(known) == 2 and known[0].score < 1.5 * known[1].score):
         return None
@@ -308,13 +310,13 @@ def _large_floor_ahead(cells: Float[Tensor, "S 3"]) -> _Floor | None:
     return best if is_large and abs(float(best.normal[0])) <= math.sin(_MAX_ROLL_RAD) else None
 
 
-def _is_far_likelier(camera: _Floor, rival: _Floor | None, cells: Float[Tensor, "S 3"]) -> bool:
+def _is_far_likelier(camera: _Floor, rival: _Floor | None, planes: _Planes) -> bool:
     """Whether a camera's floor beats the one of a z-up frame, which would have to be turned."""
     if rival is None:
-        return not (_contains_z(camera) and _has_wall_across(camera, cells))
+        return not (_contains_z(camera) and _has_wall_across(camera, planes))
     if rival.guess is _LEVEL:  # a small plane, or with most of the room beneath it, is no floor
         is_chance = rival.below > 0.5 or camera.score > 3.0 * rival.score
-        return is_chance and _is_flat_along_y(cells)
+        return is_chance and _is_flat_along_y(planes.cells)
     return camera.score > 1.3 * rival.score
 
 
@@ -345,24 +347,18 @@ def _surface(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "S 3"]:
     return chosen[torch.randperm(len(chosen), generator=_generator())[:_MAX_CELLS]]
 
 
-def _find_floor(cells: Float[Tensor, "S 3"], guess: _Guess) -> _Floor | None:
+def _find_floor(planes: _Planes, guess: _Guess) -> _Floor | None:
     """The best floor that fits the guess."""
     up = axis_rotation(guess.up)[2]
-    points, normals = _trial_planes(cells)
-    if len(normals) == 0:
-        return None
-    normals = normals * torch.where(normals @ up < 0, -1.0, 1.0)[:, None]
-    heights = cells @ normals.T - (points * normals).sum(dim=1)
-    is_inlier = heights.abs() <= _THICKNESS_M
-    support = is_inlier.double().mean(dim=0)
-    below = (heights < -_BELOW_M).double().mean(dim=0)
-    is_floor = (normals @ up >= math.cos(guess.max_tilt_rad)) & (below <= guess.max_below)
+    cosine, support = planes.normals @ up, planes.support
+    below = torch.where(cosine < 0, planes.before, planes.behind)
+    is_floor = (cosine.abs() >= math.cos(guess.max_tilt_rad)) & (below <= guess.max_below)
     is_floor &= support >= guess.min_support
     if not is_floor.any():
         return None
-    score = support * _agreement(normals, support) * is_floor
+    score = support * _agreement(planes.normals, support) * is_floor
     best = int(score.argmax())
-    normal = _refine(cells, is_inlier[:, best], up)
+    normal = _refine(planes.cells, planes.is_inlier[:, best], up)
     return _Floor(guess, normal, float(support[best]), float(below[best]), float(score[best]))
 
 
@@ -377,10 +373,8 @@ def _agreement(normals: Float[Tensor, "T 3"], support: Float[Tensor, " T"]) -> F
     return fits.double() @ weight / weight.sum()
 
 
-def _trial_planes(
-    cells: Float[Tensor, "S 3"],
-) -> tuple[Float[Tensor, "T 3"], Float[Tensor, "T 3"]]:
-    """A point and the unit normal of planes through three neighbouring points each."""
+def _trial_planes(cells: Float[Tensor, "S 3"]) -> _Planes:
+    """Planes through three neighbouring cells each, and what lies in, before and behind them."""
     generator = _generator()
     seeds = cells[torch.randint(len(cells), (_NUM_TRIALS,), generator=generator)]
     distance = torch.cdist(seeds, cells)
@@ -390,7 +384,16 @@ def _trial_planes(
     normals = torch.linalg.cross(cells[two[:, 0]] - seeds, cells[two[:, 1]] - seeds)
     length = normals.norm(dim=1)
     is_plane = (is_neighbour.sum(dim=1) >= 2) & (length > 0.01)
-    return seeds[is_plane], normals[is_plane] / length[is_plane, None]
+    normals = normals[is_plane] / length[is_plane, None]
+    heights = cells @ normals.T - (seeds[is_plane] * normals).sum(dim=1)
+    is_inlier = heights.abs() <= _THICKNESS_M
+    before, behind = _share(heights > _BELOW_M), _share(heights < -_BELOW_M)
+    return _Planes(cells, normals, is_inlier, _share(is_inlier), before, behind)
+
+
+def _share(is_there: Bool[Tensor, "S T"]) -> Float[Tensor, " T"]:
+    """Of the cells, for each plane."""
+    return is_there.sum(dim=0).double() / len(is_there)
 
 
 def _refine(

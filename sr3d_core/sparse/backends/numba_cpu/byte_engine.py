@@ -19,7 +19,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from sr3d_core.sparse.backends.numba_cpu import byte_products, threads
 from sr3d_core.sparse.backends.numba_cpu.engine import NumbaEngine
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import MAX_BLOCK, list_pairs
-from sr3d_core.sparse.backends.numba_cpu.products import LANES
+from sr3d_core.sparse.backends.numba_cpu.micro_kernel import LANES
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap
 

@@ -16,8 +16,13 @@ from sr3d_core.sparse.backends.numba_cpu.machine_code import (
     has_byte_products,
     inner,
 )
-from sr3d_core.sparse.backends.numba_cpu.micro_kernel import byte_product_tile, take_ticket
-from sr3d_core.sparse.backends.numba_cpu.products import LANES, MAX_VECTORS, TILE
+from sr3d_core.sparse.backends.numba_cpu.micro_kernel import (
+    LANES,
+    MAX_VECTORS,
+    TILE,
+    byte_product_tile,
+    take_ticket,
+)
 
 if not has_byte_products():  # the compiler would end the process
     raise ImportError("this CPU has no products of bytes in whole vectors (x86's VNNI)")

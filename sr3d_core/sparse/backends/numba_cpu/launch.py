@@ -15,6 +15,7 @@ from torch.autograd.function import Function, once_differentiable
 from sr3d_core.sparse.backends.numba_cpu import products as compiled
 from sr3d_core.sparse.backends.numba_cpu import threads
 from sr3d_core.sparse.backends.numba_cpu.kernel_map import list_pairs
+from sr3d_core.sparse.backends.numba_cpu.micro_kernel import LANES, TILE
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap
 
@@ -34,13 +35,13 @@ def products(
 ) -> Float[Tensor, "O Cout"]:
     """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`, then the epilogue if there is one."""
     out_channels = weight.shape[2]
-    if epilogue is not None and out_channels % compiled.LANES:
+    if epilogue is not None and out_channels % LANES:
         return epilogue(products(features, weight, kernel_map))
     pairs = kernel_map.form(list_pairs)
     weight = _whole_vectors(weight)
     y = features.new_empty(pairs.num_outputs, weight.shape[2])
     arrays = (_array(features), _array(weight), pairs.inputs, pairs.outputs, pairs.starts)
-    num_tasks = len(pairs.starts) * -(-weight.shape[2] // compiled.TILE)
+    num_tasks = len(pairs.starts) * -(-weight.shape[2] // TILE)
     if pairs.work(weight) < SINGLE_THREAD_WORK:
         num_tasks = 1
     finish = _finish(epilogue)
@@ -80,7 +81,7 @@ def weight_gradient(
 
 def _whole_vectors(x: Tensor) -> Tensor:
     """Zeros appended to the last dimension until it is a whole number of vectors."""
-    missing = -x.shape[-1] % compiled.LANES
+    missing = -x.shape[-1] % LANES
     return F.pad(x, (0, missing)) if missing else x
 
 

@@ -15,6 +15,14 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
+from sr3d_core.sparse.backends.numba_cpu.machine_code import vector_lanes, vector_registers
+
+LANES = vector_lanes()
+MAX_VECTORS = 4 if vector_registers() == 32 else 2
+"""Vectors per tile: 6 rows of so many sums, and a few factors, fill the registers."""
+TILE = MAX_VECTORS * LANES
+"""Columns per tile."""
+
 
 def intrinsic(builder: Callable[..., Any]) -> Any:
     """Make a function of compiled code from one that builds its code."""

@@ -15,10 +15,11 @@ import numpy as np
 from sr3d_core.sparse.backends.numba_cpu.machine_code import (
     compiled,
     inner,
-    vector_lanes,
-    vector_registers,
 )
 from sr3d_core.sparse.backends.numba_cpu.micro_kernel import (
+    LANES,
+    MAX_VECTORS,
+    TILE,
     clear_rows,
     finish_rows,
     outer_tile,
@@ -26,11 +27,6 @@ from sr3d_core.sparse.backends.numba_cpu.micro_kernel import (
     take_ticket,
 )
 
-LANES = vector_lanes()
-MAX_VECTORS = 4 if vector_registers() == 32 else 2
-"""Vectors per tile: 6 rows of so many sums, and a few factors, fill the registers."""
-TILE = MAX_VECTORS * LANES
-"""Columns per tile."""
 ROWS = 6
 """Rows per tile; a list of input rows can be read for as many beyond its end."""
 
