@@ -168,7 +168,7 @@ def assert_same_everywhere(xyz: Tensor, moves: tuple[tuple[float, ...], ...]) ->
 
 @pytest.mark.parametrize(
     ("seed", "height_m"),
-    [  # 910_004 shows no floor
+    [  # of 910_004 a twentieth of the points is floor, warped and doubled: refused anywhere
         (seed, (0.0, 3.0, 5.0, -100.0)[seed % 4])
         for seed in (*range(910_000, 910_004), *range(910_005, 910_008))
     ],

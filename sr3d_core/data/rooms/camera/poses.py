@@ -53,7 +53,7 @@ def along_a_path(room: Room, num: int, habits: SensorHabits, rng: Rng) -> list[P
     place, sweep = np.arange(num), rng.uniform(0.5, 2.2)
     looking = sweep * np.sin(2 * np.pi * place / rng.uniform(6, 20) + turns)
     nod = rng.uniform(0.05, 0.3) * np.sin(2 * np.pi * place / rng.uniform(5, 15))
-    mean = rng.uniform(-0.35, -0.1)
+    mean = rng.uniform(-0.6, -0.2)  # who scans a room looks at its floor as well
     return [
         Pose(
             np.array([*spots[k], height + rng.normal(0, 0.03)]),
