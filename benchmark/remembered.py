@@ -20,7 +20,7 @@ from sr3d_core.data.rooms.scene.room import Room
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings
 from sr3d_core.structures import Boxes3D, PointCloud, Targets
 
-SURFACE_POINTS = 60_000
+SURFACE_POINTS = 30_000
 COVERED_M = 0.05
 """A piece of surface is remembered where a point lies this near."""
 GONE_M = 0.15
@@ -121,7 +121,9 @@ class Surfaces:
         counts = []
         for points in in_map:
             candidates = points[truth.gone(points, seconds)]
-            counts.append(int((tree.query(candidates)[0] > GONE_M).sum()) if len(candidates) else 0)
+            counts.append(
+                int((tree.query(candidates)[0] > GONE_M).sum()) if len(candidates) else 0
+            )
         self.ghosts.append((counts[0], counts[1]))
         self.ghost_shares.append(counts[0] / max(len(ours), 1))
         kept, all_ = (cKDTree(points).query(surface)[0] < COVERED_M for points in in_map)
@@ -144,7 +146,5 @@ def sampled(room: Room, rng: np.random.Generator) -> Float[ndarray, "N 3"]:
     area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
     face = rng.choice(len(area), SURFACE_POINTS, p=area / area.sum())
     s, t = np.sqrt(rng.random((SURFACE_POINTS, 1))), rng.random((SURFACE_POINTS, 1))
-    points: Float[ndarray, "N 3"] = (
-        (1 - s) * a[face] + s * (1 - t) * b[face] + s * t * c[face]
-    )
+    points: Float[ndarray, "N 3"] = (1 - s) * a[face] + s * (1 - t) * b[face] + s * t * c[face]
     return points

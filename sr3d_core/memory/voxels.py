@@ -178,6 +178,8 @@ class VoxelStore:
 
     def shift(self, place: Int[ndarray, " 3"], voxel_m: float) -> None:
         """Move the origin by a whole number of voxels."""
+        if not len(self._key):
+            return
         x, y, z = place.tolist()
         self._key -= (x << 2 * _BITS) + (y << _BITS) + z
         self._xyz -= (place * voxel_m)[:, None].astype(np.float32)

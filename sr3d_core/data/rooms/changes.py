@@ -176,9 +176,7 @@ def _portable(room: Room) -> Int[ndarray, " P"]:
     return np.array(found, dtype=np.int64)
 
 
-def _elsewhere(
-    room: Room, placed: Placed, taken: list[Placed], route: Route, rng: Rng
-) -> Placed:
+def _elsewhere(room: Room, placed: Placed, taken: list[Placed], route: Route, rng: Rng) -> Placed:
     """The thing on free floor off the robot's way, 1 m away or more; where it is if none."""
     floor = room.layout.floor
     rest = [other.footprint for other in (*room.layout.placed, *taken) if other is not placed]
