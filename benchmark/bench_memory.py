@@ -29,6 +29,9 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -40,6 +43,7 @@ from remembered import Surfaces, Truth
 from sr3d_core.console import one_line_errors
 from sr3d_core.data.rooms.changes import ChangeSettings, changing_sequence
 from sr3d_core.data.rooms.dataset import relabelled, seed_of
+from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import average_precision, best_overlap
@@ -115,21 +119,28 @@ def level(frame: SequenceFrame) -> PointCloud:
 class Drive:
     """One drive: every frame into memory, every `every` frames detected and compared."""
 
-    def __init__(self, detector: Detector, options: argparse.Namespace, number: int) -> None:
+    def __init__(self, options: argparse.Namespace, number: int) -> None:
         self.recording = SequenceSettings(num_frames=options.frames, rate_hz=options.rate)
         self.seed = seed_of("val", options.first + number)
         self.changes = ChangeSettings()
         self.settings = MemorySettings(
             seconds=options.seconds, metres=options.metres, fusion=options.fusion
         )
-        self.detector, self.every = detector, max(round(options.rate), 1)
+        self.every = max(round(options.rate), 1)
+        self.classes: tuple[str, ...] = ()
         self.answers = {name: Answers() for name in OUTPUTS}
         self.surfaces = Surfaces()
         self.ms: dict[str, list[float]] = defaultdict(list)
         self.points: dict[str, list[int]] = defaultdict(list)
 
-    def run(self) -> Drive:
+    @property
+    def num_classes(self) -> int:
+        """How many classes the weights know."""
+        return len(self.classes)
+
+    def run(self, detector: Detector) -> Drive:
         """Drive."""
+        self.classes = detector.classes
         truth = Truth.of(self.seed, self.recording, self.changes, self.settings.seconds)
         memory = SceneMemory(self.settings)
         blind = SceneMemory(MemorySettings(seconds=self.settings.seconds, free_space=False))
@@ -141,21 +152,26 @@ class Drive:
             memory.add(frame.cloud, pose, frame.stamp_ns)
             blind.add(frame.cloud, pose, frame.stamp_ns)
             if number % self.every == self.every - 1:
-                self._compare(frame, memory, truth, seconds)
+                self._compare(detector, frame, memory, truth, seconds)
             if number in (middle, last):
                 clouds = (m.cloud(frame.odom_from_base) for m in (memory, blind))
                 self.surfaces.add(truth, seconds, frame.map_from_base, *clouds)
         return self
 
     def _compare(
-        self, frame: SequenceFrame, memory: SceneMemory, truth: Truth, seconds: float
+        self,
+        detector: Detector,
+        frame: SequenceFrame,
+        memory: SceneMemory,
+        truth: Truth,
+        seconds: float,
     ) -> None:
         single = level(frame)
         ms, cloud = cpu_ms(lambda: memory.cloud(frame.odom_from_base))
         self.ms["cloud"].append(ms)
         found = {}
         for name, points in (("frame", single), ("scene", cloud)):
-            ms, found[name] = cpu_ms(lambda points=points: self.detector.detect(points))
+            ms, found[name] = cpu_ms(lambda points=points: detector.detect(points))
             self.ms[name].append(ms)
             self.points[name].append(len(points))
         ms, found["merged"] = cpu_ms(lambda: merged(found["frame"], found["scene"]))
@@ -171,15 +187,13 @@ class Drive:
                 answers.after[max(s for s in AFTER_S if s <= since + 1e-6)].append(bool(is_hit))
 
     def _is_known(self, label: int) -> bool:
-        from sr3d_core.data.rooms.furniture.classes import LABELS
-
-        return LABELS[label] in self.detector.classes
+        return LABELS[label] in self.classes
 
     def _targets(
         self, cloud: PointCloud, truth: Truth, rows: dict[int, ndarray], frame: SequenceFrame
     ) -> Targets:
         targets = truth.targets(rows, frame.map_from_base)
-        return relabelled(Sample(cloud, targets, ""), self.detector.classes).targets
+        return relabelled(Sample(cloud, targets, ""), self.classes).targets
 
 
 def costs(options: argparse.Namespace) -> dict[str, Any]:
@@ -213,11 +227,11 @@ def quantiles(values: list[float]) -> dict[str, float]:
 
 def study(options: argparse.Namespace) -> dict[str, Any]:
     """All drives, then the sums."""
-    detector = Detector.from_checkpoint(options.weights, device="cpu")
-    hardware, num_classes = machine(options.threads), len(detector.classes)
+    hardware = machine(options.threads)
     cost = costs(options)
     print(json.dumps(cost), file=sys.stderr, flush=True)
-    drives = list(_drives(detector, options, num_classes))
+    drives = list(_drives(options))
+    num_classes = drives[0].num_classes
     ms = {k: [v for d in drives for v in d.ms[k]] for k in drives[0].ms}
     both = Surfaces()
     for d in drives:
@@ -272,16 +286,21 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _drives(detector: Detector, options: argparse.Namespace, num_classes: int) -> Iterator[Drive]:
-    for number in range(options.drives):
-        done = Drive(detector, options, number).run()
-        line = {name: done.answers[name].precision(num_classes) for name in OUTPUTS}
-        print(
-            json.dumps({"drive": number} | line | done.surfaces.summary()),
-            file=sys.stderr,
-            flush=True,
-        )
-        yield done
+def _drives(options: argparse.Namespace) -> Iterator[Drive]:
+    numbers = range(options.drives)
+    with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+        for done in pool.map(partial(_drive, options), numbers):
+            line = {name: done.answers[name].precision(done.num_classes) for name in OUTPUTS}
+            line |= done.surfaces.summary()
+            print(json.dumps(line), file=sys.stderr, flush=True)
+            yield done
+
+
+def _drive(options: argparse.Namespace, number: int) -> Drive:
+    """One drive in a process of its own."""
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(options.threads)
+    return Drive(options, number).run(Detector.from_checkpoint(options.weights, device="cpu"))
 
 
 def main() -> None:
@@ -296,6 +315,7 @@ def main() -> None:
     parser.add_argument("--metres", type=float, default=MemorySettings().metres)
     parser.add_argument("--fusion", choices=("nearest", "mean"), default=MemorySettings().fusion)
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--workers", type=int, default=1, help="processes that drive")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     with one_line_errors():

@@ -122,11 +122,16 @@ class Surfaces:
         for points in in_map:
             candidates = points[truth.gone(points, seconds)]
             counts.append(
-                int((tree.query(candidates)[0] > GONE_M).sum()) if len(candidates) else 0
+                int((tree.query(candidates, distance_upper_bound=GONE_M)[0] > GONE_M).sum())
+                if len(candidates)
+                else 0
             )
         self.ghosts.append((counts[0], counts[1]))
         self.ghost_shares.append(counts[0] / max(len(ours), 1))
-        kept, all_ = (cKDTree(points).query(surface)[0] < COVERED_M for points in in_map)
+        kept, all_ = (
+            cKDTree(points).query(surface, distance_upper_bound=COVERED_M)[0] < COVERED_M
+            for points in in_map
+        )
         self.covered.append((int((all_ & ~kept).sum()), int(all_.sum())))
 
     def summary(self) -> dict[str, float]:

@@ -5,8 +5,9 @@ Representations for Independent Unit Vectors", 2014) with its pole along the mid
 plain arithmetic, and cells of similar size all over the sphere, so that any sensor will do. The
 cells are as fine as the points are dense.
 
-A ray is evidence only together with its neighbours: a point counts as passed through where all
-nine cells around it were measured, and all of them farther than the point by more than the noise.
+A ray is evidence only together with its neighbours: a point counts as passed through where its
+cell and most of the eight around it were measured, and all of these are farther than the point by
+more than the noise.
 So no conclusion is drawn from holes in the depth, beside the edge of something nearer, which the
 sensor blurs, on a floor that is seen at a grazing angle, or where one of the rays met a thin leg.
 """
@@ -24,6 +25,7 @@ FINEST = 512
 """Cells along each side of the finest map: 0.35 degrees wide in the middle of the view."""
 
 _COARSEST = 32
+_MEASURED = 6  # of the nine cells around a point, itself among them
 _POINTS_PER_CELL = 2.5  # fewer, and holes between the pixels would be taken for holes in the depth
 
 
@@ -97,14 +99,17 @@ def _nearest(
 
 
 def _passed(near: Float[ndarray, "S S"]) -> Float[ndarray, "S S"]:
-    """The smallest of the nine distances around each cell, 0 where one is missing.
+    """The smallest of the nine distances around each cell; 0 where it or too many are missing.
 
     Cells at the rim of the map, behind the view, have no neighbours.
     """
     passed = np.zeros_like(near)
     low = np.minimum(np.minimum(near[:-2], near[1:-1]), near[2:])
     low = np.minimum(np.minimum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
-    high = np.maximum(np.maximum(near[:-2], near[1:-1]), near[2:])
-    high = np.maximum(np.maximum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
-    passed[1:-1, 1:-1] = np.where(np.isfinite(high), low, 0.0)
+    is_measured = np.isfinite(near)
+    count = is_measured.astype(np.uint8)
+    count = count[:-2] + count[1:-1] + count[2:]
+    count = count[:, :-2] + count[:, 1:-1] + count[:, 2:]
+    is_sure = is_measured[1:-1, 1:-1] & (count >= _MEASURED)
+    passed[1:-1, 1:-1] = np.where(is_sure, low, 0.0)
     return passed
