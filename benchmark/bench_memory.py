@@ -198,7 +198,7 @@ class Drive:
 
 def costs(options: argparse.Namespace) -> dict[str, Any]:
     """CPU time of `add` for large clouds at the sensor's rate."""
-    recording = SequenceSettings(num_frames=options.cost_frames, rate_hz=10.0, width=280)
+    recording = SequenceSettings(num_frames=options.cost_frames, rate_hz=10.0, width=360)
     add, points, kept, cloud, memory = [], [], 0, [], SceneMemory()
     for frame in changing_sequence(seed_of("val", options.first), recording):
         pose = frame.odom_from_base @ frame.base_from_optical
