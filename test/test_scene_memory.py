@@ -216,7 +216,7 @@ def test_too_many_points_leave_oldest_first() -> None:
     memory = SceneMemory(MemorySettings(max_points=12_000))
     add(memory, wall(2.0), at_s=0)
     added = add(memory, wall(3.0), at_s=1)
-    assert memory.num_points == 12_000
+    assert 10_000 < memory.num_points <= 12_000
     assert added.num_over > 0
     assert share_at(memory, 3.0) > share_at(memory, 2.0) > 0
 

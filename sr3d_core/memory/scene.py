@@ -42,6 +42,7 @@ _ORIGIN_M = 200.0  # so far from the origin, single precision still resolves 0.0
 _SLACK_M, _SLACK_RAD = 0.2, 0.2  # what poses may jump by without a reason
 _MARGIN_M = 0.04  # how much farther than a point a ray must go, besides noise and voxel
 _SIGMAS = 3.0
+_TRIMMED = 0.9  # of `max_points` stay where there are more: not at every frame
 
 Matrix = Float[ndarray, "4 4"]
 
@@ -270,9 +271,9 @@ class SceneMemory:
         """Forget the oldest points, of equally old ones the farthest, that are too many."""
         store = self._store
         slots = np.flatnonzero(store.frame >= 0)
-        num_over = len(slots) - self.settings.max_points
-        if num_over <= 0:
+        if len(slots) <= self.settings.max_points:
             return 0
+        num_over = len(slots) - int(_TRIMMED * self.settings.max_points)
         sensor = (now.sensor - self._origin * self._voxel_m).astype(np.float32)
         distance = np.linalg.norm(store.xyz[:, slots] - sensor[:, None], axis=0)
         newness = store.frame[slots] - distance / (1.0 + distance.max())

@@ -23,8 +23,9 @@ class MemorySettings:
     """One point is kept in each cube with this edge; 0.005..0.5."""
     radius_m: float = 6.0
     """Nothing farther from the sensor than this is kept or given out; more than 0."""
-    max_points: int = 300_000
-    """Above this, the oldest points are forgotten, of equal ones the farthest; at least 1."""
+    max_points: int = 200_000
+    """Above this, the oldest points are forgotten, of equal age the farthest, down to 9 tenths; at
+    least 1. The detector thins out larger clouds anyway."""
     fusion: Fusion = "nearest"
     """Of several observations of a voxel the nearest, or their mean weighted by 1 / range^2."""
     free_space: bool = True
