@@ -17,7 +17,7 @@ are merged (`merged`, by `sr3d_core.memory.merging`). Prints one JSON object:
     add_ms      CPU time of `SceneMemory.add` for clouds of `cloud_points` at `rate_hz`
     ratio_...   of medians measured in the same run: hold on a busy machine
 
-Thresholds were chosen on drives of other rooms (from TUNED_ON) than are reported by default.
+What was looked at while the memory was made were other rooms (from TUNED_ON) than those reported.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from sr3d_core.memory.scene import SceneMemory
 from sr3d_core.memory.settings import MemorySettings
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 
-TUNED_ON = 40_000  # of the validation split; settings were chosen on rooms from here
+TUNED_ON = 40_000  # of the validation split; rooms from here were looked at
 FIRST_ROOM = 50_000  # reported
 OUTPUTS = ("frame", "scene", "merged")
 AFTER_S = (0, 1, 2, 4, 8)
