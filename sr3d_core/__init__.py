@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sr3d_core.detector import Detector
+    from sr3d_core.memory.scene import SceneMemory
+    from sr3d_core.memory.settings import MemorySettings
     from sr3d_core.structures import Boxes3D, Detections
 
-__all__ = ["Boxes3D", "Detections", "Detector"]
+__all__ = ["Boxes3D", "Detections", "Detector", "MemorySettings", "SceneMemory"]
 __version__ = "0.1.0"
 
 
@@ -27,4 +29,12 @@ def __getattr__(name: str) -> object:
         from sr3d_core import structures
 
         return getattr(structures, name)
+    if name == "SceneMemory":
+        from sr3d_core.memory.scene import SceneMemory
+
+        return SceneMemory
+    if name == "MemorySettings":
+        from sr3d_core.memory.settings import MemorySettings
+
+        return MemorySettings
     raise AttributeError(f"module 'sr3d_core' has no attribute {name!r}")

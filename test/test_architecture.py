@@ -29,6 +29,7 @@ CORE = {
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
+    "memory": {"detector", "geometry", "structures"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "evaluate_views": {"evaluate", "geometry", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},

@@ -8,7 +8,7 @@ gives the same sequence; frames are made one after the other, as they are asked 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,7 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sr3d_core.data.rooms.camera.drive import Drift, Pose, drifting, inertial, random_route
+from sr3d_core.data.rooms.camera.drive import (
+    Drift,
+    Pose,
+    Route,
+    drifting,
+    inertial,
+    random_route,
+)
 from sr3d_core.data.rooms.camera.models import random_camera
 from sr3d_core.data.rooms.camera.noise import DepthNoise
 from sr3d_core.data.rooms.camera.sensor import (
@@ -81,11 +88,16 @@ class SequenceFrame:
 
 def room_sequence(seed: int, settings: SequenceSettings | None = None) -> Iterator[SequenceFrame]:
     """The frames of a drive through the room that belongs to `seed`."""
-    settings = settings or SequenceSettings()
     room = build_room(np.random.default_rng(seed))
-    rng = np.random.default_rng((seed, _STREAM))
-    camera = _Camera.random(rng, settings)
-    route, light = random_route(room.layout, rng), Light.random(rng)
+    return drive(room, seed, settings or SequenceSettings(), lambda _: room)
+
+
+def drive(
+    room: Room, seed: int, settings: SequenceSettings, room_at: Callable[[float], Room]
+) -> Iterator[SequenceFrame]:
+    """The frames of a drive through `room`, in which `room_at(seconds)` stands at each moment."""
+    camera, route, rng = _robot(room, seed, settings)
+    light = Light.random(rng)
     true, odom = route.at(0.0), np.eye(4)
     map_from_odom = true.copy()
     localised_s = 0.0
@@ -96,8 +108,21 @@ def room_sequence(seed: int, settings: SequenceSettings | None = None) -> Iterat
         if seconds - localised_s >= settings.drift.localised_every_s:
             map_from_odom, localised_s = true @ np.linalg.inv(odom), seconds
         motion = inertial(route, seconds, camera.base_from_optical, settings.drift, rng)
-        photo = photograph(room, camera.view(true, settings.range_m), light, rng)
-        yield _frame(room, camera, photo, seconds, (map_from_odom, odom, true), motion)
+        now = room_at(seconds)
+        photo = photograph(now, camera.view(true, settings.range_m), light, rng)
+        yield _frame(now, camera, photo, seconds, (map_from_odom, odom, true), motion)
+
+
+def route_of(room: Room, seed: int, settings: SequenceSettings) -> Route:
+    """The way of the robot in the drive that belongs to `seed`."""
+    return _robot(room, seed, settings)[1]
+
+
+def _robot(room: Room, seed: int, settings: SequenceSettings) -> tuple[_Camera, Route, Rng]:
+    """Camera and way, and the generator for all that is drawn after them."""
+    rng = np.random.default_rng((seed, _STREAM))
+    camera = _Camera.random(rng, settings)
+    return camera, random_route(room.layout, rng), rng
 
 
 @dataclass(frozen=True, slots=True, eq=False)
