@@ -1,8 +1,8 @@
 """What each change of the network and of its training is worth, tried alone.
 
     sr3d data rooms runs/rooms --num 1100
-    python benchmark/variants.py --furniture runs/sh3d/usr/share/sweethome3d/furniture \
-        --cache runs/foreign --out runs/variants > variants.md
+    python benchmark/variants.py --rooms runs/rooms --cache runs/foreign \
+        --furniture runs/sh3d/usr/share/sweethome3d/furniture > variants.md
 
 Trains every variant of benchmark/variants.yaml alike but for its own settings, scores each in the
 foreign rooms, and prints a table. One seed first; variants whose AP50 is less than 2 from that of
@@ -46,10 +46,11 @@ class Study:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
         return cls(tree["preset"], tree["shared"], tree["variants"])
 
-    def config(self, name: str, seed: int) -> dict[str, Any]:
+    def config(self, name: str, seed: int, rooms: Path) -> dict[str, Any]:
         """The whole configuration of a training; settings are dotted keys."""
         tree = yaml.safe_load(preset_path(self.preset).read_text(encoding="utf-8"))
-        changes = {**self.shared, **self.variants[name], "schedule.seed": seed}
+        fixed = {"schedule.seed": seed, "data.prerendered": str(rooms)}
+        changes = {**self.shared, **self.variants[name], **fixed}
         for key, value in changes.items():
             place, parts = tree, key.split(".")
             for part in parts[:-1]:
@@ -74,6 +75,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rooms", type=Path, required=True, help="from `sr3d data rooms`")
     parser.add_argument("--furniture", type=Path, nargs="+", required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/foreign"))
     parser.add_argument("--variants", type=Path, default=VARIANTS)
@@ -96,7 +98,7 @@ def _scored(options: argparse.Namespace, study: Study, name: str, seed: int) -> 
     folder = options.out / f"{name}-{seed}"
     scores = folder / "foreign.json"
     if not scores.is_file():
-        _train(folder, study.config(name, seed), options.processes)
+        _train(folder, study.config(name, seed, options.rooms), options.processes)
         _judge(options, folder / "weights.safetensors", scores)
     return dict(json.loads(scores.read_text(encoding="utf-8"))["figures"])
 
