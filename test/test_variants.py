@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from variants import VARIANTS, Study, table
+
 from sr3d_core.config import flat_config, parse_config
 
 STUDY = Study.read(VARIANTS)

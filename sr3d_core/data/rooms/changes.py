@@ -16,8 +16,10 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from sr3d_core.data.rooms.camera.drive import Route, random_route
+from sr3d_core.data.rooms.furniture.classes import LABELS, ON_FLOOR
 from sr3d_core.data.rooms.furniture.mesh import Mesh, blob, cylinder, turn_z
-from sr3d_core.data.rooms.scene.layout import Placed, overlaps, rectangle
+from sr3d_core.data.rooms.scene.footprints import Footprint
+from sr3d_core.data.rooms.scene.layout import Placed
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings, drive, route_of
 
@@ -161,36 +163,38 @@ def _changes(
 
 
 def _portable(room: Room) -> Int[ndarray, " P"]:
-    """Things that stand on the floor with nothing on them."""
-    others = room.layout.placed
-    tops = np.array([placed.center[2] - placed.size[2] / 2 for placed in others])
+    """Pieces that stand on the floor with nothing on them; doors stay where they are."""
+    others = [(_footprint(o), o.center[2] - o.size[2] / 2) for o in room.layout.placed]
     found = []
     for index, placed in enumerate(room.things):
-        top = placed.center[2] + placed.size[2] / 2
-        is_above = [
-            bool(low > top - 0.1) and bool(overlaps(other.footprint, placed.footprint[None])[0])
-            for other, low in zip(others, tops, strict=True)
-        ]
-        if placed.center[2] - placed.size[2] / 2 < 0.05 and not any(is_above):
+        mine, top = _footprint(placed), placed.center[2] + placed.size[2] / 2
+        is_below = any(low > top - 0.1 and mine.overlaps(other) for other, low in others)
+        stands = placed.center[2] - placed.size[2] / 2 < 0.05
+        if stands and LABELS[placed.label] in ON_FLOOR and not is_below:
             found.append(index)
     return np.array(found, dtype=np.int64)
+
+
+def _footprint(placed: Placed) -> Footprint:
+    x, y = placed.center[:2].tolist()
+    return Footprint.of((x, y), (placed.size[0], placed.size[1]), placed.yaw)
 
 
 def _elsewhere(room: Room, placed: Placed, taken: list[Placed], route: Route, rng: Rng) -> Placed:
     """The thing on free floor off the robot's way, 1 m away or more; where it is if none."""
     floor = room.layout.floor
-    rest = [other.footprint for other in (*room.layout.placed, *taken) if other is not placed]
+    rest = [_footprint(each) for each in (*room.layout.placed, *taken) if each is not placed]
     way = np.linspace(route.start, route.end, 12)
     for _ in range(_TRIES):
-        at = rng.uniform((0, 0), (floor.width, floor.depth))
+        at = floor.any_point(rng)
         yaw = float(rng.uniform(-np.pi, np.pi))
-        corners = rectangle(at, placed.size[:2], yaw)
+        mine = Footprint.of((at[0], at[1]), (placed.size[0], placed.size[1]), yaw)
         reach = float(np.linalg.norm(placed.size[:2])) / 2
         is_off = np.linalg.norm(way - at, axis=1).min() > reach + _APART_M / 2
         is_far = np.linalg.norm(at - placed.center[:2]) >= 1.0
-        if not (is_off and is_far and floor.contains(corners).all()):
+        if not (is_off and is_far and floor.holds(mine)):
             continue
-        if not rest or not overlaps(corners, np.stack(rest)).any():
+        if not any(mine.overlaps(other) for other in rest):
             center = np.array([*at, placed.center[2]])
             moved = replace(placed, center=center, yaw=yaw)
             vertices = _carried(placed.mesh.vertices, placed, moved)

@@ -83,7 +83,9 @@ def _free_straight(layout: Layout, rng: Rng) -> Float[ndarray, "2 2"]:
     for _ in range(30):
         spots = [_spot(layout, rng) for _ in range(2)]
         between = np.linspace(spots[0], spots[1], 12)
-        is_free = all(layout.is_free(at, CLEARANCE_M, 2.0) for at in between)
+        is_free = layout.is_open(*spots) and all(
+            layout.is_free(at, CLEARANCE_M, 2.0) for at in between
+        )
         if is_free and (best is None or _length(spots) > _length(best)):
             best = np.stack(spots)
     # A room that is too full to drive in is watched from one spot.
