@@ -106,7 +106,7 @@ def test_one_view_has_no_spread() -> None:
 
 def test_the_command_reports_the_spread(tmp_path: Path) -> None:
     weights, out = save_untrained(tmp_path), tmp_path / "report.json"
-    done = sr3d("eval", "--num", "1", "--weights", weights, "--views", "2", "--json", out)
+    done = sr3d("eval", "--num", "2", "--weights", weights, "--views", "2", "--json", out)
     assert done.exit_code == 0, done.output
     report = json.loads(out.read_text())
     assert report["num_views"] == 2

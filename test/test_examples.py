@@ -62,7 +62,8 @@ def test_own_scenes_are_trained_on_and_scored(run: Run) -> None:
     pytest.importorskip("accelerate")
     report = run("03_own_scenes.py")["report"]
     assert report.num_scenes == 1
-    assert report.ap25.mean > 0.7  # the weights that ship know these rooms
+    known = report.ap25.per_class[:12]  # the weights that ship know these classes
+    assert known[~known.isnan()].mean() > 0.7
 
 
 def test_own_classes_are_learnt(run: Run) -> None:

@@ -66,8 +66,8 @@ def test_tilted_room_is_levelled() -> None:
 
 
 def test_level_frame_with_little_floor_is_left_alone() -> None:
-    """The floor is a twentieth of what this frame shows."""
-    rotation, confidence = up_rotation(room_sample(900_014, "frame").cloud.xyz)
+    """One point in fifty of what this frame shows is floor."""
+    rotation, confidence = up_rotation(room_sample(900_040, "frame").cloud.xyz)
     assert torch.equal(rotation, torch.eye(3, dtype=torch.float64))
     assert confidence < 0.15
 
@@ -123,7 +123,7 @@ CLOUDS = {
     "optical, pitched by 40": lambda: camera_view(math.radians(40)),
     "opengl": lambda: camera_view(math.radians(20)) @ OPENGL,
     "scan": lambda: room_sample(900_004, "scan").cloud.xyz.double(),
-    "frame with little floor": lambda: room_sample(900_014, "frame").cloud.xyz.double(),
+    "frame with little floor": lambda: room_sample(900_040, "frame").cloud.xyz.double(),
     "frame of a wall": lambda: room_sample(900_011, "frame").cloud.xyz.double(),
     "rendered, optical": lambda: rendered_view(910_001).cloud.xyz.double(),
     "rendered, opengl": lambda: rendered_view(910_001).cloud.xyz.double() @ OPENGL,
@@ -187,7 +187,7 @@ def test_a_rendered_view_is_levelled_as_its_camera_stood(seed: int) -> None:
     assert angle_to_vertical(rotation, room_from_optical[:3, :3].T[:, 2]) < 3.0
 
 
-@pytest.mark.parametrize("seed", [900_001, 900_015, 900_022, 900_023])
+@pytest.mark.parametrize("seed", [900_001, 900_015, 900_010, 900_023])
 def test_walls_of_a_z_up_frame_seen_from_above_are_no_floor_of_a_rolled_camera(seed: int) -> None:
     """The rim of an image shows in these, as seen along -z, and walls are larger than floors."""
     rotation, _ = up_rotation(room_sample(seed, "frame").cloud.xyz)

@@ -272,7 +272,7 @@ def test_folders_y_up_are_a_suspicion(rooms: Path, sign: int) -> None:
     change_points(rooms, lambda xyz: points_y_up(xyz) * flip)
     change_labels(rooms, labels_y_up)
     change_labels(rooms, lambda box: {**box, "center": (box["center"] * flip).tolist()})
-    (warning,) = inspect(rooms).warnings
+    warning = inspect(rooms).warnings[0]
     assert ("[x, -z, y]" if sign == 1 else "[x, z, -y]") in warning
 
 

@@ -277,14 +277,21 @@ class Suspicions:
         self._standing["-z"] += int(below[:, 2].sum())
 
     def _about_readings(self) -> str:
-        """The other reading that most boxes speak for: right labels read wrong fit others too."""
-        best = max(range(len(_READINGS)), key=lambda index: self._votes[index][0])
-        more, fewer = self._votes[best]
-        if more < _MIN_BOXES or more < _MAJORITY * fewer:
+        """The other reading that most boxes speak for, of those that few speak against.
+
+        Several can be left: right labels that are read wrong fit other readings too.
+        """
+        likely = [
+            (votes, reading)
+            for votes, reading in zip(self._votes, _READINGS, strict=True)
+            if votes[0] >= max(_MIN_BOXES, _MAJORITY * votes[1])
+        ]
+        if not likely:
             return ""
+        (more, fewer), reading = max(likely, key=lambda each: each[0][0])
         return (
             f"{more} of {more + fewer} boxes that tell hold far more points if "
-            f"{_READINGS[best].meaning}; if so, {_READINGS[best].remedy}"
+            f"{reading.meaning}; if so, {reading.remedy}"
         )
 
     def _about_up(self) -> str:
