@@ -1,0 +1,94 @@
+"""`sr3d data furniture`: make a library that rooms take furniture from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from sr3d_core.choices import FURNITURE_SOURCES
+from sr3d_core.console import (
+    chosen,
+    one_line_errors,
+    progress_of,
+    require_writable,
+    result_console,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sr3d_core.data.rooms.furniture.library.file import Model
+
+
+def furniture(
+    out: Annotated[Path, typer.Option(help="File to write, .npz.")],
+    source: Annotated[
+        str, typer.Option(help=f"Who makes it: {', '.join(FURNITURE_SOURCES)}.")
+    ] = "infinigen",
+    num: Annotated[int, typer.Option(min=3, help="Models of each class.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal models.")] = 0,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", help="A class, once for each; default: all that it makes."),
+    ] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="Python 3.11 with infinigen and bpy; default: this one.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds a model may take.")] = 180.0,
+) -> None:
+    """Make furniture once that rooms then take beside our own: `sr3d data rooms --furniture`.
+
+    Infinigen's factories run in a process of their own, some seconds for each model. They need
+    Python 3.11: pip install "sr3d[infinigen]", or an environment of their own given by --python.
+
+    Example: sr3d data furniture --num 20 --out runs/furniture.npz
+    """
+    with one_line_errors():
+        from sr3d_core.data.rooms.furniture.library import infinigen
+        from sr3d_core.data.rooms.furniture.library.file import enough, write_library
+
+        chosen("--source", source, FURNITURE_SOURCES)
+        if out.suffix != ".npz":
+            raise ValueError(f"{out}: expected a file that ends in .npz")
+        offered = infinigen.class_names()
+        names = [chosen("--class", name, offered) for name in classes or offered]
+        require_writable(out)
+        with progress_of("models", len(infinigen.planned(num, names))) as tell:
+            models, lost, about = infinigen.make_furniture(
+                num,
+                seed,
+                classes=names,
+                python=str(python or sys.executable),
+                timeout_s=timeout,
+                tell=tell,
+            )
+        for each in lost:
+            say(f"lost: {each.factory.path} with seed {each.seed}: {each.reason}")
+        models, too_few = enough(models)
+        for name in sorted({*too_few, *(set(names) - {each.class_name for each in models})}):
+            say(f"left out: {name}, {too_few.get(name, 0)} models are too few")
+        write_library(out, models, about)
+        result_console().print(_table(models))
+    say(f"{out}: {len(models)} models, {len(lost)} lost")
+
+
+def _table(models: Sequence[Model]) -> Table:
+    """Per class: models, triangles, and median and range of each extent."""
+    import numpy as np
+
+    table = Table("class")
+    for heading in ("models", "triangles", "dx (m)", "dy (m)", "dz (m)"):
+        table.add_column(heading, justify="right")
+    for name in dict.fromkeys(each.class_name for each in models):
+        some = [each.mesh for each in models if each.class_name == name]
+        faces = f"{np.median([len(mesh.faces) for mesh in some]):.0f}"
+        sizes = np.array([mesh.bounds[1] - mesh.bounds[0] for mesh in some])
+        low, middle, high = np.quantile(sizes, (0.05, 0.5, 0.95), axis=0)
+        spans = [f"{m:.2f} ({a:.2f}..{b:.2f})" for a, m, b in zip(low, middle, high, strict=True)]
+        table.add_row(name, str(len(some)), faces, *spans)
+    return table
