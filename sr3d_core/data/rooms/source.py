@@ -31,7 +31,7 @@ class RoomsSource:
     prerendered: Path | None = None
     """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
     furniture: Path | None = None
-    """Library of `sr3d data furniture`; the training split takes a share of its furniture there."""
+    """Library of `sr3d data furniture`; only the training split takes furniture from it."""
     furniture_share: float = FURNITURE_SHARE
     """Share 0..1 of the furniture that is from the library, where it has the class."""
 

@@ -44,7 +44,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            np.savez(request["file"], **model_of(**request))
+            np.savez(request["file"], **model_of(**request))  # type: ignore[arg-type]
             error = None
         except Exception as raised:  # whatever a factory of others raises loses that model only
             error = f"{type(raised).__name__}: {raised}"
@@ -152,7 +152,7 @@ def _decimated(
 def _collapsed(
     vertices: np.ndarray, faces: np.ndarray, material_index: np.ndarray, max_faces: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Edges collapsed by their quadric error; a triangle has the material of the nearest before."""
+    """Edges collapsed by quadric error; a triangle has the material of the nearest before."""
     if len(faces) <= max_faces:
         return vertices, faces, material_index
     points, kept = fast_simplification.simplify(

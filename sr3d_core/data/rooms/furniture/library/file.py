@@ -1,4 +1,4 @@
-"""A furniture library as one file: models of named classes as small meshes, with where they are from.
+"""A furniture library as one file: small meshes of named classes, and where they are from.
 
 An .npz without pickles. Of each model, one row: `name`, `kind`, `class`, `size` (dx, dy, dz in
 metres), `num_vertices`, `num_faces`; of all models one after the other: `vertices` (metres, front
@@ -64,7 +64,7 @@ class About:
 
 
 def write_library(path: Path, models: Sequence[Model], about: About) -> None:
-    """Write a library, whole or not at all; raises OSError, and `LibraryError` as reading would."""
+    """Write a library, whole or not at all; raises OSError, `LibraryError` as reading would."""
     if not models:
         raise LibraryError(f"{path}: no models to write")
     arrays = {

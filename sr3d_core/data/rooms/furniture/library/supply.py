@@ -39,7 +39,7 @@ class FurnitureLibrary:
         return self._rest.kinds(name)
 
     def make(self, name: str, rng: np.random.Generator, kind: str | None = None) -> Piece:
-        """A model of the class and kind, mirrored or not and stretched a little, or of the rest."""
+        """A model of the class and kind, a little varied, or a piece of the rest."""
         models = self._of_class.get(name, [])
         if kind is not None:
             models = [model for model in models if model.kind == kind]
