@@ -49,17 +49,17 @@ def furniture(
     Example: sr3d data furniture --num 20 --out runs/furniture.npz
     """
     with one_line_errors():
-        from sr3d_core.data.rooms.furniture.library import infinigen
+        from sr3d_core.data.rooms.furniture.library import factories
         from sr3d_core.data.rooms.furniture.library.file import enough, write_library
 
         chosen("--source", source, FURNITURE_SOURCES)
         if out.suffix != ".npz":
             raise ValueError(f"{out}: expected a file that ends in .npz")
-        offered = infinigen.class_names()
+        offered = factories.class_names()
         names = [chosen("--class", name, offered) for name in classes or offered]
         require_writable(out)
-        with progress_of("models", len(infinigen.planned(num, names))) as tell:
-            models, lost, about = infinigen.make_furniture(
+        with progress_of("models", len(factories.planned(num, names))) as tell:
+            models, lost, about = factories.make_furniture(
                 num,
                 seed,
                 classes=names,

@@ -111,7 +111,7 @@ def read_library(path: Path) -> tuple[list[Model], About]:
             "make one with `sr3d data furniture --out`"
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(str(arrays.get("about")))
         found = about["format"]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -113,8 +113,7 @@ def make_furniture(
     lost: list[Lost] = []
     with ExitStack() as stack:
         blender = stack.enter_context(Blender(python, timeout_s))
-        for done, (factory, number) in enumerate(planned(num, classes)):
-            tell(done, f"{factory.class_name}, {len(lost)} lost")
+        for done, (factory, number) in enumerate(planned(num, classes), start=1):
             own_seed = zlib.crc32(f"{seed} {factory.path} {number}".encode()) % 10**7
             try:
                 models.append(_model(factory, own_seed, blender.made(factory.path, own_seed)))
@@ -122,6 +121,7 @@ def make_furniture(
                 raise
             except ValueError as error:
                 lost.append(Lost(factory, own_seed, str(error)))
+            tell(done, f"{factory.class_name}, {len(lost)} lost")
     return models, lost, About("infinigen", blender.version, "BSD-3-Clause", seed)
 
 
@@ -162,10 +162,12 @@ class Blender:
 
     def __enter__(self) -> Blender:
         self._folder = tempfile.TemporaryDirectory()
+        self._stderr = (Path(self._folder.name) / "stderr.txt").open("w+")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end()
+        self._stderr.close()
         self._folder.cleanup()
 
     def made(self, factory: str, seed: int) -> dict[str, np.ndarray]:
@@ -183,7 +185,6 @@ class Blender:
             return {name: arrays[name] for name in arrays.files}
 
     def _start(self) -> None:
-        self._stderr: IO[str] = (Path(self._folder.name) / "stderr.txt").open("w+")
         environment = {
             **os.environ,
             "XDG_CONFIG_HOME": self._folder.name,  # Blender looks for add-ons and settings there
