@@ -21,16 +21,17 @@ import fast_simplification
 import numpy as np
 from scipy.spatial import cKDTree
 
-CELLS_M = (0.006, 0.009, 0.013, 0.018, 0.025, 0.035, 0.05)
+CELLS_M = (0.006, 0.009, 0.013, 0.018, 0.025, 0.035, 0.05, 0.07)
 """Cells that vertices are merged in before edges are collapsed, metres."""
 
-TOLERANCE = 1.5
-"""How many times the triangles that are wanted a model may have."""
+TOLERANCE, MOST = 1.5, 3
+"""How many times the triangles that are wanted a model may have, and a stubborn one."""
 
-CELL_OF_PROBES_M, NUM_SPREAD, NEAR_M = 0.018, 20_000, 0.04
-"""Points of the whole model, and how near to one of how many of the thinned it must be."""
+CELL_OF_PROBES_M, NEAR_M, NEAR_SHARE, MAX_SPREAD = 0.018, 0.04, 0.02, 300_000
+"""Points of the whole model, how near the thinned one must be (metres, or share of the longest
+edge where that is more), and most points spread on it."""
 
-WELL_COVERED, LEAST_COVERED = 0.995, 0.95
+WELL_COVERED, LEAST_COVERED = 0.99, 0.88
 """Share of them that ends the search, and that a model must have."""
 
 
@@ -75,11 +76,9 @@ def model_of(factory: str, seed: int, max_faces: int, **_: Any) -> dict[str, np.
 
 
 def _bare_bed(made: Any) -> list[Any]:
-    """Frame, mattress and a pillow: the cloth on top of them takes a minute to fall."""
+    """Frame and mattress: the cloth on top of them takes minutes to fall."""
     frame = super(type(made), made).create_asset(i=0, face_size=0.01)
-    pillow = made.pillow_factory(0)
-    pillow.location = 0.18 * made.size, 0, made.mattress_factory.thickness
-    return [frame, made.make_mattress(0), pillow]
+    return [frame, made.make_mattress(0)]
 
 
 def _joined(objects: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Any]]:
@@ -127,25 +126,28 @@ def _decimated(
     """About `max_faces` triangles in the same box: vertices merged in cells, then edges collapsed.
 
     Collapsing stops early where loose parts touch, and drops what is thin, legs of a table. So
-    cells grow until nearly all of the surface is still there, and the best of them is taken.
+    cells grow until nearly all of the surface is still there with few triangles; else the best of
+    them is taken.
     """
     if len(faces) <= max_faces:
         return vertices, faces, material_index
-    probes = _merged(vertices, faces, material_index, CELL_OF_PROBES_M)[0]
-    best, best_share = None, LEAST_COVERED
+    merged = (vertices, faces, material_index)
+    probes = _merged(*merged, CELL_OF_PROBES_M)[0]
+    near_m = max(NEAR_M, NEAR_SHARE * float(np.ptp(vertices, axis=0).max()))
+    best, best_rank = None, (False, LEAST_COVERED)
     for cell_m in CELLS_M:
-        merged = _merged(vertices, faces, material_index, cell_m)
-        thin = _collapsed(*merged, max_faces)
-        if len(thin[1]) > TOLERANCE * max_faces or not len(thin[1]):
+        merged = _merged(*merged, cell_m)
+        points, kept, index = _collapsed(*merged, max_faces)
+        if not 0 < len(kept) <= MOST * max_faces:
             continue
-        thin = (_fitted(thin[0], thin[1], vertices), thin[1], thin[2])
-        share = _covered(probes, thin[0][thin[1]])
-        if share > best_share:
-            best, best_share = thin, share
-        if share >= WELL_COVERED:
+        thin = (_fitted(points, kept, vertices), kept, index)
+        rank = (len(kept) <= TOLERANCE * max_faces, _covered(probes, thin[0][kept], near_m))
+        if rank[1] >= LEAST_COVERED and rank > best_rank:
+            best, best_rank = thin, rank
+        if best_rank >= (True, WELL_COVERED):
             break
     if best is None:
-        raise ValueError(f"cannot be thinned out to {max_faces} triangles without losing parts")
+        raise ValueError(f"cannot be thinned out to {MOST * max_faces} triangles as it is")
     return best
 
 
@@ -169,16 +171,21 @@ def _fitted(vertices: np.ndarray, faces: np.ndarray, whole: np.ndarray) -> np.nd
     return (vertices - used.min(axis=0)) * factor + whole.min(axis=0)
 
 
-def _covered(probes: np.ndarray, corners: np.ndarray) -> float:
-    """Share of the probes that lie on triangles, by points spread over them."""
+def _covered(probes: np.ndarray, corners: np.ndarray, near_m: float) -> float:
+    """Share of the probes that lie on triangles."""
+    away, _ = cKDTree(_spread(corners, near_m / 2)).query(probes, distance_upper_bound=near_m)
+    return float(np.isfinite(away).mean())
+
+
+def _spread(corners: np.ndarray, step_m: float) -> np.ndarray:
+    """Points all over triangles, about one for each `step_m` squared."""
     rng = np.random.default_rng(0)
     a, b, c = np.moveaxis(corners, 1, 0)
-    area = np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    pick = rng.choice(len(area), NUM_SPREAD, p=area / area.sum())
-    s, t = np.sqrt(rng.random((NUM_SPREAD, 1))), rng.random((NUM_SPREAD, 1))
-    spread = (1 - s) * a[pick] + s * (1 - t) * b[pick] + s * t * c[pick]
-    away, _ = cKDTree(spread).query(probes, distance_upper_bound=NEAR_M)
-    return float(np.isfinite(away).mean())
+    area = np.linalg.norm(np.cross(b - a, c - a), axis=1) / 2
+    num = int(np.clip(area.sum() / step_m**2, 1000, MAX_SPREAD))
+    pick = rng.choice(len(area), num, p=area / area.sum())
+    s, t = np.sqrt(rng.random((num, 1))), rng.random((num, 1))
+    return (1 - s) * a[pick] + s * (1 - t) * b[pick] + s * t * c[pick]
 
 
 def _merged(
@@ -194,7 +201,9 @@ def _merged(
     _, first = np.unique(corners, axis=0, return_index=True)
     has_area = (np.diff(corners[first], axis=1) > 0).all(axis=1)
     kept = np.sort(first[has_area])
-    return np.stack(sums, axis=1) / count[:, None], faces[kept], material_index[kept]
+    used, faces = np.unique(faces[kept], return_inverse=True)
+    vertices = np.stack(sums, axis=1) / count[:, None]
+    return vertices[used], faces.reshape(-1, 3), material_index[kept]
 
 
 def _look(material: Any) -> tuple[np.ndarray, bool]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.classes import LABELS
-from sr3d_core.data.rooms.furniture.library.file import About, LibraryError, Model
+from sr3d_core.data.rooms.furniture.library.file import About, Model, check_model
 from sr3d_core.data.rooms.furniture.mesh import Mesh, turn_z
 
 MAX_FACES = 600
@@ -38,6 +38,10 @@ GLASS_ABSORBS = 0.7
 
 _WORKER = Path(__file__).with_name("blender_worker.py")
 _INSTALL = "pip install --only-binary :all: infinigen==1.15.5 bpy==4.2.0 fast-simplification"
+
+
+class BlenderError(ValueError):
+    """Blender does not start; the text says what to install."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def make_furniture(
     """About `num` models of each of `classes` that Infinigen has, and those that were lost.
 
     The model of a factory and number depends on `seed` alone. `tell` is told how many were tried.
-    Raises `LibraryError` where Blender does not start.
+    Raises `BlenderError` where Blender does not start.
     """
     models: list[Model] = []
     lost: list[Lost] = []
@@ -117,7 +121,7 @@ def make_furniture(
             own_seed = zlib.crc32(f"{seed} {factory.path} {number}".encode()) % 10**7
             try:
                 models.append(_model(factory, own_seed, blender.made(factory.path, own_seed)))
-            except LibraryError:
+            except BlenderError:
                 raise
             except ValueError as error:
                 lost.append(Lost(factory, own_seed, str(error)))
@@ -148,11 +152,13 @@ def _model(factory: Factory, seed: int, arrays: dict[str, np.ndarray]) -> Model:
     )
     name = f"{factory.path.split(':')[1]} {seed}"
     turned = mesh.turned(turn_z(np.deg2rad(factory.turned_deg))).grounded()
-    return Model(name, factory.class_name, factory.kind, turned)
+    model = Model(name, factory.class_name, factory.kind, turned)
+    check_model(model, turned.bounds[1] - turned.bounds[0], name)
+    return model
 
 
 class Blender:
-    """A process that makes models, started when the first is asked for and after each failure."""
+    """A process that makes models; it starts anew after it ended or was too slow."""
 
     def __init__(self, python: str, timeout_s: float) -> None:
         self._command = [python, str(_WORKER)]
@@ -163,6 +169,11 @@ class Blender:
     def __enter__(self) -> Blender:
         self._folder = tempfile.TemporaryDirectory()
         self._stderr = (Path(self._folder.name) / "stderr.txt").open("w+")
+        try:
+            self._start()
+        except BlenderError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -201,7 +212,7 @@ class Blender:
             )
             self.version = self._answer(None, START_S)["version"]
         except (OSError, ValueError) as error:
-            raise LibraryError(
+            raise BlenderError(
                 f"{self._command[0]}: cannot start Blender and Infinigen ({error}{self._last()}); "
                 f"with Python 3.11 in an environment of its own: {_INSTALL}; "
                 "then give its interpreter with --python"

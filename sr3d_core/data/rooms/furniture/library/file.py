@@ -142,7 +142,7 @@ def _models_of(arrays: Mapping[str, np.ndarray], where: str) -> list[Model]:
         )
         name, kind, class_name = (str(arrays[key][row]) for key in ("name", "kind", "class"))
         model = Model(name, class_name, kind, mesh)
-        _check_model(model, arrays["size"][row], f"{where}: model {row} ({class_name}, {name})")
+        check_model(model, arrays["size"][row], f"{where}: model {row} ({class_name}, {name})")
         models.append(model)
     for class_name, count in Counter(model.class_name for model in models).items():
         if count < MIN_MODELS:
@@ -190,8 +190,11 @@ _SHAPES: dict[str, tuple[str, tuple[int, ...], str]] = {
 """Of each array: whose rows it has, its columns, and the kinds of NumPy type."""
 
 
-def _check_model(model: Model, size: np.ndarray, where: str) -> None:
-    """Refuse a model of no class, without size, or whose mesh is not what its row says."""
+def check_model(model: Model, size: np.ndarray, where: str) -> None:
+    """Refuse a model of no class, without size, or whose mesh is not as large as its row says.
+
+    Raises `LibraryError`.
+    """
     if model.class_name not in LABELS:
         raise LibraryError(f"{where}: unknown class, expected one of {', '.join(LABELS)}")
     vertices, faces = model.mesh.vertices, model.mesh.faces
