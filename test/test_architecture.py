@@ -25,7 +25,10 @@ CORE = {
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
+    "data": {
+        *{"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
+        "whole_files",
+    },
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"choices", "config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},

@@ -289,7 +289,7 @@ def test_where_blender_is_not_installed_one_line_says_what_to_do(tmp_path: Path)
     )
     assert result.exit_code == 1
     assert len(result.output.strip().splitlines()) == 1
-    assert "bpy" in result.output
+    assert "[infinigen]" in result.output
     assert not out.exists()
 
 

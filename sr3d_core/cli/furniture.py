@@ -18,6 +18,12 @@ from sr3d_core.console import (
     result_console,
     say,
 )
+from sr3d_core.machine.extras import how_to_install
+
+_INSTALL = (
+    f"with Python 3.11, best in an environment of its own, {how_to_install('bpy')} and "
+    "pip install --no-deps infinigen==1.15.5; then give its interpreter with --python"
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +50,10 @@ def furniture(
     """Make furniture once that rooms then take beside our own: `sr3d data rooms --furniture`.
 
     Infinigen's factories run in a process of their own, some seconds for each model. They need
-    Python 3.11: pip install "sr3d[infinigen]", or an environment of their own given by --python.
+    Python 3.11 with bpy and infinigen, best in an environment of its own, given by --python. A
+    model that fails or takes too long is lost alone, and said.
 
-    Example: sr3d data furniture --num 20 --out runs/furniture.npz
+    Example: sr3d data furniture --num 20 --out runs/furniture.npz --python blender/bin/python
     """
     with one_line_errors():
         from sr3d_core.data.rooms.furniture.library import factories
@@ -59,14 +66,17 @@ def furniture(
         names = [chosen("--class", name, offered) for name in classes or offered]
         require_writable(out)
         with progress_of("models", len(factories.planned(num, names))) as tell:
-            models, lost, about = factories.make_furniture(
-                num,
-                seed,
-                classes=names,
-                python=str(python or sys.executable),
-                timeout_s=timeout,
-                tell=tell,
-            )
+            try:
+                models, lost, about = factories.make_furniture(
+                    num,
+                    seed,
+                    classes=names,
+                    python=str(python or sys.executable),
+                    timeout_s=timeout,
+                    tell=tell,
+                )
+            except factories.BlenderError as error:
+                raise ValueError(f"{error}; {_INSTALL}") from error
         for each in lost:
             say(f"lost: {each.factory.path} with seed {each.seed}: {each.reason}")
         models, too_few = enough(models)

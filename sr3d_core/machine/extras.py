@@ -8,6 +8,7 @@ EXTRAS = {
     "tensorboard": "train",
     "rosbags": "bag",
     "open3d": "open3d",
+    "bpy": "infinigen",
 }
 
 

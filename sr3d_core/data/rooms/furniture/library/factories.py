@@ -37,11 +37,10 @@ GLASS_ABSORBS = 0.7
 """Chance that a depth sensor gets no answer from what one sees through."""
 
 _WORKER = Path(__file__).with_name("blender_worker.py")
-_INSTALL = "pip install --only-binary :all: infinigen==1.15.5 bpy==4.2.0 fast-simplification"
 
 
 class BlenderError(ValueError):
-    """Blender does not start; the text says what to install."""
+    """Blender or Infinigen does not start: they are not installed, or not in the Python given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +212,7 @@ class Blender:
             self.version = self._answer(None, START_S)["version"]
         except (OSError, ValueError) as error:
             raise BlenderError(
-                f"{self._command[0]}: cannot start Blender and Infinigen ({error}{self._last()}); "
-                f"with Python 3.11 in an environment of its own: {_INSTALL}; "
-                "then give its interpreter with --python"
+                f"{self._command[0]}: cannot start Blender and Infinigen ({error}{self._last()})"
             ) from error
 
     def _last(self) -> str:
