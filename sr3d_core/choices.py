@@ -22,7 +22,7 @@ UP_AXES: tuple[UpAxis, ...] = get_args(UpAxis)
 ROOM_SPLITS: tuple[RoomSplit, ...] = get_args(RoomSplit)
 ROOM_SENSORS: tuple[RoomSensor, ...] = get_args(RoomSensor)
 
-FURNITURE_SOURCES = ("infinigen",)
+FURNITURE_SOURCES = ("infinigen", "folder")
 """Who makes furniture for a library."""
 
 FURNITURE_SHARE = 0.3

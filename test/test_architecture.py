@@ -27,6 +27,7 @@ CORE = {
     "supervision": {"geometry", "structures"},
     "data": {
         *{"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
+        "plain_yaml",
         "whole_files",
     },
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},

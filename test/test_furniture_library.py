@@ -30,6 +30,7 @@ from sr3d_core.data.rooms.furniture.library.file import (
     read_library,
     write_library,
 )
+from sr3d_core.data.rooms.furniture.library.folder import read_folder
 from sr3d_core.data.rooms.furniture.library.supply import STRETCH, FurnitureLibrary, furniture_of
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.source import RoomsSource
@@ -291,6 +292,59 @@ def test_where_blender_is_not_installed_one_line_says_what_to_do(tmp_path: Path)
     assert len(result.output.strip().splitlines()) == 1
     assert "[infinigen]" in result.output
     assert not out.exists()
+
+
+BOX_OF_OBJ = """mtllib box.mtl
+usemtl red
+v 0 0 0\nv 200 0 0\nv 200 90 0\nv 0 90 0\nv 0 0 80\nv 200 0 80\nv 200 90 80\nv 0 90 80
+f 1 2 3 4\nf 5 6 7 8\nf 1 2 6 5\nf 4 3 7 8
+"""
+"""Centimetres: 200 along x, 90 high along y, 80 along z."""
+
+
+def _folder_with(path: Path, entry: str) -> Path:
+    path.mkdir()
+    (path / "box.obj").write_text(BOX_OF_OBJ)
+    (path / "box.mtl").write_text("newmtl red\nKd 1 0 0\n")
+    (path / "nothing.obj").write_text("v 0 0 0\n")
+    lines = "\n".join([f"  - {entry}"] * 3)
+    (path / "furniture.yaml").write_text(f"licence: CC0-1.0\nmodels:\n{lines}\n")
+    return path
+
+
+def test_models_of_ones_own_stand_upright_in_metres_with_their_front_ahead(tmp_path: Path) -> None:
+    entry = "{file: box.obj, class: sofa, up: y, front: +z, size: [0.8, 2.0, 0.9]}"
+    folder, out = _folder_with(tmp_path / "mine", entry), tmp_path / "mine.npz"
+    arguments = ["data", "furniture", "--source", "folder", "--folder", str(folder)]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    models, about = read_library(out)
+    assert about.licence == "CC0-1.0"
+    assert [model.class_name for model in models] == ["sofa"] * 3
+    low, high = models[0].mesh.bounds
+    np.testing.assert_allclose(np.concatenate([low, high]), (-0.4, -1, 0, 0.4, 1, 0.9), atol=1e-6)
+    assert (models[0].mesh.color == (1, 0, 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ("{file: box.obj, class: sofa, up: y}", "200"),  # centimetres
+        ("{file: box.obj, class: hammock, size: [1, 1, 1]}", "hammock"),
+        ("{file: box.obj, class: sofa, up: y, front: +y}", "front +y"),
+        ("{file: box.obj, class: sofa, side: left}", "models.0.side"),
+        ("{file: other.obj, class: sofa}", "other.obj"),
+        ("{file: nothing.obj, class: sofa}", "nothing.obj"),
+        ("{class: sofa}", "models.0.file"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_of_models_is_told(
+    entry: str, found: str, tmp_path: Path
+) -> None:
+    with pytest.raises(LibraryError) as caught:
+        read_folder(_folder_with(tmp_path / "mine", entry))
+    assert found in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def _has_blender() -> bool:

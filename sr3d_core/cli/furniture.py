@@ -28,7 +28,7 @@ _INSTALL = (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sr3d_core.data.rooms.furniture.library.file import Model
+    from sr3d_core.data.rooms.furniture.library.file import About, Model
 
 
 def furniture(
@@ -46,6 +46,9 @@ def furniture(
         Path | None, typer.Option(help="Python 3.11 with infinigen and bpy; default: this one.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds a model may take.")] = 180.0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Of the source folder: models and furniture.yaml.")
+    ] = None,
 ) -> None:
     """Make furniture once that rooms then take beside our own: `sr3d data rooms --furniture`.
 
@@ -53,38 +56,65 @@ def furniture(
     Python 3.11 with bpy and infinigen, best in an environment of its own, given by --python. A
     model that fails or takes too long is lost alone, and said.
 
-    Example: sr3d data furniture --num 20 --out runs/furniture.npz --python blender/bin/python
+    A folder holds OBJ, PLY or GLB models and furniture.yaml: `licence: ...` and `models: [{file,
+    class, kind, up: z|y, front: +x|-x|+y|-y|+z|-z, size: [depth, width, height]}]`; only file and
+    class must be told.
+
+    Examples:
+
+      sr3d data furniture --num 20 --out runs/furniture.npz --python blender/bin/python
+
+      sr3d data furniture --source folder --folder my_models --out runs/furniture.npz
     """
     with one_line_errors():
-        from sr3d_core.data.rooms.furniture.library import factories
-        from sr3d_core.data.rooms.furniture.library.file import enough, write_library
+        from sr3d_core.data.rooms.furniture.library.file import write_library
 
         chosen("--source", source, FURNITURE_SOURCES)
         if out.suffix != ".npz":
             raise ValueError(f"{out}: expected a file that ends in .npz")
-        offered = factories.class_names()
-        names = [chosen("--class", name, offered) for name in classes or offered]
+        if (source == "folder") is (folder is None):
+            raise ValueError("--folder: expected with --source folder, and only there")
         require_writable(out)
-        with progress_of("models", len(factories.planned(num, names))) as tell:
-            try:
-                models, lost, about = factories.make_furniture(
-                    num,
-                    seed,
-                    classes=names,
-                    python=str(python or sys.executable),
-                    timeout_s=timeout,
-                    tell=tell,
-                )
-            except factories.BlenderError as error:
-                raise ValueError(f"{error}; {_INSTALL}") from error
-        for each in lost:
-            say(f"lost: {each.factory.path} with seed {each.seed}: {each.reason}")
-        models, too_few = enough(models)
-        for name in sorted({*too_few, *(set(names) - {each.class_name for each in models})}):
-            say(f"left out: {name}, {too_few.get(name, 0)} models are too few")
+        if folder is not None:
+            models, about = _from_folder(folder)
+        else:
+            models, about = _from_infinigen(
+                num, seed, classes or [], str(python or sys.executable), timeout
+            )
         write_library(out, models, about)
         result_console().print(_table(models))
-    say(f"{out}: {len(models)} models, {len(lost)} lost")
+    say(f"{out}: {len(models)} models")
+
+
+def _from_folder(folder: Path) -> tuple[list[Model], About]:
+    from sr3d_core.data.rooms.furniture.library.folder import read_folder
+
+    return read_folder(folder)
+
+
+def _from_infinigen(
+    num: int, seed: int, classes: Sequence[str], python: str, timeout_s: float
+) -> tuple[list[Model], About]:
+    """What Infinigen makes; says what was lost, and leaves out classes with too few models."""
+    from sr3d_core.data.rooms.furniture.library import factories
+    from sr3d_core.data.rooms.furniture.library.file import enough
+
+    offered = factories.class_names()
+    names = [chosen("--class", name, offered) for name in classes or offered]
+    with progress_of("models", len(factories.planned(num, names))) as tell:
+        try:
+            models, lost, about = factories.make_furniture(
+                num, seed, classes=names, python=python, timeout_s=timeout_s, tell=tell
+            )
+        except factories.BlenderError as error:
+            raise ValueError(f"{error}; {_INSTALL}") from error
+    for each in lost:
+        say(f"lost: {each.factory.path} with seed {each.seed}: {each.reason}")
+    kept, too_few = enough(models)
+    for name in names:
+        if name not in {model.class_name for model in kept}:
+            say(f"left out: {name}, {too_few.get(name, 0)} models are too few")
+    return kept, about
 
 
 def _table(models: Sequence[Model]) -> Table:

@@ -9,6 +9,7 @@ EXTRAS = {
     "rosbags": "bag",
     "open3d": "open3d",
     "bpy": "infinigen",
+    "trimesh": "furniture",
 }
 
 

@@ -142,7 +142,7 @@ def _models_of(arrays: Mapping[str, np.ndarray], where: str) -> list[Model]:
         )
         name, kind, class_name = (str(arrays[key][row]) for key in ("name", "kind", "class"))
         model = Model(name, class_name, kind, mesh)
-        check_model(model, arrays["size"][row], f"{where}: model {row} ({class_name}, {name})")
+        check_model(model, arrays["size"][row], f"{where}: model {row} ({name})")
         models.append(model)
     for class_name, count in Counter(model.class_name for model in models).items():
         if count < MIN_MODELS:
@@ -196,7 +196,9 @@ def check_model(model: Model, size: np.ndarray, where: str) -> None:
     Raises `LibraryError`.
     """
     if model.class_name not in LABELS:
-        raise LibraryError(f"{where}: unknown class, expected one of {', '.join(LABELS)}")
+        raise LibraryError(
+            f"{where}: unknown class {model.class_name!r}, expected one of {', '.join(LABELS)}"
+        )
     vertices, faces = model.mesh.vertices, model.mesh.faces
     if not len(faces) or not len(vertices):
         raise LibraryError(f"{where}: has no triangles; {_ADVICE}")
