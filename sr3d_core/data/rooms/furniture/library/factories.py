@@ -58,9 +58,8 @@ FACTORIES = (
     Factory("chair", "four_leg_chair", "seating:ChairFactory"),
     Factory("chair", "swivel_chair", "seating:OfficeChairFactory"),
     Factory("chair", "armchair", "seating:ArmChairFactory"),
-    Factory("chair", "bar_chair", "seating:BarChairFactory"),
-    Factory("table", "rectangular_table", "tables:TableDiningFactory"),
-    Factory("table", "coffee_table", "tables:CoffeeTableFactory"),
+    Factory("table", "rectangular_table", "tables:TableDiningFactory", 90.0),
+    Factory("table", "coffee_table", "tables:CoffeeTableFactory", 90.0),
     Factory("table", "small_table", "tables:SideTableFactory"),
     Factory("table", "cocktail_table", "tables:TableCocktailFactory"),
     Factory("desk", "frame_desk", "shelves:SimpleDeskFactory"),
@@ -80,7 +79,11 @@ FACTORIES = (
     Factory("sink", "pedestal_sink", "bathroom:StandingSinkFactory"),
     Factory("picture", "picture", "wall_decorations:WallArtFactory"),
 )
-"""Which way each faces was looked at. Where a class has several, they take turns."""
+"""Which way each faces was looked at. Where a class has several, they take turns.
+
+BarChairFactory makes stools, which are no chairs; BeverageFridgeFactory's doors and shelves stand
+out of their body.
+"""
 
 
 def class_names() -> tuple[str, ...]:
