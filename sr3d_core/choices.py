@@ -22,6 +22,12 @@ UP_AXES: tuple[UpAxis, ...] = get_args(UpAxis)
 ROOM_SPLITS: tuple[RoomSplit, ...] = get_args(RoomSplit)
 ROOM_SENSORS: tuple[RoomSensor, ...] = get_args(RoomSensor)
 
+FURNITURE_SOURCES = ("infinigen", "folder")
+"""Who makes furniture for a library."""
+
+FURNITURE_SHARE = 0.3
+"""Share of a room's furniture that is from a library, where nothing else is said."""
+
 NUM_VIEWS = (1, 2, 4, 8)
 """In how many views a scene may be looked at: quarter turns first, then these mirrored."""
 

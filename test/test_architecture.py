@@ -25,7 +25,11 @@ CORE = {
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
     "supervision": {"geometry", "structures"},
-    "data": {"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
+    "data": {
+        *{"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
+        "plain_yaml",
+        "whole_files",
+    },
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from foreign.archive import ArchiveError, archives_in, read_catalogue
-from foreign.models import MAX_FACES, read_model, simplified
+from foreign.models import MAX_FACES, read_model
 from foreign.supply import ForeignFurniture, open_models
 from foreign.table import TABLE, TableError, read_table
 from furniture_archives import ENTRY, FILES, one_of_each, write_archive
 
 from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.library.imported import simplified
 from sr3d_core.data.rooms.furniture.mesh import Mesh, box, height_field
 
 
@@ -55,7 +56,7 @@ def test_colors_are_those_of_materials_and_the_means_of_textures(tmp_path: Path)
 def test_fine_meshes_lose_triangles_but_not_their_shape() -> None:
     heights = np.fromfunction(lambda x, y: 0.2 * np.sin(x / 40) + 0.3, (120, 120))
     fine = height_field((0.8, 0.6), (0, 0, 0), heights, (0.1, 0.2, 0.3))
-    coarse = simplified(fine)
+    coarse = simplified(fine, MAX_FACES)
     assert len(fine.faces) > 20_000
     assert len(coarse.faces) <= MAX_FACES
     np.testing.assert_allclose(coarse.bounds, fine.bounds, atol=0.03)
@@ -64,7 +65,7 @@ def test_fine_meshes_lose_triangles_but_not_their_shape() -> None:
 
 def test_coarse_meshes_are_left_as_they_are() -> None:
     cube = box((0.01, 0.01, 0.01), (0, 0, 0), (0, 0, 0))
-    assert simplified(cube) is cube
+    assert simplified(cube, MAX_FACES) is cube
 
 
 def broken(**changes: str | None) -> dict[str, str]:

@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from foreign.archive import CatalogueEntry, archives_in, read_catalogue
-from foreign.models import CELLS_M, MAX_FACES, read_model
+from foreign.models import MAX_FACES, read_model
 from foreign.table import AXES, Chosen, FurnitureTable, TableError
 from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.library.imported import CELLS_M
 from sr3d_core.data.rooms.furniture.mesh import Mesh, turn_z
 from sr3d_core.data.rooms.furniture.piece import Piece
 from sr3d_core.whole_files import write_whole

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS
+from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS
+from sr3d_core.cli.furniture import furniture
 from sr3d_core.console import (
     SCENES,
     chosen,
@@ -32,6 +33,8 @@ app = typer.Typer(
     '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt; '
     "`sr3d data init FOLDER` makes one.",
 )
+
+app.command()(furniture)
 
 _SPLITS = ", ".join(ROOM_SPLITS)
 
@@ -78,10 +81,22 @@ def rooms(
     scan: Annotated[bool, typer.Option(help="Also a fused scan of each room.")] = True,
     workers: Annotated[int, typer.Option(min=0, help="Extra processes.")] = 0,
     first: Annotated[int, typer.Option(min=0, help="Number of the first room.")] = 0,
+    library: Annotated[
+        Path | None,
+        typer.Option("--furniture", help="File of `sr3d data furniture`; default: ours alone."),
+    ] = None,
+    share: Annotated[
+        float,
+        typer.Option("--furniture-share", min=0, max=1, help="Share of furniture from there."),
+    ] = FURNITURE_SHARE,
 ) -> None:
     """Render procedural rooms into a folder that trainings read; can be stopped and resumed.
 
-    Example: sr3d data rooms runs/rooms --num 2000 --workers 2
+    Examples:
+
+      sr3d data rooms runs/rooms --num 2000 --workers 2
+
+      sr3d data rooms runs/rooms --furniture runs/furniture.npz
     """
     with one_line_errors():
         from sr3d_core.data.rooms.prerender import prerender
@@ -95,6 +110,8 @@ def rooms(
                 num_frames=frames,
                 scan=scan,
                 first_room=first,
+                furniture=library,
+                furniture_share=share,
                 progress=lambda done, _: tell(done),
             )
     say(f"{out}: {num_new} rooms rendered, {num - num_new} were there")

@@ -8,6 +8,8 @@ EXTRAS = {
     "tensorboard": "train",
     "rosbags": "bag",
     "open3d": "open3d",
+    "bpy": "infinigen",
+    "trimesh": "furniture",
 }
 
 

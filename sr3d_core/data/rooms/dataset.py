@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS, RoomSensor, RoomSplit
-from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.classes import LABELS, OWN_FURNITURE
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
 from sr3d_core.data.rooms.sample import room_sample
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
@@ -82,6 +83,7 @@ class Rooms(Dataset[Sample]):
         num: int,
         sensors: Sequence[RoomSensor] = ROOM_SENSORS,
         label_space: Sequence[str] = LABELS,
+        supply: FurnitureSupply = OWN_FURNITURE,
     ) -> None:
         if split not in FIRST_SEED:
             raise RoomsError(f"split is {split!r}, expected one of {tuple(FIRST_SEED)}")
@@ -90,6 +92,7 @@ class Rooms(Dataset[Sample]):
         self._split: RoomSplit = split
         self._num = num
         self._sensors = tuple(sensors)
+        self._supply = supply
         self.classes = _checked(label_space)
 
     def __len__(self) -> int:
@@ -99,7 +102,7 @@ class Rooms(Dataset[Sample]):
         if not 0 <= index < self._num:
             raise IndexError(f"sample {index} of {self._num}")
         room, sensor = divmod(index, len(self._sensors))
-        sample = room_sample(seed_of(self._split, room), self._sensors[sensor])
+        sample = room_sample(seed_of(self._split, room), self._sensors[sensor], self._supply)
         return relabelled(sample, self.classes)
 
 

@@ -6,6 +6,7 @@ rooms that have one are skipped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -14,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sr3d_core.choices import RoomSplit
+from sr3d_core.choices import FURNITURE_SHARE, RoomSplit
 from sr3d_core.data.rooms.dataset import FORMAT, MANIFEST, RoomsError, packed, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.library.supply import furniture_of
 from sr3d_core.data.rooms.sample import room_samples
 
 
@@ -29,20 +31,34 @@ def prerender(
     num_frames: int = 4,
     scan: bool = True,
     first_room: int = 0,
+    furniture: Path | None = None,
+    furniture_share: float = FURNITURE_SHARE,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Render rooms `first_room` ... of a split into `out_dir`; returns how many were new.
 
-    `workers` is the number of extra processes; 0 renders in this one. `progress` is called with
-    the number of finished rooms and that of all. Raises `RoomsError` if the folder holds rooms
-    that were rendered with other settings.
+    `workers` is the number of extra processes; 0 renders in this one. `furniture` is a library
+    that a share of the pieces is from. `progress` is called with the number of finished rooms and
+    that of all. Raises `RoomsError` if the folder holds rooms that were rendered with other
+    settings, `LibraryError` for a library that cannot be used.
     """
+    furniture_of(furniture, furniture_share)
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, split, num_frames, scan)
+    wanted: dict[str, object] = {
+        "format": FORMAT,
+        "split": split,
+        "num_frames": num_frames,
+        "scan": scan,
+        "labels": list(LABELS),
+    }
+    if furniture is not None:
+        digest = hashlib.sha256(furniture.read_bytes()).hexdigest()[:16]
+        wanted["furniture"] = {"digest": digest, "share": furniture_share}
+    _claim(folder, wanted)
     rooms = range(first_room, first_room + num_rooms)
     waiting = [room for room in rooms if not _path(folder, room).exists()]
-    task = partial(_render, str(folder), split, num_frames, scan)
+    task = partial(_render, str(folder), split, num_frames, scan, furniture, furniture_share)
     done = num_rooms - len(waiting)
     for _ in _run(task, waiting, workers):
         done += 1
@@ -59,15 +75,8 @@ def _run(task: Callable[[int], int], rooms: list[int], workers: int) -> Iterator
         yield from pool.imap_unordered(task, rooms, chunksize=4)
 
 
-def _claim(folder: Path, split: str, num_frames: int, scan: bool) -> None:
+def _claim(folder: Path, wanted: dict[str, object]) -> None:
     """Write the manifest, or check that the one that is there agrees."""
-    wanted = {
-        "format": FORMAT,
-        "split": split,
-        "num_frames": num_frames,
-        "scan": scan,
-        "labels": list(LABELS),
-    }
     path = folder / MANIFEST
     if not path.exists():
         path.write_text(json.dumps(wanted), encoding="utf-8")
@@ -83,9 +92,19 @@ def _path(folder: Path, room: int) -> Path:
     return folder / f"room_{room:07d}.npz"
 
 
-def _render(folder: str, split: RoomSplit, num_frames: int, scan: bool, room: int) -> int:
+def _render(
+    folder: str,
+    split: RoomSplit,
+    num_frames: int,
+    scan: bool,
+    furniture: Path | None,
+    furniture_share: float,
+    room: int,
+) -> int:
     """Render one room; its file is moved into place when it is complete."""
-    samples = room_samples(seed_of(split, room), num_frames=num_frames, scan=scan)
+    supply = furniture_of(furniture, furniture_share)  # read once in each process
+    seed = seed_of(split, room)
+    samples = room_samples(seed, num_frames=num_frames, scan=scan, supply=supply)
     arrays: dict[str, np.ndarray] = {}
     for key, sample in enumerate(samples):
         arrays.update(packed(sample, key))

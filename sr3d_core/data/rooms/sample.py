@@ -21,7 +21,9 @@ from sr3d_core.data.rooms.camera.models import random_camera
 from sr3d_core.data.rooms.camera.poses import anywhere
 from sr3d_core.data.rooms.camera.sampling import Points, thinned, vertices
 from sr3d_core.data.rooms.camera.sensor import Capture, Light, View, capture, orientation
+from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_y, turn_z
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
 from sr3d_core.data.rooms.scan import Scan, scan
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.data.rooms.sight import sight_of
@@ -32,16 +34,22 @@ Rng = np.random.Generator
 _SCAN_STREAM = 1_000_000
 
 
-def room_sample(seed: int, sensor: RoomSensor) -> Sample:
+def room_sample(seed: int, sensor: RoomSensor, supply: FurnitureSupply = OWN_FURNITURE) -> Sample:
     """The first frame, or the scan, of the room that belongs to `seed`; always the same."""
     if sensor == "scan":
-        return room_samples(seed, num_frames=0, scan=True)[0]
-    return room_samples(seed, num_frames=1, scan=False)[0]
+        return room_samples(seed, num_frames=0, scan=True, supply=supply)[0]
+    return room_samples(seed, num_frames=1, scan=False, supply=supply)[0]
 
 
-def room_samples(seed: int, *, num_frames: int = 4, scan: bool = True) -> list[Sample]:
+def room_samples(
+    seed: int,
+    *,
+    num_frames: int = 4,
+    scan: bool = True,
+    supply: FurnitureSupply = OWN_FURNITURE,
+) -> list[Sample]:
     """Frames of one room, then its scan if asked for; frame k does not depend on the others."""
-    room = build_room(np.random.default_rng(seed))
+    room = build_room(np.random.default_rng(seed), supply)
     samples = [
         frame_of(room, np.random.default_rng((seed, k)), f"room {seed} frame {k}")
         for k in range(num_frames)

@@ -9,9 +9,10 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from sr3d_core.choices import ROOM_SENSORS, ROOM_SPLITS, RoomSensor, one_of
+from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS, RoomSensor, one_of
 from sr3d_core.data.rooms.dataset import PrerenderedRooms, Rooms
 from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.library.supply import furniture_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +30,26 @@ class RoomsSource:
     """Single RGB-D frames, fused scans, or both in turn."""
     prerendered: Path | None = None
     """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
+    furniture: Path | None = None
+    """Library of `sr3d data furniture`; only the training split takes furniture from it."""
+    furniture_share: float = FURNITURE_SHARE
+    """Share 0..1 of the furniture that is from the library, where it has the class."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers of scenes below 1 and no sensors."""
+        """Refuse numbers of scenes below 1, no sensors, and furniture that would not be used."""
         if min(self.num_train, self.num_val) < 1:
             raise ValueError(
                 f"data: num_train {self.num_train}, num_val {self.num_val}, expected at least 1"
             )
         if not self.sensors:
             raise ValueError("data.sensors: none given, expected frame, scan or both")
+        if not 0 <= self.furniture_share <= 1:
+            raise ValueError(f"data.furniture_share is {self.furniture_share}, expected 0 to 1")
+        if self.furniture is not None and self.prerendered is not None:
+            raise ValueError(
+                "data.furniture: rooms in the folder data.prerendered have theirs already; give "
+                "one of the two, and the library to `sr3d data rooms --furniture`"
+            )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,4 +64,6 @@ class RoomsSource:
             return PrerenderedRooms(self.prerendered, classes)
         chosen = one_of("split of the rooms", split, ROOM_SPLITS)
         num = num or (self.num_train if chosen == "train" else self.num_val)
-        return Rooms(chosen, num, self.sensors, classes)
+        library = self.furniture if chosen == "train" else None
+        supply = furniture_of(library, self.furniture_share)
+        return Rooms(chosen, num, self.sensors, classes, supply)
