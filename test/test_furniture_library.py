@@ -357,7 +357,7 @@ def _has_blender() -> bool:
 
 
 @pytest.mark.slow
-def test_infinigen_makes_desks_of_a_plausible_size() -> None:
+def test_infinigen_makes_the_same_desks_of_a_plausible_size_again() -> None:
     if not _has_blender():
         pytest.skip("bpy and infinigen are not installed; SR3D_BLENDER_PYTHON names a Python")
     python = os.environ.get("SR3D_BLENDER_PYTHON", sys.executable)
@@ -369,3 +369,6 @@ def test_infinigen_makes_desks_of_a_plausible_size() -> None:
         assert 0.5 < high[2] - low[2] < 1.2
         assert high[0] - low[0] < high[1] - low[1]  # deep along x, wide along y
         assert len(model.mesh.faces) <= 900
+    again, _, _ = make_furniture(3, 0, classes=("desk",), python=python)
+    for one, other in zip(models, again, strict=True):
+        np.testing.assert_array_equal(one.mesh.vertices, other.mesh.vertices)

@@ -110,6 +110,8 @@ def read_library(path: Path) -> tuple[list[Model], About]:
             f"{path} does not exist, expected a furniture library; "
             "make one with `sr3d data furniture --out`"
         )
+    if not zipfile.is_zipfile(path):
+        raise LibraryError(f"{path}: no .npz or damaged, expected a furniture library; {_ADVICE}")
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
