@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -139,6 +140,10 @@ class Outputs:
             topics.wipe()
 
 
+_LAST_WORD = Duration(seconds=0.5)
+"""How long a topic is kept for what was said last: one that is gone sends nothing again."""
+
+
 def _markers_stand_s(parameters: Parameters, took_s: float) -> float:
     """How long markers stand that are not renewed; 0 = for ever.
 
@@ -216,6 +221,7 @@ class BoxTopics:
         self._marked_frame = ""
 
     def close(self) -> None:
-        """Leave both topics."""
+        """Leave both topics, once whoever shows markers has heard that they are wiped."""
+        self._markers.wait_for_all_acked(_LAST_WORD)
         for publisher in (self._arrays, self._markers):
             self._node.destroy_publisher(publisher)
