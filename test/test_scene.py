@@ -73,6 +73,14 @@ def test_without_seconds_frames_are_alone_and_what_was_remembered_is_gone() -> N
     assert again.num_points == len(AHEAD)
 
 
+def test_a_node_that_is_deactivated_forgets() -> None:
+    pipeline = remembering(driving(), mode="instead")
+    pipeline.process(at(1))
+    pipeline.scene.forget()
+    assert pipeline.scene.use is None
+    assert pipeline.process(at(4)).num_points == len(AHEAD)
+
+
 def test_beside_gives_the_boxes_of_both_and_of_an_object_in_both_one() -> None:
     buffer = driving()
     pipeline = remembering(buffer, mode="beside")
