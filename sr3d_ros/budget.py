@@ -54,7 +54,8 @@ class AdaptiveBudget:
         """A frame of so many points took so long, by its parts."""
         if not parameters.adaptive:
             return
-        busy_ms = time_ms["parse"] + time_ms["detect"]  # the rest is waiting for transforms
+        # What is left out is waiting for transforms.
+        busy_ms = time_ms["parse"] + time_ms["detect"] + time_ms.get("memory", 0.0)
         budget = self.points(parameters)
         if busy_ms > _SLACK * parameters.target_ms:
             share = max(parameters.target_ms / busy_ms, _STEP_DOWN)

@@ -8,25 +8,35 @@ and parameters give the same boxes, live or recorded.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sr3d_core.geometry.origin import FAR_M, MAX_DISTANCE_M, local_origin, moved, reach
+from sr3d_core.geometry.origin import moved
 from sr3d_core.geometry.scale import scale_doubt
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.assembler import Frame
 from sr3d_ros.budget import AdaptiveBudget
-from sr3d_ros.errors import MessageError, Refused, TransformError
+from sr3d_ros.errors import MessageError, Refused
+from sr3d_ros.frame_notes import (
+    notes_on_color,
+    notes_on_header,
+    notes_on_precision,
+    notes_on_up,
+)
 from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.scene import MemoryUse, SceneDetector, Seen
 from sr3d_ros.sensors.crop import joined, within_range, within_region
-from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth, color_misfit
+from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
+from sr3d_ros.sensors.placed import around_sensor, is_far, placed
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
+from sr3d_ros.tf.fixed import moved_between
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
 from sr3d_ros.tf.source import GRAVITY_FRAMES, TransformSource
@@ -37,11 +47,6 @@ BEFORE_CROP = 1_000_000
 
 CLOUD_IS_Z_UP = "none"
 """As `frames.detection`: the same as `frames.up` "none"."""
-
-_SAMPLE = 1000  # points that are looked at to see how far a cloud lies
-
-FIXED_FRAMES = ("odom", "map")
-"""Frames in which the room stands still while the robot moves, the smoother first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,16 +59,19 @@ class FrameResult:
     detections: Detections
     output_from_gravity: Matrix
     gravity_from_cloud: Matrix  # for points of the first view
-    sensor_cloud: PointCloud  # what was detected in: as `cloud`, but around the sensor
+    sensor_cloud: (
+        PointCloud  # what was detected in, also of memory: as `cloud`, but around the sensor
+    )
     sensor_offset: Tensor  # from there to `gravity_frame`, metres
-    time_ms: dict[str, float]  # wall time: parse, transform, detect
+    time_ms: dict[str, float]  # wall time: parse, transform, detect, and memory where it is on
     up_confidence: float = 1.0  # 0..1, how sure the way up is
     left_out: tuple[Refused, ...] = ()  # further views that could not be used
     notes: tuple[str, ...] = ()  # what was not used, and why
+    memory: MemoryUse | None = None  # None: frames are detected in alone
 
     @property
     def num_points(self) -> int:
-        """How many valid points the cloud had, after cropping and thinning."""
+        """In how many points was detected, after cropping and thinning."""
         return len(self.sensor_cloud)
 
     @property
@@ -72,7 +80,7 @@ class FrameResult:
         cloud, offset = self.sensor_cloud, self.sensor_offset
         if not offset.any():
             return cloud
-        xyz = cloud.xyz.double() if _is_far(offset) else cloud.xyz
+        xyz = cloud.xyz.double() if is_far(offset) else cloud.xyz
         return PointCloud(xyz + offset.to(xyz.dtype), cloud.features, cloud.scene)
 
 
@@ -82,7 +90,7 @@ class FramePipeline:
     `detector` is any callable from a cloud (z up, metres) to detections, such as
     `Detector.detect`; which boxes it reports is its own business, see `postprocess_for`.
     `parameters` and `detector` may be replaced between frames. `imu` is needed where `frames.up`
-    is "imu".
+    is "imu". `one_class` says whether the detector's classes suppress each other, as on a robot.
     """
 
     def __init__(
@@ -91,11 +99,13 @@ class FramePipeline:
         transforms: TransformSource,
         parameters: Parameters | None = None,
         imu: UpSource | None = None,
+        one_class: bool = True,
     ) -> None:
         self.detector = detector
         self.transforms = transforms
         self.parameters = parameters or Parameters()
         self.budget = AdaptiveBudget()
+        self.scene = SceneDetector(transforms, one_class)
         self._up = UpFinder(transforms, imu)
 
     def process(self, *views: Any) -> FrameResult:
@@ -116,33 +126,45 @@ class FramePipeline:
         output_frame = frame_name(parameters.target_frame) or frame_id
         output_from_gravity = self._output(output_frame, frame_id, level, stamp_ns)
         level_cloud, offset = around_sensor(cloud, level.gravity_from_cloud)
-        level_cloud = within_region(level_cloud, *parameters.region_m, offset.tolist())
-        level_cloud = thinned(level_cloud, max_points)
+        worth_it = partial(self._worth_it, offset=offset, max_points=max_points)
+        frame_cloud = worth_it(level_cloud)
         watch.lap("transform")
-        found = self.detector(level_cloud).to("cpu") if len(level_cloud) else Detections.empty()
+        seen = Seen.of(cloud, frame_id, stamp_ns, len(views), level.gravity_from_cloud, offset)
+        found = self.scene(frame_cloud, seen, worth_it, self.detector, parameters)
         watch.lap("detect")
-        self.budget.observe(watch.time_ms, len(level_cloud), parameters)
+        if found.use is not None:
+            watch.take_out(found.use.took_ms, "detect", "memory")
+        if not found.is_carried:  # which costs less than what the budget is for
+            self.budget.observe(watch.time_ms, len(found.cloud), parameters)
+        boxes = found.detections
         return FrameResult(
             stamp_ns=stamp_ns,
             frame_id=output_frame,
             gravity_frame=level.frame,
             detections=Detections(
-                moved(found.boxes, offset), found.scores, found.labels, found.time_ms
+                moved(boxes.boxes, offset), boxes.scores, boxes.labels, boxes.time_ms
             ),
             output_from_gravity=output_from_gravity,
             gravity_from_cloud=level.gravity_from_cloud,
-            sensor_cloud=level_cloud,
+            sensor_cloud=found.cloud,
             sensor_offset=offset,
             time_ms=watch.time_ms,
             up_confidence=level.confidence,
             left_out=left_out,
             notes=(
-                *_notes_on_color(views),
-                *_notes_on_precision(cloud, frame_id),
-                *self._notes_on_up(frame_id),
-                *_notes_on_header(output_frame, stamp_ns),
+                *notes_on_color(views),
+                *notes_on_precision(cloud, frame_id),
+                *notes_on_up(frame_id, is_cloud_z_up(parameters)),
+                *notes_on_header(output_frame, stamp_ns),
+                *found.notes,
             ),
+            memory=found.use,
         )
+
+    def _worth_it(self, level_cloud: PointCloud, offset: Tensor, max_points: int) -> PointCloud:
+        """What is detected in, of a cloud around the sensor."""
+        inside = within_region(level_cloud, *self.parameters.region_m, offset.tolist())
+        return thinned(inside, max_points)
 
     def _read(
         self, views: Frame, frame_id: str, stamp_ns: int, max_points: int
@@ -155,7 +177,7 @@ class FramePipeline:
                     self.transforms, frame_id, stamp_ns, frame_of(view), stamp_of(view)
                 )
                 cloud = self._read_view(view, max_points)
-                clouds.append(_placed(cloud, torch.from_numpy(matrix)))
+                clouds.append(placed(cloud, torch.from_numpy(matrix)))
             except Refused as error:
                 left_out.append(error)
         return joined(clouds), tuple(left_out)
@@ -203,29 +225,6 @@ class FramePipeline:
             return cloud_from_gravity
         return sound_lookup(self.transforms, output_frame, frame_id, stamp_ns) @ cloud_from_gravity
 
-    def _notes_on_up(self, frame_id: str) -> tuple[str, ...]:
-        """What is odd about the frame that is taken as z up."""
-        if not (is_cloud_z_up(self.parameters) and is_optical(frame_id)):
-            return ()
-        return (
-            f"z of '{frame_id}' is taken as up, but an optical frame's z points forward: "
-            "set frames.up to tf, imu or floor",
-        )
-
-
-def _notes_on_header(output_frame: str, stamp_ns: int) -> Iterator[str]:
-    """What is odd about where and when boxes are published."""
-    if not output_frame:
-        yield (
-            "header.frame_id of the cloud is empty, so nobody can tell where its boxes are: set "
-            "it in the driver"
-        )
-    if stamp_ns == 0:  # also the very first moment of a simulation
-        yield (
-            "header.stamp of the cloud is 0, which transforms take for the latest time there is; "
-            "in a recording that is its end: set it in the driver"
-        )
-
 
 class _Stopwatch:
     """Wall time of the parts of one frame, in milliseconds."""
@@ -240,18 +239,15 @@ class _Stopwatch:
         self.time_ms[part] = 1e3 * (now_s - self._last_s)
         self._last_s = now_s
 
+    def take_out(self, took_ms: float, whole: str, part: str) -> None:
+        """So much of a part belongs to another one."""
+        self.time_ms[whole] -= took_ms
+        self.time_ms[part] = took_ms
+
 
 def is_cloud_z_up(parameters: Parameters) -> bool:
     """Whether the cloud's own frame is taken as z up."""
     return parameters.up == "none" or frame_name(parameters.detection_frame) == CLOUD_IS_Z_UP
-
-
-def is_optical(frame_id: str) -> bool:
-    """Whether a frame is named as a camera's with z forward and y down (REP-103).
-
-    Believed as an alarm alone, never as a rotation.
-    """
-    return frame_id.endswith(("_optical_frame", "_optical"))
 
 
 def require_metres(cloud: PointCloud) -> None:
@@ -261,71 +257,3 @@ def require_metres(cloud: PointCloud) -> None:
         raise MessageError(
             "units", f"{doubt.text} ROS clouds are in metres (REP-103); correct the driver's scale"
         )
-
-
-def moved_between(
-    source: TransformSource, target: str, target_ns: int, frame_id: str, stamp_ns: int
-) -> Matrix:
-    """Where what `frame_id` saw at `stamp_ns` is in `target` at `target_ns`.
-
-    Through a fixed frame, so that the robot's motion between the stamps is taken out; directly,
-    at `target_ns`, where the stamps are equal or no fixed frame is known. Raises `TransformError`.
-    """
-    if stamp_ns != target_ns:
-        for fixed in FIXED_FRAMES:
-            try:
-                fixed_from_frame = sound_lookup(source, fixed, frame_id, stamp_ns)
-                return sound_lookup(source, target, fixed, target_ns) @ fixed_from_frame
-            except TransformError:
-                continue
-    return sound_lookup(source, target, frame_id, target_ns)
-
-
-def _is_far(place: Tensor) -> bool:
-    """Whether single precision begins to lose what lies there."""
-    return bool((place.abs() > FAR_M).any())
-
-
-def _placed(cloud: PointCloud, target_from_source: Tensor) -> PointCloud:
-    """The cloud in another frame; in float64 where it lies far away there."""
-    if _is_far(target_from_source[:3, 3]):
-        cloud = PointCloud(cloud.xyz.double(), cloud.features, cloud.scene)
-    return cloud.transformed(target_from_source)
-
-
-def around_sensor(cloud: PointCloud, gravity_from_cloud: Matrix) -> tuple[PointCloud, Tensor]:
-    """The cloud z up with the sensor at x = y = 0, and the shift that was taken off.
-
-    So that coordinates stay small however far the robot has driven. A cloud of float64 comes from
-    a frame that is itself far away; it is moved near zero, and becomes float32 only there.
-    """
-    level_from_cloud = gravity_from_cloud.copy()
-    level_from_cloud[:2, 3] = 0.0
-    offset = torch.from_numpy(gravity_from_cloud[:3, 3] * (1.0, 1.0, 0.0))
-    level = cloud.transformed(torch.from_numpy(level_from_cloud))
-    if level.xyz.dtype == torch.float64:
-        origin = local_origin(level.xyz)
-        xyz = level.xyz - origin
-        level = PointCloud(xyz.float(), level.features.float(), level.scene)
-        offset = offset + origin
-    return level, offset
-
-
-def _notes_on_precision(cloud: PointCloud, frame_id: str) -> tuple[str, ...]:
-    """What the publisher rounded away: nothing here can bring it back."""
-    if cloud.xyz.dtype != torch.float32 or not len(cloud):
-        return ()
-    farthest = float(reach(cloud.xyz[:: max(len(cloud) // _SAMPLE, 1)]).max())
-    if farthest <= MAX_DISTANCE_M:
-        return ()
-    step_m = float(np.spacing(np.float32(farthest)))
-    return (
-        f"the cloud lies so far from the origin of '{frame_id}' that its FLOAT32 coordinates are "
-        f"{step_m:.2g} m apart: publish it in the sensor's frame, or as FLOAT64",
-    )
-
-
-def _notes_on_color(views: Sequence[Any]) -> tuple[str, ...]:
-    """Why color images of depth sets were not used."""
-    pairs = [(v.depth, v.color) for v in views if isinstance(v, DepthSet) and v.color is not None]
-    return tuple(filter(None, (color_misfit(depth, color) for depth, color in pairs)))

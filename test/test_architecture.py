@@ -64,7 +64,11 @@ ROS = {
     "sensors": {"errors", "tf"},
     "budget": {"errors", "parameters"},
     "assembler": {"errors", "parameters", "sensors", "tf"},
-    "pipeline": {"assembler", "errors", "parameters", "sensors", "tf", "budget"},
+    "frame_notes": {"sensors"},
+    "scene": {"errors", "parameters", "sensors", "tf"},
+    "pipeline": {
+        *{"assembler", "errors", "parameters", "sensors", "tf", "budget", "frame_notes", "scene"},
+    },
     "messages": {"errors", "sensors", "tf"},
     "tracking": {"errors", "parameters", "pipeline", "tf"},
     "diagnostics": {"errors", "parameters"},
@@ -79,6 +83,7 @@ EVERYTHING_BUT = {
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
+    "memory",
     *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files

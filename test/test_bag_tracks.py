@@ -22,6 +22,7 @@ from small_bags import (
 )
 
 from sr3d_ros.bag.run import TrackRecords, detect_run, open_run
+from sr3d_ros.parameters.record import Parameters
 
 HIDDEN, LOST, FRAMES = 3, 5, 6
 
@@ -74,6 +75,21 @@ def test_a_frame_that_is_lost_costs_the_tracks_and_not_the_boxes(
     assert len(records[LOST]["detections"]) == 1
 
 
+def test_with_memory_a_hidden_object_is_found_and_a_lost_frame_is_detected_in_alone(
+    bag: Path,
+) -> None:
+    parameters = Parameters(memory_seconds=5.0)
+    with open_run(bag, BoundingBox(), parameters=parameters) as run:
+        records, tally = detect_run(run)
+    (found,) = records[HIDDEN]["detections"]
+    seen_from = np.subtract(CENTER, (HIDDEN / 10, 0, 0))
+    assert found["center"] == pytest.approx(seen_from.tolist(), abs=0.03)  # of voxels of 2 cm
+    assert [record["memory"]["frame"] for record in records] == ["map"] * LOST + [""]
+    assert "odom or map" in records[LOST]["memory"]["trouble"]
+    assert records[LOST]["memory"]["trouble"] in tally.notes
+    assert len(records[LOST]["detections"]) == 1
+
+
 @pytest.mark.slow
 def test_the_command_adds_ids_and_tracks_on_request(bag: Path, tmp_path: Path) -> None:
     def frames(*options: str) -> list[dict[str, Any]]:
@@ -82,5 +98,7 @@ def test_the_command_adds_ids_and_tracks_on_request(bag: Path, tmp_path: Path) -
         assert result.exit_code == 0, result.output
         return list(json.loads(path.read_text())["frames"])
 
-    assert all("tracks" not in frame for frame in frames())
+    assert all({"tracks", "memory"}.isdisjoint(frame) for frame in frames())
     assert {frame["tracks"]["frame"] for frame in frames("--tracking")} == {"map", ""}
+    assert all(frame["memory"]["num_points"] for frame in frames("--memory", "5"))
+    assert all("memory" not in frame for frame in frames("--memory", "0"))

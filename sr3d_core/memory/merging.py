@@ -24,9 +24,12 @@ MERGED_IOU = 0.25
 def merged(frame: Detections, scene: Detections, wanted: Postprocess | None = None) -> Detections:
     """Both lists as one, by falling score; both on the CPU and in the same frame.
 
-    `wanted` says whether classes suppress each other and how many boxes there may be.
+    `wanted` says whether classes suppress each other, how many boxes there may be, and whether
+    boxes may overlap still less than by `MERGED_IOU`.
     """
-    rule = replace(wanted or Postprocess(), iou=MERGED_IOU, nms="3d", vote_iou=VOTE_IOU)
+    wanted = wanted or Postprocess()
+    iou = min(wanted.iou, MERGED_IOU)
+    rule = replace(wanted, iou=iou, nms="3d", vote_iou=VOTE_IOU)
     times = {f"frame_{stage}": ms for stage, ms in frame.time_ms.items()}
     times |= {f"scene_{stage}": ms for stage, ms in scene.time_ms.items()}
     boxes = Boxes3D.cat([frame.boxes, scene.boxes])

@@ -111,6 +111,14 @@ DetectionFrame = Annotated[
     str | None,
     typer.Option(help="Z-up frame; default: base_footprint, base_link, odom, map, the first."),
 ]
+Memory = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Also detect in what was seen within so many seconds, put together by the "
+        "recording's odometry; 0 = in single frames. Default: memory.seconds.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result here.")]
 
 
@@ -154,6 +162,7 @@ def detect(
     detection_frame: DetectionFrame = None,
     device: Device = None,
     backend: Backend = None,
+    memory: Memory = None,
     json_out: Json = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Draw every frame into this folder.")
@@ -180,6 +189,7 @@ def detect(
         "model.weights": weights,
         "model.device": device,
         "model.backend": backend,
+        "memory.seconds": memory,
         "output.score_threshold": score,
         "frames.detection": detection_frame,
         "tracking.enabled": tracking or None,
@@ -228,6 +238,7 @@ def evaluate(
     ] = 20,
     device: Device = None,
     backend: Backend = None,
+    memory: Memory = None,
     json_out: Json = None,
     merge_views: MergeViewsOption = 1,
 ) -> None:
@@ -245,6 +256,7 @@ def evaluate(
         "model.weights": weights,
         "model.device": device,
         "model.backend": backend,
+        "memory.seconds": memory,
         "output.score_threshold": score,
         "frames.detection": detection_frame,
     }
@@ -311,7 +323,9 @@ def _opened(
     detector.postprocess = replace(detector.postprocess, one_class=one_class)
     chosen: Any = None if up is None else up.value
     finder = merge_views(detector, num_views)
-    with open_run(bag, finder, topics=topics, up=chosen, parameters=parameters) as run:
+    with open_run(
+        bag, finder, topics=topics, up=chosen, parameters=parameters, one_class=one_class
+    ) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
         for remark in run.remarks:

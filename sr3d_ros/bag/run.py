@@ -74,11 +74,13 @@ def open_run(
     topics: Topics | None = None,
     up: Literal["auto"] | UpMode | None = "auto",
     parameters: Parameters | None = None,
+    one_class: bool = True,
 ) -> Iterator[BagRun]:
     """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
 
     The parameters are the node's; `up` None = as they say, `auto` = tf where the transforms know
     a z-up frame, else from the floor. A topic of depth images that is asked for sets `input.kind`.
+    `one_class` as in `FramePipeline`.
     """
     topics = topics or Topics()
     with Bag(path) as bag:
@@ -94,7 +96,7 @@ def open_run(
             parameters = parameters.with_values({"frames.up": found.mode})
             remarks.append(found.reason)
         imu = GravityFromImu()
-        pipeline = FramePipeline(detector.detect, transforms, parameters, imu)
+        pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
         said = tuple(filter(None, remarks))
         yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu, said)
 
@@ -178,14 +180,24 @@ class BagReport:
 
 
 def frame_record(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
-    """One frame as plain JSON values; boxes upright in `frame`, the gravity-aligned one."""
-    return {
+    """One frame as plain JSON values; boxes upright in `frame`, the gravity-aligned one.
+
+    With `memory.seconds` it has `memory` too: what was remembered when it was detected in.
+    """
+    record: FrameRecord = {
         "stamp_ns": result.stamp_ns,
         "frame": result.gravity_frame,
         "num_points": result.num_points,
         "time_ms": result.time_ms,
         "detections": detection_records(result.detections, classes),
     }
+    if (use := result.memory) is not None:
+        record["memory"] = {
+            "frame": use.fixed_frame,
+            "num_points": use.num_points,
+            "trouble": use.alone_because,
+        }
+    return record
 
 
 class TrackRecords:

@@ -26,7 +26,7 @@ from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_ros.bag.replay import ReplayError
 from sr3d_ros.bag.truth_file import STAMP_TOLERANCE_NS, TruthFile, read_truth
 from sr3d_ros.pipeline import FrameResult
-from sr3d_ros.tf.rigid import Matrix, rigid_inverse
+from sr3d_ros.tf.rigid import Matrix, rigid_inverse, without_tilt
 from sr3d_ros.tf.source import TransformSource
 
 MAX_TILT_RAD = math.radians(5.0)
@@ -130,14 +130,7 @@ def _level(gravity_from_truth: Matrix, truth_frame: str, result: FrameResult) ->
             f"against the detection frame '{result.gravity_frame}', expected two z-up frames; "
             "choose --detection-frame or give the boxes in a z-up frame"
         )
-    heading_rad = math.atan2(rotation[1, 0], rotation[0, 0])
-    level = np.eye(4)
-    level[:2, :2] = [
-        [math.cos(heading_rad), -math.sin(heading_rad)],
-        [math.sin(heading_rad), math.cos(heading_rad)],
-    ]
-    level[:3, 3] = gravity_from_truth[:3, 3]
-    return torch.from_numpy(level)
+    return torch.from_numpy(without_tilt(gravity_from_truth))
 
 
 def _is_among(labels: Tensor, wanted: Sequence[int]) -> Tensor:

@@ -15,9 +15,10 @@ from sr3d_core.geometry.gravity import GravityError, up_rotation
 from sr3d_core.structures import Detections
 from sr3d_ros.assembler import FrameAssembler
 from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay
+from sr3d_ros.frame_notes import is_optical
 from sr3d_ros.parameters.declared import ParameterList
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import FramePipeline, FrameResult, is_optical
+from sr3d_ros.pipeline import FramePipeline, FrameResult
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.recorded import RecordedTransforms
 from sr3d_ros.tf.source import GRAVITY_FRAMES
@@ -55,6 +56,7 @@ def find_up(
         up="none",
         detection_frame="",
         target_frame="",
+        memory_seconds=0.0,
         roi=ParameterList.roi,
         min_height_m=ParameterList.min_height_m,
         max_height_m=ParameterList.max_height_m,

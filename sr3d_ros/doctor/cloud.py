@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,17 +18,13 @@ from sr3d_core.geometry.scale import extent_of, scale_doubt
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.errors import MessageError, Refused, drop_reason
+from sr3d_ros.frame_notes import is_optical
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import (
-    FIXED_FRAMES,
-    FramePipeline,
-    FrameResult,
-    around_sensor,
-    is_cloud_z_up,
-    is_optical,
-)
+from sr3d_ros.pipeline import FramePipeline, FrameResult, is_cloud_z_up
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
+from sr3d_ros.sensors.placed import around_sensor
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
+from sr3d_ros.tf.fixed import FIXED_FRAMES
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.source import TransformSource
 from sr3d_ros.tf.up import UpSource
@@ -116,7 +113,8 @@ def way_of(
     parameters: Parameters, transforms: TransformSource, imu: UpSource | None = None
 ) -> Callable[[Any], FrameResult]:
     """What the node does with a message before it detects; raises `Refused`."""
-    pipeline = FramePipeline(lambda _: Detections.empty(), transforms, parameters, imu)
+    alone = replace(parameters, memory_seconds=0.0)  # of one message
+    pipeline = FramePipeline(lambda _: Detections.empty(), transforms, alone, imu)
     return pipeline.process
 
 

@@ -103,11 +103,14 @@ class FrameProcessor:
     def memory(self) -> dict[str, str]:
         """Memory in use, and the points that a frame may have."""
         points = self._pipeline.budget.points(self._parameters)
-        return {**memory_values(self._model.detector.device), "points per frame": str(points)}
+        values = {**memory_values(self._model.detector.device), "points per frame": str(points)}
+        use = self._pipeline.scene.use
+        return values if use is None else values | use.values
 
     def pause(self) -> None:
-        """No further frame comes for now; what was said of the last one is over."""
+        """No further frame comes for now; what was said of the last one is over, and forgotten."""
         self.advice = ""
+        self._pipeline.scene.forget()
         self._outputs.wipe()
 
     def close(self) -> None:

@@ -238,6 +238,62 @@ class ParameterList:
         "a box farther than this from where an object is expected is another one, metres",
         between=(0.01, 100.0),
     )
+    memory_seconds: float = parameter(
+        "memory.seconds",
+        0.0,
+        "also detect in what was seen within so long, put together by the robot's odometry, "
+        "seconds; 0 = in single frames alone, and what was remembered is forgotten",
+        between=(0.0, 3600.0),
+    )
+    memory_mode: Literal["beside", "instead"] = parameter(
+        "memory.mode",
+        "beside",
+        "beside = boxes of the frame and of what is remembered, merged; instead = of what is "
+        "remembered alone",
+        choices=("beside", "instead"),
+    )
+    memory_period_s: float = parameter(
+        "memory.period_s",
+        0.0,
+        "how often what is remembered is detected in, by the stamps; in between its boxes move "
+        "along with the robot, seconds; 0 = at every frame",
+        between=(0.0, 60.0),
+    )
+    memory_radius_m: float = parameter(
+        "memory.radius_m",
+        6.0,
+        "nothing farther from the sensor is remembered or detected in, metres",
+        between=(0.5, 40.0),
+    )
+    memory_metres: float = parameter(
+        "memory.metres",
+        0.0,
+        "what was seen before the last so many metres of the way is forgotten, so that the drift "
+        "of the odometry is bounded; 0 = no limit",
+        between=(0.0, 10_000.0),
+    )
+    memory_voxel_m: float = parameter(
+        "memory.voxel_m",
+        0.02,
+        "one point is remembered in each cube with this edge, metres; a change forgets the rest",
+        between=(0.005, 0.5),
+    )
+    memory_max_points: int = parameter(
+        "memory.max_points",
+        200_000,
+        "of more remembered points, the oldest are forgotten",
+        between=(1000, 2_000_000),
+    )
+    memory_free_space: bool = parameter(
+        "memory.free_space",
+        True,
+        "forget what later rays pass through; needs a cloud of one sensor, in its own frame",
+    )
+    memory_frame: str = parameter(
+        "memory.frame",
+        "",
+        "frame that stands still, to remember in; '' = odom, else map",
+    )
     late_ms: float = parameter(
         "diagnostics.late_ms",
         500.0,

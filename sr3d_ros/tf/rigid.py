@@ -74,6 +74,18 @@ def level_rotation(up: NDArray[np.float64]) -> Matrix:
     return np.stack([x, np.cross(up, x), up])
 
 
+def without_tilt(matrix: Matrix) -> Matrix:
+    """A transform between two nearly level frames, for boxes, which stay upright."""
+    heading_rad = math.atan2(matrix[1, 0], matrix[0, 0])
+    upright = np.eye(4)
+    upright[:2, :2] = [
+        [math.cos(heading_rad), -math.sin(heading_rad)],
+        [math.sin(heading_rad), math.cos(heading_rad)],
+    ]
+    upright[:3, 3] = matrix[:3, 3]
+    return upright
+
+
 def is_rigid(matrix: Matrix) -> bool:
     """Whether a 4x4 matrix holds finite numbers and a rotation."""
     rotation = matrix[:3, :3]

@@ -13,11 +13,11 @@ import numpy as np
 
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
-from sr3d_ros.pipeline import FIXED_FRAMES, FrameResult
+from sr3d_ros.pipeline import FrameResult
+from sr3d_ros.tf.fixed import in_fixed_frame, is_unknown
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tf.source import TransformSource
-from sr3d_ros.tf.up import sound_lookup
 from sr3d_ros.tracking.tracker import Tracker, Tracks, in_static_frame
 
 
@@ -86,23 +86,17 @@ class Identities:
         return Tracked(ids, tracker.tracks(), place)
 
     def _place(self, result: FrameResult) -> StaticPlace:
-        if self._wanted:
-            return self._through_tf(self._wanted, result)
-        for name in FIXED_FRAMES:
-            try:
-                return self._through_tf(name, result)
-            except TransformError as error:
-                if error.reason not in ("no_transform", "disconnected"):
-                    raise  # it will come; another frame would give everything new identities
-        # TF need not know the gravity frame, so what is tracked there goes where boxes go.
-        return StaticPlace(
-            result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
-        )
-
-    def _through_tf(self, frame: str, result: FrameResult) -> StaticPlace:
-        static_from_output = sound_lookup(
-            self._transforms, frame, result.frame_id, result.stamp_ns
-        )
+        try:
+            frame, static_from_output = in_fixed_frame(
+                self._transforms, result.frame_id, result.stamp_ns, self._wanted
+            )
+        except TransformError as error:
+            if self._wanted or not is_unknown(error):
+                raise  # it will come; another frame would give everything new identities
+            # TF need not know the gravity frame, so what is tracked there goes where boxes go.
+            return StaticPlace(
+                result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
+            )
         return StaticPlace(
             frame, static_from_output @ result.output_from_gravity, frame, np.eye(4)
         )
