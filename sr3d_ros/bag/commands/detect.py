@@ -1,0 +1,161 @@
+"""`sr3d bag detect`: the objects in every cloud of a recording."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from sr3d_core.console import (
+    MergeViewsOption,
+    one_line_errors,
+    progress_of,
+    require_writable,
+    result_console,
+)
+from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
+from sr3d_ros.bag.commands.options import (
+    Backend,
+    BagPath,
+    CameraInfo,
+    Color,
+    DetectionFrame,
+    Device,
+    Imu,
+    Json,
+    NodeName,
+    ParamsFile,
+    Score,
+    TfNamespace,
+    Topic,
+    UpOption,
+    Weights,
+)
+from sr3d_ros.parameters.file import NODE
+
+if TYPE_CHECKING:
+    from sr3d_core.growing_json import GrowingList
+    from sr3d_ros.bag.run import FrameRecord
+    from sr3d_ros.pipeline import FrameResult
+
+    _Record = Callable[[FrameResult, Sequence[str]], FrameRecord]
+
+
+def detect(
+    bag: BagPath,
+    topic: Topic = None,
+    camera_info: CameraInfo = None,
+    color: Color = None,
+    imu: Imu = None,
+    tf_namespace: TfNamespace = None,
+    params_file: ParamsFile = None,
+    node: NodeName = NODE,
+    weights: Weights = None,
+    score: Score = None,
+    up: UpOption = None,
+    detection_frame: DetectionFrame = None,
+    device: Device = None,
+    backend: Backend = None,
+    json_out: Json = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Draw every frame into this folder.")
+    ] = None,
+    tracking: Annotated[
+        bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
+    ] = False,
+    merge_views: MergeViewsOption = 1,
+) -> None:
+    """Detect objects in every cloud of a recording; boxes are in a z-up frame.
+
+    Examples:
+
+      sr3d bag detect drive/ --json boxes.json --pictures pictures/
+
+      sr3d bag detect drive/ --params-file my_robot.yaml --tracking --json boxes.json
+    """
+    from sr3d_ros.bag.run import TrackRecords, detect_run, frame_record
+    from sr3d_ros.bag.source import Topics
+
+    with one_line_errors():
+        require_writable(json_out)
+    given = {
+        "model.weights": weights,
+        "model.device": device,
+        "model.backend": backend,
+        "output.score_threshold": score,
+        "frames.detection": detection_frame,
+        "tracking.enabled": tracking or None,
+    }
+    topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
+    bag_run = opened(bag, topics, params_file, given, up, one_class=True, num_views=merge_views)
+    with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
+        record = TrackRecords(run) if run.parameters.tracking else frame_record
+        head = {**head_of(bag, run), "classes": list(run.classes)}
+        with _growing(json_out, head) as frames:
+            draw = _drawing(pictures, run.classes)
+            records, tally = detect_run(run, progress, draw, _writing(record, frames))
+            if frames is not None:
+                frames.end(tally.to_dict())
+    result_console().print(_found_table(records))
+    print_tally(tally)
+
+
+def _growing(
+    json_out: Path | None, head: Mapping[str, object]
+) -> AbstractContextManager[GrowingList | None]:
+    """The frames of a result, as a list that grows in its file, where one is wanted."""
+    from sr3d_core.growing_json import growing_object
+
+    return nullcontext() if json_out is None else growing_object(json_out, head, "frames")
+
+
+def _writing(record: _Record, frames: GrowingList | None) -> _Record:
+    """What writes a frame down, in the file as well."""
+
+    def written(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
+        frame = record(result, classes)
+        if frames is not None:
+            frames.add(frame)
+        return frame
+
+    return written
+
+
+def _drawing(
+    folder: Path | None, classes: tuple[str, ...]
+) -> Callable[[FrameResult], object] | None:
+    """What draws a frame into a folder, named after its stamp."""
+    if folder is None:
+        return None
+    from sr3d_core.picture import draw_detections
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def draw(frame: FrameResult) -> None:
+        path = folder / f"{frame.stamp_ns}.png"
+        draw_detections(
+            frame.cloud, frame.detections, classes, path, f"{frame.stamp_ns / 1e9:.3f} s"
+        )
+
+    return draw
+
+
+def _found_table(records: list[FrameRecord]) -> Table:
+    """Per class: in how many frames, how many boxes, the best score."""
+    table = Table(title=f"Detections in {len(records)} clouds")
+    for heading in ("class", "clouds", "boxes", "best score"):
+        table.add_column(heading, justify="left" if heading == "class" else "right")
+    scores: dict[str, list[float]] = {}
+    clouds: Counter[str] = Counter()
+    for record in records:
+        for found in record["detections"]:
+            scores.setdefault(found["class"], []).append(found["score"])
+        clouds.update({found["class"] for found in record["detections"]})
+    for name, of_class in sorted(scores.items()):
+        table.add_row(name, str(clouds[name]), str(len(of_class)), f"{max(of_class):.2f}")
+    return table
