@@ -23,7 +23,7 @@ from sr3d_core.geometry.boxes import points_in_boxes, transform_boxes
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.records import LabelRecord, targets_of
 from sr3d_core.structures import Boxes3D, Detections, Targets
-from sr3d_ros.bag.replay import ReplayError
+from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.truth_file import STAMP_TOLERANCE_NS, TruthFile, read_truth
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse

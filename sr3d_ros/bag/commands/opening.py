@@ -64,9 +64,12 @@ def opened(
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
         for remark in run.remarks:
             say(remark)
+        num_said = len(run.bag.notes)
         if parameters.adaptive:
             say("load.adaptive: the points of a frame follow this machine's speed, as on a robot")
         yield run
+        for note in run.bag.notes[num_said:]:  # met while it was read
+            say(note)
 
 
 def print_tally(tally: Tally) -> None:
