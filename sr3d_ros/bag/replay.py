@@ -155,6 +155,12 @@ class Bag:
             for change in transforms.static_changes
         ]
 
+    def receive_times(self) -> Iterator[tuple[str, str, int]]:
+        """Topic, type and receive time in nanoseconds of every message, in recorded order."""
+        for file in self._files:
+            for channel, time_ns, _ in file.messages(lambda _: True):
+                yield channel.topic, channel.type_name, time_ns
+
     def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
         """Topic, receive time in nanoseconds and message, in recorded order.
 

@@ -98,10 +98,11 @@ def detect(
         head = {**head_of(bag, run), "classes": list(run.classes)}
         with _growing(json_out, head) as frames:
             draw = _drawing(pictures, run.classes)
-            records, tally = detect_run(run, progress, draw, _writing(record, frames))
+            found = _Found()
+            _, tally = detect_run(run, progress, draw, _writing(record, found, frames))
             if frames is not None:
                 frames.end(tally.to_dict())
-    result_console().print(_found_table(records))
+    result_console().print(found.table())
     print_tally(tally)
 
 
@@ -114,14 +115,15 @@ def _growing(
     return nullcontext() if json_out is None else growing_object(json_out, head, "frames")
 
 
-def _writing(record: _Record, frames: GrowingList | None) -> _Record:
-    """What writes a frame down, in the file as well."""
+def _writing(record: _Record, found: _Found, frames: GrowingList | None) -> _Record:
+    """What counts a frame and writes it down, and keeps nothing: recordings may be long."""
 
     def written(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
         frame = record(result, classes)
+        found.add(frame)
         if frames is not None:
             frames.add(frame)
-        return frame
+        return {}
 
     return written
 
@@ -145,17 +147,30 @@ def _drawing(
     return draw
 
 
-def _found_table(records: list[FrameRecord]) -> Table:
+class _Found:
     """Per class: in how many frames, how many boxes, the best score."""
-    table = Table(title=f"Detections in {len(records)} clouds")
-    for heading in ("class", "clouds", "boxes", "best score"):
-        table.add_column(heading, justify="left" if heading == "class" else "right")
-    scores: dict[str, list[float]] = {}
-    clouds: Counter[str] = Counter()
-    for record in records:
+
+    def __init__(self) -> None:
+        self._num_frames = 0
+        self._frames: Counter[str] = Counter()
+        self._boxes: Counter[str] = Counter()
+        self._best: dict[str, float] = {}
+
+    def add(self, record: FrameRecord) -> None:
+        """Count one frame."""
+        self._num_frames += 1
+        names = [found["class"] for found in record["detections"]]
+        self._boxes.update(names)
+        self._frames.update(set(names))
         for found in record["detections"]:
-            scores.setdefault(found["class"], []).append(found["score"])
-        clouds.update({found["class"] for found in record["detections"]})
-    for name, of_class in sorted(scores.items()):
-        table.add_row(name, str(clouds[name]), str(len(of_class)), f"{max(of_class):.2f}")
-    return table
+            name = found["class"]
+            self._best[name] = max(self._best.get(name, 0.0), found["score"])
+
+    def table(self) -> Table:
+        """For the terminal."""
+        table = Table(title=f"Detections in {self._num_frames} clouds")
+        for heading in ("class", "clouds", "boxes", "best score"):
+            table.add_column(heading, justify="left" if heading == "class" else "right")
+        for name, best in sorted(self._best.items()):
+            table.add_row(name, str(self._frames[name]), str(self._boxes[name]), f"{best:.2f}")
+        return table
