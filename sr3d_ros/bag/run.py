@@ -17,6 +17,7 @@ from sr3d_ros.assembler import COLOR, FrameAssembler
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Bag, DroppedFrame, Source, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
+from sr3d_ros.bag.tf_topics import TfTopics
 from sr3d_ros.bag.truth import BagTruth, ScoredFrame
 from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
@@ -44,6 +45,7 @@ class BagRun:
     parameters: Parameters
     pipeline: FramePipeline
     imu: GravityFromImu
+    tf_topics: TfTopics
     remarks: tuple[str, ...] = ()  # what was chosen, and what of the transforms to know
 
     @property
@@ -97,7 +99,9 @@ def open_run(
         imu = GravityFromImu()
         pipeline = FramePipeline(detector.detect, transforms, parameters, imu)
         said = tuple(filter(None, remarks))
-        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu, said)
+        yield BagRun(
+            bag, source, detector, transforms, errors, parameters, pipeline, imu, tf_topics, said
+        )
 
 
 @dataclass(slots=True, eq=False)

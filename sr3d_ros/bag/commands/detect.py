@@ -40,6 +40,7 @@ from sr3d_ros.parameters.file import NODE
 
 if TYPE_CHECKING:
     from sr3d_core.growing_json import GrowingList
+    from sr3d_ros.bag.output_bag import OutputBag
     from sr3d_ros.bag.run import FrameRecord
     from sr3d_ros.pipeline import FrameResult
 
@@ -65,6 +66,16 @@ def detect(
     pictures: Annotated[
         Path | None, typer.Option(help="Draw every frame into this folder.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a new recording (mcap) here: detections, markers and class names, as the "
+            "node publishes them, beside the transforms; for rviz2 and Foxglove."
+        ),
+    ] = None,
+    foxglove: Annotated[
+        bool, typer.Option("--foxglove", help="With --out: SceneUpdate for Foxglove as well.")
+    ] = False,
     tracking: Annotated[
         bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
     ] = False,
@@ -78,11 +89,14 @@ def detect(
 
       sr3d bag detect drive/ --params-file my_robot.yaml --tracking --json boxes.json
     """
+    from sr3d_ros.bag.output_bag import writing_bag
     from sr3d_ros.bag.run import TrackRecords, detect_run, frame_record
     from sr3d_ros.bag.source import Topics
 
     with one_line_errors():
         require_writable(json_out)
+        if foxglove and out is None:
+            raise ValueError("--foxglove belongs to a new recording: say --out as well")
     given = {
         "model.weights": weights,
         "model.device": device,
@@ -96,8 +110,9 @@ def detect(
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         record = TrackRecords(run) if run.parameters.tracking else frame_record
         head = {**head_of(bag, run), "classes": list(run.classes)}
-        with _growing(json_out, head) as frames:
-            draw = _drawing(pictures, run.classes)
+        bag_out = writing_bag(out, run, node, foxglove)
+        with bag_out as written, _growing(json_out, head) as frames:
+            draw = _drawing(pictures, written, run.classes)
             found = _Found()
             _, tally = detect_run(run, progress, draw, _writing(record, found, frames))
             if frames is not None:
@@ -129,16 +144,18 @@ def _writing(record: _Record, found: _Found, frames: GrowingList | None) -> _Rec
 
 
 def _drawing(
-    folder: Path | None, classes: tuple[str, ...]
+    folder: Path | None, written: OutputBag | None, classes: tuple[str, ...]
 ) -> Callable[[FrameResult], object] | None:
-    """What draws a frame into a folder, named after its stamp."""
+    """What draws a frame into a folder, named after its stamp, and into the new recording."""
     if folder is None:
-        return None
+        return None if written is None else written.add
     from sr3d_core.picture import draw_detections
 
     folder.mkdir(parents=True, exist_ok=True)
 
     def draw(frame: FrameResult) -> None:
+        if written is not None:
+            written.add(frame)
         path = folder / f"{frame.stamp_ns}.png"
         draw_detections(
             frame.cloud, frame.detections, classes, path, f"{frame.stamp_ns / 1e9:.3f} s"
