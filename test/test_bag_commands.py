@@ -125,6 +125,7 @@ def test_bag_info_names_gaps_missing_transforms_and_what_could_be_used(tmp_path:
     assert any(f"--topic {DEPTH}" in line for line in found["missing"])
     row = next(row for row in found["topics"] if row["topic"] == DEPTH)
     assert (row["num_gaps"], row["longest_gap_s"]) == (1, pytest.approx(1.0))
+    assert row["rate_hz"] == pytest.approx(5 / 1.4, abs=0.01)
     assert row["longest_gap_at_s"] == pytest.approx(0.3)
     code, text = run_command("info", path, "--topic", DEPTH, "--json", out)
     assert code == 0, text

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sr3d_ros.bag.errors import ReplayError
+from sr3d_ros.bag.replay import Bag
 from sr3d_ros.bag.scene_update import scene_update
 from sr3d_ros.bag.written_types import blank, written_types
 from sr3d_ros.errors import MessageError
@@ -25,7 +26,7 @@ from sr3d_ros.sensors.ros_names import full_name
 if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun
 
-_VERSION = 8
+_VERSION: Literal[8] = 8
 _TF, _TF_STATIC = "/tf", "/tf_static"
 _TF_TYPE = "tf2_msgs/msg/TFMessage"
 DETECTIONS, MARKERS, LABELS = "~/output/detections", "~/output/markers", "~/label_info"
@@ -37,11 +38,11 @@ SCENE = "~/output/scene"
 class OutputBag:
     """A recording that is being written; get one with `writing_bag`."""
 
-    def __init__(self, writer: Any, run: BagRun, node: str, with_scene: bool) -> None:
+    def __init__(self, writer: Any, run: BagRun, source: Bag, node: str, with_scene: bool) -> None:
         self._writer, self._run, self._node = writer, run, node
         self._with_scene = with_scene
         self._connections: dict[str, Any] = {}
-        self._transforms = run.bag.messages(*run.tf_topics.is_static)
+        self._transforms = source.messages(*run.tf_topics.is_static)
         self._waiting = list[tuple[str, int, Any]]()
         start_ns = run.bag.start_ns
         threshold = run.parameters.score_threshold
@@ -50,7 +51,7 @@ class OutputBag:
 
     def add(self, result: FrameResult) -> None:
         """Write what the node publishes of a frame, behind the transforms received before."""
-        time_ns = self._run.transforms.moment_ns
+        time_ns = self._run.transforms.moment_ns or result.stamp_ns
         self._write_transforms(time_ns)
         about: dict[str, Any] = {
             "stamp_ns": result.stamp_ns,
@@ -116,8 +117,12 @@ def writing_bag(
     if path.exists():
         raise ReplayError(f"{path}: is there already, expected a new folder; choose another name")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
-        output = OutputBag(writer, run, node, with_scene)
+    # Opened once more: what reads it for the replay stands at another place.
+    with (
+        Bag(run.bag.path) as source,
+        Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        output = OutputBag(writer, run, source, node, with_scene)
         yield output
         output.end()
 

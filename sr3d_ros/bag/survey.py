@@ -37,7 +37,7 @@ class TopicSurvey:
     type: str
     messages: int
     frame: str  # of its first message; "" where it has none, or is not read
-    rate_hz: float | None  # by the median interval; None below two messages
+    rate_hz: float | None  # mean; None below two messages
     num_gaps: int
     longest_gap_s: float
     longest_gap_at_s: float
@@ -103,7 +103,8 @@ def _over_time(bag: Bag) -> tuple[TopicSurvey, ...]:
         received = np.sort(np.array(times[topic.topic, topic.type_name], np.int64))
         steps = np.diff(received) / 1e9
         usual = float(np.median(steps)) if len(steps) else 0.0
-        is_gap = steps > _IS_GAP * usual if usual > 0.0 else np.zeros(len(steps), bool)
+        is_sensor = topic.type_name in (CLOUD_TYPE, *_PICTURES)  # others come as they please
+        is_gap = (steps > _IS_GAP * usual) & (usual > 0.0) & is_sensor
         longest = int(steps.argmax()) if is_gap.any() else 0
         at_s = float(received[longest] - bag.start_ns) / 1e9 if is_gap.any() else 0.0
         rows.append(
@@ -112,7 +113,7 @@ def _over_time(bag: Bag) -> tuple[TopicSurvey, ...]:
                 type=topic.type_name,
                 messages=topic.num_messages,
                 frame=_frame(bag, topic.topic, topic.type_name),
-                rate_hz=round(1.0 / usual, 3) if usual > 0.0 else None,
+                rate_hz=round(len(steps) / float(steps.sum()), 3) if usual > 0.0 else None,
                 num_gaps=int(is_gap.sum()),
                 longest_gap_s=float(steps[longest]) if is_gap.any() else 0.0,
                 longest_gap_at_s=at_s,
@@ -131,7 +132,7 @@ def _frame(bag: Bag, topic: str, kind: str) -> str:
 
 def _gaps(rows: tuple[TopicSurvey, ...]) -> Iterator[str]:
     for row in rows:
-        if row.num_gaps and row.type in (CLOUD_TYPE, *_PICTURES):
+        if row.num_gaps:
             yield (
                 f"{row.topic} pauses {row.num_gaps} times; longest {row.longest_gap_s:.2f} s, at "
                 f"{row.longest_gap_at_s:.2f} s: were messages lost while it was recorded?"

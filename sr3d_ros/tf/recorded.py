@@ -63,9 +63,9 @@ class RecordedTransforms(TransformBuffer):
         self._moment_ns = received_ns
 
     @property
-    def moment_ns(self) -> float:
-        """As of which receive time things are looked up; infinite at the end."""
-        return self._moment_ns
+    def moment_ns(self) -> int | None:
+        """As of which receive time things are looked up; None: as of the end."""
+        return None if math.isinf(self._moment_ns) else int(self._moment_ns)
 
     def go_to_end(self) -> None:
         """Look up as of the end from now on."""
