@@ -36,6 +36,8 @@ from sr3d_ros.tf.recorded import RecordedTransforms
 
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _CLOCK, _CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
+DETECTIONS_TYPE = "vision_msgs/msg/Detection3DArray"
+LABELS_TYPE = "vision_msgs/msg/LabelInfo"
 _READ = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE, INFO_TYPE, IMU_TYPE)
 
 
@@ -166,7 +168,7 @@ class Bag:
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        usable = (*_READ, *_TF_TYPES, _CLOCK_TYPE)
+        usable = (*_READ, *_TF_TYPES, _CLOCK_TYPE, DETECTIONS_TYPE, LABELS_TYPE)
 
         def is_wanted(channel: Channel) -> bool:
             return channel.topic in topics and channel.type_name in usable

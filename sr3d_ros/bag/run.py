@@ -18,7 +18,7 @@ from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Bag, DroppedFrame, Source, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.tf_topics import TfTopics
-from sr3d_ros.bag.truth import BagTruth, ScoredFrame
+from sr3d_ros.bag.truth import ScoredFrame, Truth
 from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
@@ -254,7 +254,7 @@ def detect_run(
 
 def score_run(
     run: BagRun,
-    truth: BagTruth,
+    truth: Truth,
     progress: Callable[[int], object] | None = None,
 ) -> BagReport:
     """Replay and compare with the ground truth; `progress` is told how many clouds are done.
@@ -287,7 +287,7 @@ def score_run(
 
 
 def _compared(
-    frame: FrameResult | DroppedFrame, truth: BagTruth, transforms: TransformBuffer
+    frame: FrameResult | DroppedFrame, truth: Truth, transforms: TransformBuffer
 ) -> ScoredFrame | DroppedFrame | None:
     """A frame beside its ground truth; None where there is none for its stamp."""
     if isinstance(frame, DroppedFrame):

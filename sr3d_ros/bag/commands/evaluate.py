@@ -13,6 +13,7 @@ from sr3d_core.console import (
     progress_of,
     require_writable,
     result_console,
+    say,
     write_json,
 )
 from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
@@ -38,8 +39,14 @@ from sr3d_ros.parameters.file import NODE
 def evaluate(
     bag: BagPath,
     truth: Annotated[
-        Path, typer.Option("--gt", help="Ground truth, JSON; see docs/recordings.md.")
-    ],
+        Path | None, typer.Option("--gt", help="Ground truth, JSON; see docs/recordings.md.")
+    ] = None,
+    gt_topic: Annotated[
+        str | None,
+        typer.Option(
+            help="Ground truth in the recording: a Detection3DArray topic, as simulators have it."
+        ),
+    ] = None,
     topic: Topic = None,
     camera_info: CameraInfo = None,
     color: Color = None,
@@ -60,7 +67,11 @@ def evaluate(
     up: UpOption = None,
     detection_frame: DetectionFrame = None,
     min_points: Annotated[
-        int, typer.Option(min=0, help="A static box counts where it holds so many points.")
+        int,
+        typer.Option(
+            min=0,
+            help="A box of --gt-topic, or a static one, counts where it holds so many points.",
+        ),
     ] = 20,
     device: Device = None,
     backend: Backend = None,
@@ -74,9 +85,12 @@ def evaluate(
     from sr3d_ros.bag.run import score_run
     from sr3d_ros.bag.source import Topics
     from sr3d_ros.bag.truth import BagTruth
+    from sr3d_ros.bag.truth_topic import TopicTruth
 
     with one_line_errors():
         require_writable(json_out)
+        if (truth is None) == (gt_topic is None):
+            raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
     given = {
         "model.weights": weights,
         "model.device": device,
@@ -87,7 +101,13 @@ def evaluate(
     topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
     bag_run = opened(bag, topics, params_file, given, up, one_class=False, num_views=merge_views)
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
-        result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
+        if gt_topic is not None:
+            in_bag = TopicTruth(run.bag, gt_topic, run.classes, min_points)
+            for note in in_bag.notes:
+                say(note)
+            result = score_run(run, in_bag, progress)
+        elif truth is not None:
+            result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
     console = result_console()
     console.print(result.scores.table())
     if result.num_without_truth:
@@ -103,4 +123,5 @@ def evaluate(
         )
     print_tally(result.tally)
     with one_line_errors():
-        write_json(json_out, {**head_of(bag, run), "ground_truth": str(truth), **result.to_dict()})
+        about = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
+        write_json(json_out, {**about, **result.to_dict()})

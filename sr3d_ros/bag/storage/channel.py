@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from sr3d_ros.bag.written_types import written_types
+
 Encoding = Literal["cdr", "ros1"]
 
 
@@ -39,7 +41,7 @@ def _types_of(channel: Channel) -> Any:
 
     if not channel.definition:
         is_old = channel.encoding == "ros1"
-        return get_typestore(Stores.ROS1_NOETIC if is_old else Stores.ROS2_HUMBLE)
+        return get_typestore(Stores.ROS1_NOETIC) if is_old else written_types()
     store = get_typestore(Stores.EMPTY)
     if channel.language == "msg":
         store.register(get_types_from_msg(channel.definition, channel.type_name))
