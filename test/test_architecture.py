@@ -75,7 +75,7 @@ ROS = {
 }
 EVERYTHING_BUT = {
     "node": {"bag", "doctor"},
-    "bag": {"messages", "node", "doctor"},
+    "bag": {"node", "doctor"},  # of `messages` what fills them, without ROS
     "doctor": {"bag"},
 }
 """Parts of sr3d_ros: the same, and for the programs what they must not import."""

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from small_bags import CENTER, SIZE, BoundingBox, write_bag
+from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
+from test_bag_sources import COLOR, DEPTH, HEIGHT, INFO, WIDTH, depth, image, info
 from typer.testing import CliRunner
 
 from sr3d_core.structures import Detections, PointCloud
@@ -93,11 +95,46 @@ def test_boxes_that_no_cloud_shows_are_told(one_bag: Path, tmp_path: Path) -> No
     assert "--min-points" in text
 
 
-def test_bag_info_lists_topics_and_frames(one_bag: Path) -> None:
-    code, text = run_command("info", one_bag)
+def test_bag_info_says_what_is_there_and_what_would_be_used(one_bag: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    code, text = run_command("info", one_bag, "--json", out)
     assert code == 0, text
-    assert "/points" in text
     assert "base_link camera map" in text
+    found = json.loads(out.read_text())
+    assert (found["inputs"], found["up"]) == ({"points": "/points"}, "tf")
+    points = next(row for row in found["topics"] if row["topic"] == "/points")
+    assert (points["messages"], points["rate_hz"], points["frame"]) == (5, 10.0, "camera")
+    assert points["num_gaps"] == 0
+    assert found["missing"] == found["damage"] == []
+
+
+def test_bag_info_names_gaps_missing_transforms_and_what_could_be_used(tmp_path: Path) -> None:
+    def fill(write: Any) -> None:
+        write(INFO, info(S), S)
+        for tick in (0, 1, 2, 3, 13, 14):
+            stamp_ns = S + tick * S // 10
+            write(DEPTH, depth(stamp_ns), stamp_ns)
+            red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+            write(COLOR, image(stamp_ns, red, "rgb8"), stamp_ns)
+
+    path, out = write_bag(tmp_path / "bag", "mcap", fill), tmp_path / "out.json"
+    code, text = run_command("info", path, "--json", out)
+    assert code == 0, text
+    found = json.loads(out.read_text())
+    assert found["inputs"] == {}
+    assert any(f"--topic {DEPTH}" in line for line in found["missing"])
+    row = next(row for row in found["topics"] if row["topic"] == DEPTH)
+    assert (row["num_gaps"], row["longest_gap_s"]) == (1, pytest.approx(1.0))
+    assert row["rate_hz"] == pytest.approx(5 / 1.4, abs=0.01)
+    assert row["longest_gap_at_s"] == pytest.approx(0.3)
+    code, text = run_command("info", path, "--topic", DEPTH, "--json", out)
+    assert code == 0, text
+    found = json.loads(out.read_text())
+    assert found["inputs"] == {"depth": DEPTH, "camera_info": INFO}
+    assert any(f"--color {COLOR}" in line for line in found["missing"])
+    assert any("/tf_static" in line for line in found["missing"])
+    assert found["up"] == ""
+    assert any("--up" in line for line in found["missing"])
 
 
 @pytest.mark.usefixtures("with_fake_weights")

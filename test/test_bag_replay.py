@@ -21,7 +21,8 @@ from small_bags import (
     write_bag,
 )
 
-from sr3d_ros.bag.replay import DroppedFrame, ReplayError
+from sr3d_ros.bag.errors import ReplayError
+from sr3d_ros.bag.replay import DroppedFrame
 from sr3d_ros.bag.run import detect_run, open_run
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters

@@ -13,7 +13,7 @@ from small_bags import BoundingBox, S, T, Write, cloud, header, optical_points, 
 from typer.testing import CliRunner
 
 from sr3d_ros.bag.commands import app
-from sr3d_ros.bag.replay import ReplayError
+from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.run import detect_run, open_run
 from sr3d_ros.bag.source import Topics
 from sr3d_ros.parameters.record import Parameters

@@ -24,7 +24,7 @@ from small_bags import (
 from typer.testing import CliRunner
 
 from sr3d_ros.bag.commands import app
-from sr3d_ros.bag.replay import ReplayError
+from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.run import open_run
 from sr3d_ros.bag.source import Topics
 from sr3d_ros.parameters.record import Parameters

@@ -209,7 +209,8 @@ def png_message(width: int, height: int) -> Any:
     [
         (SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=bytes(99)), "encoding"),
         (SimpleNamespace(format="16UC1; compressedDepth zip", data=bytes(99)), "encoding"),
-        (SimpleNamespace(format="16UC1; png compressed", data=bytes(99)), "encoding"),
+        (SimpleNamespace(format="16UC1; jpeg compressed", data=bytes(99)), "encoding"),
+        (SimpleNamespace(format="16UC1; png compressed", data=bytes(99)), "data"),
         (SimpleNamespace(format=7, data=bytes(99)), "encoding"),
         (SimpleNamespace(format="16UC1; compressedDepth", data=bytes(12)), "truncated"),
         (SimpleNamespace(format="16UC1; compressedDepth", data=None), "data"),

@@ -25,7 +25,7 @@ TEXTS = [
     *sorted((ROOT / "config").rglob("*.yaml")),
     *sorted((ROOT / "launch").glob("*.py")),
     *sorted((ROOT / "sr3d_core" / "cli").glob("*.py")),
-    ROOT / "sr3d_ros" / "bag" / "commands.py",
+    *sorted((ROOT / "sr3d_ros" / "bag" / "commands").glob("*.py")),
     *sorted((ROOT / ".github").rglob("*.*")),
     ROOT / "Makefile",
 ]

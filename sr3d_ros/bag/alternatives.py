@@ -39,12 +39,12 @@ def _found(bag: Bag) -> Iterator[str]:
         if topic.type_name in _BY_OTHERS:
             yield f"{topic.topic} has {_BY_OTHERS[topic.type_name]}"
         elif topic.type_name in (IMAGE_TYPE, COMPRESSED_IMAGE_TYPE) and has_depth(
-            _first(bag, topic.topic)
+            first_message(bag, topic.topic)
         ):
             yield f"{topic.topic} has depth images: --topic {topic.topic}"
 
 
-def _first(bag: Bag, topic: str) -> Any:
-    """The first message of a topic that can be decoded."""
+def first_message(bag: Bag, topic: str) -> Any:
+    """The first message of a topic that can be decoded; None where none can."""
     decoded = (message for _, _, message in bag.messages(topic))
     return next((each for each in decoded if not isinstance(each, MessageError)), None)

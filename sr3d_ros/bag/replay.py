@@ -1,6 +1,6 @@
 """A recording through the same path as the node, without ROS.
 
-Reads ROS 2 bags (sqlite3, mcap) and ROS 1 bags through `rosbags`. Transforms of the whole bag are
+Reads ROS 2 bags (sqlite3, mcap) and ROS 1 bags (`storage/`). Transforms of the whole bag are
 read ahead, so no frame is lost to a transform that was recorded late (`tf/recorded.py`). Clouds,
 images and IMU messages come in recorded order, as a node gets them.
 """
@@ -8,14 +8,17 @@ images and IMU messages come in recorded order, as a node gets them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from sr3d_ros.assembler import Frame, FrameAssembler
+from sr3d_ros.bag.errors import ReplayError
+from sr3d_ros.bag.storage.channel import Channel, decoded
+from sr3d_ros.bag.storage.file import total
+from sr3d_ros.bag.storage.folder import open_files
 from sr3d_ros.bag.tf_topics import OPTION as TF_OPTION
 from sr3d_ros.bag.tf_topics import TfTopics, choose_tf_topics
 from sr3d_ros.errors import MessageError, Refused, TransformError
@@ -33,11 +36,9 @@ from sr3d_ros.tf.recorded import RecordedTransforms
 
 _TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 _CLOCK, _CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
+DETECTIONS_TYPE = "vision_msgs/msg/Detection3DArray"
+LABELS_TYPE = "vision_msgs/msg/LabelInfo"
 _READ = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE, INFO_TYPE, IMU_TYPE)
-
-
-class ReplayError(ValueError):
-    """A bag or a ground-truth file that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +74,17 @@ class DroppedFrame:
 
 
 class Bag:
-    """An open recording; use it in a `with` statement. Raises `ReplayError`."""
+    """An open recording; use it in a `with` statement. Raises `ReplayError`.
+
+    `notes` say what of it is missing or damaged; they may grow while it is read.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise ReplayError(f"{self.path}: no such file or folder, expected a bag")
-        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
-            raise ReplayError(
-                f"{self.path}: no metadata.yaml, expected a ROS 2 bag folder; give the .mcap or "
-                ".db3 file itself, or rebuild the file with `ros2 bag reindex`"
-            )
-        # Imported here: only who reads bags needs rosbags.
-        any_reader = import_module("rosbags.highlevel").AnyReader
-        with self._explained("cannot be opened"):
-            self._reader = any_reader([self.path], default_typestore=_types_for_old_bags())
-            self._reader.open()
+        self.notes: list[str] = []
+        with ExitStack() as stack:
+            self._files = open_files(self.path, stack, self.notes)
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Bag:
         return self
@@ -99,21 +95,23 @@ class Bag:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._reader.close()
+        self._stack.close()
 
     @property
     def topics(self) -> tuple[TopicSummary, ...]:
         """All topics, sorted by name."""
-        counts: dict[tuple[str, str], int] = {}
-        for connection in self._reader.connections:
-            key = (connection.topic, connection.msgtype)
-            counts[key] = counts.get(key, 0) + connection.msgcount
-        return tuple(TopicSummary(*key, count) for key, count in sorted(counts.items()))
+        counts = sorted(total(self._files).items())
+        return tuple(TopicSummary(*key, count) for key, count in counts)
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was received."""
+        return min(file.start_ns for file in self._files)
 
     @property
     def duration_s(self) -> float:
         """Time between the first and the last message."""
-        return max(0, self._reader.duration) / 1e9
+        return max(0, max(file.end_ns for file in self._files) - self.start_ns) / 1e9
 
     def num_messages(self, topic: str) -> int:
         """How many messages a topic has."""
@@ -151,50 +149,41 @@ class Bag:
 
     def notes_on(self, transforms: RecordedTransforms) -> list[str]:
         """What of its transforms who looks at the results should know."""
-        start_ns = int(self._reader.start_time)
         return [
             f"the static transform of '{change.child}' in '{change.parent}' was published again "
             f"with another value, {len(change.received_ns)} times, first "
-            f"{(change.received_ns[0] - start_ns) / 1e9:.3f} s into the recording: a cloud uses "
-            "the value that held when it was received, as on the robot"
+            f"{(change.received_ns[0] - self.start_ns) / 1e9:.3f} s into the recording: a cloud "
+            "uses the value that held when it was received, as on the robot"
             for change in transforms.static_changes
         ]
+
+    def receive_times(self) -> Iterator[tuple[str, str, int]]:
+        """Topic, type and receive time in nanoseconds of every message, in recorded order."""
+        for file in self._files:
+            for channel, time_ns, _ in file.messages(lambda _: True):
+                yield channel.topic, channel.type_name, time_ns
 
     def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
         """Topic, receive time in nanoseconds and message, in recorded order.
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        usable = (*_READ, *_TF_TYPES, _CLOCK_TYPE)
-        chosen = [c for c in self._reader.connections if c.topic in topics and c.msgtype in usable]
-        if not chosen:
-            return
-        with self._explained("is damaged"):
-            for connection, time_ns, raw in self._reader.messages(connections=chosen):
-                yield connection.topic, time_ns, self._decoded(raw, connection.msgtype)
+        usable = (*_READ, *_TF_TYPES, _CLOCK_TYPE, DETECTIONS_TYPE, LABELS_TYPE)
 
-    def _decoded(self, raw: bytes, type_name: str) -> Any:
-        try:
-            return self._reader.deserialize(raw, type_name)
-        except Exception as error:
-            return MessageError("undecodable", f"{type_name} of {len(raw)} bytes: {error}")
+        def is_wanted(channel: Channel) -> bool:
+            return channel.topic in topics and channel.type_name in usable
 
-    @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
-        """Turn what the readers of other people's files raise into one error of ours.
+        for file in self._files:
+            for channel, time_ns, raw in file.messages(is_wanted):
+                yield channel.topic, time_ns, _decoded(channel, raw)
 
-        They raise errors of SQLite, YAML, zstd, struct and their own; any of them means the same.
-        """
-        try:
-            yield
-        except ReplayError:
-            raise
-        except Exception as error:
-            detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ReplayError(
-                f"{self.path}: bag {what} ({type(error).__name__}: {detail}); expected a rosbag2 "
-                "folder, .mcap, .db3 or ROS 1 .bag file; try `ros2 bag reindex`, or record again"
-            ) from error
+
+def _decoded(channel: Channel, raw: bytes) -> Any:
+    try:
+        return decoded(channel, raw)
+    except Exception as error:  # of the readers of other people's formats
+        text = f"{channel.type_name} of {len(raw)} bytes: {error}"
+        return MessageError("undecodable", " ".join(text.split()))
 
 
 def replay(
@@ -244,9 +233,3 @@ def _stamp_or(message: Any, time_ns: int) -> int:
         return stamp_of(message)
     except MessageError:
         return time_ns
-
-
-def _types_for_old_bags() -> Any:
-    """What bags that carry no message definitions hold (sqlite3 of Humble and before)."""
-    typesys = import_module("rosbags.typesys")
-    return typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)

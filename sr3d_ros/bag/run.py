@@ -14,9 +14,11 @@ import numpy as np
 from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.assembler import COLOR, FrameAssembler
-from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay
+from sr3d_ros.bag.errors import ReplayError
+from sr3d_ros.bag.replay import Bag, DroppedFrame, Source, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
-from sr3d_ros.bag.truth import BagTruth, ScoredFrame
+from sr3d_ros.bag.tf_topics import TfTopics
+from sr3d_ros.bag.truth import ScoredFrame, Truth
 from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
@@ -43,6 +45,7 @@ class BagRun:
     parameters: Parameters
     pipeline: FramePipeline
     imu: GravityFromImu
+    tf_topics: TfTopics
     remarks: tuple[str, ...] = ()  # what was chosen, and what of the transforms to know
 
     @property
@@ -90,7 +93,7 @@ def open_run(
         if up is not None:
             parameters = parameters.with_values({"frames.up": "none" if up == "auto" else up})
         source = choose_source(bag, topics, parameters)
-        remarks = [tf_topics.remark, *bag.notes_on(transforms)]
+        remarks = [tf_topics.remark, *bag.notes_on(transforms), *bag.notes]
         if up == "auto":
             found = find_up(bag, source, transforms, parameters, tf_topics.remark)
             parameters = parameters.with_values({"frames.up": found.mode})
@@ -98,7 +101,9 @@ def open_run(
         imu = GravityFromImu()
         pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
         said = tuple(filter(None, remarks))
-        yield BagRun(bag, source, detector, transforms, errors, parameters, pipeline, imu, said)
+        yield BagRun(
+            bag, source, detector, transforms, errors, parameters, pipeline, imu, tf_topics, said
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +113,7 @@ class Tally:
     time_ms: list[float] = field(default_factory=list)
     dropped: list[DroppedFrame] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # what is odd about frames, each once
+    damage: list[str] = field(default_factory=list)  # what of the recording could not be read
 
     def count(self, frame: FrameResult | DroppedFrame) -> None:
         """Take one frame in."""
@@ -155,6 +161,7 @@ class Tally:
             "drops_by_reason": self.drops_by_reason,
             "dropped": drops,
             "notes": self.notes,
+            "damage": self.damage,
         }
 
 
@@ -244,7 +251,7 @@ def detect_run(
     `record` writes a frame down; `TrackRecords` does so with ids and tracks. Raises `ReplayError`
     where every cloud was dropped.
     """
-    records, tally = list[FrameRecord](), Tally()
+    records, tally = list[FrameRecord](), Tally(damage=run.bag.notes)
     for done, frame in enumerate(run.frames(), start=1):
         tally.count(frame)
         if isinstance(frame, FrameResult):
@@ -259,14 +266,15 @@ def detect_run(
 
 def score_run(
     run: BagRun,
-    truth: BagTruth,
+    truth: Truth,
     progress: Callable[[int], object] | None = None,
 ) -> BagReport:
     """Replay and compare with the ground truth; `progress` is told how many clouds are done.
 
     Raises `ReplayError` where nothing could be compared.
     """
-    tally, scored, num_without_truth, stamps = Tally(), list[ScoredFrame](), 0, list[int]()
+    tally, scored = Tally(damage=run.bag.notes), list[ScoredFrame]()
+    num_without_truth, stamps = 0, list[int]()
     for done, frame in enumerate(run.frames(), start=1):
         compared = _compared(frame, truth, run.transforms)
         if isinstance(compared, ScoredFrame):
@@ -291,7 +299,7 @@ def score_run(
 
 
 def _compared(
-    frame: FrameResult | DroppedFrame, truth: BagTruth, transforms: TransformBuffer
+    frame: FrameResult | DroppedFrame, truth: Truth, transforms: TransformBuffer
 ) -> ScoredFrame | DroppedFrame | None:
     """A frame beside its ground truth; None where there is none for its stamp."""
     if isinstance(frame, DroppedFrame):

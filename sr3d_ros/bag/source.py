@@ -15,12 +15,14 @@ from sr3d_ros.assembler import (
     type_of,
 )
 from sr3d_ros.bag.alternatives import advice_on_sources
-from sr3d_ros.bag.replay import Bag, ReplayError, Source
+from sr3d_ros.bag.errors import ReplayError
+from sr3d_ros.bag.replay import Bag, Source
 from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.compressed_depth import TRANSPORT
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
+    COMPRESSED_IMAGE_TYPE,
     IMAGE_TYPE,
     IMU_TYPE,
     INFO_TYPE,
@@ -77,12 +79,15 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
 
 def _depth_topics(bag: Bag, wanted: Topics, kind: str) -> dict[str, str]:
     depth = _topic(bag, kind, wanted.topic, "--topic")
-    image = depth.removesuffix(f"/{TRANSPORT}")  # of which the compressed one is a part
+    # Of which the compressed one is a part.
+    image = depth.removesuffix(f"/{TRANSPORT}").removesuffix("/compressed")
     beside = image.rpartition("/")[0] + "/camera_info"
     info = _topic(bag, INFO_TYPE, wanted.info or beside, "--camera-info")
     topics = {DEPTH: depth, CAMERA_INFO: info}
     if wanted.color:
-        topics[COLOR] = _topic(bag, IMAGE_TYPE, wanted.color, "--color")
+        is_plain = wanted.color in _names(bag, IMAGE_TYPE)
+        kind = IMAGE_TYPE if is_plain else COMPRESSED_IMAGE_TYPE
+        topics[COLOR] = _topic(bag, kind, wanted.color, "--color")
     return topics
 
 

@@ -14,16 +14,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import points_in_boxes, transform_boxes
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.records import LabelRecord, targets_of
 from sr3d_core.structures import Boxes3D, Detections, Targets
-from sr3d_ros.bag.replay import ReplayError
+from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.truth_file import STAMP_TOLERANCE_NS, TruthFile, read_truth
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse, without_tilt
@@ -68,10 +70,7 @@ class BagTruth:
 
     def num_without_cloud(self, stamps_ns: Sequence[int]) -> int:
         """How many of the stamps with boxes none of these clouds has."""
-        clouds = np.sort(np.array(stamps_ns, dtype=np.int64))
-        first = np.searchsorted(clouds, self._stamps_ns - STAMP_TOLERANCE_NS, side="left")
-        last = np.searchsorted(clouds, self._stamps_ns + STAMP_TOLERANCE_NS, side="right")
-        return int((first == last).sum())
+        return num_without(self._stamps_ns, stamps_ns)
 
     def num_never_counted(self, frames: Sequence[ScoredFrame]) -> int:
         """How many of the static boxes count in none of some frames."""
@@ -101,8 +100,7 @@ class BagTruth:
         if self._static is None:
             return ScoredFrame(found, targets, torch.ones(len(targets), dtype=torch.bool))
         is_seen = points_in_boxes(xyz, targets.boxes).sum(dim=0) >= self._min_points
-        ignored, counted = targets[~is_seen], targets[is_seen]
-        return ScoredFrame(found[~_is_on(found, ignored, counted)], counted, is_seen)
+        return scored_where_seen(found, targets, is_seen)
 
     def _at(self, stamp_ns: int) -> Targets | None:
         if self._static is not None:
@@ -113,6 +111,36 @@ class BagTruth:
         if abs(int(self._stamps_ns[nearest]) - stamp_ns) > STAMP_TOLERANCE_NS:
             return None
         return self._stamped[nearest]
+
+
+class Truth(Protocol):
+    """What frames are compared with."""
+
+    def score(self, result: FrameResult, transforms: TransformSource) -> ScoredFrame | None:
+        """See `BagTruth.score`."""
+        ...
+
+    def num_without_cloud(self, stamps_ns: Sequence[int]) -> int:
+        """See `BagTruth.num_without_cloud`."""
+        ...
+
+    def num_never_counted(self, frames: Sequence[ScoredFrame]) -> int:
+        """See `BagTruth.num_never_counted`."""
+        ...
+
+
+def num_without(truth_ns: NDArray[np.int64], clouds_ns: Sequence[int]) -> int:
+    """How many stamps of the ground truth no cloud has."""
+    clouds = np.sort(np.array(clouds_ns, dtype=np.int64))
+    first = np.searchsorted(clouds, truth_ns - STAMP_TOLERANCE_NS, side="left")
+    last = np.searchsorted(clouds, truth_ns + STAMP_TOLERANCE_NS, side="right")
+    return int((first == last).sum())
+
+
+def scored_where_seen(found: Detections, targets: Targets, is_seen: Tensor) -> ScoredFrame:
+    """The boxes that are seen; a detection on another one is neither right nor wrong."""
+    ignored, counted = targets[~is_seen], targets[is_seen]
+    return ScoredFrame(found[~_is_on(found, ignored, counted)], counted, is_seen)
 
 
 def _targets(boxes: Sequence[LabelRecord], classes: Sequence[str]) -> Targets:

@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from sr3d_core.data.label_checks import number_faults
 from sr3d_core.geometry.scale import HIGHEST_M, ROOM_M
 from sr3d_core.records import LabelRecord, Record, RecordError, read_records
-from sr3d_ros.bag.replay import ReplayError
+from sr3d_ros.bag.errors import ReplayError
 
 STAMP_TOLERANCE_NS = 1_000_000
 """Stamps written as decimal seconds are rounded; clouds come at least 10 ms apart."""

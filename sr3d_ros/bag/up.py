@@ -14,7 +14,8 @@ from itertools import islice
 from sr3d_core.geometry.gravity import GravityError, up_rotation
 from sr3d_core.structures import Detections
 from sr3d_ros.assembler import FrameAssembler
-from sr3d_ros.bag.replay import Bag, DroppedFrame, ReplayError, Source, replay
+from sr3d_ros.bag.errors import ReplayError
+from sr3d_ros.bag.replay import Bag, DroppedFrame, Source, replay
 from sr3d_ros.frame_notes import is_optical
 from sr3d_ros.parameters.declared import ParameterList
 from sr3d_ros.parameters.record import Parameters

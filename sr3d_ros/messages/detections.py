@@ -9,20 +9,13 @@ For markers see `markers`, for the points of each object `object_clouds`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from vision_msgs.msg import (
-    Detection3D,
-    Detection3DArray,
-    LabelInfo,
-    ObjectHypothesisWithPose,
-    VisionClass,
-    VisionInfo,
-)
 
 from sr3d_core.structures import Detections
+from sr3d_ros.messages.blank import Blank, ros_blank
 from sr3d_ros.messages.parts import (
     fill_header,
     fill_pose,
@@ -43,7 +36,8 @@ def detection_array(
     class_id_as: Literal["name", "index"] = "name",
     ids: Sequence[str] | None = None,
     covariances: NDArray[np.float64] | None = None,
-) -> Detection3DArray:
+    blank: Blank = ros_blank,
+) -> Any:
     """A Detection3DArray in `frame_id`, by falling score.
 
     `ids` and `covariances` (D,6,6; see `covariance`) go by the rows of `detections`. Without
@@ -56,15 +50,15 @@ def detection_array(
             f"covariances have shape {covariances.shape}, expected ({len(detections)}, 6, 6), "
             "one for each detection"
         )
-    array = Detection3DArray()
+    array = blank("vision_msgs/msg/Detection3DArray")
     fill_header(array.header, stamp_ns, frame_id)
     entries = []
     for box in placed_boxes(detections, output_from_gravity, classes):
-        entry = Detection3D()
+        entry = blank("vision_msgs/msg/Detection3D")
         fill_header(entry.header, stamp_ns, frame_id)
         fill_pose(entry.bbox.center, box.center, box.orientation)
         fill_xyz(entry.bbox.size, box.size)
-        result = ObjectHypothesisWithPose()
+        result = blank("vision_msgs/msg/ObjectHypothesisWithPose")
         result.hypothesis.class_id = box.name if class_id_as == "name" else str(box.label)
         result.hypothesis.score = box.score
         fill_pose(result.pose.pose, box.center, box.orientation)
@@ -84,13 +78,14 @@ def label_info(
     stamp_ns: int,
     frame_id: str = "",
     threshold: float = 0.0,
-) -> LabelInfo:
+    blank: Blank = ros_blank,
+) -> Any:
     """A LabelInfo: which number is which class, and the score below which boxes are dropped."""
-    info = LabelInfo()
+    info = blank("vision_msgs/msg/LabelInfo")
     fill_header(info.header, stamp_ns, frame_id)
     entries = []
     for index, name in enumerate(classes):
-        entry = VisionClass()
+        entry = blank("vision_msgs/msg/VisionClass")
         entry.class_id = index
         entry.class_name = str(name)
         entries.append(entry)
@@ -106,14 +101,15 @@ def vision_info(
     label_topic: str,
     version: int = 0,
     frame_id: str = "",
-) -> VisionInfo:
+    blank: Blank = ros_blank,
+) -> Any:
     """A VisionInfo: what detects, and where the meaning of its class ids is found.
 
     `method` names the detector and its weights for people. `label_topic` is the full name of
     the LabelInfo topic, which is the database. `version` must grow each time the classes may
     have changed, so after each change of weights; 0..2^31-1.
     """
-    info = VisionInfo()
+    info = blank("vision_msgs/msg/VisionInfo")
     fill_header(info.header, stamp_ns, frame_id)
     info.method = str(method)
     info.database_location = str(label_topic)

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from geometry_msgs.msg import Point
-from visualization_msgs.msg import Marker, MarkerArray
 
 from sr3d_core.colors import class_color
 from sr3d_core.structures import Detections
+from sr3d_ros.messages.blank import Blank, ros_blank
 from sr3d_ros.messages.parts import (
     PlacedBox,
     fill_header,
@@ -29,6 +28,7 @@ from sr3d_ros.messages.parts import (
 )
 from sr3d_ros.tf.rigid import Matrix
 
+_ARRAY, _MARKER = "visualization_msgs/msg/MarkerArray", "visualization_msgs/msg/Marker"
 _SMALLEST_M = 1e-3  # rviz refuses markers without extent
 _PALE = 0.35  # opacity of what is occluded, as a share of what is seen
 _CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
@@ -62,7 +62,8 @@ def marker_array(
     is_occluded: Sequence[bool] | None = None,
     lifetime_s: float = 0.0,
     style: MarkerStyle | None = None,
-) -> MarkerArray:
+    blank: Blank = ros_blank,
+) -> Any:
     """A MarkerArray: first DELETEALL, then namespaces `boxes`, `headings` and `labels`.
 
     `ids` are the tracker's, one per detection; they are shown behind the score. Objects that
@@ -73,18 +74,18 @@ def marker_array(
     style = style or MarkerStyle()
     require_one_each("ids", ids, len(detections))
     require_one_each("is_occluded", is_occluded, len(detections))
-    array = MarkerArray()
-    eraser = Marker()
+    array = blank(_ARRAY)
+    eraser = blank(_MARKER)
     fill_header(eraser.header, stamp_ns, frame_id)
-    eraser.action = Marker.DELETEALL
+    eraser.action = eraser.DELETEALL
     eraser.pose.orientation.w = 1.0
     markers = [eraser]
     seconds, nanoseconds = divmod(round(1e9 * lifetime_s), 1_000_000_000)
     for index, box in enumerate(placed_boxes(detections, output_from_gravity, classes)):
-        for marker in _markers_of(box, "" if ids is None else ids[box.row], style):
+        for marker in _markers_of(box, "" if ids is None else ids[box.row], style, blank):
             fill_header(marker.header, stamp_ns, frame_id)
             marker.id = index
-            marker.action = Marker.ADD
+            marker.action = marker.ADD
             marker.lifetime.sec, marker.lifetime.nanosec = seconds, nanoseconds
             if is_occluded is not None and is_occluded[box.row]:
                 marker.color.a *= _PALE
@@ -93,37 +94,37 @@ def marker_array(
     return array
 
 
-def _markers_of(box: PlacedBox, track: str, style: MarkerStyle) -> Iterator[Marker]:
+def _markers_of(box: PlacedBox, track: str, style: MarkerStyle, blank: Blank) -> Iterator[Any]:
     """The markers of one box, without header and id."""
     size = tuple(max(extent, _SMALLEST_M) for extent in box.size)
-    shape = _marker("boxes", box, box.center)
+    shape = _marker(blank, "boxes", box, box.center)
     if style.boxes == "cube":
-        shape.type = Marker.CUBE
+        shape.type = shape.CUBE
         fill_xyz(shape.scale, size)
         shape.color.a = float(style.alpha)
     else:
-        shape.type = Marker.LINE_LIST
+        shape.type = shape.LINE_LIST
         shape.scale.x = float(style.line_width_m)
         corners = (_CORNERS * size).tolist()
         ends = [end for edge in _EDGES for end in edge]
-        shape.points = [_point(corners[end]) for end in ends]
+        shape.points = [_point(blank, corners[end]) for end in ends]
     yield shape
     if style.headings:
-        arrow = _marker("headings", box, box.center)
-        arrow.type = Marker.ARROW
+        arrow = _marker(blank, "headings", box, box.center)
+        arrow.type = arrow.ARROW
         fill_xyz(arrow.scale, (0.5 * size[0] + 0.2, 0.04, 0.04))
         yield arrow
     if style.text_height_m > 0:
-        label = _marker("labels", box, box.top)
-        label.type = Marker.TEXT_VIEW_FACING
+        label = _marker(blank, "labels", box, box.top)
+        label.type = label.TEXT_VIEW_FACING
         label.scale.z = float(style.text_height_m)
         label.text = f"{box.name} {box.score:.2f}" + (f" #{track}" if track else "")
         yield label
 
 
-def _marker(namespace: str, box: PlacedBox, position: Sequence[float]) -> Marker:
+def _marker(blank: Blank, namespace: str, box: PlacedBox, position: Sequence[float]) -> Any:
     """A marker at a box, in the color of its class, opaque."""
-    marker = Marker()
+    marker = blank(_MARKER)
     marker.ns = namespace
     fill_pose(marker.pose, position, box.orientation)
     marker.color.r, marker.color.g, marker.color.b = (float(c) for c in class_color(box.name))
@@ -131,7 +132,7 @@ def _marker(namespace: str, box: PlacedBox, position: Sequence[float]) -> Marker
     return marker
 
 
-def _point(xyz: Sequence[float]) -> Point:
-    point = Point()
+def _point(blank: Blank, xyz: Sequence[float]) -> Any:
+    point = blank("geometry_msgs/msg/Point")
     fill_xyz(point, xyz)
     return point

@@ -1,5 +1,7 @@
 """compressedDepth (image_transport) -> the fields of a `sensor_msgs/Image`.
 
+Also of the transport `compressed` where that is lossless: "16UC1; png compressed", a bare PNG.
+
 A CompressedImage whose format is "16UC1; compressedDepth png", "... rvl", or without a codec, as
 older publishers write it: png. The data begin with an int32 and two float32, A and B. Then come
 16 bits for each pixel: millimetres for 16UC1; for 32FC1 inverse depth q, 0 = no return, which is
@@ -50,8 +52,9 @@ class PlainImage:
 
 
 def is_compressed_depth(message: Any) -> bool:
-    """Whether a message is a CompressedImage that says it is of compressedDepth."""
-    return TRANSPORT in str(getattr(message, "format", ""))
+    """Whether a message is a CompressedImage that says it is one of depth."""
+    text = str(getattr(message, "format", ""))
+    return TRANSPORT in text or _is_plain_png(text)
 
 
 def plain_depth(message: Any) -> Any:
@@ -61,8 +64,10 @@ def plain_depth(message: Any) -> Any:
     """
     if hasattr(message, "encoding") or not hasattr(message, "format"):
         return message
-    encoding, codec = _format_of(str(message.format))
     data = bytes_of(message)
+    if _is_plain_png(str(message.format)):
+        return _image(message, "16UC1", _of_png(data.tobytes()))
+    encoding, codec = _format_of(str(message.format))
     if len(data) <= _CONFIG.size:
         raise MessageError(
             "truncated",
@@ -73,6 +78,17 @@ def plain_depth(message: Any) -> Any:
     payload = data[_CONFIG.size :].tobytes()
     levels = _of_png(payload) if codec == "png" else _of_rvl(payload)
     pixels = _metres(levels, factor, offset) if encoding == "32FC1" else levels
+    return _image(message, encoding, pixels)
+
+
+def _is_plain_png(text: str) -> bool:
+    """Whether a format is that of 16 bits in a PNG of the transport `compressed`."""
+    name, _, rest = text.partition(";")
+    words = rest.split()
+    return name.strip().lower() in ("16uc1", "mono16") and words[:1] == ["png"]
+
+
+def _image(message: Any, encoding: str, pixels: NDArray[Any]) -> PlainImage:
     height, width = pixels.shape
     octets = pixels.reshape(-1).view(np.uint8)
     step = width * pixels.itemsize
@@ -88,7 +104,8 @@ def _format_of(text: str) -> tuple[str, str]:
         raise MessageError(
             "encoding",
             f"the compressed depth image has the format '{text[:60]}', expected 16UC1 or 32FC1 "
-            f"with {TRANSPORT} png or rvl; choose the topic that ends in /{TRANSPORT}",
+            f"with {TRANSPORT} png or rvl, or 16UC1 with png; choose the topic that ends in "
+            f"/{TRANSPORT}",
         )
     return encoding, codec
 

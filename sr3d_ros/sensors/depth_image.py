@@ -25,6 +25,7 @@ from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
 from sr3d_ros.errors import MessageError
+from sr3d_ros.sensors.compressed_color import plain_color
 from sr3d_ros.sensors.compressed_depth import is_compressed_depth, plain_depth
 from sr3d_ros.sensors.image import PixelLayout, pixels_of, size_of
 from sr3d_ros.sensors.pointcloud2 import FARTHEST_M
@@ -55,7 +56,7 @@ _RED_FIRST = ("rgb8", "rgba8")  # everything else is blue first, as OpenCV has i
 class DepthSet:
     """Messages of one moment that make one cloud: `Image`, `CameraInfo` and perhaps `Image`.
 
-    The depth may be a CompressedImage of compressedDepth.
+    Depth and color may be CompressedImages.
     """
 
     depth: Any
@@ -68,8 +69,9 @@ class DepthSet:
         return self.depth.header
 
     def plain(self) -> DepthSet:
-        """The set with a depth image that is not compressed; raises `MessageError`."""
-        return DepthSet(plain_depth(self.depth), self.info, self.color)
+        """The set with images that are not compressed; raises `MessageError`."""
+        color = None if self.color is None else plain_color(self.color)
+        return DepthSet(plain_depth(self.depth), self.info, color)
 
 
 def has_depth(image: Any) -> bool:

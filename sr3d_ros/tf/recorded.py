@@ -62,6 +62,11 @@ class RecordedTransforms(TransformBuffer):
         """Look up as of this receive time from now on; before that, as of the end."""
         self._moment_ns = received_ns
 
+    @property
+    def moment_ns(self) -> int | None:
+        """As of which receive time things are looked up; None: as of the end."""
+        return None if math.isinf(self._moment_ns) else int(self._moment_ns)
+
     def go_to_end(self) -> None:
         """Look up as of the end from now on."""
         self._moment_ns = math.inf

@@ -1,0 +1,22 @@
+"""`sr3d bag`: replay a recording without ROS.
+
+One file for each command; what they share is in `options` and `opening`. The modules that need
+torch are imported inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from sr3d_ros.bag.commands.detect import detect
+from sr3d_ros.bag.commands.evaluate import evaluate
+from sr3d_ros.bag.commands.info import info
+
+app = typer.Typer(
+    help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.",
+    no_args_is_help=True,
+    add_completion=False,  # `sr3d` has it
+)
+app.command()(info)
+app.command()(detect)
+app.command("eval")(evaluate)
