@@ -29,7 +29,7 @@ CORE = {
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
-    "memory": {"detector", "geometry", "structures"},
+    "memory": {"detector", "geometry", "records", "structures", "whole_files"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "evaluate_views": {"evaluate", "geometry", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},
@@ -79,6 +79,7 @@ CORE_FOR_ROS = {
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
     "merged_views",  # recordings
+    "memory",  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}
