@@ -38,6 +38,7 @@ CORE = {
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
+    "map_picture": {"colors", "geometry", "memory", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
         *{"training", "whole_files"},
@@ -79,7 +80,7 @@ CORE_FOR_ROS = {
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
     "merged_views",  # recordings
-    "memory",  # what was seen before
+    *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}

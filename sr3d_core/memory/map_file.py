@@ -163,6 +163,14 @@ def read_map(path: Path, classes: tuple[str, ...], frame: str | None) -> SavedMa
     return SavedMap(objects, record.next_id, record.stamp_ns)
 
 
+def frame_of_map(path: Path) -> str:
+    """The static frame that a map says its boxes are in; raises as `read_map`."""
+    try:
+        return read_records(path, MapRecord).frame
+    except RecordError as error:
+        raise MapFileError(str(error)) from error
+
+
 def _digest(tree: dict[str, Any]) -> str:
     plain = json.dumps(tree, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(plain.encode()).hexdigest()

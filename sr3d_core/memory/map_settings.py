@@ -14,7 +14,7 @@ class ObjectMapSettings:
     """A box farther than this from a known object of its class is another one; above 0."""
     min_seen: int = 3
     """An object is confirmed when it was seen in this many frames; at least 1."""
-    min_presence: float = 0.3
+    min_presence: float = 0.5
     """... and when it was found from at least this share of the places that it was in clear view
     from; 0..1."""
     tentative_s: float = 10.0

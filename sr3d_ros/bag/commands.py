@@ -388,3 +388,8 @@ def _print_tally(tally: Tally) -> None:
         say(note)
     if len(tally.notes) > _MAX_NOTES:
         say(f"{len(tally.notes) - _MAX_NOTES} further notes are in the file of --json")
+
+
+from sr3d_ros.bag.map_command import map_objects  # noqa: E402  (it takes its options from here)
+
+app.command("map")(map_objects)

@@ -76,7 +76,7 @@ class Identities:
         if not self._is_enabled:
             tracker.reset()  # here, as `apply` runs in another thread; identities go on counting
             return None
-        place = self._place(result)
+        place = static_place(self._transforms, result, self._wanted)
         world = (place.static_frame, tuple(classes))
         if world != self._world:
             tracker.reset()
@@ -85,24 +85,31 @@ class Identities:
         ids = tracker.update(found, result.stamp_ns)
         return Tracked(ids, tracker.tracks(), place)
 
-    def _place(self, result: FrameResult) -> StaticPlace:
-        if self._wanted:
-            return self._through_tf(self._wanted, result)
-        for name in FIXED_FRAMES:
-            try:
-                return self._through_tf(name, result)
-            except TransformError as error:
-                if error.reason not in ("no_transform", "disconnected"):
-                    raise  # it will come; another frame would give everything new identities
-        # TF need not know the gravity frame, so what is tracked there goes where boxes go.
-        return StaticPlace(
-            result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
-        )
 
-    def _through_tf(self, frame: str, result: FrameResult) -> StaticPlace:
-        static_from_output = sound_lookup(
-            self._transforms, frame, result.frame_id, result.stamp_ns
-        )
-        return StaticPlace(
-            frame, static_from_output @ result.output_from_gravity, frame, np.eye(4)
-        )
+def static_place(
+    transforms: TransformSource,
+    result: FrameResult,
+    wanted: str,
+    candidates: Sequence[str] = FIXED_FRAMES,
+) -> StaticPlace:
+    """The `wanted` frame, or "" for the first of the candidates that is known.
+
+    Without any it is the z-up frame of the detections. Raises `TransformError`.
+    """
+    if wanted:
+        return _through_tf(transforms, wanted, result)
+    for name in candidates:
+        try:
+            return _through_tf(transforms, name, result)
+        except TransformError as error:
+            if error.reason not in ("no_transform", "disconnected"):
+                raise  # it will come; another frame would give everything new identities
+    # TF need not know the gravity frame, so what is tracked there goes where boxes go.
+    return StaticPlace(
+        result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
+    )
+
+
+def _through_tf(transforms: TransformSource, frame: str, result: FrameResult) -> StaticPlace:
+    static_from_output = sound_lookup(transforms, frame, result.frame_id, result.stamp_ns)
+    return StaticPlace(frame, static_from_output @ result.output_from_gravity, frame, np.eye(4))
