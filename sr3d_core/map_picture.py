@@ -76,7 +76,8 @@ def draw_map(
         axis.add_patch(Polygon(corners, facecolor=fill, edgecolor=color, linestyle=line))
         state = "gone for " if is_gone else ""
         text = f"{each.identity} {each.class_name}\n{state}{age_text(each, now_ns)}"
-        axis.text(*each.box[:2], text, fontsize=8, ha="center", va="center", clip_on=True)
+        x, y = each.box[:2].tolist()
+        axis.text(x, y, text, fontsize=8, ha="center", va="center", clip_on=True)
     axis.autoscale_view()
     handles = [
         Patch(color=class_color(n), label=n) for n in sorted({o.class_name for o in objects})

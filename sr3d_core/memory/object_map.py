@@ -31,13 +31,15 @@ from sr3d_core.memory.map_settings import ObjectMapSettings
 from sr3d_core.memory.visibility import Looks, Visibility
 from sr3d_core.structures import Boxes3D, Detections
 
+CONFIRMED: tuple[State, ...] = ("confirmed",)
+GONE: tuple[State, ...] = ("gone",)
+
 _LATE_S = 1.0  # frames come that much out of order; more is a clock that was set back
 _FREE = 0.6  # of a box must have been looked through, and hardly any ray have ended there
 _MET = 0.05
 _CLEAR = 0.6  # of a box in view, of which this much stops rays: what is there is to be found
 _STOPS = 0.2
 _FAR_M = 4.0  # what is farther is often not found though it is there
-_CONFIRMED: tuple[State, ...] = ("confirmed",)
 _MAX_SPEED_M_S, _SLACK_M = 3.0, 0.2  # a sensor that moves faster has not: its pose jumped
 _SAME_SIZE = 0.25  # difference of the logarithms of two sizes of one object
 
@@ -163,7 +165,7 @@ class ObjectMap:
             renamed=tuple(renamed),
         )
 
-    def objects(self, states: Collection[State] = _CONFIRMED) -> list[MapObject]:
+    def objects(self, states: Collection[State] = CONFIRMED) -> list[MapObject]:
         """The objects in these states, none = all; by falling probability."""
         shown = [self._shown(known) for known in self._known]
         chosen = [each for each in shown if not states or each.state in states]

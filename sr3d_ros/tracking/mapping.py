@@ -1,8 +1,8 @@
 """The map of objects for node and recordings: frames in, what is known of the place out. No ROS.
 
 `map.frame` is the frame that stands still; without it the first of map and odom that is known,
-else the z-up frame of the detections, which is right for a robot that stands. In another frame, and
-with weights of other classes, the map begins anew, and says so.
+else the z-up frame of the detections, which is right for a robot that stands. In another frame,
+and with weights of other classes, the map begins anew, and says so.
 
 Free space is concluded from one sensor's rays. So nothing is missed where a frame joins several
 clouds, or comes in a level frame, such as the base's, whose origin is not where the rays start.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from sr3d_core.memory.map_settings import SETTING_NAMES, ObjectMapSettings
-from sr3d_core.memory.object_map import MapObject, ObjectMap, Updated
+from sr3d_core.memory.object_map import GONE, MapObject, ObjectMap, Updated
 from sr3d_core.memory.object_query import ObjectQuery
 from sr3d_core.memory.visibility import Visibility
 from sr3d_core.structures import Detections
@@ -96,7 +96,7 @@ class Mapping:
     def gone(self) -> list[MapObject]:
         """What was carried away, as long as that is known; raises ValueError without a map."""
         with self._lock:
-            return self._require().objects(("gone",))
+            return self._require().objects(GONE)
 
     def clear(self) -> int:
         """Forget all objects; comes back with how many were confirmed."""
