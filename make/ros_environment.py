@@ -207,7 +207,11 @@ def wheels_environment(wheels: Wheels) -> tuple[Path, dict[str, str]]:
     if not is_up_to_date(wheels, "installed", installed):
         install_wheels(wheels, python, environment)
         write_stamp(wheels, "installed", installed)
-    sources = [*INTERFACES.glob("**/*"), *(ROOT / "msg").glob("*.msg")]
+    sources = [
+        *INTERFACES.glob("**/*"),
+        *(ROOT / "msg").glob("*.msg"),
+        *(ROOT / "srv").glob("*.srv"),
+    ]
     compiled = digest(path for path in sources if path.is_file())
     if not is_up_to_date(wheels, "compiled", compiled):
         for package in ("vision_msgs", "tf2_msgs", "sr3d_ros"):

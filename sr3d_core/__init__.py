@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sr3d_core.detector import Detector
+    from sr3d_core.memory.map_settings import ObjectMapSettings
+    from sr3d_core.memory.object_map import ObjectMap
     from sr3d_core.memory.scene import SceneMemory
     from sr3d_core.memory.settings import MemorySettings
     from sr3d_core.structures import Boxes3D, Detections
 
-__all__ = ["Boxes3D", "Detections", "Detector", "MemorySettings", "SceneMemory"]
+__all__ = [
+    "Boxes3D",
+    "Detections",
+    "Detector",
+    "MemorySettings",
+    "ObjectMap",
+    "ObjectMapSettings",
+    "SceneMemory",
+]
 __version__ = "0.1.0"
 
 
@@ -29,6 +39,14 @@ def __getattr__(name: str) -> object:
         from sr3d_core import structures
 
         return getattr(structures, name)
+    if name == "ObjectMap":
+        from sr3d_core.memory.object_map import ObjectMap
+
+        return ObjectMap
+    if name == "ObjectMapSettings":
+        from sr3d_core.memory.map_settings import ObjectMapSettings
+
+        return ObjectMapSettings
     if name == "SceneMemory":
         from sr3d_core.memory.scene import SceneMemory
 

@@ -59,9 +59,8 @@ class FrameResult:
     detections: Detections
     output_from_gravity: Matrix
     gravity_from_cloud: Matrix  # for points of the first view
-    sensor_cloud: (
-        PointCloud  # what was detected in, also of memory: as `cloud`, but around the sensor
-    )
+    sensor_cloud: PointCloud  # what was detected in: as `cloud`, but around the sensor
+    frame_cloud: PointCloud  # of it what this frame shows itself, without what is remembered
     sensor_offset: Tensor  # from there to `gravity_frame`, metres
     time_ms: dict[str, float]  # wall time: parse, transform, detect, and memory where it is on
     up_confidence: float = 1.0  # 0..1, how sure the way up is
@@ -147,6 +146,7 @@ class FramePipeline:
             output_from_gravity=output_from_gravity,
             gravity_from_cloud=level.gravity_from_cloud,
             sensor_cloud=found.cloud,
+            frame_cloud=frame_cloud,
             sensor_offset=offset,
             time_ms=watch.time_ms,
             up_confidence=level.confidence,

@@ -33,7 +33,7 @@ CORE = {
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
-    "memory": {"detector", "geometry", "structures"},
+    "memory": {"detector", "geometry", "records", "structures", "whole_files"},
     "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
     "evaluate_views": {"evaluate", "geometry", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},
@@ -42,6 +42,7 @@ CORE = {
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
+    "map_picture": {"colors", "geometry", "memory", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
         *{"training", "whole_files"},
@@ -88,6 +89,7 @@ CORE_FOR_ROS = {
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
     "merged_views",  # recordings
+    *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
 TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 IN_TEST_ROS = "08_detections_topic.py"
+IN_TEST_EXAMPLE_PLANNERS = "11_objects_for_planners.py"
 
 Run = Callable[..., dict[str, Any]]
 
@@ -36,7 +37,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
 def test_each_example_is_listed_and_tested() -> None:
     readme, tests = (FOLDER / "README.md").read_text(), Path(__file__).read_text()
     scripts = sorted(path.name for path in FOLDER.glob("*.py"))
-    assert [name[:2] for name in scripts] == [f"{number:02}" for number in range(1, 11)]
+    assert [name[:2] for name in scripts] == [f"{number:02}" for number in range(1, 12)]
     for name in scripts:
         assert f"]({name})" in readme, name
         assert f'"{name}"' in tests, name

@@ -34,6 +34,7 @@ def seen(second: int, x: float | None, **more: Any) -> FrameResult:
         detections=Detections.empty() if x is None else found,
         gravity_from_cloud=np.eye(4),
         sensor_cloud=PointCloud.single(torch.zeros(0, 3), None),
+        frame_cloud=PointCloud.single(torch.zeros(0, 3), None),
         sensor_offset=torch.zeros(3),
         time_ms={},
         **{**values, **more},

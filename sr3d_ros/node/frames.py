@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from rclpy.node import Node
 
@@ -33,6 +34,7 @@ from sr3d_ros.tf.headers import stamp_to_ns
 from sr3d_ros.tf.source import PatientTransforms
 from sr3d_ros.tf.up import UpSource
 from sr3d_ros.tracking.identities import Identities, Tracked
+from sr3d_ros.tracking.mapping import Mapped, Mapping
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +59,7 @@ class Finished:
     frame: Frame
     model: LoadedModel
     tracked: Tracked | None
+    mapped: Mapped | None
     took_s: float
 
     @property
@@ -88,9 +91,11 @@ class FrameProcessor:
         self._transforms = transforms
         self._parameters = parameters
         self._identities = Identities(transforms)
+        self.mapping = Mapping(transforms)
         self._model = LoadedModel.of(detector, parameters.weights)
         self._pipeline = FramePipeline(self._model.guard, transforms, parameters, imu)
         self.apply(parameters)
+        self._begin_map(detector)
         self._outputs = Outputs(node)
         self._outputs.announce(detector, parameters, parameters.weights)
 
@@ -107,6 +112,11 @@ class FrameProcessor:
         use = self._pipeline.scene.use
         return values if use is None else values | use.values
 
+    @property
+    def map_file(self) -> str:
+        """Where the map is kept; "" = nowhere."""
+        return self._parameters.map_file
+
     def pause(self) -> None:
         """No further frame comes for now; what was said of the last one is over, and forgotten."""
         self.advice = ""
@@ -122,6 +132,7 @@ class FrameProcessor:
         detector = self._model.detector
         chosen = postprocess_for(parameters, detector.classes)
         self._identities.apply(parameters)
+        self.mapping.apply(parameters)
         detector.postprocess = chosen
         before, self._parameters = self._parameters, parameters
         is_announced_anew = (before.score_threshold, before.class_id_as) != (
@@ -147,11 +158,12 @@ class FrameProcessor:
         model.guard.start_frame(parameters)
         self._transforms.start_frame()
         result = self._pipeline.process(*frame)
-        tracked, trouble = self._tracked(result, model)
-        self.advice = _advice(result, trouble)
-        for note in result.notes:
+        tracked, no_tracks = self._tracked(result, model)
+        mapped, no_map = self._mapped(result, model)
+        self.advice = _advice(result, "; ".join(filter(None, [no_tracks, no_map])))
+        for note in (*result.notes, *(() if mapped is None else mapped.remarks)):
             self._remarks.tell(note)
-        return Finished(result, frame, model, tracked, time.perf_counter() - started_s)
+        return Finished(result, frame, model, tracked, mapped, time.perf_counter() - started_s)
 
     def publish(self, finished: Finished) -> None:
         """Send the messages of a frame."""
@@ -161,6 +173,7 @@ class FrameProcessor:
             finished.model.detector,
             self._parameters,
             finished.tracked,
+            finished.mapped,
             finished.took_s,
         )
 
@@ -172,6 +185,26 @@ class FrameProcessor:
             trouble = f"no ids and no tracks: {error}"
             self._log.warning(trouble, throttle_duration_sec=5.0)
             return None, trouble
+
+    def _mapped(self, result: FrameResult, model: LoadedModel) -> tuple[Mapped | None, str]:
+        """The map after a frame, or why the frame is not in it."""
+        try:
+            return self.mapping.of(result, model.detector.classes), ""
+        except TransformError as error:
+            trouble = f"not mapped: {error}"
+            self._log.warning(trouble, throttle_duration_sec=5.0)
+            return None, trouble
+
+    def _begin_map(self, detector: Detector) -> None:
+        """Go on with the map in `map.file`; raises ValueError where it does not fit."""
+        path = self._parameters.map_file
+        if not (self._parameters.mapping and path):
+            return
+        if not Path(path).exists():
+            self._log.info(f"{path} is not there yet: the map begins empty")
+            return
+        number = self.mapping.load(path, detector.classes)
+        self._log.info(f"the map begins with {number} objects of {path}")
 
 
 def _advice(result: FrameResult, trouble: str) -> str:

@@ -4,6 +4,7 @@
     ~/output/*, ~/*_info    node/outputs.py   an empty array = looked, found nothing
     ~/status, /diagnostics  node/status.py
     ~/enable, ~/detect_once, ~/load_model           node/services.py
+    ~/find_objects, ~/save_map, ~/load_map, ~/clear_map  node/map_services.py
 
 The executor's thread hands frames over and answers, the worker's thread detects. A frame that
 fails publishes nothing, is counted under its reason and explained in the log; the node goes on. A
@@ -32,6 +33,7 @@ from sr3d_ros.node.frames import FrameProcessor, Frames
 from sr3d_ros.node.inputs import Inputs
 from sr3d_ros.node.live_parameters import LiveParameters
 from sr3d_ros.node.managed import ManagedNode, telling
+from sr3d_ros.node.map_services import MapServices
 from sr3d_ros.node.services import Answer, Services
 from sr3d_ros.node.setup import Setup
 from sr3d_ros.node.status import Reporter
@@ -78,6 +80,7 @@ class DetectorNode(ManagedNode):
         self._counters = CloudCounters(late_ms=parameters.late_ms)
         self._setup = Setup(self, arguments, parameters)
         self._answers = Services(self, self)
+        self._map_services = MapServices(self, lambda: self._processor)
         self._reporter = Reporter(self, self._counters, self._situation, self._advice_on_silence)
         self._frames = Frames(
             self,

@@ -24,6 +24,8 @@ from sr3d_ros.node.topics import (
     DETECTIONS,
     LABEL_INFO,
     MARKERS,
+    OBJECT_CLOUDS,
+    OBJECT_MARKERS,
     OBJECTS,
     TRACK_MARKERS,
     TRACKS,
@@ -34,6 +36,7 @@ from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tracking.identities import Tracked
+from sr3d_ros.tracking.mapping import Mapped
 
 
 def advertised(node: Node, topic: OutputTopic) -> Any:
@@ -58,15 +61,16 @@ class Outputs:
         self._version = 0
         self._boxes = BoxTopics(node, DETECTIONS, MARKERS)
         self._tracks = BoxTopics(node, TRACKS, TRACK_MARKERS)
-        self._objects = advertised(node, OBJECTS)
+        self._objects = BoxTopics(node, OBJECTS, OBJECT_MARKERS)
+        self._object_clouds = advertised(node, OBJECT_CLOUDS)
         self._labels = advertised(node, LABEL_INFO)
         self._vision = advertised(node, VISION_INFO)
 
     def close(self) -> None:
         """Leave all topics."""
-        for topics in (self._boxes, self._tracks):
+        for topics in (self._boxes, self._tracks, self._objects):
             topics.close()
-        for publisher in (self._objects, self._labels, self._vision):
+        for publisher in (self._object_clouds, self._labels, self._vision):
             self._node.destroy_publisher(publisher)
 
     def announce(
@@ -94,9 +98,10 @@ class Outputs:
         detector: Detector,
         parameters: Parameters,
         tracked: Tracked | None,
+        mapped: Mapped | None,
         took_s: float,
     ) -> None:
-        """The boxes of a frame, and the tracks after it; None = not tracked.
+        """The boxes of a frame, and tracks and map after it; None = not tracked, not mapped.
 
         `took_s` is how long the frame was worked on.
         """
@@ -125,10 +130,23 @@ class Outputs:
                 added_variance_m2=tracked.tracks.added_variance_m2,
                 is_occluded=tracked.is_occluded,
             )
-        if parameters.object_clouds == "clouds":
-            self._objects.publish(object_cloud(result.detections, result.cloud, **place))
-        elif parameters.object_clouds == "indices":
+        if mapped is None:
+            self._objects.wipe()
+        else:
             self._objects.publish(
+                mapped.objects,
+                detector,
+                parameters,
+                stamp_ns=result.stamp_ns,
+                frame_id=mapped.place.frame_id,
+                output_from_gravity=mapped.place.output_from_static,
+                ids=mapped.ids,
+                markers_stand_s=stand_s,
+            )
+        if parameters.object_clouds == "clouds":
+            self._object_clouds.publish(object_cloud(result.detections, result.cloud, **place))
+        elif parameters.object_clouds == "indices":
+            self._object_clouds.publish(
                 object_indices(
                     result.detections, frame[0], gravity_from_cloud=result.gravity_from_cloud
                 )
@@ -136,7 +154,7 @@ class Outputs:
 
     def wipe(self) -> None:
         """Remove the markers that stand, which nobody would renew."""
-        for topics in (self._boxes, self._tracks):
+        for topics in (self._boxes, self._tracks, self._objects):
             topics.wipe()
 
 

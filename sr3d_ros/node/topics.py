@@ -57,6 +57,21 @@ TRACK_MARKERS = OutputTopic(
 )
 OBJECTS = OutputTopic(
     "~/output/objects",
+    "vision_msgs/msg/Detection3DArray",
+    "every frame, with `map.enabled`",
+    "the map: all confirmed objects with their ids, fused over all views, in a frame that stands "
+    "still; scores are probabilities. See [map.md](map.md)",
+    depth=1,
+    is_latched=True,
+)
+OBJECT_MARKERS = OutputTopic(
+    "~/output/object_markers",
+    "visualization_msgs/msg/MarkerArray",
+    "every frame, with `map.enabled`, where somebody subscribes",
+    "the same for rviz2",
+)
+OBJECT_CLOUDS = OutputTopic(
+    "~/output/object_clouds",
     "sensor_msgs/msg/PointCloud2",
     "every frame, where `output.object_clouds` says so",
     "the points in the boxes, or their indices in the input cloud",
@@ -92,6 +107,6 @@ DIAGNOSTICS = OutputTopic(
 )
 
 OUTPUT_TOPICS = (
-    *(DETECTIONS, MARKERS, TRACKS, TRACK_MARKERS, OBJECTS),
+    *(DETECTIONS, MARKERS, TRACKS, TRACK_MARKERS, OBJECTS, OBJECT_MARKERS, OBJECT_CLOUDS),
     *(LABEL_INFO, VISION_INFO, STATUS, DIAGNOSTICS),
 )

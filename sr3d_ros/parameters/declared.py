@@ -294,6 +294,57 @@ class ParameterList:
         "",
         "frame that stands still, to remember in; '' = odom, else map",
     )
+    mapping: bool = parameter(
+        "map.enabled",
+        False,
+        "remember the objects of the place, and publish ~/output/objects; see docs/map.md",
+    )
+    map_frame: str = parameter(
+        "map.frame",
+        "",
+        "frame that stands still, to map in; '' = map, else odom, else the detection frame",
+    )
+    map_file: str = parameter(
+        "map.file",
+        "",
+        "map that is loaded when the node is configured, if it exists, and that ~/save_map "
+        "writes; '' = none",
+    )
+    map_free_space: bool = parameter(
+        "map.free_space",
+        True,
+        "find objects gone where the rays of a sensor pass through their place",
+    )
+    map_gate_m: float = parameter(
+        "map.gate_m",
+        0.5,
+        "a box farther than this from a known object of its class is another one, metres",
+        between=(0.01, 100.0),
+    )
+    map_min_seen: int = parameter(
+        "map.min_seen",
+        3,
+        "an object is confirmed when it was seen in this many frames",
+        between=(1, 100),
+    )
+    map_gone_misses: int = parameter(
+        "map.gone_misses",
+        3,
+        "an object is gone when so many frames have looked through its place",
+        between=(1, 1000),
+    )
+    map_gone_s: float = parameter(
+        "map.gone_s",
+        1.0,
+        "... and it was last seen so long ago, seconds",
+        between=(0.0, 3600.0),
+    )
+    map_keep_gone_s: float = parameter(
+        "map.keep_gone_s",
+        600.0,
+        "so long it stays known that an object is gone, seconds",
+        between=(0.0, 1e6),
+    )
     late_ms: float = parameter(
         "diagnostics.late_ms",
         500.0,

@@ -20,7 +20,7 @@ Changes = Literal["live", "load", "start"]
 CLASS_PREFIX = "classes."
 _FOREIGN = ("use_sim_time", "start_type_description_service")
 _FOREIGN_GROUPS = ("qos_overrides.", "diagnostic_updater.")
-_LIVE_GROUPS = (CLASS_PREFIX, "filter.", "load.", "memory.", "output.", "tracking.")
+_LIVE_GROUPS = (CLASS_PREFIX, "filter.", "load.", "map.", "memory.", "output.", "tracking.")
 _LIVE = ("frames.target", "input.drop_zeros", "input.max_age_s", "input.max_points")
 _LOAD_GROUP = "model."
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sr3d_ros.errors import TransformError
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tf.source import TransformSource
@@ -14,15 +16,19 @@ _UNKNOWN = ("no_transform", "disconnected")
 
 
 def in_fixed_frame(
-    source: TransformSource, frame_id: str, stamp_ns: int, wanted: str = ""
+    source: TransformSource,
+    frame_id: str,
+    stamp_ns: int,
+    wanted: str = "",
+    known: Sequence[str] = FIXED_FRAMES,
 ) -> tuple[str, Matrix]:
     """A frame that stands still, and where `frame_id` is in it at a stamp.
 
-    `wanted` alone, or "" for the first of `FIXED_FRAMES` that is known. One that is known but not
+    `wanted` alone, or "" for the first of `known` that TF has. One that is known but not
     for the stamp is not replaced: what was put into it would have to move. Raises
     `TransformError`; its reason is "no_transform" or "disconnected" where there is none.
     """
-    candidates = (wanted,) if wanted else FIXED_FRAMES
+    candidates = (wanted,) if wanted else known
     for fixed in candidates[:-1]:
         try:
             return fixed, sound_lookup(source, fixed, frame_id, stamp_ns)

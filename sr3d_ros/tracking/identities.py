@@ -14,7 +14,7 @@ import numpy as np
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
-from sr3d_ros.tf.fixed import in_fixed_frame, is_unknown
+from sr3d_ros.tf.fixed import FIXED_FRAMES, in_fixed_frame, is_unknown
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tf.source import TransformSource
@@ -76,7 +76,7 @@ class Identities:
         if not self._is_enabled:
             tracker.reset()  # here, as `apply` runs in another thread; identities go on counting
             return None
-        place = self._place(result)
+        place = static_place(self._transforms, result, self._wanted)
         world = (place.static_frame, tuple(classes))
         if world != self._world:
             tracker.reset()
@@ -85,18 +85,26 @@ class Identities:
         ids = tracker.update(found, result.stamp_ns)
         return Tracked(ids, tracker.tracks(), place)
 
-    def _place(self, result: FrameResult) -> StaticPlace:
-        try:
-            frame, static_from_output = in_fixed_frame(
-                self._transforms, result.frame_id, result.stamp_ns, self._wanted
-            )
-        except TransformError as error:
-            if self._wanted or not is_unknown(error):
-                raise  # it will come; another frame would give everything new identities
-            # TF need not know the gravity frame, so what is tracked there goes where boxes go.
-            return StaticPlace(
-                result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
-            )
-        return StaticPlace(
-            frame, static_from_output @ result.output_from_gravity, frame, np.eye(4)
+
+def static_place(
+    transforms: TransformSource,
+    result: FrameResult,
+    wanted: str,
+    candidates: Sequence[str] = FIXED_FRAMES,
+) -> StaticPlace:
+    """The `wanted` frame, or "" for the first of the candidates that is known.
+
+    Without any it is the z-up frame of the detections. Raises `TransformError`.
+    """
+    try:
+        frame, static_from_output = in_fixed_frame(
+            transforms, result.frame_id, result.stamp_ns, wanted, candidates
         )
+    except TransformError as error:
+        if wanted or not is_unknown(error):
+            raise  # it will come; another frame would give everything new identities
+        # TF need not know the gravity frame, so what is kept there goes where boxes go.
+        return StaticPlace(
+            result.gravity_frame, np.eye(4), result.frame_id, result.output_from_gravity
+        )
+    return StaticPlace(frame, static_from_output @ result.output_from_gravity, frame, np.eye(4))

@@ -1,10 +1,7 @@
 """Stable identities for detections over frames and occlusions.
 
 Each track follows one object with a constant-velocity Kalman filter in a frame that does not move
-with the robot. Detections are assigned to tracks by the Hungarian method (scipy), at a cost of
-(1 - IoU) + distance / gate per pair. Pairs farther apart than the gate and without overlap are not
-allowed, nor are pairs of different classes unless the boxes clearly share the same place: networks
-take a desk for a table now and then, but two chairs side by side must not swap.
+with the robot. `sr3d_core.memory.association` says which detection continues which track.
 
 A second detection of an object that has a track begins no other track, it stays without identity.
 A track is confirmed after `min_hits` detections and forgotten `max_age_s` after the last one.
@@ -20,19 +17,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
-from torch import Tensor
 
-from sr3d_core.geometry.iou import pairwise_iou
+from sr3d_core.memory.association import associated, written_alike
 from sr3d_core.structures import Boxes3D, Detections
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.rigid import Matrix
 from sr3d_ros.tracking.kalman import KalmanState, MotionModel
 
-SAME_PLACE_IOU = 0.3
-"""From this overlap on, boxes of different classes may be the same object."""
-
-_FORBIDDEN = 1e6
 _FOLLOW = 0.3  # how much of a new size, yaw or score a track takes over
 
 
@@ -94,14 +85,14 @@ class Tracker:
         detections = in_static_frame(detections, np.eye(4))  # as float64 on the CPU
         centers = detections.boxes.center.numpy()
         identities = [""] * len(detections)
-        overlap = pairwise_iou(_boxes_of(self._tracks), detections.boxes)
-        is_new = ~(overlap >= SAME_PLACE_IOU).any(dim=0).numpy()
-        for track, row in self._pairs(detections, overlap):
+        labels = torch.tensor([track.label for track in self._tracks], dtype=torch.int64)
+        gate_m = self.parameters.track_gate_m
+        known = associated(_boxes_of(self._tracks), labels, detections, gate_m)
+        for track, row in known.pairs:
             self._follow(self._tracks[track], detections, row, centers[row])
-            is_new[row] = False
             if self._tracks[track].hits >= self.parameters.track_min_hits:
                 identities[row] = self._tracks[track].identity
-        for row in np.flatnonzero(is_new).tolist():
+        for row in np.flatnonzero(known.is_new).tolist():
             self._tracks.append(self._begin(detections, row, centers[row]))
             if self.parameters.track_min_hits == 1:
                 identities[row] = self._tracks[-1].identity
@@ -132,22 +123,6 @@ class Tracker:
         for track in self._tracks:
             track.state = track.state.predicted(seconds, self._motion)
 
-    def _pairs(self, detections: Detections, overlap: Tensor) -> list[tuple[int, int]]:
-        """Which track continues with which detection; `overlap` is of tracks and detections."""
-        if not self._tracks or len(detections) == 0:
-            return []
-        boxes, gate = _boxes_of(self._tracks), self.parameters.track_gate_m
-        distance = torch.cdist(boxes.center, detections.boxes.center)
-        labels = torch.tensor([track.label for track in self._tracks])
-        is_same = labels[:, None] == detections.labels[None, :]
-        is_allowed = torch.where(
-            is_same, (distance <= gate) | (overlap >= SAME_PLACE_IOU), overlap >= SAME_PLACE_IOU
-        )
-        cost = (1.0 - overlap) + distance / gate + 0.5 * ~is_same
-        rows, columns = linear_sum_assignment(torch.where(is_allowed, cost, _FORBIDDEN).numpy())
-        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-        return [(row, column) for row, column in pairs if is_allowed[row, column]]
-
     def _begin(self, found: Detections, row: int, center: NDArray[np.float64]) -> _Track:
         label, score = int(found.labels[row]), float(found.scores[row])
         state = KalmanState.first(center, self._motion)
@@ -169,7 +144,7 @@ class Tracker:
         label, score = int(found.labels[row]), float(found.scores[row])
         track.state = track.state.corrected(center, self._motion)
         size, yaw = found.boxes.size[row].numpy(), float(found.boxes.yaw[row])
-        size, turn = _seen_alike(track, size, yaw)
+        size, turn = written_alike(size, yaw, track.yaw)
         track.size = track.size + _FOLLOW * (size - track.size)
         track.yaw += _FOLLOW * turn
         track.score += _FOLLOW * (score - track.score)
@@ -190,19 +165,6 @@ def in_static_frame(detections: Detections, static_from_gravity: Matrix) -> Dete
     heading = math.atan2(static_from_gravity[1, 0], static_from_gravity[0, 0])
     moved = Boxes3D(center, boxes.size.double(), boxes.yaw.double() + heading)
     return Detections(moved, detections.scores.cpu(), detections.labels.cpu())
-
-
-def _seen_alike(
-    track: _Track, size: NDArray[np.float64], yaw: float
-) -> tuple[NDArray[np.float64], float]:
-    """A box written so that it turns least from the track's, and that turn.
-
-    A box is the same after half a turn, and after a quarter turn with its sides exchanged.
-    """
-    turn = math.remainder(yaw - track.yaw, math.pi)
-    if abs(turn) > math.pi / 4:
-        return size[[1, 0, 2]], turn - math.copysign(math.pi / 2, turn)
-    return size, turn
 
 
 def _boxes_of(tracks: list[_Track]) -> Boxes3D:

@@ -15,7 +15,7 @@ import sr3d_ros
 
 PARTS = (
     *("package.xml", "CMakeLists.txt", "pyproject.toml", "setup.py"),
-    *("msg", "scripts", "launch", "config", "sr3d_ros"),
+    *("msg", "srv", "scripts", "launch", "config", "sr3d_ros"),
 )
 TOOLS = Path(sys.executable).parent
 COLCON = shutil.which("colcon", path=f"{TOOLS}{os.pathsep}{os.environ['PATH']}")
@@ -186,6 +186,7 @@ def test_the_doctor_starts_from_the_overlay(
         "launch/replay.launch.py",
         "package.xml",
         "msg/DetectorStatus.msg",
+        "srv/FindObjects.srv",
     ],
 )
 def test_the_share_folder_holds(workspace: Path, path: str) -> None:

@@ -87,7 +87,7 @@ def test_what_other_detectors_publish_is_no_camera(
     camera = robot.node.create_publisher(PointCloud2, "/real/points", RELIABLE)
     status = robot.wait_for_diagnosis("input", DiagnosticStatus.ERROR, "/real/points")
     assert f"nothing on {name}/input/points" in status.message
-    assert "output/objects" not in status.message
+    assert "output/object_clouds" not in status.message
     robot.node.destroy_publisher(camera)
 
 

@@ -53,7 +53,7 @@ def test_a_region_without_points_gives_an_empty_array(bench: Bench) -> None:
 
 def test_the_points_of_every_box_come_on_request(bench: Bench) -> None:
     heard: list[PointCloud2] = []
-    topic = f"{NAME}/output/objects"
+    topic = f"{NAME}/output/object_clouds"
     listener = bench.robot.node.create_subscription(PointCloud2, topic, heard.append, 2)
     for choice, first_field in (("clouds", "x"), ("indices", "index")):
         assert bench.robot.set("output.object_clouds", choice).successful

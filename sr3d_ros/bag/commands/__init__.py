@@ -11,6 +11,7 @@ import typer
 from sr3d_ros.bag.commands.detect import detect
 from sr3d_ros.bag.commands.evaluate import evaluate
 from sr3d_ros.bag.commands.info import info
+from sr3d_ros.bag.commands.map_objects import map_objects
 
 app = typer.Typer(
     help="Replay recordings (rosbag2 and ROS 1 bags) without ROS.",
@@ -20,3 +21,4 @@ app = typer.Typer(
 app.command()(info)
 app.command()(detect)
 app.command("eval")(evaluate)
+app.command("map")(map_objects)
