@@ -84,7 +84,6 @@ EVERYTHING_BUT = {
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
-    "memory",
     *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
