@@ -36,6 +36,7 @@ from sr3d_ros.sensors.crop import joined, within_range, within_region
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
 from sr3d_ros.sensors.placed import around_sensor, is_far, placed
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
+from sr3d_ros.sensors.rays import rays_doubt
 from sr3d_ros.tf.fixed import moved_between
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
@@ -66,6 +67,7 @@ class FrameResult:
     up_confidence: float = 1.0  # 0..1, how sure the way up is
     left_out: tuple[Refused, ...] = ()  # further views that could not be used
     notes: tuple[str, ...] = ()  # what was not used, and why
+    rays_doubt: str = ""  # why nobody knows where its rays start; "" = at the cloud's origin
     memory: MemoryUse | None = None  # None: frames are detected in alone
 
     @property
@@ -128,7 +130,8 @@ class FramePipeline:
         worth_it = partial(self._worth_it, offset=offset, max_points=max_points)
         frame_cloud = worth_it(level_cloud)
         watch.lap("transform")
-        seen = Seen.of(cloud, frame_id, stamp_ns, len(views), level.gravity_from_cloud, offset)
+        doubt = rays_doubt(frame_id, len(views), is_z_up=is_cloud_z_up(parameters))
+        seen = Seen.of(cloud, frame_id, stamp_ns, doubt, level.gravity_from_cloud, offset)
         found = self.scene(frame_cloud, seen, worth_it, self.detector, parameters)
         watch.lap("detect")
         if found.use is not None:
@@ -147,6 +150,7 @@ class FramePipeline:
             gravity_from_cloud=level.gravity_from_cloud,
             sensor_cloud=found.cloud,
             frame_cloud=frame_cloud,
+            rays_doubt=doubt,
             sensor_offset=offset,
             time_ms=watch.time_ms,
             up_confidence=level.confidence,

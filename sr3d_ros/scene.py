@@ -32,7 +32,7 @@ from sr3d_ros.sensors.crop import joined
 from sr3d_ros.tf.fixed import FIXED_FRAMES, in_fixed_frame, is_unknown
 from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse, without_tilt
-from sr3d_ros.tf.source import GRAVITY_FRAMES, TransformSource
+from sr3d_ros.tf.source import TransformSource
 
 Detect = Callable[[PointCloud], Detections]
 """Finds objects in a cloud, z up, metres."""
@@ -48,7 +48,7 @@ class Seen:
     cloud: PointCloud  # in its own frame
     frame_id: str
     stamp_ns: int
-    is_one_view: bool  # False: of several sensors, so rays start in several places
+    rays_doubt: str  # why nobody knows where its rays start; "" = at its origin
     cloud_from_level: Matrix  # from the z-up frame around the sensor that is detected in
 
     @classmethod
@@ -57,15 +57,15 @@ class Seen:
         cloud: PointCloud,
         frame_id: str,
         stamp_ns: int,
-        num_views: int,
+        rays_doubt: str,
         gravity_from_cloud: Matrix,
         offset: Tensor,
     ) -> Seen:
-        """A frame of so many views; `offset` as `around_sensor` took it off."""
+        """`rays_doubt` as the function of that name, `offset` as `around_sensor` took it off."""
         gravity_from_level = np.eye(4)
         gravity_from_level[:3, 3] = offset.numpy()
         cloud_from_level = rigid_inverse(gravity_from_cloud) @ gravity_from_level
-        return cls(cloud, frame_id, stamp_ns, num_views == 1, cloud_from_level)
+        return cls(cloud, frame_id, stamp_ns, rays_doubt, cloud_from_level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,18 +194,15 @@ class SceneDetector:
                 notes.append(f"memory forgotten: '{fixed_frame}' is now the frame that is still")
             memory.forget()
             self._fixed_frame, self._scene = fixed_frame, None
-        # The origin of a robot's base is no sensor: nothing is known about the rays.
-        has_rays = seen.is_one_view and seen.frame_id not in GRAVITY_FRAMES
-        sensor = (0.0, 0.0, 0.0) if has_rays else None
+        sensor = None if seen.rays_doubt else (0.0, 0.0, 0.0)
         added = memory.add(seen.cloud, fixed_from_cloud, seen.stamp_ns, sensor)
         if added.forgot:
             self._scene = None
             notes.append(f"memory forgotten: {added.text}")
-        if seen.frame_id in GRAVITY_FRAMES and parameters.memory_free_space:
+        if seen.rays_doubt and parameters.memory_free_space:
             notes.append(
-                f"the cloud comes in '{seen.frame_id}', so that nobody knows where its rays start:"
-                " what has gone stays in memory until its seconds are over; publish the cloud in "
-                "the sensor's frame, or set memory.free_space to false"
+                f"{seen.rays_doubt}; what has gone stays in memory until its seconds are over "
+                "(memory.free_space: false, where that is meant)"
             )
         return fixed_from_cloud @ seen.cloud_from_level, added, tuple(notes)
 

@@ -4,8 +4,7 @@
 else the z-up frame of the detections, which is right for a robot that stands. In another frame,
 and with weights of other classes, the map begins anew, and says so.
 
-Free space is concluded from one sensor's rays. So nothing is missed where a frame joins several
-clouds, or comes in a level frame, such as the base's, whose origin is not where the rays start.
+Free space is concluded from one sensor's rays, where it is known where they start (`rays_doubt`).
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from sr3d_core.memory.map_settings import SETTING_NAMES, ObjectMapSettings
 from sr3d_core.memory.object_map import GONE, MapObject, ObjectMap, Updated
@@ -167,15 +164,10 @@ def _visibility(
     """What the frame's rays passed through; None, and why, where that cannot be told."""
     if not parameters.map_free_space:
         return None, ""
-    if any(parameters.extra_topics):
+    if result.rays_doubt:
         return None, (
-            "nothing can be found gone: a frame joins several clouds (input.extra_topics), whose "
-            "rays start in several places; set map.free_space to false where that is meant"
-        )
-    if np.allclose(result.gravity_from_cloud, np.eye(4), rtol=0.0, atol=1e-9):
-        return None, (
-            "nothing can be found gone: the cloud comes in a level frame, so where its rays start "
-            "is not known; publish it in the sensor's frame, or set map.free_space to false"
+            f"nothing can be found gone: {result.rays_doubt} (map.free_space: false, where that "
+            "is meant)"
         )
     if not len(result.frame_cloud):
         return None, ""
