@@ -34,11 +34,12 @@ CORE = {
     "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "memory": {"detector", "geometry", "records", "structures", "whole_files"},
-    "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
+    "matches": {"geometry", "structures"},
+    "evaluate": {"matches", "structures"},
     "evaluate_views": {"evaluate", "geometry", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},
     "refinement": {"choices", "evaluate", "geometry", "structures"},
-    "spread": {"evaluate", "checkpoint", "structures"},
+    "spread": {"evaluate", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
@@ -84,7 +85,7 @@ EVERYTHING_BUT = {
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
-    *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
+    *{"choices", "console", "evaluate", "matches", "data", "picture", "records"},  # recordings
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
     "merged_views",  # recordings
