@@ -61,6 +61,7 @@ CORE = {
 ROS = {
     "errors": set(),
     "versions": set(),
+    "newest": {"errors"},
     "parameters": {"errors"},
     "tf": {"errors"},
     "sensors": {"errors", "tf"},

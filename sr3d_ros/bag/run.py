@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.assembler import COLOR, FrameAssembler
 from sr3d_ros.bag.errors import ReplayError
-from sr3d_ros.bag.replay import Bag, DroppedFrame, Source, replay
+from sr3d_ros.bag.replay import Arrival, Bag, DroppedFrame, Source, arrivals, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.tf_topics import TfTopics
 from sr3d_ros.bag.truth import ScoredFrame, Truth
@@ -47,6 +47,7 @@ class BagRun:
     imu: GravityFromImu
     tf_topics: TfTopics
     remarks: tuple[str, ...] = ()  # what was chosen, and what of the transforms to know
+    one_class: bool = True  # as in `FramePipeline`
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,8 +66,28 @@ class BagRun:
 
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
         """Every frame, in recorded order."""
-        assembler = FrameAssembler(self.parameters, with_color=COLOR in self.source.inputs)
-        return replay(self.bag, self.source, assembler, self.pipeline, self.transforms, self.imu)
+        return replay(
+            self.bag, self.source, self._assembler(), self.pipeline, self.transforms, self.imu
+        )
+
+    def arrivals(self) -> Iterator[Arrival | DroppedFrame]:
+        """Every frame before anything is found in it, in recorded order."""
+        return arrivals(self.bag, self.source, self._assembler(), self.transforms, self.imu)
+
+    def _assembler(self) -> FrameAssembler:
+        return FrameAssembler(self.parameters, with_color=COLOR in self.source.inputs)
+
+    def pipeline_of(self, detector: FindsObjects) -> FramePipeline:
+        """Another way for the same frames, which has seen none of them yet."""
+        return FramePipeline(
+            detector.detect, self.transforms, self.parameters, self.imu, self.one_class
+        )
+
+    def afresh(self) -> BagRun:
+        """The same recording and detector from its first frame: nothing is remembered of it."""
+        imu = GravityFromImu()
+        begun = replace(self, imu=imu)
+        return replace(begun, pipeline=begun.pipeline_of(self.detector))
 
 
 @contextmanager
@@ -102,7 +123,17 @@ def open_run(
         pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
         said = tuple(filter(None, remarks))
         yield BagRun(
-            bag, source, detector, transforms, errors, parameters, pipeline, imu, tf_topics, said
+            bag,
+            source,
+            detector,
+            transforms,
+            errors,
+            parameters,
+            pipeline,
+            imu,
+            tf_topics,
+            said,
+            one_class,
         )
 
 
