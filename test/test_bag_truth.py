@@ -10,7 +10,8 @@ import pytest
 from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
 
 from sr3d_ros.bag.errors import ReplayError
-from sr3d_ros.bag.run import open_run, score_run
+from sr3d_ros.bag.run import open_run
+from sr3d_ros.bag.score import score_run
 from sr3d_ros.bag.truth import BagTruth
 from sr3d_ros.parameters.record import Parameters
 

@@ -16,7 +16,8 @@ from small_bags import STILL, BoundingBox, S, T, Write, header, tf, write_bag
 from sr3d_core.data.rooms import room_sample
 from sr3d_core.detector import Detector
 from sr3d_core.records import detection_records
-from sr3d_ros.bag.run import detect_run, open_run, score_run
+from sr3d_ros.bag.run import detect_run, open_run
+from sr3d_ros.bag.score import score_run
 from sr3d_ros.bag.truth import BagTruth
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult

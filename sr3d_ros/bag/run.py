@@ -11,19 +11,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
+from sr3d_core.evaluate import FindsObjects
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.assembler import COLOR, FrameAssembler
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Arrival, Bag, DroppedFrame, Source, arrivals, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.tf_topics import TfTopics
-from sr3d_ros.bag.truth import ScoredFrame, Truth
 from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
-from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.recorded import RecordedTransforms
 from sr3d_ros.tf.up import UpMode
@@ -152,8 +150,11 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
-            said = [*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out)]
-            self.notes += [note for note in said if note not in self.notes]
+            self.note(*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out))
+
+    def note(self, *notes: str) -> None:
+        """Keep what is odd about a frame."""
+        self.notes += [note for note in notes if note not in self.notes]
 
     @property
     def latency_ms(self) -> dict[str, float]:
@@ -193,27 +194,6 @@ class Tally:
             "dropped": drops,
             "notes": self.notes,
             "damage": self.damage,
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BagReport:
-    """What scoring a recording gave."""
-
-    scores: EvaluationReport
-    tally: Tally
-    num_without_truth: int  # frames that were detected in but have no ground truth
-    num_truth_unused: int  # stamps with ground truth at which there is no cloud
-    num_never_counted: int  # static boxes that no cloud has enough points of
-
-    def to_dict(self) -> dict[str, object]:
-        """As plain JSON values."""
-        return {
-            **self.scores.to_dict(),
-            **self.tally.to_dict(),
-            "num_without_truth": self.num_without_truth,
-            "num_truth_unused": self.num_truth_unused,
-            "num_never_counted": self.num_never_counted,
         }
 
 
@@ -293,49 +273,3 @@ def detect_run(
             progress(done)
     tally.require_any(run)
     return records, tally
-
-
-def score_run(
-    run: BagRun,
-    truth: Truth,
-    progress: Callable[[int], object] | None = None,
-) -> BagReport:
-    """Replay and compare with the ground truth; `progress` is told how many clouds are done.
-
-    Raises `ReplayError` where nothing could be compared.
-    """
-    tally, scored = Tally(damage=run.bag.notes), list[ScoredFrame]()
-    num_without_truth, stamps = 0, list[int]()
-    for done, frame in enumerate(run.frames(), start=1):
-        compared = _compared(frame, truth, run.transforms)
-        if isinstance(compared, ScoredFrame):
-            scored.append(compared)
-        num_without_truth += compared is None
-        stamps.append(frame.stamp_ns)
-        tally.count(compared if isinstance(compared, DroppedFrame) else frame)
-        if progress is not None:
-            progress(done)
-    tally.require_any(run)
-    if not scored:
-        raise ReplayError(
-            f"none of the {num_without_truth} clouds of {run.topic} has ground truth at its "
-            "stamp; compare the stamps with `sr3d bag detect --json`"
-        )
-    detections = [frame.detections for frame in scored]
-    targets = [frame.targets for frame in scored]
-    scores = report(detections, targets, run.classes)
-    num_without_cloud = truth.num_without_cloud(stamps)
-    num_never_counted = truth.num_never_counted(scored)
-    return BagReport(scores, tally, num_without_truth, num_without_cloud, num_never_counted)
-
-
-def _compared(
-    frame: FrameResult | DroppedFrame, truth: Truth, transforms: TransformBuffer
-) -> ScoredFrame | DroppedFrame | None:
-    """A frame beside its ground truth; None where there is none for its stamp."""
-    if isinstance(frame, DroppedFrame):
-        return frame
-    try:
-        return truth.score(frame, transforms)
-    except TransformError as error:
-        return DroppedFrame(frame.stamp_ns, f"truth_{error.reason}", str(error))

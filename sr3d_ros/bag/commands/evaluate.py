@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,115 +16,144 @@ from sr3d_core.console import (
     say,
     write_json,
 )
+from sr3d_ros.bag.commands.figure_tables import lines, object_table
 from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
-from sr3d_ros.bag.commands.options import (
-    Backend,
-    BagPath,
-    CameraInfo,
-    Color,
-    DetectionFrame,
-    Device,
-    Imu,
-    Json,
-    Memory,
-    NodeName,
-    ParamsFile,
-    TfNamespace,
-    Topic,
-    UpOption,
-    Weights,
-)
-from sr3d_ros.parameters.file import NODE
+from sr3d_ros.bag.commands.options import BagPath, Json, Memory, Recording, with_groups
+
+if TYPE_CHECKING:
+    from sr3d_ros.bag.run import BagRun
+    from sr3d_ros.bag.score import BagReport
+    from sr3d_ros.bag.truth import Truth
+    from sr3d_ros.parameters.record import Parameters
+
+GroundTruth = Annotated[
+    Path | None, typer.Option("--gt", help="Ground truth, JSON; see docs/recordings.md.")
+]
+GroundTruthTopic = Annotated[
+    str | None,
+    typer.Option(
+        help="Ground truth in the recording: a Detection3DArray topic, as simulators have it."
+    ),
+]
+WeakScore = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Average precision leaves out boxes below this; it needs the weak ones too, so the "
+        "file's threshold does not count for it. It does for all other figures.",
+    ),
+]
+MinPoints = Annotated[
+    int,
+    typer.Option(
+        min=0, help="A box of --gt-topic, or a static one, counts where it holds so many points."
+    ),
+]
+Tracking = Annotated[
+    bool, typer.Option("--tracking", help="Follow the objects, and count switches of their ids.")
+]
 
 
+@with_groups
 def evaluate(
     bag: BagPath,
-    truth: Annotated[
-        Path | None, typer.Option("--gt", help="Ground truth, JSON; see docs/recordings.md.")
-    ] = None,
-    gt_topic: Annotated[
-        str | None,
-        typer.Option(
-            help="Ground truth in the recording: a Detection3DArray topic, as simulators have it."
-        ),
-    ] = None,
-    topic: Topic = None,
-    camera_info: CameraInfo = None,
-    color: Color = None,
-    imu: Imu = None,
-    tf_namespace: TfNamespace = None,
-    params_file: ParamsFile = None,
-    node: NodeName = NODE,
-    weights: Weights = None,
-    score: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Leave out boxes below this; precision needs the weak ones too, so the file's "
-            "threshold does not count.",
-        ),
-    ] = 0.01,
-    up: UpOption = None,
-    detection_frame: DetectionFrame = None,
-    min_points: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="A box of --gt-topic, or a static one, counts where it holds so many points.",
-        ),
-    ] = 20,
-    device: Device = None,
-    backend: Backend = None,
+    recording: Recording,
+    truth: GroundTruth = None,
+    gt_topic: GroundTruthTopic = None,
+    min_points: MinPoints = 20,
+    score: WeakScore = 0.01,
     memory: Memory = None,
-    json_out: Json = None,
     merge_views: MergeViewsOption = 1,
+    tracking: Tracking = False,
+    json_out: Json = None,
 ) -> None:
-    """Score the detections in a recording: AP25, AP50, recall, latency, dropped frames.
+    """Score the detections in a recording: precision, recall, steadiness, latency, drops.
 
     Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
     """
-    from sr3d_ros.bag.run import score_run
-    from sr3d_ros.bag.source import Topics
-    from sr3d_ros.bag.truth import BagTruth
-    from sr3d_ros.bag.truth_topic import TopicTruth
+    from sr3d_ros.bag.score import score_run
+    from sr3d_ros.parameters.detector import postprocess_for
 
     with one_line_errors():
         require_writable(json_out)
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
+        robot = _robot(recording)
     given = {
-        "model.weights": weights,
-        "model.device": device,
-        "model.backend": backend,
+        **recording.given,
+        **_weak_boxes_too(robot, score),
         "memory.seconds": memory,
-        "output.score_threshold": score,
-        "frames.detection": detection_frame,
+        "tracking.enabled": tracking or None,
     }
-    topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
-    bag_run = opened(bag, topics, params_file, given, up, one_class=False, num_views=merge_views)
+    bag_run = opened(
+        bag,
+        recording.topics,
+        recording.params_file,
+        given,
+        recording.up,
+        one_class=False,
+        num_views=merge_views,
+    )
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
-        if gt_topic is not None:
-            in_bag = TopicTruth(run.bag, gt_topic, run.classes, min_points)
-            for note in in_bag.notes:
-                say(note)
-            result = score_run(run, in_bag, progress)
-        elif truth is not None:
-            result = score_run(run, BagTruth.load(truth, run.classes, min_points), progress)
-    console = result_console()
-    console.print(result.scores.table())
-    if result.num_without_truth:
-        console.print(f"{result.num_without_truth} clouds without ground truth were not scored")
-    if result.num_truth_unused:
-        console.print(f"{result.num_truth_unused} stamps of the ground truth have no cloud")
-    if result.num_never_counted:
-        console.print(
-            f"{result.num_never_counted} static boxes count in no cloud: none has {min_points} "
-            f"points of theirs (--min-points). If the sensor saw them, frame or units of {truth} "
-            "are wrong",
-            markup=False,
-        )
-    print_tally(result.tally)
+        expected = _truth(run, truth, gt_topic, min_points)
+        result = score_run(run, expected, progress, postprocess_for(robot, run.classes))
+    _print(result, f"{truth or gt_topic}", min_points)
     with one_line_errors():
         about = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
         write_json(json_out, {**about, **result.to_dict()})
+
+
+def _robot(recording: Recording) -> Parameters:
+    """What the robot reports, before weak boxes are asked for as well."""
+    from sr3d_ros.parameters.file import parameters_of_file
+    from sr3d_ros.parameters.record import Parameters
+
+    if recording.params_file is None:
+        return Parameters()
+    return parameters_of_file(recording.params_file, recording.node)
+
+
+def _weak_boxes_too(robot: Parameters, score: float) -> dict[str, object]:
+    """The thresholds that average precision wants, of all classes."""
+    of_classes = {
+        f"classes.{name}.score_threshold": score
+        for name, rule in robot.class_rules.items()
+        if rule.score_threshold
+    }
+    return {"output.score_threshold": score, **of_classes}
+
+
+def _truth(run: BagRun, path: Path | None, topic: str | None, min_points: int) -> Truth:
+    """The ground truth that was asked for; what of it is left out is said."""
+    from sr3d_ros.bag.truth import BagTruth
+    from sr3d_ros.bag.truth_topic import TopicTruth
+
+    if topic is None:
+        assert path is not None
+        return BagTruth.load(path, run.classes, min_points)
+    in_bag = TopicTruth(run.bag, topic, run.classes, min_points)
+    for note in in_bag.notes:
+        say(note)
+    return in_bag
+
+
+def _print(result: BagReport, truth: str, min_points: int) -> None:
+    console = result_console()
+    console.print(result.scores.table())
+    if result.objects:
+        console.print(object_table(result.objects))
+    said = list(lines(result))
+    if result.num_without_truth:
+        said.append(f"{result.num_without_truth} clouds without ground truth were not scored")
+    if result.num_truth_unused:
+        said.append(f"{result.num_truth_unused} stamps of the ground truth have no cloud")
+    if result.num_never_counted:
+        said.append(
+            f"{result.num_never_counted} static boxes count in no cloud: none has {min_points} "
+            f"points of theirs (--min-points). If the sensor saw them, frame or units of {truth} "
+            "are wrong"
+        )
+    for line in said:
+        console.print(line, markup=False, highlight=False)
+    print_tally(result.tally)

@@ -1,0 +1,78 @@
+"""The figures of `sr3d bag eval` as tables and lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sr3d_ros.bag.figures.objects import ObjectFigures
+    from sr3d_ros.bag.score import BagReport
+
+MAX_ROWS = 15
+"""How many objects are shown; the file of --json has all."""
+
+
+def object_table(objects: Sequence[ObjectFigures]) -> Table:
+    """One row for each object, those found least first."""
+    worst = sorted(objects, key=lambda each: each.recall)[:MAX_ROWS]
+    of = f" (the {MAX_ROWS} found least)" if len(objects) > MAX_ROWS else ""
+    table = Table(title=f"{len(objects)} objects{of}")
+    for heading in (
+        *("object", "class", "in view", "found", "after s", "IoU", "size error", "flickers"),
+        "jitter cm",
+    ):
+        is_text = heading in ("object", "class")
+        table.add_column(heading, justify="left" if is_text else "right", overflow="fold")
+    for each in worst:
+        table.add_row(
+            each.object_,
+            each.class_name,
+            str(each.num_in_view),
+            f"{100 * each.recall:.0f} %",
+            number(each.first_found_after_s, ".1f"),
+            number(each.median_iou, ".2f"),
+            number(each.size_error, ".2f"),
+            str(each.num_flickers),
+            number(None if each.jitter is None else each.jitter.center_cm, ".1f"),
+        )
+    return table
+
+
+def lines(result: BagReport) -> Iterator[str]:
+    """What is said below the tables."""
+    right = sum(int(view.is_right.sum()) for view in result.views)
+    wrong = sum(int(view.is_wrong.sum()) for view in result.views)
+    missed = sum(view.num_missed for view in result.views)
+    yield (
+        f"at the robot's thresholds, in {len(result.views)} frames: {right} boxes right, "
+        f"{wrong} wrong, {missed} missed"
+    )
+    steady = result.stability
+    if not steady.num_objects:
+        yield "no figures of objects: the ground truth does not say which box is which object (id)"
+        return
+    switches = steady.num_id_switches
+    yield (
+        f"flickers a minute in view: {number(steady.flickers_per_minute, '.1f')}; lost between "
+        f"found: {percent(steady.lost_share)}; id switches: "
+        f"{'not tracked' if switches is None else switches}"
+    )
+    yield (
+        f"jitter of {steady.num_with_jitter} objects, median: "
+        f"{number(steady.jitter_center_cm, '.1f')} cm, "
+        f"{number(steady.jitter_log_size, '.3f')} of log size, "
+        f"{number(steady.jitter_yaw_deg, '.1f')} degrees"
+    )
+
+
+def number(value: float | None, form: str) -> str:
+    """A figure, - where it is not known."""
+    return "-" if value is None else format(value, form)
+
+
+def percent(share: float | None) -> str:
+    """A share 0..1, - where it is not known."""
+    return "-" if share is None else f"{100 * share:.1f} %"
