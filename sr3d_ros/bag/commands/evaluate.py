@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from sr3d_core.console import (
     say,
     write_json,
 )
-from sr3d_ros.bag.commands.figure_tables import lines, object_table
+from sr3d_ros.bag.commands.figure_tables import lines, object_table, pace_lines
 from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
 from sr3d_ros.bag.commands.options import BagPath, Json, Memory, Recording, with_groups
 
@@ -53,6 +54,22 @@ MinPoints = Annotated[
 Tracking = Annotated[
     bool, typer.Option("--tracking", help="Follow the objects, and count switches of their ids.")
 ]
+Pace = Annotated[
+    float | None,
+    typer.Option(
+        min=1e-9,
+        help="Replay once more as if frames arrived at their own stamps, so many times as fast as "
+        "the sensor: which frames the robot would have dropped, how old its boxes are, and "
+        "precision over the frames that are left. 1 = the sensor's pace.",
+    ),
+]
+Ros2Benchmark = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write the figures at the sensor's pace here, by the names that NVIDIA's "
+        "ros2_benchmark has for them (JSON). Without --pace: at 1."
+    ),
+]
 
 
 @with_groups
@@ -66,17 +83,22 @@ def evaluate(
     memory: Memory = None,
     merge_views: MergeViewsOption = 1,
     tracking: Tracking = False,
+    pace: Pace = None,
+    ros2_benchmark: Ros2Benchmark = None,
     json_out: Json = None,
 ) -> None:
     """Score the detections in a recording: precision, recall, steadiness, latency, drops.
 
     Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
     """
-    from sr3d_ros.bag.score import score_run
+    from sr3d_ros.bag.pace import pace_run
+    from sr3d_ros.bag.ros2_benchmark import ros2_benchmark_report
+    from sr3d_ros.bag.score import Scoring, score_run
     from sr3d_ros.parameters.detector import postprocess_for
 
     with one_line_errors():
         require_writable(json_out)
+        require_writable(ros2_benchmark)
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
         robot = _robot(recording)
@@ -97,11 +119,24 @@ def evaluate(
     )
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         expected = _truth(run, truth, gt_topic, min_points)
-        result = score_run(run, expected, progress, postprocess_for(robot, run.classes))
+        wanted = postprocess_for(robot, run.classes)
+        result = score_run(run, expected, progress, wanted)
+        at_pace = None
+        if pace is not None or ros2_benchmark is not None:
+            say("once more, at the sensor's pace")
+            at_pace = pace_run(
+                run, lambda begun: Scoring(begun, expected, wanted), pace or 1.0, progress
+            )
     _print(result, f"{truth or gt_topic}", min_points)
+    if at_pace is not None:
+        _print_lines(pace_lines(result, at_pace))
     with one_line_errors():
         about = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
-        write_json(json_out, {**about, **result.to_dict()})
+        more = {} if at_pace is None else {"pace": at_pace.to_dict()}
+        write_json(json_out, {**about, **result.to_dict(), **more})
+        if at_pace is not None and ros2_benchmark is not None:
+            model = run.parameters.weights
+            write_json(ros2_benchmark, ros2_benchmark_report(at_pace, bag, model))
 
 
 def _robot(recording: Recording) -> Parameters:
@@ -154,6 +189,10 @@ def _print(result: BagReport, truth: str, min_points: int) -> None:
             f"points of theirs (--min-points). If the sensor saw them, frame or units of {truth} "
             "are wrong"
         )
-    for line in said:
-        console.print(line, markup=False, highlight=False)
+    _print_lines(said)
     print_tally(result.tally)
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        result_console().print(line, markup=False, highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.figures.objects import ObjectFigures
+    from sr3d_ros.bag.pace import PaceReport
     from sr3d_ros.bag.score import BagReport
 
 MAX_ROWS = 15
@@ -66,6 +67,27 @@ def lines(result: BagReport) -> Iterator[str]:
         f"{number(steady.jitter_log_size, '.3f')} of log size, "
         f"{number(steady.jitter_yaw_deg, '.1f')} degrees"
     )
+
+
+def pace_lines(result: BagReport, pace: PaceReport) -> Iterator[str]:
+    """What is said of the same recording at its sensor's pace."""
+    from sr3d_core.evaluate import percent as as_percent
+
+    reasons = pace.report.tally.drops_by_reason.items()
+    why = ", ".join(f"{reason} {count}" for reason, count in reasons)
+    yield (
+        f"at {pace.speed:g} times the sensor's pace: {percent(pace.dropped_share)} of "
+        f"{len(pace.frames)} frames dropped{f' ({why})' if why else ''}"
+    )
+    times = "  ".join(f"{name} {value:.1f}" for name, value in pace.latency_ms.items())
+    yield f"latency there, from a frame's arrival to its boxes (ms): {times}"
+    all_, there = result.scores.figures(None), pace.scores.figures(None)
+    yield "; ".join(
+        f"{name} {as_percent(there[row])} there, {as_percent(all_[row])} over all frames"
+        for row, name in enumerate(("AP25", "AP50"))
+    )
+    if pace.num_back:
+        yield f"{pace.num_back} clouds have an earlier stamp than the one before them"
 
 
 def number(value: float | None, form: str) -> str:
