@@ -36,6 +36,7 @@ CORE = {
     "memory": {"detector", "geometry", "records", "structures", "whole_files"},
     "matches": {"geometry", "structures"},
     "evaluate": {"matches", "structures"},
+    "paired": {"evaluate", "structures"},
     "evaluate_views": {"evaluate", "geometry", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},
     "refinement": {"choices", "evaluate", "geometry", "structures"},
@@ -89,7 +90,7 @@ CORE_FOR_ROS = {
     *{"choices", "console", "evaluate", "matches", "data", "picture", "records"},  # recordings
     "growing_json",  # what is found in them
     "plain_yaml",  # parameter files
-    "merged_views",  # recordings
+    *{"merged_views", "paired"},  # recordings
     *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}

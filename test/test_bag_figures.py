@@ -18,7 +18,7 @@ from sr3d_ros.bag.figures.objects import ObjectFigures, object_figures
 from sr3d_ros.bag.figures.recording import Stability, recall_over_time
 from sr3d_ros.bag.figures.sightings import FrameView, viewed
 from sr3d_ros.bag.run import open_run
-from sr3d_ros.bag.score import score_run
+from sr3d_ros.bag.score import Scoring, score_run
 from sr3d_ros.bag.truth import BagTruth
 from sr3d_ros.parameters.record import Parameters
 
@@ -160,7 +160,7 @@ def scored(bag: Path, folder: Path, truth: Any, values: Any = None) -> dict[str,
     path.write_text(json.dumps(truth))
     parameters = Parameters.from_values(values or {})
     with open_run(bag, BoundingBox(), parameters=parameters) as run:
-        return score_run(run, BagTruth.load(path, run.classes)).to_dict()
+        return score_run(run, Scoring(run, BagTruth.load(path, run.classes))).to_dict()
 
 
 def test_a_recording_has_figures_of_frames_and_of_static_objects(

@@ -149,17 +149,12 @@ class Scoring:
 
 
 def score_run(
-    run: BagRun,
-    truth: Truth,
-    progress: Callable[[int], object] | None = None,
-    wanted: Postprocess | None = None,
-    show: Show | None = None,
+    run: BagRun, scoring: Scoring, progress: Callable[[int], object] | None = None
 ) -> BagReport:
-    """Replay and compare with the ground truth; `progress` is told how many clouds are done.
+    """Replay and score every frame; `progress` is told how many clouds are done.
 
-    `wanted` and `show` as in `Scoring`. Raises `ReplayError` where nothing could be compared.
+    Raises `ReplayError` where nothing could be compared.
     """
-    scoring = Scoring(run, truth, wanted, show=show)
     for done, frame in enumerate(run.frames(), start=1):
         scoring.add(frame)
         if progress is not None:

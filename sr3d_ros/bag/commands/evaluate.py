@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,13 +18,19 @@ from sr3d_core.console import (
     say,
     write_json,
 )
-from sr3d_ros.bag.commands.figure_tables import lines, object_table, pace_lines
+from sr3d_ros.bag.commands.figure_tables import (
+    comparison_lines,
+    comparison_table,
+    lines,
+    object_table,
+    pace_lines,
+)
 from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
 from sr3d_ros.bag.commands.options import BagPath, Json, Memory, Recording, with_groups
 
 if TYPE_CHECKING:
+    from sr3d_ros.bag.evaluation import Evaluation, Other
     from sr3d_ros.bag.run import BagRun
-    from sr3d_ros.bag.score import BagReport
     from sr3d_ros.bag.truth import Truth
     from sr3d_ros.parameters.record import Parameters
 
@@ -70,6 +77,13 @@ Ros2Benchmark = Annotated[
         "ros2_benchmark has for them (JSON). Without --pace: at 1."
     ),
 ]
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights of another detector, which gets the same frames: how much better it is, how "
+        "sure that is, and which objects only one of both finds."
+    ),
+]
 
 
 @with_groups
@@ -85,20 +99,20 @@ def evaluate(
     tracking: Tracking = False,
     pace: Pace = None,
     ros2_benchmark: Ros2Benchmark = None,
+    compare: Compare = None,
     json_out: Json = None,
 ) -> None:
     """Score the detections in a recording: precision, recall, steadiness, latency, drops.
 
     Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
     """
-    from sr3d_ros.bag.pace import pace_run
+    from sr3d_ros.bag.evaluation import Asked, evaluated
     from sr3d_ros.bag.ros2_benchmark import ros2_benchmark_report
-    from sr3d_ros.bag.score import Scoring, score_run
     from sr3d_ros.parameters.detector import postprocess_for
 
     with one_line_errors():
-        require_writable(json_out)
-        require_writable(ros2_benchmark)
+        for path in (json_out, ros2_benchmark):
+            require_writable(path)
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
         robot = _robot(recording)
@@ -118,25 +132,21 @@ def evaluate(
         num_views=merge_views,
     )
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
-        expected = _truth(run, truth, gt_topic, min_points)
-        wanted = postprocess_for(robot, run.classes)
-        result = score_run(run, expected, progress, wanted)
-        at_pace = None
-        if pace is not None or ros2_benchmark is not None:
-            say("once more, at the sensor's pace")
-            at_pace = pace_run(
-                run, lambda begun: Scoring(begun, expected, wanted), pace or 1.0, progress
-            )
-    _print(result, f"{truth or gt_topic}", min_points)
-    if at_pace is not None:
-        _print_lines(pace_lines(result, at_pace))
+        other = None if compare is None else _other(run, compare, merge_views)
+        asked = Asked(
+            truth=_truths(run, other, truth, gt_topic, min_points),
+            wanted=partial(postprocess_for, robot),
+            speed=1.0 if pace is None and ros2_benchmark is not None else pace,
+            other=other,
+        )
+        found = evaluated(run, asked, progress)
+    _print(found, f"{truth or gt_topic}", min_points)
     with one_line_errors():
         about = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
-        more = {} if at_pace is None else {"pace": at_pace.to_dict()}
-        write_json(json_out, {**about, **result.to_dict(), **more})
-        if at_pace is not None and ros2_benchmark is not None:
-            model = run.parameters.weights
-            write_json(ros2_benchmark, ros2_benchmark_report(at_pace, bag, model))
+        write_json(json_out, {**about, **found.to_dict()})
+        if found.pace is not None and ros2_benchmark is not None:
+            benchmark = ros2_benchmark_report(found.pace, bag, run.parameters.weights)
+            write_json(ros2_benchmark, benchmark)
 
 
 def _robot(recording: Recording) -> Parameters:
@@ -159,22 +169,49 @@ def _weak_boxes_too(robot: Parameters, score: float) -> dict[str, object]:
     return {"output.score_threshold": score, **of_classes}
 
 
-def _truth(run: BagRun, path: Path | None, topic: str | None, min_points: int) -> Truth:
-    """The ground truth that was asked for; what of it is left out is said."""
+def _other(run: BagRun, weights: str, num_views: int) -> Other:
+    """The other detector, as the run's own but for its weights."""
+    from dataclasses import replace
+
+    from sr3d_core.merged_views import merge_views
+    from sr3d_ros.bag.evaluation import Other
+    from sr3d_ros.parameters.detector import load_detector
+
+    detector = load_detector(run.parameters.with_values({"model.weights": weights}))
+    detector.postprocess = replace(detector.postprocess, one_class=False)
+    return Other(weights, merge_views(detector, num_views))
+
+
+def _truths(
+    run: BagRun, other: Other | None, path: Path | None, topic: str | None, min_points: int
+) -> Callable[[Sequence[str]], Truth]:
+    """The ground truth that was asked for, for the classes of a detector.
+
+    With two of them the file may have boxes of a class that one of them alone knows.
+    """
     from sr3d_ros.bag.truth import BagTruth
+    from sr3d_ros.bag.truth_file import read_truth
     from sr3d_ros.bag.truth_topic import TopicTruth
 
-    if topic is None:
-        assert path is not None
-        return BagTruth.load(path, run.classes, min_points)
-    in_bag = TopicTruth(run.bag, topic, run.classes, min_points)
-    for note in in_bag.notes:
-        say(note)
-    return in_bag
+    if path is not None:
+        known = dict.fromkeys((*run.classes, *(() if other is None else other.finder.classes)))
+        boxes = read_truth(path, tuple(known))
+        return lambda classes: BagTruth(boxes, classes, min_points)
+    said = set[str]()
+
+    def of_topic(classes: Sequence[str]) -> TopicTruth:
+        in_bag = TopicTruth(run.bag, topic or "", classes, min_points)
+        for note in in_bag.notes:
+            if note not in said:
+                say(note)
+        said.update(in_bag.notes)
+        return in_bag
+
+    return of_topic
 
 
-def _print(result: BagReport, truth: str, min_points: int) -> None:
-    console = result_console()
+def _print(found: Evaluation, truth: str, min_points: int) -> None:
+    console, result = result_console(), found.result
     console.print(result.scores.table())
     if result.objects:
         console.print(object_table(result.objects))
@@ -191,6 +228,11 @@ def _print(result: BagReport, truth: str, min_points: int) -> None:
         )
     _print_lines(said)
     print_tally(result.tally)
+    if found.pace is not None:
+        _print_lines(pace_lines(result, found.pace))
+    if found.comparison is not None:
+        console.print(comparison_table(found.comparison))
+        _print_lines(comparison_lines(found.comparison))
 
 
 def _print_lines(lines: Iterable[str]) -> None:

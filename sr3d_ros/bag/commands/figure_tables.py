@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from sr3d_core.paired import Difference
+    from sr3d_ros.bag.compare import Comparison
     from sr3d_ros.bag.figures.objects import ObjectFigures
     from sr3d_ros.bag.pace import PaceReport
     from sr3d_ros.bag.score import BagReport
@@ -88,6 +90,44 @@ def pace_lines(result: BagReport, pace: PaceReport) -> Iterator[str]:
     )
     if pace.num_back:
         yield f"{pace.num_back} clouds have an earlier stamp than the one before them"
+
+
+def comparison_table(comparison: Comparison) -> Table:
+    """One row for each class that both know and that is there, and one for their mean."""
+    differences = comparison.differences
+    table = Table(title=f"{comparison.model} against the first, AP (%) and difference [95 %]")
+    table.add_column("class")
+    for heading in ("AP25", "difference", "AP50", "difference"):
+        table.add_column(heading, justify="right")
+    for name, pair in differences.per_class.items():
+        if pair[0].first == pair[0].first:  # not NaN: there is such an object
+            table.add_row(name, *(cell for each in pair for cell in difference_cells(each)))
+    table.add_section()
+    table.add_row("mean", *(cell for each in differences.mean for cell in difference_cells(each)))
+    return table
+
+
+def difference_cells(found: Difference) -> tuple[str, str]:
+    """Both figures, and their difference with its interval, in percent."""
+    first, second, low, high = (
+        100 * value for value in (found.first, found.second, found.low, found.high)
+    )
+    sign = " *" if found.is_clear else ""
+    return f"{first:.1f} -> {second:.1f}", f"{second - first:+.1f} [{low:+.1f}, {high:+.1f}]{sign}"
+
+
+def comparison_lines(comparison: Comparison) -> Iterator[str]:
+    """What is said below the table."""
+    differences = comparison.differences
+    yield (
+        f"intervals from {differences.num_scenes} frames drawn anew in runs of "
+        f"{differences.block}; * = 0 is not in it. They speak for these objects, seen again"
+    )
+    both = (("only the first found", comparison.only_first),
+            (f"only {comparison.model} found", comparison.only_second))  # fmt: skip
+    for what, objects in both:
+        names = [f"{each.object_} ({each.num_found}/{each.num_in_view})" for each in objects]
+        yield f"{what}: {', '.join(names[:MAX_ROWS]) or 'none'}{' ...' * (len(names) > MAX_ROWS)}"
 
 
 def number(value: float | None, form: str) -> str:
