@@ -79,11 +79,11 @@ def score_both(
 def compared(first: BagReport, second: BagReport, model: str) -> Comparison:
     """How the second differs from the first; `model` is how its weights are called."""
     shared = {view.stamp_ns for view in first.views} & {view.stamp_ns for view in second.views}
-    sides = (_side(report, shared) for report in (first, second))
+    rng = np.random.default_rng(_SEED)
     return Comparison(
         model,
         second,
-        paired(*sides, np.random.default_rng(_SEED)),
+        paired(_side(first, shared), _side(second, shared), rng),
         _only(first, second),
         _only(second, first),
     )
