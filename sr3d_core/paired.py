@@ -69,6 +69,13 @@ class Paired:
     num_scenes: int
     block: int  # so many neighbouring scenes are drawn together
 
+    @property
+    def there(self) -> dict[str, tuple[Difference, Difference]]:
+        """Of the classes of which there are objects."""
+        return {
+            name: pair for name, pair in self.per_class.items() if not math.isnan(pair[0].first)
+        }
+
     def to_dict(self) -> dict[str, object]:
         """As plain JSON values."""
         return {

@@ -155,7 +155,8 @@ def _color(name: str) -> tuple[float, float, float]:
 
 def plain(text: str) -> str:
     """A text that matplotlib draws as it is: no formula, nothing that its font lacks."""
-    return text.encode("ascii", "replace").decode().replace("$", r"\$")
+    shown = "".join(sign if sign.isprintable() and ord(sign) < 256 else "?" for sign in text)
+    return shown.replace("$", r"\$")
 
 
 def _point_colors(xyz: NDArray, rgb: NDArray) -> NDArray:

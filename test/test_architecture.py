@@ -88,7 +88,7 @@ CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
     *{"choices", "console", "evaluate", "matches", "data", "picture", "records"},  # recordings
-    "growing_json",  # what is found in them
+    *{"growing_json", "whole_files"},  # what is found in them
     "plain_yaml",  # parameter files
     *{"merged_views", "paired"},  # recordings
     *{"memory", "map_picture"},  # what was seen before

@@ -18,15 +18,10 @@ from sr3d_core.console import (
     say,
     write_json,
 )
-from sr3d_ros.bag.commands.figure_tables import (
-    comparison_lines,
-    comparison_table,
-    lines,
-    object_table,
-    pace_lines,
-)
+from sr3d_ros.bag.commands.figure_tables import comparison_table, object_table
 from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
 from sr3d_ros.bag.commands.options import BagPath, Json, Memory, Recording, with_groups
+from sr3d_ros.bag.words import comparison_lines, pace_lines, steady_lines
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.evaluation import Evaluation, Other
@@ -84,6 +79,16 @@ Compare = Annotated[
         "sure that is, and which objects only one of both finds."
     ),
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write all figures with plots and pictures of the worst frames here, as one page of "
+        "HTML that loads nothing."
+    ),
+]
+Worst = Annotated[
+    int, typer.Option(min=0, max=50, help="With --report: pictures of so many frames, at most.")
+]
 
 
 @with_groups
@@ -100,19 +105,25 @@ def evaluate(
     pace: Pace = None,
     ros2_benchmark: Ros2Benchmark = None,
     compare: Compare = None,
+    report: Report = None,
+    worst: Worst = 6,
     json_out: Json = None,
 ) -> None:
     """Score the detections in a recording: precision, recall, steadiness, latency, drops.
 
     Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
     """
+    from sr3d_ros.bag.about import about_run
     from sr3d_ros.bag.evaluation import Asked, evaluated
+    from sr3d_ros.bag.figures.worst import WorstFrames
     from sr3d_ros.bag.ros2_benchmark import ros2_benchmark_report
     from sr3d_ros.parameters.detector import postprocess_for
 
     with one_line_errors():
-        for path in (json_out, ros2_benchmark):
+        for path in (json_out, ros2_benchmark, report):
             require_writable(path)
+        if report is not None:
+            import matplotlib  # noqa: F401  says now that it is missing
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
         robot = _robot(recording)
@@ -139,7 +150,8 @@ def evaluate(
             speed=1.0 if pace is None and ros2_benchmark is not None else pace,
             other=other,
         )
-        found = evaluated(run, asked, progress)
+        frames = None if report is None else WorstFrames(run.num_clouds, worst)
+        found = evaluated(run, asked, progress, frames)
     _print(found, f"{truth or gt_topic}", min_points)
     with one_line_errors():
         about = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
@@ -147,6 +159,11 @@ def evaluate(
         if found.pace is not None and ros2_benchmark is not None:
             benchmark = ros2_benchmark_report(found.pace, bag, run.parameters.weights)
             write_json(ros2_benchmark, benchmark)
+        if report is not None and frames is not None:
+            from sr3d_ros.bag.report.page import write_report
+
+            words = about_run(bag, run, f"{truth or gt_topic}", robot)
+            write_report(report, f"sr3d bag eval {bag.name}", words, found, frames.kept)
 
 
 def _robot(recording: Recording) -> Parameters:
@@ -215,7 +232,7 @@ def _print(found: Evaluation, truth: str, min_points: int) -> None:
     console.print(result.scores.table())
     if result.objects:
         console.print(object_table(result.objects))
-    said = list(lines(result))
+    said = list(steady_lines(result))
     if result.num_without_truth:
         said.append(f"{result.num_without_truth} clouds without ground truth were not scored")
     if result.num_truth_unused:
