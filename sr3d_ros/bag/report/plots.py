@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -59,25 +60,28 @@ def precision_plot(result: BagReport) -> bytes:
 def timeline_plot(views: Sequence[FrameView]) -> bytes:
     """When each object was in view, and when it was found."""
     seen = list(seen_objects(views).items())[:MAX_OBJECTS]
+    stamps_s = 1e-9 * np.sort(np.array([view.stamp_ns for view in views]) - views[0].stamp_ns)
+    step_s = float(np.median(np.diff(stamps_s))) if len(views) > 1 else 0.0
+    step_s = max(step_s, 1e-3)  # how long a frame's state is shown
+    length_s = float(stamps_s[-1] - stamps_s[0]) + step_s
     start_ns = min(view.stamp_ns for view in views)
-    length_s = max(1e-9 * (max(view.stamp_ns for view in views) - start_ns), 1e-3)
     states: Int[ndarray, "O B"] = np.zeros((len(seen), _NUM_BINS), np.int64)
     for row, (_, moments) in enumerate(seen):
         for moment in moments:
             share = 1e-9 * (moment.stamp_ns - start_ns) / length_s
             column = min(int(share * _NUM_BINS), _NUM_BINS - 1)
             is_found = moment.sighting.found is not None
-            # A miss shows among many finds; a frame's column reaches to the next frame's.
-            states[row, column] = max(states[row, column], _MISSED) if not is_found else (
-                states[row, column] or _FOUND
-            )  # fmt: skip
+            if not is_found:  # a miss shows among many finds
+                states[row, column] = _MISSED
+            elif states[row, column] == 0:
+                states[row, column] = _FOUND
     figure, (axis,) = _figure(11, 1.2 + 0.22 * len(seen), 1)
-    filled = _filled(states, max(1, round(_NUM_BINS / max(len(views), 1)) + 1))
+    filled = _filled(states, math.ceil(_NUM_BINS * step_s / length_s) + 1)
     axis.imshow(
         filled, aspect="auto", cmap=_STATES, vmin=0, vmax=2, interpolation="nearest",
         extent=(0, length_s, len(seen) - 0.5, -0.5),
     )  # fmt: skip
-    axis.set_yticks(range(len(seen)), [plain(name)[:28] for (name, _), _ in seen], fontsize=8)
+    axis.set_yticks(range(len(seen)), [plain(name[:28]) for (name, _), _ in seen], fontsize=8)
     axis.set_xlabel("seconds")
     axis.set_title("in view and found (green), in view and missed (red)")
     return _png(figure)
@@ -100,10 +104,10 @@ def time_plot(result: BagReport, pace: PaceReport | None) -> bytes:
     times.set(xlabel="seconds", ylabel="ms", title="latency")
     times.set_ylim(bottom=0)
     times.legend(fontsize=8)
-    rows = recall_over_time(result.views)
+    rows = recall_over_time(result.views) or [{"s": 0.0, "seen": 0, "found": 0}]
     for key in ("seen", "found"):
-        counts = [row[key] for row in rows]
-        recall.step([row["s"] for row in rows], counts, where="post", label=key)
+        counts = [row[key] for row in (*rows, *rows[-1:])]  # the last ones stay to the end
+        recall.step([*(row["s"] for row in rows), seconds[-1]], counts, where="post", label=key)
     recall.set(xlabel="seconds", ylabel="objects", title="objects seen and found so far")
     recall.set_ylim(bottom=0)
     recall.legend(fontsize=8)
