@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
+from typer.testing import CliRunner
 
 from sr3d_core.structures import Boxes3D, Detections, Targets
+from sr3d_ros.bag.commands import app
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.figures.objects import ObjectFigures, object_figures
 from sr3d_ros.bag.figures.recording import Stability, recall_over_time
@@ -145,6 +147,24 @@ def test_recall_over_time_counts_objects_that_were_seen_and_found_so_far() -> No
         {"s": 0.0, "seen": 1, "found": 0},
         {"s": pytest.approx(0.1), "seen": 2, "found": 1},
     ]
+
+
+def test_average_precision_wants_weak_boxes_whatever_a_class_asks_for(
+    one_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = BoundingBox()
+    monkeypatch.setattr("sr3d_core.detector.Detector.from_checkpoint", lambda *_, **__: detector)
+    truth, robot, out = (tmp_path / name for name in ("truth.json", "robot.yaml", "out.json"))
+    truth.write_text(json.dumps({"frame": "map", "static": [BOX]}))
+    rules = "{classes.chair.score_threshold: 0.95, classes.sofa.enabled: false}"
+    robot.write_text(f"sr3d_detector: {{ros__parameters: {rules}}}")
+    arguments = ("eval", one_bag, "--gt", truth, "--params-file", robot, "--json", out)
+    result = CliRunner().invoke(app, [*map(str, arguments), "--up", "tf"])
+    assert result.exit_code == 0, result.output
+    assert detector.postprocess.class_thresholds == (0.01, math.inf)
+    written = json.loads(out.read_text())
+    assert written["map25"] == 1.0
+    assert written["objects"][0]["num_found"] == 0  # .9 is not enough for the robot
 
 
 @pytest.fixture(scope="module")

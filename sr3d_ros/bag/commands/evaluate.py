@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,10 +92,28 @@ Worst = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where results are written."""
+
+    report: Report = None
+    worst: Worst = 6
+    ros2_benchmark: Ros2Benchmark = None
+    json_out: Json = None
+
+    def check(self) -> None:
+        """Raise now what would be raised in the end."""
+        for path in (self.json_out, self.ros2_benchmark, self.report):
+            require_writable(path)
+        if self.report is not None:
+            import matplotlib  # noqa: F401
+
+
 @with_groups
 def evaluate(
     bag: BagPath,
     recording: Recording,
+    files: Files,
     truth: GroundTruth = None,
     gt_topic: GroundTruthTopic = None,
     min_points: MinPoints = 20,
@@ -103,27 +122,22 @@ def evaluate(
     merge_views: MergeViewsOption = 1,
     tracking: Tracking = False,
     pace: Pace = None,
-    ros2_benchmark: Ros2Benchmark = None,
     compare: Compare = None,
-    report: Report = None,
-    worst: Worst = 6,
-    json_out: Json = None,
 ) -> None:
     """Score the detections in a recording: precision, recall, steadiness, latency, drops.
 
-    Example: sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
+    Examples:
+
+      sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
+
+      sr3d bag eval drive/ --gt truth.json --pace 1 --report report.html
     """
-    from sr3d_ros.bag.about import about_run
     from sr3d_ros.bag.evaluation import Asked, evaluated
     from sr3d_ros.bag.figures.worst import WorstFrames
-    from sr3d_ros.bag.ros2_benchmark import ros2_benchmark_report
     from sr3d_ros.parameters.detector import postprocess_for
 
     with one_line_errors():
-        for path in (json_out, ros2_benchmark, report):
-            require_writable(path)
-        if report is not None:
-            import matplotlib  # noqa: F401  says now that it is missing
+        files.check()
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
         robot = _robot(recording)
@@ -147,23 +161,26 @@ def evaluate(
         asked = Asked(
             truth=_truths(run, other, truth, gt_topic, min_points),
             wanted=partial(postprocess_for, robot),
-            speed=1.0 if pace is None and ros2_benchmark is not None else pace,
+            speed=1.0 if pace is None and files.ros2_benchmark is not None else pace,
             other=other,
         )
-        frames = None if report is None else WorstFrames(run.num_clouds, worst)
-        found = evaluated(run, asked, progress, frames)
-    _print(found, f"{truth or gt_topic}", min_points)
+        worst = WorstFrames(run.num_clouds, files.worst if files.report else 0)
+        found = evaluated(run, asked, progress, worst)
+    _print(found, gt_topic or str(truth), min_points)
     with one_line_errors():
-        about = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
-        write_json(json_out, {**about, **found.to_dict()})
-        if found.pace is not None and ros2_benchmark is not None:
+        head = {**head_of(bag, run), "ground_truth": gt_topic or str(truth)}
+        write_json(files.json_out, {**head, **found.to_dict()})
+        if found.pace is not None and files.ros2_benchmark is not None:
+            from sr3d_ros.bag.ros2_benchmark import ros2_benchmark_report
+
             benchmark = ros2_benchmark_report(found.pace, bag, run.parameters.weights)
-            write_json(ros2_benchmark, benchmark)
-        if report is not None and frames is not None:
+            write_json(files.ros2_benchmark, benchmark)
+        if files.report is not None:
+            from sr3d_ros.bag.about import about_run
             from sr3d_ros.bag.report.page import write_report
 
-            words = about_run(bag, run, f"{truth or gt_topic}", robot)
-            write_report(report, f"sr3d bag eval {bag.name}", words, found, frames.kept)
+            about = about_run(bag, run, gt_topic or str(truth), robot)
+            write_report(files.report, f"sr3d bag eval {bag.name}", about, found, worst.kept)
 
 
 def _robot(recording: Recording) -> Parameters:

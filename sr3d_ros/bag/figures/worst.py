@@ -42,10 +42,12 @@ class WorstFrames:
         self, frame: FrameResult, found: Detections, targets: Targets, view: FrameView
     ) -> None:
         """The next frame, with the robot's boxes and what was to be found."""
+        if not self._num_kept:
+            return
         part = min(self._num_seen // self._length, self._num_kept - 1)
         self._num_seen += 1
         before = self._kept.get(part)
-        if self._num_kept and _faults(view) > (0 if before is None else _faults(before.view)):
+        if _faults(view) > (0 if before is None else _faults(before.view)):
             missed = [row for row, each in enumerate(view.sightings) if each.found is None]
             self._kept[part] = WorstFrame(
                 view,
