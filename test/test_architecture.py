@@ -44,6 +44,7 @@ CORE = {
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
+    "plots": {"colors", "evaluate", "matches", "picture", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -90,7 +91,7 @@ CORE_FOR_ROS = {
     *{"choices", "console", "evaluate", "matches", "data", "picture", "records"},  # recordings
     *{"growing_json", "whole_files"},  # what is found in them
     "plain_yaml",  # parameter files
-    *{"merged_views", "paired"},  # recordings
+    *{"merged_views", "paired", "plots"},  # recordings
     *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}

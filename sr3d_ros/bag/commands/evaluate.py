@@ -106,7 +106,7 @@ class Files:
         for path in (self.json_out, self.ros2_benchmark, self.report):
             require_writable(path)
         if self.report is not None:
-            import matplotlib  # noqa: F401
+            import sr3d_core.plots  # noqa: F401  what draws may be missing
 
 
 @with_groups

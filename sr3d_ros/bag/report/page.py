@@ -7,14 +7,16 @@ from pathlib import Path
 
 from sr3d_core.evaluate import EvaluationReport, percent
 from sr3d_core.picture import Outcome, outcome_picture
+from sr3d_core.plots import precision_plot, time_plot, timeline_plot
 from sr3d_core.whole_files import write_whole
 from sr3d_ros.bag.compare import Comparison
 from sr3d_ros.bag.evaluation import Evaluation
-from sr3d_ros.bag.figures.objects import ObjectFigures
+from sr3d_ros.bag.figures.objects import ObjectFigures, seen_objects
+from sr3d_ros.bag.figures.recording import recall_over_time
+from sr3d_ros.bag.figures.sightings import FOUND_IOU
 from sr3d_ros.bag.figures.worst import WorstFrame
 from sr3d_ros.bag.pace import PaceReport
 from sr3d_ros.bag.report import html
-from sr3d_ros.bag.report.plots import MAX_OBJECTS, precision_plot, time_plot, timeline_plot
 from sr3d_ros.bag.run import Tally
 from sr3d_ros.bag.score import BagReport
 from sr3d_ros.bag.words import (
@@ -26,6 +28,7 @@ from sr3d_ros.bag.words import (
     steady_lines,
 )
 
+_MAX_LINES = 60  # objects in the timeline
 _MAX_ROWS = 200
 """Rows of a table, at most: the file of --json has all."""
 
@@ -47,7 +50,9 @@ def _sections(found: Evaluation, worst: Sequence[WorstFrame]) -> Iterator[str]:
     result = found.result
     yield html.heading("Average precision")
     yield _precision_table(result.scores)
-    yield html.picture(precision_plot(result), "png", "Every box counts here, however weak.")
+    found_ = (result.detections, result.targets, result.scores.classes)
+    drawn = precision_plot(*found_, FOUND_IOU)
+    yield html.picture(drawn, "png", "Every box counts here, however weak.")
     if found.comparison is not None:
         yield from _comparison(found.comparison)
     yield html.heading("At the robot's thresholds")
@@ -56,7 +61,7 @@ def _sections(found: Evaluation, worst: Sequence[WorstFrame]) -> Iterator[str]:
     if result.objects:
         yield from _objects(result)
     yield html.heading("Time")
-    yield html.picture(time_plot(result, found.pace), "png", _latency_words(result.tally))
+    yield html.picture(_time_plot(result, found.pace), "png", _latency_words(result.tally))
     if found.pace is not None:
         yield from _pace(result, found.pace)
     if worst:
@@ -107,9 +112,30 @@ def _objects(result: BagReport) -> Iterator[str]:
     )
     if len(result.objects) > _MAX_ROWS:
         yield html.note(f"{len(result.objects) - _MAX_ROWS} further objects are in the JSON.")
-    beyond = len(result.objects) - MAX_OBJECTS
+    beyond = len(result.objects) - _MAX_LINES
     caption = f"Each object over time.{f' {beyond} more are not shown.' if beyond > 0 else ''}"
-    yield html.picture(timeline_plot(result.views), "png", caption)
+    yield html.picture(_timeline(result), "png", caption)
+
+
+def _timeline(result: BagReport) -> bytes:
+    seconds = _seconds(result)
+    moments = {
+        name: [(seconds[seen.frame], seen.sighting.found is not None) for seen in all_]
+        for (name, _), all_ in list(seen_objects(result.views).items())[:_MAX_LINES]
+    }
+    return timeline_plot(moments, sorted(seconds))
+
+
+def _time_plot(result: BagReport, pace: PaceReport | None) -> bytes:
+    took = [(s, view.time_ms) for s, view in zip(_seconds(result), result.views, strict=True)]
+    frames = () if pace is None else pace.frames
+    aged = [(each.arrived_s * (pace.speed if pace else 1), each.latency_ms) for each in frames]
+    return time_plot(took, aged, recall_over_time(result.views))
+
+
+def _seconds(result: BagReport) -> list[float]:
+    """When the scored frames were taken, since the first of them."""
+    return [1e-9 * (view.stamp_ns - result.views[0].stamp_ns) for view in result.views]
 
 
 def _object_row(each: ObjectFigures) -> tuple[object, ...]:
