@@ -46,7 +46,8 @@ from sr3d_core.data.rooms.dataset import relabelled, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings
 from sr3d_core.detector import Detector
-from sr3d_core.evaluate import average_precision, best_overlap
+from sr3d_core.evaluate import average_precision
+from sr3d_core.matches import best_overlap
 from sr3d_core.memory.merging import merged
 from sr3d_core.memory.scene import SceneMemory
 from sr3d_core.memory.settings import MemorySettings

@@ -1,15 +1,10 @@
 """Average precision of detected boxes, by the protocol of the indoor benchmarks.
 
-Per class, over all scenes: detections sorted by falling score; each looks at the ground-truth box
-of its class and scene that it overlaps most (3D, yaw respected). It is a true positive if that
-overlap exceeds the threshold and nobody with a higher score has claimed the box; a second hit is
-a false positive, also where another box overlaps. AP is the area under the precision envelope
-(all points, as in VOC 2010 and later); recall is the share of boxes found in the end.
+Per class, over all scenes: detections sorted by falling score, each right or wrong as `matches`
+says. AP is the area under the precision envelope (all points, as in VOC 2010 and later); recall is
+the share of boxes found in the end.
 Means run over the classes that occur in the ground truth: a class that is detected but never
 there has no AP.
-A detection that hits no box to be found, but an ignored one of its class, is neither right nor
-wrong. As an ignored object is seen in part, it is hit as well where the share of the detection
-inside it exceeds the threshold (as COCO's evaluation treats `iscrowd`, Lin et al. 2014).
 """
 
 from __future__ import annotations
@@ -21,12 +16,12 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
 from rich.table import Table
 from torch import Tensor
 
-from sr3d_core.geometry.iou import aligned_iou
+from sr3d_core.matches import Matches, match_all
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 
 IOU_THRESHOLDS = (0.25, 0.5)
@@ -73,14 +68,35 @@ class AveragePrecision:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Matches:
-    """All detections of a data set, each with the box of its class that it overlaps most."""
+class Ranking:
+    """Detections of one class by falling score; those that are neither right nor wrong left out.
 
-    scores: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    iou: NDArray[np.float64]  # 0 where the scene has no box of that class
-    truth: NDArray[np.int64]  # a number that no other ground-truth box shares
-    ignored: NDArray[np.float64]  # how well an ignored box of the class is hit, 0..1
+    `weight` says how often each scene counts, one row for each way of counting; None = once.
+    """
+
+    scores: Float[ndarray, " D"]
+    scene: Int[ndarray, " D"]
+    is_right: Bool[ndarray, " D"]
+    num_truth: Int[ndarray, " S"]  # ground-truth boxes of each scene
+
+    def curve(
+        self, weight: Int[ndarray, "B S"] | None = None
+    ) -> tuple[Float[ndarray, "B D"], Float[ndarray, "B D"]]:
+        """Recall and precision down to each detection; recall is NaN without ground truth."""
+        weight = np.ones((1, len(self.num_truth)), np.int64) if weight is None else weight
+        often = weight[:, self.scene]
+        hits = np.cumsum(often * self.is_right, axis=1)
+        total = np.maximum(np.cumsum(often, axis=1), 1)
+        count = (weight @ self.num_truth)[:, None]
+        return hits / np.where(count > 0, count, np.nan), hits / total
+
+    def average_precision(self, weight: Int[ndarray, "B S"] | None = None) -> Float[ndarray, " B"]:
+        """Area under the precision envelope: at each recall the best precision from there on."""
+        recalls, precisions = self.curve(weight)
+        steps = np.diff(recalls, axis=1, prepend=0.0)
+        envelope = np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
+        area: Float[ndarray, " B"] = (steps * envelope).sum(axis=1)
+        return area
 
 
 def average_precision(
@@ -90,8 +106,8 @@ def average_precision(
 
     Raises ValueError where the lists differ in length or a label is outside 0..num_classes-1.
     """
-    _check_scenes(detections, targets, num_classes)
-    return _score(_match_all(detections, targets), _count(targets, num_classes), iou)
+    (ranked,) = rankings(detections, targets, num_classes, iou)
+    return _score(ranked, iou)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +168,23 @@ def report(
     detections: Sequence[Detections], targets: Sequence[Targets], classes: tuple[str, ...]
 ) -> EvaluationReport:
     """Both thresholds at once; entry i of both lists belongs to scene i."""
-    _check_scenes(detections, targets, len(classes))
-    matches, counts = _match_all(detections, targets), _count(targets, len(classes))
-    ap25, ap50 = (_score(matches, counts, iou) for iou in IOU_THRESHOLDS)
+    ranked = rankings(detections, targets, len(classes), *IOU_THRESHOLDS)
+    ap25, ap50 = map(_score, ranked, IOU_THRESHOLDS)
     return EvaluationReport(classes=classes, num_scenes=len(targets), ap25=ap25, ap50=ap50)
+
+
+def rankings(
+    detections: Sequence[Detections], targets: Sequence[Targets], num_classes: int, *ious: float
+) -> tuple[list[Ranking], ...]:
+    """For each threshold one `Ranking` of each class; entry i of both lists belongs to scene i.
+
+    Raises ValueError where the lists differ in length or a label is outside 0..num_classes-1.
+    """
+    _check_scenes(detections, targets, num_classes)
+    matches = match_all(detections, targets)
+    num_truth = np.array([_count(each, num_classes) for each in targets], np.int64)
+    num_truth = num_truth.reshape(-1, num_classes)
+    return tuple(_ranked(matches, num_truth, iou) for iou in ious)
 
 
 def evaluate(
@@ -197,100 +226,31 @@ def _check_scenes(
                 )
 
 
-def _count(targets: Sequence[Targets], num_classes: int) -> Int[Tensor, " K"]:
-    labels = [target.labels.cpu() for target in targets]
-    merged = torch.cat(labels) if labels else torch.zeros(0, dtype=torch.int64)
-    return torch.bincount(merged, minlength=num_classes)
+def _count(target: Targets, num_classes: int) -> Int[ndarray, " K"]:
+    return np.bincount(target.labels.cpu().numpy(), minlength=num_classes)
 
 
-def _match_all(detections: Sequence[Detections], targets: Sequence[Targets]) -> _Matches:
-    """Match scene by scene; ground-truth boxes are numbered through the whole data set."""
-    iou, truth, first = [np.zeros(0)], [np.zeros(0, dtype=np.int64)], 0
-    ignored = [np.zeros(0)]
-    for found, target in zip(detections, targets, strict=True):
-        best, index = best_overlap(found.to("cpu"), target.to("cpu"))
-        iou.append(best.numpy())
-        truth.append(first + index.numpy())
-        ignored.append(_share_ignored(found.to("cpu"), target.to("cpu")).numpy())
-        first += len(target)
-    scores = [found.scores.double().cpu().numpy() for found in detections]
-    labels = [found.labels.cpu().numpy() for found in detections]
-    return _Matches(
-        scores=np.concatenate([np.zeros(0), *scores]),
-        labels=np.concatenate([np.zeros(0, dtype=np.int64), *labels]),
-        iou=np.concatenate(iou),
-        truth=np.concatenate(truth),
-        ignored=np.concatenate(ignored),
-    )
+def _ranked(matches: Matches, num_truth: Int[ndarray, "S K"], iou: float) -> list[Ranking]:
+    is_scored, is_right = matches.is_scored(iou), matches.is_right(iou)
+    ranked = []
+    for label in range(num_truth.shape[1]):
+        rows = np.flatnonzero((matches.labels == label) & is_scored)
+        rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
+        scores, scene = matches.scores[rows], matches.scene[rows]
+        ranked.append(Ranking(scores, scene, is_right[rows], num_truth[:, label]))
+    return ranked
 
 
-def best_overlap(
-    found: Detections, target: Targets
-) -> tuple[Float[Tensor, " D"], Int[Tensor, " D"]]:
-    """Overlap with, and index of, the box of the same class that each detection overlaps most."""
-    if len(found) == 0 or len(target) == 0:
-        zeros = torch.zeros(len(found), dtype=torch.float64)
-        return zeros, zeros.long()
-    overlap = _overlaps(found, target)
-    index = overlap.argmax(dim=1)
-    return overlap.gather(1, index[:, None])[:, 0], index
-
-
-def _overlaps(found: Detections, target: Targets) -> Float[Tensor, "D M"]:
-    """IoU of all pairs of one class, 0 of all others."""
-    overlap = torch.zeros(len(found), len(target), dtype=torch.float64)
-    rows, columns = (found.labels[:, None] == target.labels[None, :]).nonzero(as_tuple=True)
-    overlap[rows, columns] = aligned_iou(found.boxes[rows], target.boxes[columns]).double()
-    return overlap
-
-
-def _share_ignored(found: Detections, target: Targets) -> Float[Tensor, " D"]:
-    """IoU with an ignored box of the same class, or share of the detection inside, the larger."""
-    ignored = target.ignored
-    if ignored is None or len(ignored) == 0 or len(found) == 0:
-        return torch.zeros(len(found), dtype=torch.float64)
-    iou = _overlaps(found, ignored)
-    volume = found.boxes.size.double().prod(dim=1)[:, None]
-    # From IoU = I / (A + B - I), A the detection's volume: I = IoU (A + B) / (1 + IoU).
-    both = volume + ignored.boxes.size.double().prod(dim=1)
-    inside = iou * both / (1 + iou) / volume.clamp(min=torch.finfo(torch.float64).tiny)
-    return torch.maximum(iou, inside).amax(dim=1)
-
-
-def _score(matches: _Matches, num_truth: Int[Tensor, " K"], iou: float) -> AveragePrecision:
-    per_class = torch.full((len(num_truth),), math.nan, dtype=torch.float64)
+def _score(ranked: Sequence[Ranking], iou: float) -> AveragePrecision:
+    num_truth = torch.tensor([int(each.num_truth.sum()) for each in ranked], dtype=torch.int64)
+    per_class = torch.full((len(ranked),), math.nan, dtype=torch.float64)
     recall = per_class.clone()
-    for label, count in enumerate(num_truth.tolist()):
-        if count == 0:
-            continue
-        is_true = _true_positives(matches, label, iou)
-        hits = np.cumsum(is_true)
-        recalls, precisions = hits / count, hits / np.arange(1, len(hits) + 1)
-        per_class[label] = _area(recalls, precisions)
-        recall[label] = float(recalls[-1]) if len(recalls) else 0.0
+    for label, each in enumerate(ranked):
+        if num_truth[label] > 0:
+            per_class[label] = float(each.average_precision()[0])
+            recalls = each.curve()[0][0]
+            recall[label] = float(recalls[-1]) if len(recalls) else 0.0
     return AveragePrecision(iou, per_class, recall, num_truth)
-
-
-def _true_positives(matches: _Matches, label: int, iou: float) -> NDArray[np.bool_]:
-    """Whether each detection of one class, by falling score, is the first to hit its box.
-
-    Those that hit an ignored box only are left out.
-    """
-    is_scored = (matches.iou > iou) | (matches.ignored <= iou)
-    rows = np.flatnonzero((matches.labels == label) & is_scored)
-    rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
-    hits = np.flatnonzero(matches.iou[rows] > iou)
-    _, first = np.unique(matches.truth[rows[hits]], return_index=True)
-    is_true = np.zeros(len(rows), dtype=np.bool_)
-    is_true[hits[first]] = True
-    return is_true
-
-
-def _area(recalls: NDArray[np.float64], precisions: NDArray[np.float64]) -> float:
-    """Area under the precision envelope: at each recall the best precision from there on."""
-    steps = np.diff(np.concatenate([[0.0], recalls]))
-    envelope = np.maximum.accumulate(precisions[::-1])[::-1]
-    return float(np.sum(steps * envelope))
 
 
 def plain_number(number: float) -> float | None:

@@ -1,14 +1,17 @@
 """A picture of a scene: the cloud from above and from the side, boxes with class and score.
 
-Boxes have one color per class (`colors`); a tick points from the centre along the heading.
-Ground truth, where given, is dashed, what of it is ignored dotted. Drawn with matplotlib, without
-a display.
+Boxes have one color per class (`colors`), or one for what became of them: right, wrong, missed. A
+tick points from the centre along the heading. Ground truth, where given, is dashed, what of it is
+ignored dotted. Drawn with matplotlib, without a display.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,20 +40,41 @@ def draw_detections(
     truth: Targets | None = None,
 ) -> Path:
     """Write a PNG (or what the ending of `path` says) and return its path."""
-    texts = [
-        f"{classes[label]} {score:.2f}"
-        for label, score in zip(
-            detections.labels.tolist(), detections.scores.tolist(), strict=True
-        )
-    ]
     scene = _Scene(cloud, title or f"objects: {len(detections)}")
     if truth is not None:
         scene.add(truth.boxes, [""] * len(truth), _names(truth, classes), "--")
         if truth.ignored is not None:
             ignored = truth.ignored
             scene.add(ignored.boxes, [""] * len(ignored), _names(ignored, classes), ":")
-    scene.add(detections.boxes, texts, _names(detections, classes), "-")
-    return scene.write(path)
+    scene.add(detections.boxes, _texts(detections, classes), _names(detections, classes), "-")
+    scene.write(path, dpi=100)
+    return Path(path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What became of the boxes of a scene."""
+
+    right: Detections
+    wrong: Detections
+    missed: Targets
+
+
+def outcome_picture(
+    cloud: PointCloud, outcome: Outcome, classes: Sequence[str], title: str
+) -> bytes:
+    """A JPEG, about 1050 x 560 pixels."""
+    scene = _Scene(cloud, title)
+    missed = [f"{name} missed" for name in _names(outcome.missed, classes)]
+    scene.add(outcome.missed.boxes, missed, ["missed"] * len(missed), "--")
+    for name, found in (("wrong", outcome.wrong), ("right", outcome.right)):
+        scene.add(found.boxes, _texts(found, classes), [name] * len(found), "-")
+    written = BytesIO()
+    scene.write(written, dpi=70, format="jpg", pil_kwargs={"quality": 75})
+    return written.getvalue()
+
+
+_OUTCOME_COLORS = {"right": (0.1, 0.6, 0.2), "wrong": (0.85, 0.45, 0.0), "missed": (0.8, 0.0, 0.1)}
 
 
 class _Scene:
@@ -59,7 +83,7 @@ class _Scene:
     def __init__(self, cloud: PointCloud, title: str) -> None:
         self.figure = Figure(figsize=(15, 8), layout="constrained", facecolor="white")
         FigureCanvasAgg(self.figure)
-        self.figure.suptitle(title, fontsize=13)
+        self.figure.suptitle(plain(title), fontsize=13)
         self.above, self.side = self.figure.subplots(1, 2)
         self._names: set[str] = set()
         self._draw_points(cloud)
@@ -69,7 +93,7 @@ class _Scene:
         self._names |= set(names)
         outlines = corners(boxes.to("cpu")).numpy()
         for row, (text, name) in enumerate(zip(texts, names, strict=True)):
-            points, color = outlines[row], class_color(name)
+            points, color = outlines[row], _color(name)
             _outline(self.above, points[:, :2], color, line)
             _outline(self.side, points[:, [0, 2]], color, line)
             center, half = boxes.center[row].tolist(), float(boxes.size[row, 0]) / 2
@@ -79,8 +103,8 @@ class _Scene:
             _write(self.above, center[0], center[1], text, color)
             _write(self.side, center[0], float(points[:, 2].max()), text, color)
 
-    def write(self, path: str | Path) -> Path:
-        """Finish the figure and save it."""
+    def write(self, path: str | Path | BytesIO, **how: Any) -> None:
+        """Finish the figure and save it; `how` as matplotlib's `savefig`."""
         axes = ((self.above, "from above", "y (m)"), (self.side, "from the side", "z (m)"))
         for axis, heading, vertical in axes:
             axis.set_title(heading)
@@ -88,12 +112,11 @@ class _Scene:
             axis.set_ylabel(vertical)
             axis.set_aspect("equal", adjustable="datalim")
             axis.grid(True, linewidth=0.3, alpha=0.5)
-        handles = [Patch(color=class_color(name), label=name) for name in sorted(self._names)]
+        handles = [Patch(color=_color(name), label=plain(name)) for name in sorted(self._names)]
         if handles:
             columns = min(len(handles), 12)
             self.figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        self.figure.savefig(path, dpi=100)
-        return Path(path)
+        self.figure.savefig(path, **how)
 
     def _draw_points(self, cloud: PointCloud) -> None:
         chosen = thinned(cloud, _MAX_POINTS).to("cpu")
@@ -116,6 +139,24 @@ class _Scene:
 
 def _names(found: Detections | Targets, classes: Sequence[str]) -> list[str]:
     return [classes[label] for label in found.labels.tolist()]
+
+
+def _texts(found: Detections, classes: Sequence[str]) -> list[str]:
+    scores = found.scores.tolist()
+    return [
+        f"{name} {score:.2f}" for name, score in zip(_names(found, classes), scores, strict=True)
+    ]
+
+
+def _color(name: str) -> tuple[float, float, float]:
+    """Of a class, or of what became of a box."""
+    return _OUTCOME_COLORS.get(name) or class_color(name)
+
+
+def plain(text: str) -> str:
+    """A text that matplotlib draws as it is: no formula, nothing that its font lacks."""
+    shown = "".join(sign if sign.isprintable() and ord(sign) < 256 else "?" for sign in text)
+    return shown.replace("$", r"\$")
 
 
 def _point_colors(xyz: NDArray, rgb: NDArray) -> NDArray:
@@ -156,7 +197,7 @@ def _write(axis: Axes, x: float, y: float, text: str, color: tuple[float, float,
     halo = [withStroke(linewidth=2.5, foreground="white")]
     dark = tuple(0.6 * channel for channel in color)
     label = axis.annotate(
-        text,
+        plain(text),
         (x, y),
         xytext=(0, 2),
         textcoords="offset points",

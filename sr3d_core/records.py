@@ -4,7 +4,8 @@
 
 Metres and radians, z up: geometric centre, full extents, yaw counter-clockwise about z (0 where it
 is left out). Detections have a score, labels need none. A label with `"ignored": true` is of an
-object that is there but not asked for, as too little of it is seen to tell its size.
+object that is there but not asked for, as too little of it is seen to tell its size. An `"id"`
+says which object it is, in labels of several moments.
 Numbers are never rounded: what is read back is what was found, to the last bit. Whoever shows
 numbers to people rounds them there.
 Imports torch only where tensors are made.
@@ -83,6 +84,7 @@ class LabelRecord(BoxRecord):
     """One box of a ground truth."""
 
     ignored: Annotated[bool, Field(strict=True)] = False
+    id: str = ""  # of the object; only sequences use it
 
 
 class FileRecord(Record):

@@ -17,7 +17,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.checkpoint import ClassSpread
-from sr3d_core.evaluate import FindsObjects, best_overlap
+from sr3d_core.evaluate import FindsObjects
+from sr3d_core.matches import best_overlap
 from sr3d_core.structures import Boxes3D, Detections, Sample, Targets
 
 MIN_IOU = 0.25

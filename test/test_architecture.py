@@ -34,14 +34,17 @@ CORE = {
     "checkpoint": {"config", "model", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "structures"},
     "memory": {"detector", "geometry", "records", "structures", "whole_files"},
-    "evaluate": {"detector", "data", "supervision", "geometry", "structures"},
+    "matches": {"geometry", "structures"},
+    "evaluate": {"matches", "structures"},
+    "paired": {"evaluate", "structures"},
     "evaluate_views": {"evaluate", "geometry", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},
     "refinement": {"choices", "evaluate", "geometry", "structures"},
-    "spread": {"evaluate", "checkpoint", "structures"},
+    "spread": {"evaluate", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
+    "plots": {"colors", "evaluate", "matches", "picture", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -60,6 +63,7 @@ CORE = {
 ROS = {
     "errors": set(),
     "versions": set(),
+    "newest": {"errors"},
     "parameters": {"errors"},
     "tf": {"errors"},
     "sensors": {"errors", "tf"},
@@ -84,10 +88,10 @@ EVERYTHING_BUT = {
 CORE_FOR_ROS = {
     *{"detector", "structures", "config", "geometry", "checkpoint", "colors", "machine"},
     "sparse",  # the names of its engines
-    *{"choices", "console", "evaluate", "data", "picture", "records"},  # recordings
-    "growing_json",  # what is found in them
+    *{"choices", "console", "evaluate", "matches", "data", "picture", "records"},  # recordings
+    *{"growing_json", "whole_files"},  # what is found in them
     "plain_yaml",  # parameter files
-    "merged_views",  # recordings
+    *{"merged_views", "paired", "plots"},  # recordings
     *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}

@@ -10,7 +10,8 @@ import pytest
 from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
 
 from sr3d_ros.bag.errors import ReplayError
-from sr3d_ros.bag.run import open_run, score_run
+from sr3d_ros.bag.run import open_run
+from sr3d_ros.bag.score import Scoring, score_run
 from sr3d_ros.bag.truth import BagTruth
 from sr3d_ros.parameters.record import Parameters
 
@@ -41,7 +42,7 @@ def scored(
     path = truth_file(folder, content_)
     parameters = Parameters(detection_frame=frame)
     with open_run(bag, BoundingBox(), parameters=parameters) as run:
-        return score_run(run, BagTruth.load(path, run.classes, min_points)).to_dict()
+        return score_run(run, Scoring(run, BagTruth.load(path, run.classes, min_points))).to_dict()
 
 
 @pytest.mark.parametrize("frame", ["", "map"])

@@ -11,7 +11,8 @@ import pytest
 from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
 
 from sr3d_ros.bag.errors import ReplayError
-from sr3d_ros.bag.run import open_run, score_run
+from sr3d_ros.bag.run import open_run
+from sr3d_ros.bag.score import Scoring, score_run
 from sr3d_ros.bag.truth import BagTruth
 from sr3d_ros.bag.truth_file import TruthFile, read_truth
 
@@ -101,7 +102,7 @@ def test_boxes_with_one_entry_each_are_all_counted(tmp_path: Path) -> None:
     frames = [{"stamp_ns": S, "boxes": [box]} for box in (there, elsewhere)]
     path = written(tmp_path, {"frame": "map", "frames": frames})
     with open_run(bag, BoundingBox()) as run:
-        result = score_run(run, BagTruth.load(path, run.classes)).to_dict()
+        result = score_run(run, Scoring(run, BagTruth.load(path, run.classes))).to_dict()
     assert result["per_class"]["chair"]["boxes"] == 2
     assert result["per_class"]["chair"]["recall50"] == 0.5
 
@@ -112,7 +113,7 @@ def test_stamps_that_no_cloud_has_are_counted(tmp_path: Path) -> None:
     frames = [{"stamp_ns": stamp, "boxes": [box]} for stamp in (S, S + S // 10, 77 * S)]
     path = written(tmp_path, {"frame": "map", "frames": frames})
     with open_run(bag, BoundingBox()) as run:
-        result = score_run(run, BagTruth.load(path, run.classes)).to_dict()
+        result = score_run(run, Scoring(run, BagTruth.load(path, run.classes))).to_dict()
     assert (result["num_without_truth"], result["num_truth_unused"]) == (3, 1)
 
 

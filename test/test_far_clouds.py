@@ -16,7 +16,8 @@ from small_bags import STILL, BoundingBox, S, T, Write, header, tf, write_bag
 from sr3d_core.data.rooms import room_sample
 from sr3d_core.detector import Detector
 from sr3d_core.records import detection_records
-from sr3d_ros.bag.run import detect_run, open_run, score_run
+from sr3d_ros.bag.run import detect_run, open_run
+from sr3d_ros.bag.score import Scoring, score_run
 from sr3d_ros.bag.truth import BagTruth
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
@@ -194,7 +195,9 @@ def test_a_recording_in_a_far_frame_is_found_and_scored_there(tmp_path: Path) ->
     parameters = Parameters(detection_frame="map")
     with open_run(bag, BoundingBox(), parameters=parameters) as run:
         records, _ = detect_run(run)
-        score = score_run(run, BagTruth.load(truth, run.classes, min_points=8)).to_dict()
+        score = score_run(
+            run, Scoring(run, BagTruth.load(truth, run.classes, min_points=8))
+        ).to_dict()
     assert [record["frame"] for record in records] == ["map"] * 5
     for record in records:
         (found,) = json.loads(json.dumps(record["detections"]))

@@ -26,9 +26,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from foreign.table import AXES
-from sr3d_core.evaluate import best_overlap, report
+from sr3d_core.evaluate import report
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.geometry.nms import nms
+from sr3d_core.matches import best_overlap
 from sr3d_core.structures import Boxes3D, Detections, Targets
 
 MATCH_IOU = 0.25

@@ -186,6 +186,15 @@ def _decoded(channel: Channel, raw: bytes) -> Any:
         return MessageError("undecodable", " ".join(text.split()))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A frame that is ready to be detected in."""
+
+    frame: Frame
+    received_ns: int  # of the message that completed it; 0 = none did, the recording ended
+    stamp_ns: int  # of its first view; where that has none, when it was received
+
+
 def replay(
     bag: Bag,
     source: Source,
@@ -196,8 +205,23 @@ def replay(
 ) -> Iterator[FrameResult | DroppedFrame]:
     """Every frame of a source through the node's own way, in recorded order.
 
-    `transforms` and `imu` are those that the pipeline asks; they go along. Views that find no
-    partners are dropped where the node would drop them, those that still wait come last.
+    `transforms` and `imu` are those that the pipeline asks; they go along.
+    """
+    for arrival in arrivals(bag, source, assembler, transforms, imu):
+        yield arrival if isinstance(arrival, DroppedFrame) else detected(pipeline, arrival)
+
+
+def arrivals(
+    bag: Bag,
+    source: Source,
+    assembler: FrameAssembler,
+    transforms: RecordedTransforms,
+    imu: GravityFromImu | None = None,
+) -> Iterator[Arrival | DroppedFrame]:
+    """Every frame of a source before anything is found in it, in recorded order.
+
+    Views that find no partners are dropped where the node would drop them, those that still wait
+    come last. While a frame is in hand, `transforms` and `imu` are as they were when it came.
     """
     names = {topic: name for name, topic in source.inputs.items()}
     for topic, time_ns, message in bag.messages(*source.inputs.values(), source.imu):
@@ -208,23 +232,27 @@ def replay(
             if imu is not None:
                 imu.add(message)
         else:
-            yield from _detected(pipeline, assembler.add(names[topic], message), time_ns)
-    yield from _detected(pipeline, assembler.finish(), 0)
+            yield from _arrived(assembler.add(names[topic], message), time_ns)
+    yield from _arrived(assembler.finish(), 0)
 
 
-def _detected(
-    pipeline: FramePipeline, assembled: tuple[Frame | None, list[Refused]], time_ns: int
-) -> Iterator[FrameResult | DroppedFrame]:
-    """What the assembler handed out at a time, as results."""
+def detected(pipeline: FramePipeline, arrival: Arrival) -> FrameResult | DroppedFrame:
+    """What is found in a frame, or why nothing is."""
+    try:
+        return pipeline.process(*arrival.frame)
+    except Refused as error:
+        return DroppedFrame(arrival.stamp_ns, error.reason, str(error))
+
+
+def _arrived(
+    assembled: tuple[Frame | None, list[Refused]], time_ns: int
+) -> Iterator[Arrival | DroppedFrame]:
+    """What the assembler handed out at a time."""
     frame, refused = assembled
     for error in refused:
         yield DroppedFrame(error.stamp_ns or time_ns, error.reason, str(error))
-    if frame is None:
-        return
-    try:
-        yield pipeline.process(*frame)
-    except Refused as error:
-        yield DroppedFrame(_stamp_or(frame[0], time_ns), error.reason, str(error))
+    if frame is not None:
+        yield Arrival(frame, time_ns, _stamp_or(frame[0], time_ns))
 
 
 def _stamp_or(message: Any, time_ns: int) -> int:

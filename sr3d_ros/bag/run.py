@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from sr3d_core.evaluate import EvaluationReport, FindsObjects, report
+from sr3d_core.evaluate import FindsObjects
 from sr3d_core.records import DetectionRecord, detection_records
 from sr3d_ros.assembler import COLOR, FrameAssembler
 from sr3d_ros.bag.errors import ReplayError
-from sr3d_ros.bag.replay import Bag, DroppedFrame, Source, replay
+from sr3d_ros.bag.replay import Arrival, Bag, DroppedFrame, Source, arrivals, replay
 from sr3d_ros.bag.source import Topics, choose_source, kind_of
 from sr3d_ros.bag.tf_topics import TfTopics
-from sr3d_ros.bag.truth import ScoredFrame, Truth
 from sr3d_ros.bag.up import find_up
 from sr3d_ros.errors import TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
-from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.recorded import RecordedTransforms
 from sr3d_ros.tf.up import UpMode
@@ -47,6 +45,7 @@ class BagRun:
     imu: GravityFromImu
     tf_topics: TfTopics
     remarks: tuple[str, ...] = ()  # what was chosen, and what of the transforms to know
+    one_class: bool = True  # as in `FramePipeline`
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,8 +64,28 @@ class BagRun:
 
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
         """Every frame, in recorded order."""
-        assembler = FrameAssembler(self.parameters, with_color=COLOR in self.source.inputs)
-        return replay(self.bag, self.source, assembler, self.pipeline, self.transforms, self.imu)
+        return replay(
+            self.bag, self.source, self._assembler(), self.pipeline, self.transforms, self.imu
+        )
+
+    def arrivals(self) -> Iterator[Arrival | DroppedFrame]:
+        """Every frame before anything is found in it, in recorded order."""
+        return arrivals(self.bag, self.source, self._assembler(), self.transforms, self.imu)
+
+    def _assembler(self) -> FrameAssembler:
+        return FrameAssembler(self.parameters, with_color=COLOR in self.source.inputs)
+
+    def pipeline_of(self, detector: FindsObjects) -> FramePipeline:
+        """Another way for the same frames, which has seen none of them yet."""
+        return FramePipeline(
+            detector.detect, self.transforms, self.parameters, self.imu, self.one_class
+        )
+
+    def afresh(self) -> BagRun:
+        """The same recording and detector from its first frame: nothing is remembered of it."""
+        imu = GravityFromImu()
+        begun = replace(self, imu=imu)
+        return replace(begun, pipeline=begun.pipeline_of(self.detector))
 
 
 @contextmanager
@@ -102,7 +121,17 @@ def open_run(
         pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
         said = tuple(filter(None, remarks))
         yield BagRun(
-            bag, source, detector, transforms, errors, parameters, pipeline, imu, tf_topics, said
+            bag,
+            source,
+            detector,
+            transforms,
+            errors,
+            parameters,
+            pipeline,
+            imu,
+            tf_topics,
+            said,
+            one_class,
         )
 
 
@@ -121,8 +150,11 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
-            said = [*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out)]
-            self.notes += [note for note in said if note not in self.notes]
+            self.note(*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out))
+
+    def note(self, *notes: str) -> None:
+        """Keep what is odd about a frame."""
+        self.notes += [note for note in notes if note not in self.notes]
 
     @property
     def latency_ms(self) -> dict[str, float]:
@@ -162,27 +194,6 @@ class Tally:
             "dropped": drops,
             "notes": self.notes,
             "damage": self.damage,
-        }
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BagReport:
-    """What scoring a recording gave."""
-
-    scores: EvaluationReport
-    tally: Tally
-    num_without_truth: int  # frames that were detected in but have no ground truth
-    num_truth_unused: int  # stamps with ground truth at which there is no cloud
-    num_never_counted: int  # static boxes that no cloud has enough points of
-
-    def to_dict(self) -> dict[str, object]:
-        """As plain JSON values."""
-        return {
-            **self.scores.to_dict(),
-            **self.tally.to_dict(),
-            "num_without_truth": self.num_without_truth,
-            "num_truth_unused": self.num_truth_unused,
-            "num_never_counted": self.num_never_counted,
         }
 
 
@@ -262,49 +273,3 @@ def detect_run(
             progress(done)
     tally.require_any(run)
     return records, tally
-
-
-def score_run(
-    run: BagRun,
-    truth: Truth,
-    progress: Callable[[int], object] | None = None,
-) -> BagReport:
-    """Replay and compare with the ground truth; `progress` is told how many clouds are done.
-
-    Raises `ReplayError` where nothing could be compared.
-    """
-    tally, scored = Tally(damage=run.bag.notes), list[ScoredFrame]()
-    num_without_truth, stamps = 0, list[int]()
-    for done, frame in enumerate(run.frames(), start=1):
-        compared = _compared(frame, truth, run.transforms)
-        if isinstance(compared, ScoredFrame):
-            scored.append(compared)
-        num_without_truth += compared is None
-        stamps.append(frame.stamp_ns)
-        tally.count(compared if isinstance(compared, DroppedFrame) else frame)
-        if progress is not None:
-            progress(done)
-    tally.require_any(run)
-    if not scored:
-        raise ReplayError(
-            f"none of the {num_without_truth} clouds of {run.topic} has ground truth at its "
-            "stamp; compare the stamps with `sr3d bag detect --json`"
-        )
-    detections = [frame.detections for frame in scored]
-    targets = [frame.targets for frame in scored]
-    scores = report(detections, targets, run.classes)
-    num_without_cloud = truth.num_without_cloud(stamps)
-    num_never_counted = truth.num_never_counted(scored)
-    return BagReport(scores, tally, num_without_truth, num_without_cloud, num_never_counted)
-
-
-def _compared(
-    frame: FrameResult | DroppedFrame, truth: Truth, transforms: TransformBuffer
-) -> ScoredFrame | DroppedFrame | None:
-    """A frame beside its ground truth; None where there is none for its stamp."""
-    if isinstance(frame, DroppedFrame):
-        return frame
-    try:
-        return truth.score(frame, transforms)
-    except TransformError as error:
-        return DroppedFrame(frame.stamp_ns, f"truth_{error.reason}", str(error))

@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -38,12 +38,34 @@ _IGNORED_IOU = 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ScoredFrame:
-    """One frame as the evaluation takes it, both in the detection frame."""
+class FrameTruth:
+    """What is to be found in one frame, in the detection frame."""
 
-    detections: Detections
     targets: Targets
+    objects: tuple[str, ...]  # which object each target is, "" = not known
+    unseen: Targets  # boxes that do not count
     is_counted: Tensor  # which of the ground truth's boxes are among the targets
+    annotated: tuple[int, ...] | None = None  # labels of the classes that were; None: all
+
+    @classmethod
+    def where_seen(
+        cls,
+        targets: Targets,
+        objects: Sequence[str],
+        is_seen: Tensor,
+        annotated: tuple[int, ...] | None = None,
+    ) -> FrameTruth:
+        """Of all boxes those that are seen are to be found."""
+        chosen = tuple(objects[row] for row in is_seen.nonzero()[:, 0].tolist())
+        return cls(targets[is_seen], chosen, targets[~is_seen], is_seen, annotated)
+
+    def is_judged(self, found: Detections) -> Tensor:
+        """Which detections are right or wrong: not those of an unseen box, or of other classes."""
+        is_judged = ~_is_on(found, self.unseen, self.targets)
+        if self.annotated is not None:
+            wanted = torch.tensor(self.annotated, dtype=found.labels.dtype)
+            is_judged &= torch.isin(found.labels, wanted)
+        return is_judged
 
 
 class BagTruth:
@@ -52,15 +74,14 @@ class BagTruth:
     def __init__(self, truth: TruthFile, classes: Sequence[str], min_points: int) -> None:
         self.frame = truth.frame
         self._min_points = min_points
-        self._annotated = [
-            index
-            for index, name in enumerate(classes)
-            if truth.classes is None or name in truth.classes
-        ]
-        self._static = None if truth.static is None else _targets(truth.static, classes)
+        self._annotated = None
+        if truth.classes is not None:
+            named = truth.classes
+            self._annotated = tuple(row for row, name in enumerate(classes) if name in named)
+        self._static = None if truth.static is None else _Boxes.of(truth.static, classes, True)
         stamped = truth.by_stamp()
         self._stamps_ns = np.array(list(stamped), dtype=np.int64)
-        self._stamped = [_targets(boxes, classes) for boxes in stamped.values()]
+        self._stamped = [_Boxes.of(boxes, classes, False) for boxes in stamped.values()]
 
     @classmethod
     def load(cls, path: str | Path, classes: Sequence[str], min_points: int = 20) -> BagTruth:
@@ -72,14 +93,14 @@ class BagTruth:
         """How many of the stamps with boxes none of these clouds has."""
         return num_without(self._stamps_ns, stamps_ns)
 
-    def num_never_counted(self, frames: Sequence[ScoredFrame]) -> int:
+    def num_never_counted(self, frames: Sequence[FrameTruth]) -> int:
         """How many of the static boxes count in none of some frames."""
         if self._static is None or not frames:
             return 0
         return int((~torch.stack([frame.is_counted for frame in frames]).any(dim=0)).sum())
 
-    def score(self, result: FrameResult, transforms: TransformSource) -> ScoredFrame | None:
-        """What to compare in one frame; None where there is no ground truth for its stamp.
+    def at(self, result: FrameResult, transforms: TransformSource) -> FrameTruth | None:
+        """What is to be found in one frame; None where there is no ground truth for its stamp.
 
         Raises `TransformError` where the ground truth's frame is not known at the stamp, and
         `ReplayError` where that frame is not gravity-aligned.
@@ -95,14 +116,13 @@ class BagTruth:
             # In the points' precision, so that faces round as points do.
             return Boxes3D.from_array(transform_boxes(boxes, level).array.to(xyz.dtype))
 
-        targets = truth.map_boxes(placed)
-        found = result.detections[_is_among(result.detections.labels, self._annotated)]
-        if self._static is None:
-            return ScoredFrame(found, targets, torch.ones(len(targets), dtype=torch.bool))
-        is_seen = points_in_boxes(xyz, targets.boxes).sum(dim=0) >= self._min_points
-        return scored_where_seen(found, targets, is_seen)
+        targets = truth.targets.map_boxes(placed)
+        is_seen = torch.ones(len(targets), dtype=torch.bool)
+        if self._static is not None:
+            is_seen = points_in_boxes(xyz, targets.boxes).sum(dim=0) >= self._min_points
+        return FrameTruth.where_seen(targets, truth.objects, is_seen, self._annotated)
 
-    def _at(self, stamp_ns: int) -> Targets | None:
+    def _at(self, stamp_ns: int) -> _Boxes | None:
         if self._static is not None:
             return self._static
         if len(self._stamps_ns) == 0:
@@ -116,15 +136,15 @@ class BagTruth:
 class Truth(Protocol):
     """What frames are compared with."""
 
-    def score(self, result: FrameResult, transforms: TransformSource) -> ScoredFrame | None:
-        """See `BagTruth.score`."""
+    def at(self, result: FrameResult, transforms: TransformSource) -> FrameTruth | None:
+        """See `BagTruth.at`."""
         ...
 
     def num_without_cloud(self, stamps_ns: Sequence[int]) -> int:
         """See `BagTruth.num_without_cloud`."""
         ...
 
-    def num_never_counted(self, frames: Sequence[ScoredFrame]) -> int:
+    def num_never_counted(self, frames: Sequence[FrameTruth]) -> int:
         """See `BagTruth.num_never_counted`."""
         ...
 
@@ -137,15 +157,21 @@ def num_without(truth_ns: NDArray[np.int64], clouds_ns: Sequence[int]) -> int:
     return int((first == last).sum())
 
 
-def scored_where_seen(found: Detections, targets: Targets, is_seen: Tensor) -> ScoredFrame:
-    """The boxes that are seen; a detection on another one is neither right nor wrong."""
-    ignored, counted = targets[~is_seen], targets[is_seen]
-    return ScoredFrame(found[~_is_on(found, ignored, counted)], counted, is_seen)
+class _Boxes(NamedTuple):
+    """Boxes of a file, and which objects they are."""
 
+    targets: Targets
+    objects: tuple[str, ...]
 
-def _targets(boxes: Sequence[LabelRecord], classes: Sequence[str]) -> Targets:
-    """In float64: a map's frame may be far away."""
-    return targets_of(boxes, classes, torch.float64)
+    @classmethod
+    def of(cls, boxes: Sequence[LabelRecord], classes: Sequence[str], is_static: bool) -> _Boxes:
+        """In float64: a map's frame may be far away. What stands still needs no id of its own."""
+        objects = [
+            box.id or (f"{box.class_name} {number}" if is_static else "")
+            for number, box in enumerate(boxes)
+            if box.class_name in classes and not box.ignored
+        ]
+        return cls(targets_of(boxes, classes, torch.float64), tuple(objects))
 
 
 def _level(gravity_from_truth: Matrix, truth_frame: str, result: FrameResult) -> Tensor:
@@ -161,15 +187,10 @@ def _level(gravity_from_truth: Matrix, truth_frame: str, result: FrameResult) ->
     return torch.from_numpy(without_tilt(gravity_from_truth))
 
 
-def _is_among(labels: Tensor, wanted: Sequence[int]) -> Tensor:
-    return torch.isin(labels, torch.tensor(wanted, dtype=labels.dtype))
-
-
-def _is_on(found: Detections, ignored: Targets, counted: Targets) -> Tensor:
-    """Which detections belong to an ignored box rather than to one that counts."""
-    return (_best_iou(found, ignored) > _IGNORED_IOU) & (
-        _best_iou(found, ignored) > _best_iou(found, counted)
-    )
+def _is_on(found: Detections, unseen: Targets, counted: Targets) -> Tensor:
+    """Which detections belong to an unseen box rather than to one that counts."""
+    on_unseen = _best_iou(found, unseen)
+    return (on_unseen > _IGNORED_IOU) & (on_unseen > _best_iou(found, counted))
 
 
 def _best_iou(found: Detections, targets: Targets) -> Tensor:

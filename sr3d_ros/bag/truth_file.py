@@ -126,6 +126,7 @@ def read_truth(path: Path, classes: Sequence[str]) -> TruthFile:
         )
     faults = [fault for place, box in boxes for fault in _size_faults(place, box)]
     faults += [fault for group in groups for fault in number_faults(group)]
+    faults += [fault for group in groups for fault in _id_faults(group)]
     if faults:
         more = f" ({len(faults) - 1} more faults there)" if faults[1:] else ""
         raise ReplayError(f"{path}: {faults[0]}{more}")
@@ -134,6 +135,14 @@ def read_truth(path: Path, classes: Sequence[str]) -> TruthFile:
     except ValueError as error:
         raise ReplayError(f"{path}: {error}") from error
     return truth
+
+
+def _id_faults(group: Sequence[tuple[str, LabelRecord]]) -> Iterator[str]:
+    """Two boxes of one moment that are said to be the same object."""
+    places: dict[str, str] = {}
+    for place, box in group:
+        if box.id and places.setdefault(box.id, place) != place:
+            yield f"{place}.id: {box.id!r} is that of {places[box.id]} too; give each its own"
 
 
 def _size_faults(place: str, box: LabelRecord) -> Iterator[str]:

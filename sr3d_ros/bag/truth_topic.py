@@ -20,7 +20,7 @@ from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.structures import Boxes3D, Targets
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import DETECTIONS_TYPE, LABELS_TYPE, Bag
-from sr3d_ros.bag.truth import MAX_TILT_RAD, ScoredFrame, num_without, scored_where_seen
+from sr3d_ros.bag.truth import MAX_TILT_RAD, FrameTruth, num_without
 from sr3d_ros.bag.truth_file import STAMP_TOLERANCE_NS
 from sr3d_ros.errors import MessageError
 from sr3d_ros.pipeline import FrameResult
@@ -34,6 +34,7 @@ class _Box(NamedTuple):
     frame: str
     pose: NDArray[np.float64]  # 4x4, frame from box
     size: tuple[float, float, float]
+    object_: str  # which one it is, "" = not said
 
 
 class TopicTruth:
@@ -78,17 +79,37 @@ class TopicTruth:
             self.notes.append(f"{topic}: boxes of classes that the model lacks: {found}")
         self.notes += [f"{topic}: {count} left out: {why}" for why, count in unusable.items()]
         self._stamps_ns = np.array(sorted(self._frames), np.int64)
+        self._forget_shared_ids(topic)
+
+    def _forget_shared_ids(self, topic: str) -> None:
+        """An id that two boxes of one message have names no object."""
+        shared = {
+            name
+            for boxes in self._frames.values()
+            for name, count in Counter(box.object_ for box in boxes).items()
+            if name and count > 1
+        }
+        if not shared:
+            return
+        self.notes.append(
+            f"{topic}: {len(shared)} ids, such as {min(shared)!r}, are those of several boxes of "
+            "one message: there are no figures of these objects"
+        )
+        for stamp_ns, boxes in self._frames.items():
+            self._frames[stamp_ns] = [
+                box._replace(object_="") if box.object_ in shared else box for box in boxes
+            ]
 
     def num_without_cloud(self, stamps_ns: Sequence[int]) -> int:
         """How many of the stamps with boxes none of these clouds has."""
         return num_without(self._stamps_ns, stamps_ns)
 
-    def num_never_counted(self, frames: Sequence[ScoredFrame]) -> int:
+    def num_never_counted(self, frames: Sequence[FrameTruth]) -> int:
         """None: what stands still is not known."""
         return 0
 
-    def score(self, result: FrameResult, transforms: TransformSource) -> ScoredFrame | None:
-        """As `BagTruth.score`; a box counts where it holds enough of the cloud's points."""
+    def at(self, result: FrameResult, transforms: TransformSource) -> FrameTruth | None:
+        """As `BagTruth.at`; a box counts where it holds enough of the cloud's points."""
         place = int(np.searchsorted(self._stamps_ns, result.stamp_ns - STAMP_TOLERANCE_NS))
         stamps = self._stamps_ns[place : place + 1]
         if not len(stamps) or stamps[0] > result.stamp_ns + STAMP_TOLERANCE_NS:
@@ -106,7 +127,7 @@ class TopicTruth:
         labels = torch.tensor([box.label for box in boxes], dtype=torch.int64)
         targets = Targets(Boxes3D.from_array(array), labels)
         is_seen = points_in_boxes(xyz, targets.boxes).sum(dim=0) >= self._min_points
-        return scored_where_seen(result.detections, targets, is_seen)
+        return FrameTruth.where_seen(targets, [box.object_ for box in boxes], is_seen)
 
     def _upright(
         self, pose: NDArray[np.float64], box: _Box, result: FrameResult
@@ -160,4 +181,5 @@ def _box(entry: Any, label: int, frame: str) -> _Box | None:
     if not (is_sound and abs(length - 1.0) < 0.1):
         return None
     pose = matrix_of(origin.tolist(), (quaternion / length).tolist())
-    return _Box(label, frame_name(frame), pose, size)
+    # No `id` before Humble.
+    return _Box(label, frame_name(frame), pose, size, str(getattr(entry, "id", "")))

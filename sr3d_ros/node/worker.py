@@ -1,8 +1,7 @@
 """One thread that always works on the newest item.
 
-A detector may be slower than the sensor. A queue would then show the past, later with every
-frame; so there is one slot, and an item that arrives while another waits replaces it. Nothing
-disappears silently: every item is handled, or dropped under a reason, or fails with an error.
+A detector may be slower than the sensor: `newest.py` says which items wait. Nothing disappears
+silently: every item is handled, or dropped under a reason, or fails with an error.
 Plain threading, no ROS.
 """
 
@@ -12,7 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from sr3d_ros.errors import STOPPED, SUPERSEDED, TOO_OLD
+from sr3d_ros.errors import STOPPED, SUPERSEDED
+from sr3d_ros.newest import NewestOnly, drop_reason_at
 
 Item = TypeVar("Item")
 
@@ -45,7 +45,7 @@ class Worker(Generic[Item]):
         self._on_drop = on_drop
         self._on_failure = on_failure
         self._age_s = age_s
-        self._slot: list[Item] = []  # empty or one item
+        self._newest: NewestOnly[Item] = NewestOnly()
         self._is_closed = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="sr3d_worker", daemon=True)
@@ -54,15 +54,15 @@ class Worker(Generic[Item]):
     def offer(self, item: Item) -> None:
         """Hand over an item; returns at once. An item that still waits is dropped."""
         with self._changed:
-            waiting, self._slot = self._slot, [item]
+            replaced = self._newest.offer(item)
             self._changed.notify()
-        for old in waiting:
+        for old in replaced:
             self._on_drop(old, SUPERSEDED)
 
     def clear(self) -> None:
         """Drop an item that still waits; the one in hand is finished."""
         with self._changed:
-            waiting, self._slot = self._slot, []
+            waiting = self._newest.clear()
         for old in waiting:
             self._on_drop(old, STOPPED)
 
@@ -81,16 +81,17 @@ class Worker(Generic[Item]):
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_closed or self._slot)
+                self._changed.wait_for(lambda: self._is_closed or self._newest.has_item)
                 if self._is_closed:
                     return
-                item = self._slot.pop()
+                item = self._newest.take()
             self._work_on(item)
 
     def _work_on(self, item: Item) -> None:
         try:
-            if 0.0 < self.max_age_s < self._age_s(item):
-                self._on_drop(item, TOO_OLD)
+            reason = drop_reason_at(self._age_s(item), self.max_age_s)
+            if reason:
+                self._on_drop(item, reason)
             else:
                 self._handle(item)
         except Exception as error:  # the next item may be a good one

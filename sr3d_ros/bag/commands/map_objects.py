@@ -17,44 +17,18 @@ from sr3d_core.console import (
     say,
 )
 from sr3d_ros.bag.commands.opening import opened, print_tally
-from sr3d_ros.bag.commands.options import (
-    Backend,
-    BagPath,
-    CameraInfo,
-    Color,
-    DetectionFrame,
-    Device,
-    Imu,
-    NodeName,
-    ParamsFile,
-    Score,
-    TfNamespace,
-    Topic,
-    UpOption,
-    Weights,
-)
-from sr3d_ros.parameters.file import NODE
+from sr3d_ros.bag.commands.options import BagPath, Recording, Score, with_groups
 
 if TYPE_CHECKING:
     from sr3d_core.memory.object_map import MapObject
     from sr3d_ros.bag.map_run import MapRun
 
 
+@with_groups
 def map_objects(
     bag: BagPath,
-    topic: Topic = None,
-    camera_info: CameraInfo = None,
-    color: Color = None,
-    imu: Imu = None,
-    tf_namespace: TfNamespace = None,
-    params_file: ParamsFile = None,
-    node: NodeName = NODE,
-    weights: Weights = None,
+    recording: Recording,
     score: Score = None,
-    up: UpOption = None,
-    detection_frame: DetectionFrame = None,
-    device: Device = None,
-    backend: Backend = None,
     map_frame: Annotated[
         str | None,
         typer.Option(help="Frame that stands still; default: map, else odom. See map.frame."),
@@ -75,22 +49,25 @@ def map_objects(
     Example: sr3d bag map drive/ --json map.json --picture map.png
     """
     from sr3d_ros.bag.map_run import map_run
-    from sr3d_ros.bag.source import Topics
 
     with one_line_errors():
         require_writable(json_out)
         require_writable(picture)
     given: dict[str, Any] = {
-        "model.weights": weights,
-        "model.device": device,
-        "model.backend": backend,
+        **recording.given,
         "output.score_threshold": score,
-        "frames.detection": detection_frame,
         "map.enabled": True,
         "map.frame": map_frame,
     }
-    topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
-    bag_run = opened(bag, topics, params_file, given, up, one_class=True, num_views=1)
+    bag_run = opened(
+        bag,
+        recording.topics,
+        recording.params_file,
+        given,
+        recording.up,
+        one_class=True,
+        num_views=1,
+    )
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         done = map_run(run, progress, start, has_plan=picture is not None)
         if json_out is not None:

@@ -1,12 +1,23 @@
-"""Options that several commands have."""
+"""Options that several commands have, each and as groups.
+
+A command takes a group as one parameter: `with_groups` shows typer its options in its place.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+from sr3d_ros.parameters.file import NODE
+
+if TYPE_CHECKING:
+    from sr3d_ros.bag.source import Topics
 
 
 class WayUp(str, Enum):
@@ -84,3 +95,76 @@ Memory = Annotated[
     ),
 ]
 Json = Annotated[Path | None, typer.Option("--json", help="Write the result here.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """How a recording is read, and what looks for objects in it."""
+
+    topic: Topic = None
+    camera_info: CameraInfo = None
+    color: Color = None
+    imu: Imu = None
+    tf_namespace: TfNamespace = None
+    params_file: ParamsFile = None
+    node: NodeName = NODE
+    weights: Weights = None
+    up: UpOption = None
+    detection_frame: DetectionFrame = None
+    device: Device = None
+    backend: Backend = None
+
+    @property
+    def topics(self) -> Topics:
+        """Which topics were asked for."""
+        from sr3d_ros.bag.source import Topics
+
+        names = (self.topic, self.camera_info, self.color, self.imu, self.tf_namespace)
+        return Topics(*names, self.node)
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The options by the parameters that they set; None = not given."""
+        return {
+            "model.weights": self.weights,
+            "model.device": self.device,
+            "model.backend": self.backend,
+            "frames.detection": self.detection_frame,
+        }
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as typer can read it: each group of options by its options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    parameters = list[inspect.Parameter]()
+    for parameter in inspect.signature(command).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(annotation=hints[parameter.name], kind=kind))
+        else:
+            parameters += _options_of(group)
+
+    def run(**given: Any) -> None:
+        made = {name: _made(group, given) for name, group in groups.items()}
+        command(**made, **given)
+
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, __name__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options_of(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(field.name, kind, default=field.default, annotation=hints[field.name])
+        for field in fields(group)
+    ]
+
+
+def _made(group: Any, given: dict[str, Any]) -> Any:
+    """A group of what was given, which is taken out."""
+    return group(**{field.name: given.pop(field.name) for field in fields(group)})

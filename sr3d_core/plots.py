@@ -1,0 +1,140 @@
+"""Plots of an evaluation, as PNG; their size does not grow with what is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+
+import numpy as np
+from jaxtyping import Int
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy import ndarray
+
+from sr3d_core.colors import class_color
+from sr3d_core.evaluate import rankings
+from sr3d_core.matches import match_all
+from sr3d_core.picture import plain
+from sr3d_core.structures import Detections, Targets
+
+_MAX_DOTS = 5000
+_NUM_BINS = 400  # of the timeline
+_MISSED, _FOUND = 1, 2
+_STATES = ListedColormap(["white", "#c62828", "#2e7d32"])
+
+
+def precision_plot(
+    detections: Sequence[Detections],
+    targets: Sequence[Targets],
+    classes: Sequence[str],
+    iou: float,
+) -> bytes:
+    """Precision over recall of each class, and how scores go with overlaps."""
+    figure, (curves, dots) = _figure(11, 4.2, 2)
+    (ranked,) = rankings(detections, targets, len(classes), iou)
+    for name, each in zip(classes, ranked, strict=True):
+        if each.num_truth.sum() > 0 and len(each.scores):
+            (recall,), (precision,) = each.curve()
+            curves.plot(recall, precision, color=class_color(name), label=plain(name))
+    curves.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    curves.set_title(f"precision at IoU {iou:g}")
+    matches = match_all(detections, targets)
+    chosen = np.linspace(0, len(matches.scores) - 1, min(len(matches.scores), _MAX_DOTS))
+    rows = chosen.astype(np.int64)
+    colors = [class_color(classes[label]) for label in matches.labels[rows]]
+    dots.scatter(matches.scores[rows], matches.iou[rows], s=5, c=colors, alpha=0.5, linewidths=0)
+    dots.axhline(iou, color="0.5", linewidth=0.8)
+    dots.set(xlim=(0, 1), ylim=(0, 1), xlabel="score", ylabel="IoU with the nearest true box")
+    dots.set_title("does the score say how good a box is?")
+    if curves.lines:
+        curves.legend(fontsize=8, loc="lower left")
+    return _png(figure)
+
+
+def timeline_plot(
+    moments: Mapping[str, Sequence[tuple[float, bool]]], frames_s: Sequence[float]
+) -> bytes:
+    """When each object was in view, and whether it was found; by its name, in seconds.
+
+    `frames_s` is when frames were taken, rising. A row for each object: few enough to be read.
+    """
+    steps = np.diff(frames_s)
+    step_s = max(float(np.median(steps)) if len(steps) else 0.0, 1e-3)  # a state is shown so long
+    length_s = frames_s[-1] - frames_s[0] + step_s
+    states: Int[ndarray, "O B"] = np.zeros((len(moments), _NUM_BINS), np.int64)
+    for row, seen in enumerate(moments.values()):
+        for seconds, is_found in seen:
+            share = (seconds - frames_s[0]) / length_s
+            column = min(max(int(share * _NUM_BINS), 0), _NUM_BINS - 1)
+            if not is_found:  # a miss shows among many finds
+                states[row, column] = _MISSED
+            elif states[row, column] == 0:
+                states[row, column] = _FOUND
+    figure, (axis,) = _figure(11, 1.2 + 0.22 * len(moments), 1)
+    axis.imshow(
+        _filled(states, math.ceil(_NUM_BINS * step_s / length_s) + 1),
+        **{"aspect": "auto", "cmap": _STATES, "vmin": 0, "vmax": 2, "interpolation": "nearest"},
+        extent=(frames_s[0], frames_s[0] + length_s, len(moments) - 0.5, -0.5),
+    )
+    axis.set_yticks(range(len(moments)), [plain(name[:28]) for name in moments], fontsize=8)
+    axis.set_xlabel("seconds")
+    axis.set_title("in view and found (green), in view and missed (red)")
+    return _png(figure)
+
+
+def time_plot(
+    took: Sequence[tuple[float, float]],
+    aged: Sequence[tuple[float, float | None]],
+    recall: Sequence[Mapping[str, float]],
+) -> bytes:
+    """How long frames took, how old their boxes were, and how many objects were found so far.
+
+    Pairs of seconds and milliseconds; None where a frame was dropped. `recall` has `s` and counts
+    by what they are called.
+    """
+    figure, (times, counts) = _figure(11, 3.6, 2)
+    times.plot(*zip(*took, strict=True), ".", label="cloud to boxes")
+    if aged:
+        done = [(seconds, age) for seconds, age in aged if age is not None]
+        lost = [seconds for seconds, age in aged if age is None]
+        times.plot(*zip(*done, strict=True), "x", label="at the pace: age of the boxes")
+        times.plot(lost, [0.0] * len(lost), "|", color="red", label="dropped")
+    times.set(xlabel="seconds", ylabel="ms", title="latency")
+    times.set_ylim(bottom=0)
+    times.legend(fontsize=8)
+    seconds = [*(row["s"] for row in recall), took[-1][0]]  # the last counts stay to the end
+    for name in (key for row in recall[-1:] for key in row if key != "s"):
+        values = [row[name] for row in (*recall, recall[-1])]
+        counts.step(seconds, values, where="post", label=plain(name))
+    counts.set(xlabel="seconds", ylabel="objects", title="objects so far")
+    counts.set_ylim(bottom=0)
+    if counts.lines:
+        counts.legend(fontsize=8)
+    return _png(figure)
+
+
+def _filled(states: Int[ndarray, "O B"], length: int) -> Int[ndarray, "O B"]:
+    """Each column's state in the empty columns after it, so far as one frame reaches."""
+    filled = states.copy()
+    for shift in range(1, length):
+        later = np.zeros_like(states)
+        later[:, shift:] = states[:, :-shift]
+        filled = np.where(filled == 0, later, filled)
+    return filled
+
+
+def _figure(width: float, height: float, num_axes: int) -> tuple[Figure, list]:
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = np.atleast_1d(figure.subplots(1, num_axes)).tolist()
+    for axis in axes:
+        axis.grid(True, linewidth=0.3, alpha=0.5)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    written = BytesIO()
+    figure.savefig(written, dpi=90, format="png")
+    return written.getvalue()
