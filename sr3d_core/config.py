@@ -55,6 +55,10 @@ class Network:
             raise ConfigError(f"network.changes: {_sentences(error)}") from error
 
 
+TrainablePart = Literal["front"]
+"""A part of the network that can be trained alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How long and how fast the network learns; the rates are TR3D's (arXiv 2302.02858)."""
@@ -92,6 +96,9 @@ class Schedule:
     pairs: tuple[tuple[str, str], ...] | None = None
     """Names of classes that are easily confused, two by two, for `balance`; None: `LOOK_ALIKES`
     of `sr3d_core/data/balance.py`, as far as the scenes have these classes."""
+    train_only: tuple[TrainablePart, ...] = ()
+    """Parts that learn while all else stays as it is in `network.weights`, to the last bit: front,
+    which side of a box is the front. Empty: the whole network learns."""
     seed: int = 0
     """Seed of the initial weights, the order of scenes and the augmentation."""
     num_workers: int = 0
@@ -140,6 +147,16 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     criterion: Criterion = field(default_factory=Criterion)
     schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        """Refuse parts to train that are not there."""
+        for part in self.schedule.train_only:
+            if self.network.weights is None or not self.network.changes.get(part):
+                raise ValueError(
+                    f"schedule.train_only: {part}, but network.weights is {self.network.weights} "
+                    f"and network.changes.{part} is {self.network.changes.get(part, False)}; "
+                    f"expected weights to start from, and network.changes.{part}: true"
+                )
 
 
 _ADAPTER = TypeAdapter(Config)

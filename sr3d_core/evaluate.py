@@ -15,8 +15,8 @@ inside it exceeds the threshold (as COCO's evaluation treats `iscrowd`, Lin et a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -72,6 +72,19 @@ class AveragePrecision:
         return float(self.recall.nanmean())
 
 
+@dataclass(frozen=True, slots=True)
+class RightFronts:
+    """How often boxes of one class that were found are turned as their label is."""
+
+    num_matched: int  # true positives at the lower threshold
+    num_right: int  # of them, those whose yaw is within 45 degrees of the label's
+
+    @property
+    def share(self) -> float:
+        """0..1, a quarter by chance; NaN where nothing was found."""
+        return self.num_right / self.num_matched if self.num_matched else math.nan
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Matches:
     """All detections of a data set, each with the box of its class that it overlaps most."""
@@ -102,6 +115,8 @@ class EvaluationReport:
     num_scenes: int
     ap25: AveragePrecision
     ap50: AveragePrecision
+    fronts: dict[str, RightFronts] = field(default_factory=dict)
+    """Of the classes that were asked about."""
 
     def figures(self, index: int | None) -> tuple[float, ...]:
         """`FIGURES` of one class, or their means (None); NaN without ground truth."""
@@ -125,12 +140,33 @@ class EvaluationReport:
             "num_scenes": self.num_scenes,
             **dict(zip(MEAN_FIGURES, means, strict=True)),
             "per_class": rows,
+            **fronts_as_json(self.fronts),
         }
 
     def table(self) -> Table:
         """The report as a table for the terminal, in percent."""
         title = f"Average precision over {self.num_scenes} scenes (%)"
         return table_of(self, title, lambda index: map(percent, self.figures(index)))
+
+
+def fronts_as_json(fronts: Mapping[str, RightFronts]) -> dict[str, object]:
+    """Right fronts under "fronts", by class; nothing where none were asked about."""
+    rows = {
+        name: {"matched": of_class.num_matched, "right": plain_number(of_class.share)}
+        for name, of_class in fronts.items()
+    }
+    return {"fronts": rows} if rows else {}
+
+
+def fronts_table(fronts: Mapping[str, RightFronts]) -> Table:
+    """The same for the terminal, in percent."""
+    table = Table(title=f"Fronts within 45 degrees, of boxes found at overlap {IOU_THRESHOLDS[0]}")
+    table.add_column("class")
+    for heading in ("found", "right (%)"):
+        table.add_column(heading, justify="right")
+    for name, of_class in fronts.items():
+        table.add_row(name, str(of_class.num_matched), percent(of_class.share))
+    return table
 
 
 def table_of(
@@ -149,23 +185,34 @@ def table_of(
 
 
 def report(
-    detections: Sequence[Detections], targets: Sequence[Targets], classes: tuple[str, ...]
+    detections: Sequence[Detections],
+    targets: Sequence[Targets],
+    classes: tuple[str, ...],
+    front_classes: Sequence[str] = (),
 ) -> EvaluationReport:
-    """Both thresholds at once; entry i of both lists belongs to scene i."""
+    """Both thresholds at once; entry i of both lists belongs to scene i.
+
+    Of `front_classes` the report says how often yaw points out of the front, as in the labels.
+    """
     _check_scenes(detections, targets, len(classes))
     matches, counts = _match_all(detections, targets), _count(targets, len(classes))
     ap25, ap50 = (_score(matches, counts, iou) for iou in IOU_THRESHOLDS)
-    return EvaluationReport(classes=classes, num_scenes=len(targets), ap25=ap25, ap50=ap50)
+    fronts = {
+        name: _right_fronts(matches, classes.index(name), detections, targets)
+        for name in front_classes
+    }
+    return EvaluationReport(classes, len(targets), ap25, ap50, fronts)
 
 
 def evaluate(
     detector: FindsObjects,
     samples: Iterable[Sample],
     progress: Callable[[int], object] | None = None,
+    front_classes: Sequence[str] = (),
 ) -> EvaluationReport:
     """Run the detector over labelled scenes and score it; `progress` is told how many are done.
 
-    Labels of the samples index `detector.classes`.
+    Labels of the samples index `detector.classes`; `front_classes` as for `report`.
     """
     detections, targets = [], []
     for sample in samples:
@@ -173,7 +220,7 @@ def evaluate(
         targets.append(sample.targets.to("cpu"))
         if progress is not None:
             progress(len(targets))
-    return report(detections, targets, detector.classes)
+    return report(detections, targets, detector.classes, front_classes)
 
 
 def _check_scenes(
@@ -263,7 +310,7 @@ def _score(matches: _Matches, num_truth: Int[Tensor, " K"], iou: float) -> Avera
     for label, count in enumerate(num_truth.tolist()):
         if count == 0:
             continue
-        is_true = _true_positives(matches, label, iou)
+        _, is_true = _true_positives(matches, label, iou)
         hits = np.cumsum(is_true)
         recalls, precisions = hits / count, hits / np.arange(1, len(hits) + 1)
         per_class[label] = _area(recalls, precisions)
@@ -271,8 +318,10 @@ def _score(matches: _Matches, num_truth: Int[Tensor, " K"], iou: float) -> Avera
     return AveragePrecision(iou, per_class, recall, num_truth)
 
 
-def _true_positives(matches: _Matches, label: int, iou: float) -> NDArray[np.bool_]:
-    """Whether each detection of one class, by falling score, is the first to hit its box.
+def _true_positives(
+    matches: _Matches, label: int, iou: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The detections of one class by falling score, and whether each is the first to hit its box.
 
     Those that hit an ignored box only are left out.
     """
@@ -283,7 +332,21 @@ def _true_positives(matches: _Matches, label: int, iou: float) -> NDArray[np.boo
     _, first = np.unique(matches.truth[rows[hits]], return_index=True)
     is_true = np.zeros(len(rows), dtype=np.bool_)
     is_true[hits[first]] = True
-    return is_true
+    return rows, is_true
+
+
+def _right_fronts(
+    matches: _Matches, label: int, detections: Sequence[Detections], targets: Sequence[Targets]
+) -> RightFronts:
+    """Of the true positives at the lower threshold, those whose yaw is near the label's."""
+    rows, is_true = _true_positives(matches, label, IOU_THRESHOLDS[0])
+    found, truth = (
+        torch.cat([torch.zeros(0).double(), *(each.boxes.yaw.double().cpu() for each in records)])
+        for records in (detections, targets)
+    )
+    hits = rows[is_true]
+    apart = (found[hits] - truth[matches.truth[hits]]).numpy()
+    return RightFronts(len(hits), int((np.cos(apart) >= math.cos(math.pi / 4)).sum()))
 
 
 def _area(recalls: NDArray[np.float64], precisions: NDArray[np.float64]) -> float:

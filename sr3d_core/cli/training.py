@@ -157,7 +157,7 @@ def evaluate(
         from torch.utils.data import DataLoader
 
         from sr3d_core.detector import Detector
-        from sr3d_core.evaluate import EvaluationReport
+        from sr3d_core.evaluate import EvaluationReport, fronts_table
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
@@ -177,11 +177,13 @@ def evaluate(
         )
         with progress_of("scenes", num) as tell:
             report: EvaluationReport | ViewsReport = (
-                score(finder, loader, progress=tell)
+                score(finder, loader, tell, detector.front_classes)
                 if views == 1
-                else evaluate_in_views(finder, loader, views, progress=tell)
+                else evaluate_in_views(finder, loader, views, tell, detector.front_classes)
             )
         result_console().print(report.table())
+        if report.fronts:
+            result_console().print(fronts_table(report.fronts))
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
 
 
