@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,10 @@ from sr3d_core.console import one_line_errors, progress_of, say
 from sr3d_core.data.rooms.dataset import Rooms, relabelled
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.detector import Detector
+from sr3d_core.evaluate import report
 from sr3d_core.evaluate_views import turned_sample
 from sr3d_core.geometry.turns import turns
+from sr3d_core.right_fronts import fronts_as_json
 
 
 def main() -> None:
@@ -129,6 +131,7 @@ def measure(
             "rooms": round(rendered_s),
             "detection": round(time.perf_counter() - started - rendered_s),
         },
+        **_fronts(views[0], detector.front_classes),
         "figures": spread([_figures(answers, rooms, rare) for answers in views]),
         "models": [
             {
@@ -186,6 +189,12 @@ def _detect(detector: Detector, rooms: list[Scene], num_views: int) -> list[Answ
                 tell(view * len(rooms) + len(found))
             answers.append(Answers(detector.classes, found, truth))
     return answers
+
+
+def _fronts(answers: Answers, front_classes: Sequence[str]) -> dict[str, Any]:
+    """Right fronts by class in the view that is not turned, where the weights know fronts."""
+    scored = report(answers.found, answers.truth, answers.classes, front_classes)
+    return fronts_as_json(scored.fronts)
 
 
 def _figures(answers: Answers, rooms: list[Scene], left_out: list[str]) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class Manifest:
     """Measured figures that travel with the weights, such as mean AP."""
     spread: dict[str, ClassSpread] = field(default_factory=dict)
     """Measured spread by class name; a class that is missing is unknown."""
+    front_classes: tuple[str, ...] = ()
+    """Classes whose boxes have a yaw that points out of the front, where `architecture.front`."""
 
 
 def save_checkpoint(

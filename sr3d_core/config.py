@@ -17,6 +17,7 @@ import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.balance import Balance
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource
 from sr3d_core.model.network import PRESETS, Architecture
@@ -54,6 +55,10 @@ class Network:
             raise ConfigError(f"network.changes: {_sentences(error)}") from error
 
 
+TrainablePart = Literal["front"]
+"""A part of the network that can be trained alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """How long and how fast the network learns; the rates are TR3D's (arXiv 2302.02858)."""
@@ -84,9 +89,16 @@ class Schedule:
     """Largest L2 norm of the gradient."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the convolutions; bfloat16 pays where the processor has AMX or a GPU."""
-    balance: Literal["none", "classes"] = "none"
-    """Whether every scene is shown once an epoch, or those of rare classes more often than others:
-    by sqrt(t / f) where a class is in the share f of all scenes, and t is the mean share."""
+    balance: Balance = "none"
+    """Whether every scene is shown once an epoch, or those of rare classes, of pairs that are
+    easily confused, or of both more often: by sqrt(t / f) where a class, or both of a pair, are in
+    the share f of all scenes, and t is the mean share of the classes."""
+    pairs: tuple[tuple[str, str], ...] | None = None
+    """Names of classes that are easily confused, two by two, for `balance`; None: `LOOK_ALIKES`
+    of `sr3d_core/data/balance.py`, as far as the scenes have these classes."""
+    train_only: tuple[TrainablePart, ...] = ()
+    """Parts that learn while all else stays as it is in `network.weights`, to the last bit: front,
+    which side of a box is the front. Empty: the whole network learns."""
     seed: int = 0
     """Seed of the initial weights, the order of scenes and the augmentation."""
     num_workers: int = 0
@@ -100,6 +112,13 @@ class Schedule:
             self._expect(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes", "seed"):
             self._expect(name, getattr(self, name) >= 0, "at least 0")
+        are_pairs = self.pairs is None or all(one != other for one, other in self.pairs)
+        self._expect("pairs", are_pairs and self.pairs != (), "two different classes each")
+        if self.pairs is not None and "pairs" not in self.balance:
+            raise ValueError(
+                f"schedule.pairs is set, but schedule.balance is {self.balance}, expected "
+                "pairs or classes_and_pairs: nothing else uses them"
+            )
         self._expect("ema_decay", 0 <= self.ema_decay < 1, "at least 0, below 1")
         self._expect("decay_at", all(0 < share < 1 for share in self.decay_at), "shares in 0..1")
 
@@ -128,6 +147,16 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     criterion: Criterion = field(default_factory=Criterion)
     schedule: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        """Refuse parts to train that are not there."""
+        for part in self.schedule.train_only:
+            if self.network.weights is None or not self.network.changes.get(part):
+                raise ValueError(
+                    f"schedule.train_only: {part}, but network.weights is {self.network.weights} "
+                    f"and network.changes.{part} is {self.network.changes.get(part, False)}; "
+                    f"expected weights to start from, and network.changes.{part}: true"
+                )
 
 
 _ADAPTER = TypeAdapter(Config)

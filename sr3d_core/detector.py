@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sr3d_core.checkpoint import ClassSpread, load_checkpoint
+from sr3d_core.geometry.boxes import facing
+from sr3d_core.geometry.front import front_direction
 from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.geometry.voting import voted
-from sr3d_core.structures import UNKNOWN_COLOR, Detections, PointCloud, Predictions
+from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
@@ -99,7 +101,10 @@ class Postprocess:
             best = scores.amax(dim=1).topk(self.max_candidates).indices
             predictions, scores = predictions[best], scores[best]
         rows, labels = (scores > (0.0 if self.class_thresholds else lowest)).nonzero(as_tuple=True)
-        return self.suppressed(Detections(predictions.boxes[rows], scores[rows, labels], labels))
+        boxes = predictions.boxes[rows]
+        towards = predictions.front
+        front = None if towards is None else front_direction(towards[rows], boxes.yaw)
+        return self.suppressed(Detections(boxes, scores[rows, labels], labels, facing=front))
 
     def is_wanted(
         self, scores: Float[Tensor, " D"], labels: Int[Tensor, " D"]
@@ -115,10 +120,10 @@ class Postprocess:
         group = torch.zeros_like(labels) if self.one_class else labels
         kept = nms(boxes, scores, group, self.iou, overlap=self.nms)
         kept = kept[: self.max_detections]
+        found = replace(candidates[kept], time_ms={})
         if self.vote_iou is None:
-            return Detections(boxes[kept], scores[kept], labels[kept])
-        means = voted(boxes, scores, labels, kept, self.vote_iou)
-        return Detections(means, scores[kept], labels[kept])
+            return found
+        return replace(found, boxes=voted(boxes, scores, labels, kept, self.vote_iou))
 
 
 class Detector:
@@ -146,6 +151,8 @@ class Detector:
         self.max_points = max_points
         self.spread: Mapping[str, ClassSpread] = {}
         """Measured spread by class name; a class that is missing is unknown."""
+        self.front_classes: tuple[str, ...] = ()
+        """The classes whose boxes have a yaw that points out of their front."""
 
     @classmethod
     def from_checkpoint(
@@ -176,6 +183,7 @@ class Detector:
             max_points=max_points,
         )
         detector.spread = manifest.spread
+        detector.front_classes = manifest.front_classes
         detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
 
@@ -196,7 +204,8 @@ class Detector:
 
         Points are left out where they are not finite, have a coordinate beyond 10,000 km or lie
         more than 10 km from the others. A cloud that reaches farther than 1 km from the origin
-        is moved there for the network, and its boxes back; these are float64.
+        is moved there for the network, and its boxes back; these are float64. The yaw of
+        `front_classes` points out of the front, -pi..pi; that of others is one of the box's sides.
         `time_ms` holds the wall time of `network` (voxels and layers) and of `postprocess`.
         """
         cloud, origin = self._prepare(cloud)
@@ -208,6 +217,7 @@ class Detector:
             self._wait()
             predicted = time.perf_counter()
             found = self.postprocess(predictions).to("cpu")
+            found = with_fronts(found, self.classes, self.front_classes)
         finished = time.perf_counter()
         times = {
             "network": 1e3 * (predicted - started),
@@ -225,6 +235,18 @@ class Detector:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def with_fronts(
+    found: Detections, classes: Sequence[str], front_classes: Sequence[str]
+) -> Detections:
+    """The same boxes, written so that the yaw of classes with a front points out of it."""
+    if found.facing is None:
+        return found
+    has_front = torch.tensor([name in front_classes for name in classes])[found.labels]
+    turned = facing(found.boxes, found.facing).array
+    boxes = Boxes3D.from_array(torch.where(has_front[:, None], turned, found.boxes.array))
+    return replace(found, boxes=boxes, facing=None)
 
 
 def as_cloud(xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> PointCloud:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from rich.table import Table
 from torch import Tensor
 
 from sr3d_core.matches import Matches, match_all
+from sr3d_core.right_fronts import RightFronts, fronts_as_json, right_fronts
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 
 IOU_THRESHOLDS = (0.25, 0.5)
@@ -118,6 +119,8 @@ class EvaluationReport:
     num_scenes: int
     ap25: AveragePrecision
     ap50: AveragePrecision
+    fronts: dict[str, RightFronts] = field(default_factory=dict)
+    """Of the classes that were asked about."""
 
     def figures(self, index: int | None) -> tuple[float, ...]:
         """`FIGURES` of one class, or their means (None); NaN without ground truth."""
@@ -141,6 +144,7 @@ class EvaluationReport:
             "num_scenes": self.num_scenes,
             **dict(zip(MEAN_FIGURES, means, strict=True)),
             "per_class": rows,
+            **fronts_as_json(self.fronts),
         }
 
     def table(self) -> Table:
@@ -165,12 +169,19 @@ def table_of(
 
 
 def report(
-    detections: Sequence[Detections], targets: Sequence[Targets], classes: tuple[str, ...]
+    detections: Sequence[Detections],
+    targets: Sequence[Targets],
+    classes: tuple[str, ...],
+    front_classes: Sequence[str] = (),
 ) -> EvaluationReport:
-    """Both thresholds at once; entry i of both lists belongs to scene i."""
-    ranked = rankings(detections, targets, len(classes), *IOU_THRESHOLDS)
-    ap25, ap50 = map(_score, ranked, IOU_THRESHOLDS)
-    return EvaluationReport(classes=classes, num_scenes=len(targets), ap25=ap25, ap50=ap50)
+    """Both thresholds at once; entry i of both lists belongs to scene i.
+
+    Of `front_classes` the report says how often yaw points out of the front, as in the labels.
+    """
+    matches, num_truth = _matched(detections, targets, len(classes))
+    ap25, ap50 = (_score(_ranked(matches, num_truth, iou), iou) for iou in IOU_THRESHOLDS)
+    fronts = right_fronts(matches, detections, targets, classes, front_classes, IOU_THRESHOLDS[0])
+    return EvaluationReport(classes, len(targets), ap25, ap50, fronts)
 
 
 def rankings(
@@ -180,10 +191,7 @@ def rankings(
 
     Raises ValueError where the lists differ in length or a label is outside 0..num_classes-1.
     """
-    _check_scenes(detections, targets, num_classes)
-    matches = match_all(detections, targets)
-    num_truth = np.array([_count(each, num_classes) for each in targets], np.int64)
-    num_truth = num_truth.reshape(-1, num_classes)
+    matches, num_truth = _matched(detections, targets, num_classes)
     return tuple(_ranked(matches, num_truth, iou) for iou in ious)
 
 
@@ -191,10 +199,11 @@ def evaluate(
     detector: FindsObjects,
     samples: Iterable[Sample],
     progress: Callable[[int], object] | None = None,
+    front_classes: Sequence[str] = (),
 ) -> EvaluationReport:
     """Run the detector over labelled scenes and score it; `progress` is told how many are done.
 
-    Labels of the samples index `detector.classes`.
+    Labels of the samples index `detector.classes`; `front_classes` as for `report`.
     """
     detections, targets = [], []
     for sample in samples:
@@ -202,7 +211,7 @@ def evaluate(
         targets.append(sample.targets.to("cpu"))
         if progress is not None:
             progress(len(targets))
-    return report(detections, targets, detector.classes)
+    return report(detections, targets, detector.classes, front_classes)
 
 
 def _check_scenes(
@@ -224,6 +233,15 @@ def _check_scenes(
                     f"{what} of scene {scene}: labels {int(labels.min())}..{int(labels.max())}, "
                     f"expected 0..{num_classes - 1}; do both sides use the same class list?"
                 )
+
+
+def _matched(
+    detections: Sequence[Detections], targets: Sequence[Targets], num_classes: int
+) -> tuple[Matches, Int[ndarray, "S K"]]:
+    """All matches, and how many boxes of each class every scene holds."""
+    _check_scenes(detections, targets, num_classes)
+    counts = np.array([_count(each, num_classes) for each in targets], np.int64)
+    return match_all(detections, targets), counts.reshape(-1, num_classes)
 
 
 def _count(target: Targets, num_classes: int) -> Int[ndarray, " K"]:

@@ -26,6 +26,7 @@ from sr3d_core.evaluate import (
 )
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.turns import Turn, turns
+from sr3d_core.right_fronts import RightFronts, fronts_as_json
 from sr3d_core.structures import Detections, Sample, Targets
 
 
@@ -34,6 +35,11 @@ class ViewsReport:
     """What an evaluation found in each of several views of the same scenes, two at least."""
 
     views: tuple[EvaluationReport, ...]
+
+    @property
+    def fronts(self) -> dict[str, RightFronts]:
+        """As of the view that is not turned: labels that are lose which side is the front."""
+        return self.views[0].fronts
 
     def spread(self, index: int | None) -> tuple[tuple[float, float], ...]:
         """Mean and standard deviation over the views of what `EvaluationReport.figures` gives."""
@@ -59,6 +65,7 @@ class ViewsReport:
             "num_views": len(self.views),
             **_by_name(MEAN_FIGURES, self.spread(None)),
             "per_class": rows,
+            **fronts_as_json(self.fronts),
         }
 
     def table(self) -> Table:
@@ -82,10 +89,12 @@ def evaluate_in_views(
     samples: Iterable[Sample],
     num_views: int,
     progress: Callable[[int], object] | None = None,
+    front_classes: Sequence[str] = (),
 ) -> ViewsReport:
     """Score a detector on labelled scenes in 2, 4 or 8 views.
 
     Labels of the samples index `detector.classes`; `progress` is told how many scenes are done.
+    Fronts of `front_classes` are asked about in the first view, which is not turned.
     Raises ValueError for another number of views.
     """
     if num_views == 1:
@@ -100,8 +109,13 @@ def evaluate_in_views(
             truth.append(turned.targets.to("cpu"))
         if progress is not None:
             progress(done)
-    pairs = zip(detections, targets, strict=True)
-    return ViewsReport(tuple(report(*pair, detector.classes) for pair in pairs))
+    asked = (front_classes, *[()] * (num_views - 1))
+    return ViewsReport(
+        tuple(
+            report(found, truth, detector.classes, fronts)
+            for found, truth, fronts in zip(detections, targets, asked, strict=True)
+        )
+    )
 
 
 def turned_sample(sample: Sample, turn: Turn) -> Sample:

@@ -13,6 +13,7 @@ that each of them gives to such a box; a view that has none counts 0.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.detector import Detector, Postprocess, as_cloud
+from sr3d_core.detector import Detector, Postprocess, as_cloud, with_fronts
 from sr3d_core.evaluate import FindsObjects
 from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import moved, near_zero
@@ -60,7 +61,8 @@ def merge_views(detector: Detector, num_views: int) -> Detector | MergedViews:
         one_class=False,
         max_detections=None,
     )
-    return MergedViews(of_views, num_views, wanted=replace(wanted, vote_iou=None))
+    wanted = replace(wanted, vote_iou=None)
+    return MergedViews(of_views, num_views, wanted=wanted, front_classes=detector.front_classes)
 
 
 class MergedViews:
@@ -69,6 +71,7 @@ class MergedViews:
     `detector` finds the boxes of one view and should hold back none that is merely weak; for a
     `Detector` with thresholds, `merge_views` sees to that. `wanted` says which merged boxes are
     reported. `num_views` is 2, 4 or 8: quarter turns about the vertical, then mirrored ones.
+    The yaw of `front_classes` points out of the front in each view, and in what is merged.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class MergedViews:
         *,
         wanted: Postprocess | None = None,
         vote_iou: float = VOTE_IOU,
+        front_classes: Sequence[str] = (),
     ) -> None:
         if num_views == 1:
             raise ValueError("1 view has nothing to merge, expected 2, 4 or 8; use the detector")
@@ -87,6 +91,7 @@ class MergedViews:
         self.turns = turns(num_views)
         self.wanted = wanted if wanted is not None else Postprocess()
         self.vote_iou = vote_iou
+        self.front_classes = tuple(front_classes)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -121,8 +126,9 @@ class MergedViews:
     def _seen_in(self, turn: Turn, cloud: PointCloud) -> Detections:
         """What is found in a cloud that was turned, turned back."""
         found = self.detector.detect(turn.cloud(cloud)).to("cpu")
-        boxes = turn.inverse.boxes(found.boxes)
-        return Detections(boxes, found.scores, found.labels, found.time_ms)
+        back = turn.inverse
+        front = back.direction(found.boxes.yaw) if self.front_classes else None
+        return replace(found, boxes=back.boxes(found.boxes), facing=front)
 
     def _merged(self, views: list[Detections]) -> Detections:
         boxes = Boxes3D.cat([view.boxes for view in views])
@@ -135,10 +141,28 @@ class MergedViews:
             mean_boxes(boxes, scores, vote, len(kept)),
             _mean_over_views(scores, vote, view_index, len(kept), len(views)),
             labels[kept],
+            facing=_mean_directions([view.facing for view in views], scores, vote, len(kept)),
         )
         merged = merged[self.wanted.is_wanted(merged.scores, merged.labels)]
         alone = nms(merged.boxes, merged.scores, merged.labels, MERGED_IOU, overlap="3d")
-        return self.wanted.suppressed(merged[alone])
+        found = self.wanted.suppressed(merged[alone])
+        return with_fronts(found, self.classes, self.front_classes)
+
+
+def _mean_directions(
+    views: list[Float[Tensor, " D"] | None],
+    scores: Float[Tensor, " D"],
+    group: Int[Tensor, " D"],
+    num_groups: int,
+) -> Float[Tensor, " G"] | None:
+    """Where the fronts of each group point on average; None where the views do not say it."""
+    told = [view for view in views if view is not None]
+    if not told:
+        return None
+    is_in, angle = group >= 0, torch.cat(told)
+    vectors = scores[:, None] * torch.stack([angle.sin(), angle.cos()], dim=1)
+    sums = vectors.new_zeros(num_groups, 2).index_add(0, group[is_in], vectors[is_in])
+    return torch.atan2(sums[:, 0], sums[:, 1])
 
 
 def _mean_over_views(

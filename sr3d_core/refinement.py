@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sr3d_core.choices import alike
 from sr3d_core.evaluate import FindsObjects
-from sr3d_core.geometry.gravity import FloorPlane, floor_near
+from sr3d_core.geometry.floor_following import FloorPlane, floor_near
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.walls import wall_direction
 from sr3d_core.structures import Boxes3D, Detections, PointCloud

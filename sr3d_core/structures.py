@@ -187,6 +187,7 @@ class Predictions:
     level: Int[Tensor, " P"]  # 0 is the finest level
     scene: Int[Tensor, " P"]
     quality: Float[Tensor, " P"] | None = None  # logit of the IoU that is expected of each box
+    front: Float[Tensor, "P 4"] | None = None  # logits of its front towards +x, +y, -x, -y
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -200,6 +201,7 @@ class Predictions:
             self.level[index],
             self.scene[index],
             None if self.quality is None else self.quality[index],
+            None if self.front is None else self.front[index],
         )
 
     def of_scene(self, scene: int) -> Predictions:
@@ -229,6 +231,7 @@ class Losses:
     num_positives: int
     quality: Float[Tensor, ""] | None = None  # None: not asked for, as the others
     consistency: Float[Tensor, ""] | None = None
+    front: Float[Tensor, ""] | None = None
 
     @property
     def terms(self) -> dict[str, Float[Tensor, ""]]:
@@ -238,6 +241,7 @@ class Losses:
             "box": self.box,
             "quality": self.quality,
             "consistency": self.consistency,
+            "front": self.front,
         }
         return {name: term for name, term in named.items() if term is not None}
 
@@ -258,13 +262,17 @@ class Detections:
     scores: Float[Tensor, " D"]  # 0..1
     labels: Int[Tensor, " D"]  # int64, index into the class names
     time_ms: dict[str, float] = field(default_factory=dict)  # wall time per stage, may be empty
+    facing: Float[Tensor, " D"] | None = None  # where fronts point, while yaws do not say it yet
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that a mask, an index tensor or a slice selects."""
-        return Detections(self.boxes[index], self.scores[index], self.labels[index], self.time_ms)
+        facing = None if self.facing is None else self.facing[index]
+        return Detections(
+            self.boxes[index], self.scores[index], self.labels[index], self.time_ms, facing
+        )
 
     @classmethod
     def empty(cls, device: torch.device | str = "cpu") -> Detections:
@@ -278,5 +286,9 @@ class Detections:
     def to(self, device: torch.device | str) -> Detections:
         """The same detections on another device."""
         return Detections(
-            self.boxes.to(device), self.scores.to(device), self.labels.to(device), self.time_ms
+            self.boxes.to(device),
+            self.scores.to(device),
+            self.labels.to(device),
+            self.time_ms,
+            None if self.facing is None else self.facing.to(device),
         )

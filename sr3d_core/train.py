@@ -34,6 +34,7 @@ from sr3d_core.training.errors import (
 from sr3d_core.training.folder import STATE, WEIGHTS, Progress, RunFolder
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.learner import Learner
+from sr3d_core.training.part import names_of
 from sr3d_core.training.processes import Processes, launched_processes, scenes_per_process
 from sr3d_core.training.state import (
     MAY_CHANGE,
@@ -128,7 +129,15 @@ class _Run:
 
     def _start_from(self, weights: str) -> None:
         """Take the weights that fit, and say what starts afresh."""
-        start = take_weights(self.learner.network, self.classes, weights)
+        network, parts = self.learner.network, self.config.schedule.train_only
+        start = take_weights(network, self.classes, weights)
+        strange = [row for row in start.fresh if row not in names_of(network, parts)]
+        if parts and strange:
+            raise TrainingError(
+                f"schedule.train_only: {', '.join(parts)}, but {weights} lacks "
+                f"{', '.join(strange)}, which would never learn; expected weights of the same "
+                "classes and architecture"
+            )
         if self.processes.is_main and start.fresh:
             taken, fresh = "; ".join(start.taken), "; ".join(start.fresh)
             _log.warning("taken from %s: %s. Starting afresh: %s", weights, taken, fresh)

@@ -296,6 +296,28 @@ def test_unknown_axis_is_refused() -> None:
         axis_rotation("w")
 
 
+def test_a_close_up_of_a_front_is_refused() -> None:
+    """What stands before it makes it look like a floor with y up; z may be up as well."""
+    front = random(4000, (-0.8, 0, 0), (0.8, 0.01, 1.2), seed=1)
+    side = random(1500, (-0.8, 0, 0), (-0.79, 0.5, 1.2), seed=2)
+    chair = random(800, (0, 0.3, 0.45), (0.45, 0.31, 0.9), seed=3)
+    with pytest.raises(GravityError, match="front"):
+        up_rotation(torch.cat([front, side, chair]))
+
+
+@pytest.mark.parametrize("seed", [900_029, 900_034, 900_057])
+def test_a_frame_of_a_front_without_a_floor_is_refused(seed: int) -> None:
+    with pytest.raises(GravityError, match="front"):
+        up_rotation(room_sample(seed, "frame").cloud.xyz)
+
+
+@pytest.mark.parametrize("seed", [910_016, 910_033])
+def test_a_view_of_no_floor_is_refused(seed: int) -> None:
+    """Its largest planes would be floors of a rolled camera, and of one that looks up at them."""
+    with pytest.raises(GravityError, match="no floor"):
+        up_rotation(rendered_view(seed).cloud.xyz.double())
+
+
 @pytest.mark.parametrize("pitch_deg", [0.0, 30.0, 60.0])
 def test_a_bare_floor_is_found_where_the_origin_is_known_to_be_the_sensor(
     pitch_deg: float,

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from sr3d_core.geometry.gravity import floor_near
+from sr3d_core.geometry.floor_following import floor_near
 from sr3d_ros.bag.replay import Bag
 from sr3d_ros.errors import Refused, TransformError, UpError
 from sr3d_ros.tf.buffer import TransformBuffer

@@ -50,7 +50,11 @@ def use_scenes(scenes: Any, classes: tuple[str, ...] = ("cube", "slab")) -> None
 
 def stand_in(scenes: Any, classes: tuple[str, ...] = ("cube", "slab")) -> dict[str, Any]:
     """Attributes of `RoomsSource` that make it give these scenes."""
-    return {"classes": classes, "open": lambda self, split: scenes}
+    return {
+        "classes": classes,
+        "front_classes": classes[1:],
+        "open": lambda self, split: scenes,
+    }
 
 
 def config(num_steps: int = 4, changes: dict[str, Any] | None = None, **schedule: Any) -> Config:

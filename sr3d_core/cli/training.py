@@ -160,6 +160,7 @@ def evaluate(
         from sr3d_core.evaluate import EvaluationReport
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
+        from sr3d_core.right_fronts import fronts_table
 
         require_writable(json_out)
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
@@ -177,11 +178,13 @@ def evaluate(
         )
         with progress_of("scenes", num) as tell:
             report: EvaluationReport | ViewsReport = (
-                score(finder, loader, progress=tell)
+                score(finder, loader, tell, detector.front_classes)
                 if views == 1
-                else evaluate_in_views(finder, loader, views, progress=tell)
+                else evaluate_in_views(finder, loader, views, tell, detector.front_classes)
             )
         result_console().print(report.table())
+        if report.fronts:
+            result_console().print(fronts_table(report.fronts))
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
 
 

@@ -101,6 +101,8 @@ class FolderSource:
     name: Literal["folder"] = "folder"
     path: Path = Path("data")
     """Folder with clouds/, labels/, classes.txt, train.txt and val.txt."""
+    front_classes: tuple[str, ...] = ()
+    """Classes whose labels have a yaw that points out of the object's front."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -39,6 +39,10 @@ class SceneSource(Protocol):
     def classes(self) -> Sequence[str]:
         """The classes that its scenes are labelled with."""
 
+    @property
+    def front_classes(self) -> Sequence[str]:
+        """Those of them whose labels have a yaw that points out of the front."""
+
     def open(self, split: str, classes: Sequence[str] = ..., num: int | None = None) -> Scenes:
         """The scenes of one split, at most `num`; ValueError where there is no such split.
 

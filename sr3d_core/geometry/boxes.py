@@ -90,6 +90,19 @@ def short_side_first(boxes: Boxes3D) -> Boxes3D:
     return Boxes3D(boxes.center, size, (yaw + math.pi / 2).remainder(math.pi) - math.pi / 2)
 
 
+def facing(boxes: Boxes3D, direction: Float[Tensor, " M"]) -> Boxes3D:
+    """The same boxes written so that their yaw is within 45 degrees of a direction (radians).
+
+    By quarter turns: the sides are exchanged where their number is odd. Yaw in -pi..pi, pi itself
+    included.
+    """
+    quarters = ((direction - boxes.yaw) / (math.pi / 2)).round()
+    is_odd = quarters.remainder(2) == 1
+    size = torch.where(is_odd[:, None], boxes.size[:, [1, 0, 2]], boxes.size)
+    yaw = boxes.yaw + quarters * (math.pi / 2)
+    return Boxes3D(boxes.center, size, math.pi - (math.pi - yaw).remainder(2 * math.pi))
+
+
 def transform_boxes(boxes: Boxes3D, target_from_source: Float[Tensor, "4 4"]) -> Boxes3D:
     """The same boxes in another frame whose z axis points the same way.
 

@@ -7,6 +7,7 @@ is the front is lost, as it is in what the networks say.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +42,10 @@ class Turn:
     def cloud(self, cloud: PointCloud) -> PointCloud:
         """Where a cloud goes."""
         return PointCloud(self.points(cloud.xyz), cloud.features, cloud.scene)
+
+    def direction(self, angle: Float[Tensor, " M"]) -> Float[Tensor, " M"]:
+        """Where directions go, radians counter-clockwise from +x; `boxes` loses the front."""
+        return (-angle if self.is_mirrored else angle) + self.quarters * (math.pi / 2)
 
     def boxes(self, boxes: Boxes3D) -> Boxes3D:
         """Where boxes go; those with yaw 0 keep it."""

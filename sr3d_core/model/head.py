@@ -3,7 +3,8 @@
 Class logits and the numbers of a box, and, where asked for, how well that box fits: the IoU that
 it is expected to have with the object (IoU-Net, arXiv 1807.11590). A class score says what is
 there, not how good its box is, so ranking by both is better than by one: their weighted geometric
-mean, as in the IoU-aware detector of arXiv 1912.05992.
+mean, as in the IoU-aware detector of arXiv 1912.05992. And, where asked for, which way the front
+of the object points, see `geometry.front`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sr3d_core.geometry.front import NUM_SIDES
 from sr3d_core.model.box_coding import INITIAL_BIAS
 
 PRIOR = 0.01
@@ -28,13 +30,19 @@ class HeadOutput(NamedTuple):
     logits: Float[Tensor, "V K"]
     regression: Float[Tensor, "V R"]  # R numbers of a box, see `box_coding`
     quality: Float[Tensor, " V"] | None  # logit of the expected IoU
+    front: Float[Tensor, "V 4"] | None  # logits of where the front points, see `geometry.front`
 
 
 class Head(nn.Module):
     """Linear maps shared by both anchor levels; `rows` names the numbers of a box."""
 
     def __init__(
-        self, channels: int, num_classes: int, rows: tuple[str, ...], has_quality: bool = False
+        self,
+        channels: int,
+        num_classes: int,
+        rows: tuple[str, ...],
+        has_quality: bool = False,
+        has_front: bool = False,
     ) -> None:
         super().__init__()
         self.classify = nn.Linear(channels, num_classes)
@@ -52,13 +60,19 @@ class Head(nn.Module):
             self.rate = nn.Linear(channels, 1)
             nn.init.normal_(self.rate.weight, std=0.01)
             nn.init.zeros_(self.rate.bias)
+        self.face: nn.Linear | None = None
+        if has_front:
+            self.face = nn.Linear(channels, NUM_SIDES)
+            nn.init.normal_(self.face.weight, std=0.01)
+            nn.init.zeros_(self.face.bias)
 
     def forward(self, features: Float[Tensor, "V C"]) -> HeadOutput:
-        """Logits, raw regression and quality, in full precision."""
+        """Logits, raw regression, quality and front, in full precision."""
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
             quality = None if self.rate is None else self.rate(features)[:, 0]
-            return HeadOutput(self.classify(features), self.regress(features), quality)
+            front = None if self.face is None else self.face(features)
+            return HeadOutput(self.classify(features), self.regress(features), quality, front)
 
 
 def ranked_logits(

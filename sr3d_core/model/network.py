@@ -41,6 +41,9 @@ class Architecture:
     quality_exponent: float | None = None
     """None: boxes are ranked by their class score. A number a in 0..1: the network also says which
     IoU it expects of each box, and its scores are `score^(1-a) iou^a`."""
+    front: bool = False
+    """Whether the network also says which side of a box is the front, so that the yaw of classes
+    that have one points there. Needs `rotated`."""
     voxel_size_m: float = 0.01
     """Edge of the finest voxel."""
     average: bool = False
@@ -86,6 +89,8 @@ class Architecture:
                 f"box_coding is {self.box_coding}, expected tr3d where rotated is False: "
                 "axis-aligned boxes have one coding"
             )
+        if self.front and not self.rotated:
+            raise ValueError("front is True, expected False where rotated is: yaw is always 0")
         if self.quality_exponent is not None and not 0 <= self.quality_exponent <= 1:
             raise ValueError(
                 f"quality_exponent is {self.quality_exponent}, expected a number in 0..1 or none"
@@ -133,6 +138,7 @@ class LevelOutput:
     logits: Float[Tensor, "V K"]
     regression: Float[Tensor, "V R"]  # see `box_coding`
     quality: Float[Tensor, " V"] | None = None  # logit of the expected IoU
+    front: Float[Tensor, "V 4"] | None = None  # logits of where the front points
 
 
 class SR3D(nn.Module):
@@ -154,7 +160,7 @@ class SR3D(nn.Module):
         )
         self.neck = Neck(a.widths[1:], a.neck_channels, a.neck_depth, a.grow_coarse, a.grow_fine)
         has_quality = a.quality_exponent is not None
-        self.head = Head(a.neck_channels, a.num_classes, a.regression_rows, has_quality)
+        self.head = Head(a.neck_channels, a.num_classes, a.regression_rows, has_quality, a.front)
 
     @classmethod
     def from_preset(cls, name: str, num_classes: int | None = None) -> SR3D:
@@ -201,7 +207,8 @@ class SR3D(nn.Module):
         regression = torch.cat([level.regression for level in levels])
         anchors = coords[:, 1:].to(regression.dtype) * self.architecture.voxel_size_m
         sizes = torch.tensor([len(level.coords) for level in levels], device=coords.device)
-        logits, quality = torch.cat([level.logits for level in levels]), _quality_of(levels)
+        logits = torch.cat([level.logits for level in levels])
+        quality = _joined([level.quality for level in levels])
         exponent = self.architecture.quality_exponent
         if quality is not None and exponent is not None and not self.training:
             logits = ranked_logits(logits, quality, exponent)
@@ -212,10 +219,11 @@ class SR3D(nn.Module):
             level=torch.repeat_interleave(torch.arange(len(levels), device=coords.device), sizes),
             scene=coords[:, 0],
             quality=quality,
+            front=_joined([level.front for level in levels]),
         )
 
 
-def _quality_of(levels: tuple[LevelOutput, ...]) -> Float[Tensor, " P"] | None:
-    """The quality of all levels, None where the network has no such branch."""
-    parts = [level.quality for level in levels if level.quality is not None]
+def _joined(levels: list[Tensor | None]) -> Tensor | None:
+    """What a branch says on all levels, None where the network has no such branch."""
+    parts = [level for level in levels if level is not None]
     return torch.cat(parts) if parts else None

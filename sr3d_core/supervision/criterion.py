@@ -16,6 +16,7 @@ from sr3d_core.geometry.turns import Turn
 from sr3d_core.structures import Assignment, Boxes3D, Losses, Predictions, Targets
 from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.consistency import consistency_loss
+from sr3d_core.supervision.front import front_loss
 from sr3d_core.supervision.ignored import weight_of
 from sr3d_core.supervision.losses import BoxDiou, Focal, Matches
 from sr3d_core.supervision.quality import quality_loss
@@ -59,9 +60,13 @@ class Criterion:
     """Weight of what a scene and its turned copy disagree by; at least 0. Above 0, the first scene
     of each step is seen twice, so that a step costs one scene more."""
 
+    front: float = 1.0
+    """Weight of the term over which side of the positives' boxes is the front, where the network
+    says so (`front`); at least 0."""
+
     def __post_init__(self) -> None:
         """Refuse weights out of range."""
-        for name in ("quality", "consistency"):
+        for name in ("quality", "consistency", "front"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(
                     f"criterion.{name} is {getattr(self, name)}, expected a number of at least 0"
@@ -73,13 +78,15 @@ class Criterion:
         targets: Sequence[Targets],
         total: Callable[[int], int] = int,
         turn: Turn | None = None,
+        front_labels: Sequence[int] = (),
     ) -> Losses:
         """The losses of a batch; `targets[i]` belongs to the predictions with `scene == i`.
 
         The terms are divided by the positives of the whole batch, so a scene without boxes adds
         its background only. Where several processes share a batch, `total` adds up the positives
         of all of them: the sum of their losses, and of their gradients, is the batch's. With
-        `turn`, the last scene is the first one, turned so.
+        `turn`, the last scene is the first one, turned so. `front_labels` are those of classes
+        whose boxes have a yaw that points out of the front.
         Raises ValueError for a scene without targets or an unknown label.
         """
         matches = self._match(predictions, targets)
@@ -91,7 +98,24 @@ class Criterion:
             num_positives=num_positives,
             quality=self._quality(predictions, matches),
             consistency=self._consistency(predictions, matches, targets, turn),
+            front=self._front(predictions, matches, targets, turn, front_labels),
         )
+
+    def _front(
+        self,
+        predictions: Predictions,
+        matches: Matches,
+        targets: Sequence[Targets],
+        turn: Turn | None,
+        front_labels: Sequence[int],
+    ) -> Float[Tensor, ""] | None:
+        """None where the network does not say it; the boxes of a turned copy have lost it."""
+        if predictions.front is None:
+            return None
+        has_front = torch.isin(matches.label, matches.label.new_tensor(list(front_labels)))
+        if turn is not None:
+            has_front &= matches.box < sum(map(len, targets)) - len(targets[-1])
+        return self.front * front_loss(predictions.front, matches, has_front)
 
     def _quality(self, predictions: Predictions, matches: Matches) -> Float[Tensor, ""] | None:
         if predictions.quality is None:

@@ -27,7 +27,7 @@ def batches(
         steps=range(first_step, schedule.num_steps),
         rank=processes.rank,
         num_processes=processes.num,
-        factors=factors_of(scenes) if schedule.balance == "classes" else None,
+        factors=factors_of(scenes, schedule.balance, schedule.pairs),
     )
     return iter(
         DataLoader(

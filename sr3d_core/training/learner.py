@@ -19,7 +19,8 @@ from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
 from sr3d_core.supervision.consistency import with_turned_copy
 from sr3d_core.training.average import WeightAverage
-from sr3d_core.training.errors import NotFiniteError
+from sr3d_core.training.errors import NotFiniteError, TrainingError
+from sr3d_core.training.part import begin_training, freeze_all_but
 from sr3d_core.training.processes import Processes
 from sr3d_core.training.shared_norm import SharedNorms
 from sr3d_core.training.state import State
@@ -35,6 +36,8 @@ class Learner:
         torch.manual_seed(config.schedule.seed)
         network = SR3D(config.network.architecture(len(classes)))
         network.backend = config.network.backend
+        self._front_classes = front_classes_of(config, classes) if network.head.face else ()
+        freeze_all_but(network, config.schedule.train_only)
         self._classes = classes
         self._norms = SharedNorms(network) if own.num > 1 else None
         optimizer = AdamW(parameter_groups(network, config.schedule))
@@ -103,11 +106,14 @@ class Learner:
         turn = self._second_view(step)
         if turn is not None:
             batch = with_turned_copy(batch, turn)
-        self._network.train()
+        begin_training(self.network, self._config.schedule.train_only)
         if self._norms is not None:
             self._norms.begin(self._accelerator.device)
         predictions = self._network(batch.cloud)
-        losses = self._config.criterion(predictions, batch.targets, self._processes.total, turn)
+        front_labels = [self._classes.index(name) for name in self._front_classes]
+        losses = self._config.criterion(
+            predictions, batch.targets, self._processes.total, turn, front_labels
+        )
         self._optimizer.zero_grad()
         loss = losses.total if self._norms is None else self._norms.tied(losses.total)
         self._accelerator.backward(loss)
@@ -152,6 +158,7 @@ class Learner:
         manifest = Manifest(
             architecture=network.architecture,
             classes=self._classes,
+            front_classes=self._front_classes,
             description=f"trained on {self._config.data.name} for {step} steps",
         )
         tensors = network.state_dict() if self._average is None else self._average.state(network)
@@ -167,10 +174,23 @@ class Learner:
         return weights, state
 
 
+def front_classes_of(config: Config, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """The classes whose labels say where the front is; raises TrainingError where none does."""
+    named = tuple(config.data.front_classes)
+    unknown = [name for name in named if name not in classes]
+    if unknown or not named:
+        found = f"{', '.join(unknown)}: no such class" if unknown else "no class is named"
+        raise TrainingError(
+            f"network.changes.front is true, but data.front_classes: {found}; expected those of "
+            f"{', '.join(classes)} whose labels have a yaw that points out of the front"
+        )
+    return named
+
+
 def parameter_groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
-    """The parameters by their weight decay: those of norms and biases may have none."""
+    """The parameters that learn by their weight decay: norms and biases may have none."""
     rate, decay = schedule.learning_rate, schedule.weight_decay
-    parameters = list(network.parameters())
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if schedule.decay_norms:
         return [{"params": parameters, "lr": rate, "weight_decay": decay}]
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]

@@ -15,7 +15,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.geometry.gravity import GravityError, UnitsError, floor_near, up_rotation
+from sr3d_core.geometry.floor_following import floor_near
+from sr3d_core.geometry.gravity import GravityError, UnitsError, up_rotation
 from sr3d_ros.errors import UpError
 from sr3d_ros.tf.rigid import Matrix, level_rotation
 

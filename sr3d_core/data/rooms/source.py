@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS, RoomSensor, one_of
 from sr3d_core.data.rooms.dataset import PrerenderedRooms, Rooms
-from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.classes import LABELS, WITH_FRONT
 from sr3d_core.data.rooms.furniture.library.supply import furniture_of
 
 
@@ -55,6 +55,11 @@ class RoomsSource:
     def classes(self) -> tuple[str, ...]:
         """The label space of the rooms."""
         return LABELS
+
+    @property
+    def front_classes(self) -> tuple[str, ...]:
+        """The classes that are used by one side."""
+        return WITH_FRONT
 
     def open(
         self, split: str, classes: Sequence[str] = LABELS, num: int | None = None

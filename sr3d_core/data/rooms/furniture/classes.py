@@ -5,7 +5,7 @@ rooms with it, other programmes where they name it. Labels index this list, so a
 the end.
 
 Every maker takes a generator and returns a mesh whose front is +x. Yaw of a label is the direction
-of that front; for classes without a front (round tables) it is whatever the maker drew. Whoever
+of that front; for classes without a front (tables) it is whatever the maker drew. Whoever
 compares boxes by IoU needs yaw modulo pi only; labels hold it in [-pi, pi).
 """
 
@@ -50,6 +50,8 @@ class FurnitureClass:
     """Archetypes for a place of their own, as in a counter: made only where asked for by kind."""
     hangs: bool = False
     """Whether it belongs on or in a wall rather than on the floor."""
+    has_front: bool = False
+    """Whether one side is the front, by which people use it, so that its yaw says something."""
     interest: float = 1.0
     """How much more often than others it is aimed at, so that rare classes are seen enough."""
 
@@ -71,6 +73,7 @@ CLASSES: tuple[FurnitureClass, ...] = (
             chairs.high_chair,
             chairs.wing_chair,
         ),
+        has_front=True,
     ),
     FurnitureClass(
         "table",
@@ -96,6 +99,7 @@ CLASSES: tuple[FurnitureClass, ...] = (
             desks.standing_desk,
             desks.child_desk,
         ),
+        has_front=True,
     ),
     FurnitureClass(
         "bed",
@@ -110,6 +114,7 @@ CLASSES: tuple[FurnitureClass, ...] = (
             beds.canopy_bed,
             beds.bunk_bed,
         ),
+        has_front=True,
         interest=2.0,
     ),
     FurnitureClass(
@@ -123,9 +128,12 @@ CLASSES: tuple[FurnitureClass, ...] = (
             sofas.chaise,
             sofas.futon,
         ),
+        has_front=True,
     ),
     FurnitureClass(
-        "bookshelf", (shelves.open_bookshelf, shelves.wide_bookshelf, shelves.cube_bookshelf)
+        "bookshelf",
+        (shelves.open_bookshelf, shelves.wide_bookshelf, shelves.cube_bookshelf),
+        has_front=True,
     ),
     FurnitureClass(
         "cabinet",
@@ -139,17 +147,25 @@ CLASSES: tuple[FurnitureClass, ...] = (
             storage.sideboard,
             storage.cupboard,
         ),
+        has_front=True,
     ),
     FurnitureClass(
-        "night_stand", (storage.drawer_night_stand, storage.open_night_stand), interest=1.5
+        "night_stand",
+        (storage.drawer_night_stand, storage.open_night_stand),
+        has_front=True,
+        interest=1.5,
     ),
     FurnitureClass(
         "dresser",
         (storage.wide_dresser, storage.wide_dresser, storage.tall_dresser, storage.door_dresser),
+        has_front=True,
         interest=2.5,
     ),
     FurnitureClass(
-        "toilet", (bath.tank_toilet, bath.wall_toilet, bath.one_piece_toilet), interest=3.0
+        "toilet",
+        (bath.tank_toilet, bath.wall_toilet, bath.one_piece_toilet),
+        has_front=True,
+        interest=3.0,
     ),
     FurnitureClass(
         "bathtub",
@@ -164,6 +180,7 @@ CLASSES: tuple[FurnitureClass, ...] = (
             refrigerators.double_refrigerator,
             refrigerators.small_refrigerator,
         ),
+        has_front=True,
         interest=3.0,
     ),
     FurnitureClass(
@@ -198,12 +215,14 @@ CLASSES: tuple[FurnitureClass, ...] = (
             counters.bar_shelf,
         ),
         fitted=(counters.counter_top, counters.corner_counter_top),
+        has_front=True,
         interest=1.5,
     ),
     FurnitureClass(
         "sink",
         (sinks.pedestal_sink, sinks.pedestal_sink, sinks.utility_sink),
         fitted=(sinks.inset_sink, sinks.kitchen_sink, sinks.vessel_sink, sinks.wall_sink),
+        has_front=True,
         interest=2.0,
     ),
     FurnitureClass(
@@ -237,6 +256,9 @@ CLASSES: tuple[FurnitureClass, ...] = (
 
 LABELS: tuple[str, ...] = tuple(each.name for each in CLASSES)
 """Class names; a label is an index into them."""
+
+WITH_FRONT: tuple[str, ...] = tuple(each.name for each in CLASSES if each.has_front)
+"""The classes whose labels have a yaw that points out of the front."""
 
 ON_FLOOR: tuple[str, ...] = tuple(each.name for each in CLASSES if not each.hangs)
 """The classes that stand on a floor, with or without a wall behind them."""
