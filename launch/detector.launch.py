@@ -137,6 +137,12 @@ OVERRIDES = (
         str,
         "messages of the depth topic: raw, or compressedDepth of image_transport",
     ),
+    (
+        "color_transport",
+        "input.color_transport",
+        str,
+        "messages of the color topic: raw, or compressed (jpeg, png)",
+    ),
     ("reliability", "input.reliability", str, "best_effort or reliable"),
     ("up", "frames.up", str, "how to know up: tf, imu, floor or none (the cloud is z up)"),
     ("detection_frame", "frames.detection", str, "z-up frame to detect in"),

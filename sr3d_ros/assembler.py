@@ -26,14 +26,17 @@ POINTS, DEPTH, CAMERA_INFO, COLOR = "points", "depth", "camera_info", "color"
 DEPTH_TYPES = {"raw": IMAGE_TYPE, TRANSPORT: COMPRESSED_IMAGE_TYPE}
 """Types of depth images by `input.depth_transport`."""
 
-_TYPES = {CAMERA_INFO: INFO_TYPE, COLOR: IMAGE_TYPE}
+COLOR_TYPES = {"raw": IMAGE_TYPE, "compressed": COMPRESSED_IMAGE_TYPE}
+"""Types of color images by `input.color_transport`."""
 
 
 def type_of(name: str, parameters: Parameters) -> str:
     """The type of an input's messages; every other input is one of clouds."""
     if name == DEPTH:
         return DEPTH_TYPES[parameters.depth_transport]
-    return _TYPES.get(name, CLOUD_TYPE)
+    if name == COLOR:
+        return COLOR_TYPES[parameters.color_transport]
+    return INFO_TYPE if name == CAMERA_INFO else CLOUD_TYPE
 
 
 def depth_setting(wanted: str, found: Collection[str]) -> str:
@@ -43,6 +46,14 @@ def depth_setting(wanted: str, found: Collection[str]) -> str:
         return ""
     kind = "input.kind:=depth, the topic at ~/input/depth, " if wanted == CLOUD_TYPE else ""
     return f"depth images there are read with {kind}input.depth_transport:={transports[0]}"
+
+
+def color_setting(wanted: str, found: Collection[str]) -> str:
+    """The parameter that reads color where one type was expected and only others come; or ""."""
+    transports = [name for name, kind in COLOR_TYPES.items() if kind in found and kind != wanted]
+    if not transports or wanted in found:
+        return ""
+    return f"color images there are read with input.color_transport:={transports[0]}"
 
 
 class FrameAssembler:

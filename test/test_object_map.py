@@ -91,6 +91,18 @@ def test_what_was_carried_away_is_gone_with_the_time_and_stays_known() -> None:
     assert objects.objects(()) == []
 
 
+def test_what_stood_against_a_wall_is_found_gone_too() -> None:
+    wall = (3.5, 0.0, 1.25, 0.5, 6.0, 2.5)  # its face is the chair's rear
+    objects = ObjectMap(CLASSES)
+    for step in range(3):
+        shown(objects, 0.2 * step, found(row(CHAIR)), CHAIR, wall)
+    looks = look(CHAIR, wall).of_boxes(np.array([row(CHAIR)]))
+    assert (looks.met[0] > 0.9, looks.free[0] < 0.1) == (True, True)
+    for step in range(3):
+        said = shown(objects, 2 + 0.2 * step, found(), wall)
+    assert said.gone == ("1",)
+
+
 @pytest.mark.parametrize(
     ("world", "eye"),
     [
@@ -121,6 +133,14 @@ def test_what_is_in_clear_view_from_many_places_and_not_found_is_not_believed() 
     for step in range(12):
         shown(objects, 1 + step, found(), CHAIR, eye=(0.0, 0.12 * step - 0.7, 1.2))
     assert objects.objects() == []
+
+
+def test_from_one_place_not_being_found_again_and_again_counts_once() -> None:
+    objects = chair_map()
+    for step in range(20):
+        shown(objects, 1 + 0.2 * step, found(), CHAIR, eye=(0.0, 0.5, 1.2))
+    (chair,) = objects.objects()
+    assert (chair.times_overlooked, chair.times_missed, chair.state) == (1, 0, "confirmed")
 
 
 def test_a_flash_is_forgotten() -> None:

@@ -184,6 +184,32 @@ def test_stamps_that_go_back_forget_and_say_so() -> None:
     assert any("memory forgotten" in note for note in result.notes)
 
 
+@pytest.mark.parametrize(
+    ("second", "named"),
+    [(1.1, "jumped"), (1.2, ""), (40.0, "no frame for")],  # odom jumps 5 m; as before; a pause
+)
+def test_what_breaks_the_scene_is_said_and_what_does_not_is_not(second: float, named: str) -> None:
+    buffer = TransformBuffer(history_s=1e3)
+    buffer.insert("base_link", "camera", 0, (0, 0, 1), CAMERA_TURN, static=True)
+    for at_s, x in ((1.0, 0.0), (1.1, 5.0), (1.2, 0.0), (40.0, 0.0)):
+        buffer.insert("odom", "base_link", round(at_s * S), (x, 0, 0), STILL)
+    pipeline = remembering(buffer, mode="instead")
+    pipeline.process(at(1))
+    notes = pipeline.process(at(second)).notes
+    assert any(named in note for note in notes) if named else not notes
+
+
+def test_a_robot_that_does_not_move_piles_nothing_up_and_has_nothing_to_say() -> None:
+    buffer = TransformBuffer(history_s=1e3)
+    buffer.insert("base_link", "camera", 0, (0, 0, 1), CAMERA_TURN, static=True)
+    for second in (0, 60):
+        buffer.insert("odom", "base_link", second * S, (0, 0, 0), STILL)
+    pipeline = remembering(buffer, mode="instead")
+    results = [pipeline.process(at(second)) for second in range(1, 50)]
+    assert {result.num_points for result in results} == {len(AHEAD)}
+    assert not any(result.notes for result in results)
+
+
 def test_the_crop_holds_for_what_is_remembered_too() -> None:
     pipeline = remembering(driving(), mode="instead")
     pipeline.parameters = pipeline.parameters.with_values({"filter.roi": [0, -9, -9, 9, 9, 9]})

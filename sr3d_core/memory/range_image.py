@@ -14,11 +14,12 @@ sensor blurs, on a floor that is seen at a grazing angle, or where one of the ra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 FINEST = 512
@@ -37,20 +38,34 @@ class RangeImage:
     near: Float[ndarray, " C"]  # smallest distance in each cell, metres; inf = none
     passed: Float[ndarray, " C"]  # up to here all rays in and around the cell met nothing; 0 = ?
     size: int  # cells along each side
+    cosine: float  # of the angle around the view's middle that holds all measured cells
 
     @classmethod
     def of(cls, offset: Float[ndarray, "3 N"], distance: Float[ndarray, " N"]) -> RangeImage:
         """From a frame's points as seen from the sensor, and how far they are; metres."""
         middle = offset[:, ::16].mean(axis=1) if len(distance) else None
         view_from_level = _turned_to(middle)
-        cell = _cells(view_from_level @ offset, FINEST)
-        near = _nearest(cell, distance, FINEST)
-        size = FINEST
-        while size > _COARSEST and len(distance) < _POINTS_PER_CELL * np.isfinite(near).sum():
+        seen = view_from_level @ offset
+        finest = _nearest(_cells(seen, FINEST), distance, FINEST)
+        rows, columns = (_measured_along(finest, axis) for axis in (1, 0))
+        measured, size = finest[rows, columns], FINEST
+        while size > _COARSEST and len(distance) < _POINTS_PER_CELL * np.isfinite(measured).sum():
             size //= 2
-            near = np.minimum(near[::2], near[1::2])
-            near = np.minimum(near[:, ::2], near[:, 1::2])
-        return cls(view_from_level, near.ravel(), _passed(near).ravel(), size)
+            measured = np.minimum(measured[::2], measured[1::2])
+            measured = np.minimum(measured[:, ::2], measured[:, 1::2])
+        near = np.full((size, size), np.inf, np.float32)
+        passed = np.zeros_like(near)
+        finer = FINEST // size
+        part = tuple(slice(s.start // finer, s.stop // finer) for s in (rows, columns))
+        near[part], passed[part] = measured, _passed(measured)
+        cosine = _around(seen, distance, size)
+        return cls(view_from_level, near.ravel(), passed.ravel(), size, cosine)
+
+    def may_show(
+        self, offset: Float[ndarray, "3 M"], distance: Float[ndarray, " M"]
+    ) -> Bool[ndarray, " M"]:
+        """False for points, seen from the sensor, whose cell was surely not measured."""
+        return self.view_from_level[2] @ offset >= np.float32(self.cosine) * distance
 
     def cells(self, offset: Float[ndarray, "3 M"]) -> Int[ndarray, " M"]:
         """The cell of each point, seen from the sensor."""
@@ -96,6 +111,31 @@ def _nearest(
         0, torch.from_numpy(cell).long(), torch.from_numpy(distance), reduce="amin"
     )
     return near.numpy().reshape(size, size)
+
+
+def _measured_along(near: Float[ndarray, "S S"], axis: int) -> slice:
+    """The rows or columns with all that was measured and at least a cell around it, of any size.
+
+    Most sensors see a small part of the sphere; the rest needs no looking at.
+    """
+    step = FINEST // _COARSEST
+    measured = np.flatnonzero((near < np.inf).any(axis=axis))
+    if not len(measured):
+        return slice(0, step)
+    low, high = int(measured[0]) // step - 1, int(measured[-1]) // step + 2
+    return slice(max(low, 0) * step, min(high, _COARSEST) * step)
+
+
+def _around(seen: Float[ndarray, "3 N"], distance: Float[ndarray, " N"], size: int) -> float:
+    """The cosine of the angle around +z that holds the cells of all points.
+
+    Across a cell u and v change by 2 / size each, so a point of the octahedron by at most
+    sqrt(6) 2 / size, which at its least distance 1 / sqrt(3) is an angle below 9 / size.
+    """
+    if not len(distance):
+        return 1.0
+    widest = float((seen[2] / np.maximum(distance, np.float32(1e-9))).min())
+    return math.cos(min(math.acos(min(max(widest, -1.0), 1.0)) + 9.0 / size, math.pi))
 
 
 def _passed(near: Float[ndarray, "S S"]) -> Float[ndarray, "S S"]:

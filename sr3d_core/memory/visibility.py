@@ -5,7 +5,8 @@ its way (`RangeImage`):
 
     clear     the ray was measured, and nothing in front of the box stopped it
     free      the ray went on past the point: nothing is there
-    met       the ray ended inside the box: something is there
+    met       the ray ended inside the box: something is there. What lies as near to its rear as
+              the depth is exact may be the wall behind it, and counts only for flat boxes
 
 So a box that is hidden, out of view, beyond the range, or in a hole of the depth is neither clear
 nor free. The lowest part of a box is not looked at: there rays end on the floor.
@@ -30,7 +31,6 @@ _STEPS = 5  # points along each side of a box
 _SHRUNK = 0.8  # the share of a box that is looked at: its rim may belong to what stands beside it
 _FLOOR_M = 0.08  # of a box's height from below, at most half of it
 _MARGIN_M = 0.05
-_NOWHERE_M = 1e6  # where a ray ends that was not measured: in no box
 _DEPTH_NOISE = 0.0025  # standard deviation of depth over the square of the distance, 1/m
 _SIGMAS = 3.0
 
@@ -73,24 +73,29 @@ class Visibility:
     def of_boxes(self, boxes: Float[ndarray, "B 7"]) -> Looks:
         """What the frame shows of boxes `x y z dx dy dz yaw` in the static frame."""
         inside = _inside(boxes[:, 3:6])
-        offset = _turned(inside, boxes[:, 6]) + (boxes[:, None, :3] - self.sensor)
+        turned = _turned(inside, boxes[:, 6])
+        offset = turned + (boxes[:, None, :3] - self.sensor)
         seen = offset.reshape(-1, 3).T.astype(np.float32)
-        distance = np.sqrt((seen * seen).sum(axis=0))
-        cell = self.image.cells(seen)
+        distance = np.sqrt((seen * seen).sum(axis=0)).reshape(inside.shape[:2])
+        cell = self.image.cells(seen).reshape(distance.shape)
         near, passed = self.image.near[cell], self.image.passed[cell]
         margin = _MARGIN_M + _SIGMAS * _DEPTH_NOISE * distance * distance
-        is_free = passed > distance + margin
-        reach = np.where(np.isfinite(near), near, _NOWHERE_M) / np.maximum(distance, 1e-6)
-        end = offset * reach.reshape(inside.shape[:2])[..., None]
-        is_met = _is_inside(end + self.sensor - boxes[:, None, :3], boxes)
+        enters, leaves = _chords(inside, _turned(offset, -boxes[:, 6]), boxes, distance)
+        # What stands behind a thing, as a wall, is measured as near as this to its rear.
+        is_thick = leaves - enters > 2.0 * margin
+        rear = np.where(is_thick, leaves - margin, leaves + _MARGIN_M)
+        is_free = passed > np.where(
+            is_thick, np.minimum(distance + margin, np.maximum(distance, rear)), distance + margin
+        )
+        is_met = (near >= enters - _MARGIN_M) & (near <= rear)
         is_behind = near > distance - margin  # the ray was not stopped before the point
-        is_clear = np.isfinite(near) & (is_behind | is_met.ravel())
+        is_clear = np.isfinite(near) & (is_behind | is_met)
 
         def share(mask: Bool[ndarray, " P"]) -> Float[ndarray, " B"]:
-            return mask.reshape(inside.shape[:2]).mean(axis=1)
+            return mask.mean(axis=1)
 
         center = np.linalg.norm(boxes[:, :3] - self.sensor, axis=1)
-        return Looks(share(is_clear), share(is_free), share(is_met.ravel()), center)
+        return Looks(share(is_clear), share(is_free), share(is_met), center)
 
 
 def _inside(size: Float[ndarray, "B 3"]) -> Float[ndarray, "B P 3"]:
@@ -110,13 +115,21 @@ def _turned(points: Float[ndarray, "B P 3"], yaw: Float[ndarray, " B"]) -> Float
     return np.stack([c * x - s * y, s * x + c * y, z], axis=-1)
 
 
-def _is_inside(
-    away: Float[ndarray, "B P 3"], boxes: Float[ndarray, "B 7"]
-) -> Bool[ndarray, "B P"]:
-    """Which points, seen from the boxes' centres, lie in them and not on the floor."""
-    local = _turned(away, -boxes[:, 6])
-    half = boxes[:, None, 3:6] / 2 + _MARGIN_M
-    is_in = (np.abs(local) <= half).all(axis=-1)
-    low = -boxes[:, None, 5] / 2 + np.minimum(_FLOOR_M, boxes[:, None, 5] / 2)
-    met: Bool[ndarray, "B P"] = is_in & (local[..., 2] >= low)
-    return met
+def _chords(
+    inside: Float[ndarray, "B P 3"], ray: Float[ndarray, "B P 3"], boxes: Float[ndarray, "B 7"],
+    distance: Float[ndarray, "B P"],
+) -> tuple[Float[ndarray, "B P"], Float[ndarray, "B P"]]:  # fmt: skip
+    """How far from the sensor the rays to points `inside` boxes enter and leave them, metres.
+
+    `ray` leads from the sensor to the point; both are along the box's axes. The lowest part of a
+    box is left out: there rays end on the floor.
+    """
+    high = boxes[:, None, 3:6] / 2
+    low = -high
+    low[..., 2] += np.minimum(_FLOOR_M, high[..., 2])
+    with np.errstate(divide="ignore"):
+        sides = np.stack(
+            [(low - inside) / ray, (high - inside) / ray]
+        )  # 0 = the point, -1 = start
+    enters, leaves = sides.min(axis=0).max(axis=-1), sides.max(axis=0).min(axis=-1)
+    return (1.0 + np.maximum(enters, -1.0)) * distance, (1.0 + leaves) * distance

@@ -7,6 +7,7 @@ lists are closed up when a quarter of the slots is empty.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,8 +47,11 @@ def first_in_each_voxel(
     place -= low[:, None]
     _, y, z = (int(side) + 1 for side in place.max(axis=1))
     voxel = np.array([y * z, z, 1.0]) @ place  # in float64, below 2^53: exact
-    local = voxel.astype(np.int64) << _INDEX_BITS
-    local |= np.arange(xyz.shape[1])
+    starts = np.ones(len(voxel), dtype=bool)  # neighbors in an image often share a voxel
+    starts[1:] = voxel[1:] != voxel[:-1]
+    index = np.flatnonzero(starts)
+    local = voxel.take(index).astype(np.int64) << _INDEX_BITS
+    local |= index
     local.sort()  # several times faster than sorting indices
     is_first = np.ones(len(local), dtype=bool)
     is_first[1:] = local[1:] >> _INDEX_BITS != local[:-1] >> _INDEX_BITS
@@ -115,28 +119,32 @@ class VoxelStore:
         at = np.searchsorted(self._key, new.key)
         is_known = np.zeros(len(at), dtype=bool)
         inside = np.flatnonzero(at < len(self._key))
-        is_known[inside] = self._key[at[inside]] == new.key[inside]
-        self._update(new, is_known, self._slot[at[is_known]], frame)
+        is_known[inside] = self._key.take(at[inside]) == new.key[inside]
+        self._update(new, np.flatnonzero(is_known), self._slot.take(at[is_known]), frame)
         fresh = np.flatnonzero(~is_known)
         slots = self._append(new, fresh, frame)
-        self._key = np.insert(self._key, at[fresh], new.key[fresh])
-        self._slot = np.insert(self._slot, at[fresh], slots)
+        to = at[fresh] + np.arange(len(fresh))  # where they come to lie in the longer list
+        is_old = np.ones(len(self._key) + len(fresh), dtype=bool)
+        is_old[to] = False
+        self._key = _with(self._key, is_old, new.key.take(fresh), to)
+        self._slot = _with(self._slot, is_old, slots, to)
 
     def _update(
-        self, new: Observed, is_known: Bool[ndarray, " V"], slot: Int[ndarray, " K"], frame: int
+        self, new: Observed, row: Int[ndarray, " K"], slot: Int[ndarray, " K"], frame: int
     ) -> None:
-        row = np.flatnonzero(is_known)
-        old = np.where(self._frame[slot] == EMPTY, 0.0, self._weight[slot]).astype(np.float32)
+        # Row by row with `take`: an index into both sides of a matrix costs ten times as much.
+        weight, old = new.weight.take(row), self._weight.take(slot)
+        old[self._frame.take(slot) == EMPTY] = 0.0
         if self._fusion == "nearest":
-            is_better = new.weight[row] >= old
+            is_better = weight >= old
             row, to = row[is_better], slot[is_better]
-            self._xyz[:, to], self._rgb[:, to] = new.xyz[:, row], new.rgb[:, row]
-            self._weight[to] = new.weight[row]
+            for mine, theirs in self._pairs(new):
+                mine[to] = theirs.take(row)
+            self._weight[to] = new.weight.take(row)
         else:
-            total = old + new.weight[row]
-            share = new.weight[row] / total
-            self._xyz[:, slot] = _mean(self._xyz[:, slot], new.xyz[:, row], share)
-            self._rgb[:, slot] = _mean(self._rgb[:, slot], new.rgb[:, row], share)
+            total = old + weight
+            for mine, theirs in self._pairs(new):
+                mine[slot] = _mean(mine.take(slot), theirs.take(row), weight / total)
             self._weight[slot] = total
         self._frame[slot] = frame
         self._misses[slot] = 0
@@ -146,12 +154,16 @@ class VoxelStore:
         if self.size > len(self._frame):
             self._grow(first)
         slots = np.arange(first, self.size)
-        self._xyz[:, first : self.size] = new.xyz[:, rows]
-        self._rgb[:, first : self.size] = new.rgb[:, rows]
-        self._weight[first : self.size] = new.weight[rows]
+        for mine, theirs in self._pairs(new):
+            mine[first : self.size] = theirs.take(rows)
+        self._weight[first : self.size] = new.weight.take(rows)
         self._frame[first : self.size] = frame
         self._misses[first : self.size] = 0
         return slots
+
+    def _pairs(self, new: Observed) -> Iterator[tuple[Float[ndarray, " S"], Float[ndarray, " V"]]]:
+        """Each coordinate and color of the store with the frame's."""
+        return zip((*self._xyz, *self._rgb), (*new.xyz, *new.rgb), strict=True)
 
     def _grow(self, num_used: int) -> None:
         before = self._columns()
@@ -169,11 +181,11 @@ class VoxelStore:
         if np.count_nonzero(is_used) > 0.75 * self.size:
             return
         kept = np.flatnonzero(is_used)
-        for values in self._columns():
-            values[..., : len(kept)] = values[..., kept]
+        for values in (*self._xyz, *self._rgb, self._weight, self._frame, self._misses):
+            values[: len(kept)] = values.take(kept)
         moved_to = np.cumsum(is_used) - 1
-        in_list = is_used[self._slot]
-        self._key, self._slot = self._key[in_list], moved_to[self._slot[in_list]]
+        in_list = is_used.take(self._slot)
+        self._key, self._slot = self._key[in_list], moved_to.take(self._slot[in_list])
         self.size = len(kept)
 
     def shift(self, place: Int[ndarray, " 3"], voxel_m: float) -> None:
@@ -185,9 +197,20 @@ class VoxelStore:
         self._xyz -= (place * voxel_m)[:, None].astype(np.float32)
 
 
+def _with(
+    old: Int[ndarray, " K"], is_old: Bool[ndarray, " L"], new: Int[ndarray, " F"],
+    to: Int[ndarray, " F"],
+) -> Int[ndarray, " L"]:  # fmt: skip
+    """The old entries in their order with the new ones at these places between them."""
+    longer = np.empty(len(is_old), old.dtype)
+    longer[is_old] = old
+    longer[to] = new
+    return longer
+
+
 def _mean(
-    old: Float[ndarray, "3 K"], new: Float[ndarray, "3 K"], share: Float[ndarray, " K"]
-) -> Float[ndarray, "3 K"]:
+    old: Float[ndarray, " K"], new: Float[ndarray, " K"], share: Float[ndarray, " K"]
+) -> Float[ndarray, " K"]:
     """A running mean; `share` is the new value's, which holds alone where the old is unknown."""
     mean = old + share * (new - old)
     return np.where(np.isfinite(mean), mean, new)

@@ -106,16 +106,22 @@ class FrameProcessor:
 
     @property
     def memory(self) -> dict[str, str]:
-        """Memory in use, and the points that a frame may have."""
+        """Memory in use, the points that a frame may have, and what is known of the place."""
         points = self._pipeline.budget.points(self._parameters)
         values = {**memory_values(self._model.detector.device), "points per frame": str(points)}
         use = self._pipeline.scene.use
-        return values if use is None else values | use.values
+        return values | ({} if use is None else use.values) | self.mapping.values
 
     @property
     def map_file(self) -> str:
         """Where the map is kept; "" = nowhere."""
         return self._parameters.map_file
+
+    def forget_scene(self) -> int:
+        """Forget the clouds that `memory.*` keeps; comes back with how many points they had."""
+        use = self._pipeline.scene.use
+        self._pipeline.scene.forget()
+        return 0 if use is None else use.num_points
 
     def pause(self) -> None:
         """No further frame comes for now; what was said of the last one is over, and forgotten."""

@@ -2,7 +2,8 @@
 
     input.kind cloud    ~/input/points, and input.extra_topics to join with it
     input.kind depth    ~/input/depth, ~/input/camera_info and, once one comes, ~/input/color;
-                        ~/input/depth is compressed where input.depth_transport says so
+                        ~/input/depth is compressed where input.depth_transport says so,
+                        ~/input/color where input.color_transport does
     frames.up imu       ~/input/imu
 
 Subscriptions exist only while somebody wants frames: a node that is inactive or disabled costs
@@ -19,7 +20,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from sr3d_ros.assembler import Frame, FrameAssembler, depth_setting, type_of
+from sr3d_ros.assembler import COLOR, Frame, FrameAssembler, color_setting, depth_setting, type_of
 from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice_on_silence
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
@@ -94,7 +95,8 @@ class Inputs:
 
     def refresh(self) -> None:
         """See which publishers there are, and forget those that are gone."""
-        self.advice = "; ".join(filter(None, map(self._tell_mixed, self._frame_ids)))
+        said = [*map(self._tell_mixed, self._frame_ids), self._tell_color()]
+        self.advice = "; ".join(filter(None, said))
         if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
 
@@ -145,6 +147,20 @@ class Inputs:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
         self.qos_advice = advice_on_qos(topic, policy, self._parameters.reliability)
         self._node.get_logger().warning(self.qos_advice)
+
+    def _tell_color(self) -> str:
+        """Log once that color of another type is published: depth alone is detected in without
+        a word; comes back with what to say, else ""."""
+        if not self.is_open or COLOR not in self._assembler.topics:
+            return ""
+        topic = str(self._node.resolve_topic_name(self._assembler.topics[COLOR]))
+        publishers = self._node.get_publishers_info_by_topic(topic)
+        setting = color_setting(
+            type_of(COLOR, self._parameters), {info.topic_type for info in publishers}
+        )
+        advice = f"{topic}: {setting}" if setting else ""
+        self._remarks.tell(advice)
+        return advice
 
     def _tell_mixed(self, name: str) -> str:
         """Log once which cameras share an input; comes back with what to say, else ""."""

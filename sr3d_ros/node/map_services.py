@@ -1,9 +1,10 @@
-"""The services of the map of objects; all answer at once.
+"""The services of what is remembered: the map of objects, and the scene; all answer at once.
 
 ~/find_objects  sr3d_ros/FindObjects   which objects are where
 ~/save_map      std_srvs/Trigger       write the map to `map.file`
 ~/load_map      std_srvs/Trigger       go on with the map in `map.file`
 ~/clear_map     std_srvs/Trigger       forget all objects
+~/reset_scene   std_srvs/Trigger       forget the clouds that `memory.*` keeps
 """
 
 from __future__ import annotations
@@ -31,8 +32,13 @@ class MapServices:
         self._processor = processor
         self._log = node.get_logger()
         node.create_service(FindObjects, "~/find_objects", self._on_find)
-        for name, work in (("save", _save), ("load", _load), ("clear", _clear)):
-            node.create_service(Trigger, f"~/{name}_map", self._answering(work))
+        for name, work in (
+            ("save_map", _save),
+            ("load_map", _load),
+            ("clear_map", _clear),
+            ("reset_scene", _reset_scene),
+        ):
+            node.create_service(Trigger, f"~/{name}", self._answering(work))
 
     def _on_find(self, request: Any, response: Any) -> Any:
         processor = self._processor()
@@ -80,6 +86,10 @@ def _load(processor: FrameProcessor) -> str:
 
 def _clear(processor: FrameProcessor) -> str:
     return f"forgot {processor.mapping.clear()} objects"
+
+
+def _reset_scene(processor: FrameProcessor) -> str:
+    return f"forgot {processor.forget_scene()} points"
 
 
 def _path(processor: FrameProcessor) -> str:

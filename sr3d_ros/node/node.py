@@ -4,7 +4,7 @@
     ~/output/*, ~/*_info    node/outputs.py   an empty array = looked, found nothing
     ~/status, /diagnostics  node/status.py
     ~/enable, ~/detect_once, ~/load_model           node/services.py
-    ~/find_objects, ~/save_map, ~/load_map, ~/clear_map  node/map_services.py
+    ~/find_objects, ~/save_map, ~/load_map, ~/clear_map, ~/reset_scene  node/map_services.py
 
 The executor's thread hands frames over and answers, the worker's thread detects. A frame that
 fails publishes nothing, is counted under its reason and explained in the log; the node goes on. A

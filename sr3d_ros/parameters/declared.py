@@ -58,6 +58,13 @@ class ParameterList:
         "compressedDepth = CompressedImage of image_transport, png or rvl",
         choices=("raw", "compressedDepth"),
     )
+    color_transport: Literal["raw", "compressed"] = parameter(
+        "input.color_transport",
+        "raw",
+        "messages of ~/input/color, which is remapped to their very topic: raw = Image, "
+        "compressed = CompressedImage, jpeg or png, read by Pillow",
+        choices=("raw", "compressed"),
+    )
     reliability: Literal["best_effort", "reliable"] = parameter(
         "input.reliability",
         "best_effort",

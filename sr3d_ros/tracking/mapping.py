@@ -10,6 +10,7 @@ Free space is concluded from one sensor's rays, where it is known where they sta
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.source import TransformSource
 from sr3d_ros.tracking.identities import StaticPlace, static_place
 from sr3d_ros.tracking.tracker import in_static_frame
+
+_KEPT_RENAMES = 20
 
 LASTING_FRAMES = ("map", "odom")
 """Frames in which the room stands still, the one that is corrected first."""
@@ -52,6 +55,7 @@ class Mapping:
         self._lock = threading.Lock()
         self._map: ObjectMap | None = None
         self._frame = ""  # of the map; "" = none yet
+        self._renamed = deque[tuple[str, str]](maxlen=_KEPT_RENAMES)
         self._parameters = Parameters()
 
     def apply(self, parameters: Parameters) -> None:
@@ -78,9 +82,26 @@ class Mapping:
             begun = self._begin(place.static_frame, tuple(classes))
             assert self._map is not None
             updated = self._map.update(found, result.stamp_ns, look)
+            self._renamed += updated.renamed
             objects, ids = self._map.detections()
         said = (begun, updated.forgot, updated.jump, remark)
         return Mapped(objects, ids, place, updated, tuple(filter(None, said)))
+
+    @property
+    def values(self) -> dict[str, str]:
+        """In words, for diagnostics; nothing where there is no map.
+
+        "map: renamed" says which ids turned out to be which others, the newest last.
+        """
+        with self._lock:
+            if self._map is None:
+                return {}
+            return {
+                "map: frame": self._frame,
+                "map: objects": str(len(self._map.objects())),
+                "map: gone": str(len(self._map.objects(GONE))),
+                "map: renamed": " ".join(f"{was}={now}" for was, now in self._renamed),
+            }
 
     def objects(self, query: ObjectQuery | None = None) -> tuple[list[MapObject], str, int]:
         """The confirmed objects that are asked for, their frame, and the stamp of the newest
@@ -101,6 +122,7 @@ class Mapping:
             number = 0 if self._map is None else len(self._map.objects())
             if self._map is not None:
                 self._map.clear()
+            self._renamed.clear()
             return number
 
     def save(self, path: str | Path) -> int:
@@ -126,6 +148,7 @@ class Mapping:
         frame = frame_of_map(Path(path))
         with self._lock:
             self._map, self._frame = loaded, frame
+            self._renamed.clear()
         return len(loaded.objects())
 
     def _require(self) -> ObjectMap:
@@ -139,6 +162,7 @@ class Mapping:
         if before is not None and (frame, classes) == (self._frame, before.classes):
             return ""
         was, self._frame = self._frame, frame
+        self._renamed.clear()
         self._map = ObjectMap(classes, settings_of(self._parameters))
         number = 0 if before is None else len(before.objects())
         if before is None or number == 0:

@@ -6,6 +6,7 @@ One node for each way to listen, all started at once because each has to import 
 from __future__ import annotations
 
 import array
+import io
 import struct
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from double_node import QUICK
@@ -39,7 +41,7 @@ WAYS = {
     ),
     "compressed": (
         *("frames.up:=none", "input.kind:=depth", "input.depth_transport:=compressedDepth"),
-        "input.match_tolerance_s:=0.05",
+        *("input.color_transport:=compressed", "input.match_tolerance_s:=0.05"),
     ),
     "several": ("input.extra_topics:=['/second/points']", "input.fuse_window_s:=0.2"),
     "imu": ("frames.up:=imu",),
@@ -213,30 +215,76 @@ def test_depth_images_are_detected_in_with_and_without_color(
         robot.node.destroy_publisher(publisher)
 
 
+RVL_WALL = struct.pack("<4I", 0x0838CE70, 0, 0, 0)
+"""24 pixels of 2000 mm in RVL, by hand: 0 zeros, 24 others, 2000 once and 23 times 0.
+
+24 = 30 octal and 4000 = 7640 octal, the lowest digit first: nibbles 0, 8 3, 8 c e 7, zeros.
+"""
+
+
+def rvl_wall(info: CameraInfo, numbers: bytes = RVL_WALL) -> CompressedImage:
+    """The wall of `depth_messages` as compressedDepth."""
+    sent = CompressedImage(header=info.header, format="16UC1; compressedDepth rvl")
+    sent.data = array.array("B", struct.pack("<iff2I", 0, 0.0, 0.0, 6, 4) + numbers)
+    return sent
+
+
 def test_compressed_depth_images_are_detected_in_and_damaged_ones_are_counted(
     robot: Robot, hear: Callable[[str], str]
 ) -> None:
-    """24 pixels of 2000 mm in RVL, by hand: 0 zeros, 24 others, 2000 once and 23 times 0."""
     name = hear("compressed")
     depths = robot.cloud_publisher(f"{name}/input/depth", BEST_EFFORT, CompressedImage)
     infos = robot.cloud_publisher(f"{name}/input/camera_info", BEST_EFFORT, CameraInfo)
-    # 24 = 30 octal and 4000 = 7640 octal, the lowest digit first: nibbles 0, 8 3, 8 c e 7, zeros.
-    numbers = struct.pack("<4I", 0x0838CE70, 0, 0, 0)
 
     def send(numbers: bytes) -> None:
         _, info, _ = depth_messages(robot.now_ns())
         infos.publish(info)
-        sent = CompressedImage(header=info.header, format="16UC1; compressedDepth rvl")
-        data = struct.pack("<iff2I", 0, 0.0, 0.0, 6, 4) + numbers
-        sent.data = array.array("B", data)
-        depths.publish(sent)
+        depths.publish(rvl_wall(info, numbers))
 
-    robot.wait(lambda: robot.detections, "no detections", lambda: send(numbers))
+    robot.wait(lambda: robot.detections, "no detections", lambda: send(RVL_WALL))
     assert robot.detections[0].header.frame_id == "camera_optical_frame"
-    robot.wait(lambda: robot.count_of("truncated") > 0, "not counted", lambda: send(numbers[:8]))
+    robot.wait(lambda: robot.count_of("truncated") > 0, "not counted", lambda: send(RVL_WALL[:8]))
     robot.wait(robot.adds_up, "frames unaccounted for")
     for publisher in (depths, infos):
         robot.node.destroy_publisher(publisher)
+
+
+def test_compressed_color_is_read_and_damaged_one_is_counted(
+    robot: Robot, hear: Callable[[str], str]
+) -> None:
+    name, png = hear("compressed"), io.BytesIO()
+    PIL.Image.fromarray(np.full((4, 6, 3), 200, np.uint8)).save(png, "PNG")
+    publishers = [
+        robot.cloud_publisher(f"{name}/input/{what}", BEST_EFFORT, kind)
+        for what, kind in (
+            ("camera_info", CameraInfo),
+            ("color", CompressedImage),
+            ("depth", CompressedImage),
+        )
+    ]
+
+    def send(image: bytes) -> None:
+        _, info, _ = depth_messages(robot.now_ns())
+        color = CompressedImage(header=info.header, format="rgb8; png compressed bgr8")
+        color.data = array.array("B", image)
+        for publisher, message in zip(publishers, (info, color, rvl_wall(info)), strict=True):
+            publisher.publish(message)
+
+    whole = png.getvalue()
+    before = robot.latest_status().processed
+    robot.wait(lambda: robot.latest_status().processed > before + 3, "color", lambda: send(whole))
+    robot.wait(lambda: robot.count_of("data") > 0, "not counted", lambda: send(whole[:30]))
+    robot.wait(robot.adds_up, "frames unaccounted for")
+    for publisher in publishers:
+        robot.node.destroy_publisher(publisher)
+
+
+def test_color_of_another_transport_is_pointed_out_with_its_parameter(
+    robot: Robot, hear: Callable[[str], str], nodes: dict[str, NodeProcess]
+) -> None:
+    stranger = robot.node.create_publisher(CompressedImage, f"{hear('depth')}/input/color", 1)
+    nodes["depth"].wait_for_line("input.color_transport:=compressed")
+    robot.node.destroy_publisher(stranger)
 
 
 def test_clouds_of_two_cameras_are_one_frame(robot: Robot, hear: Callable[[str], str]) -> None:
