@@ -102,16 +102,11 @@ class OutputBag:
 
 
 @contextmanager
-def writing_bag(
-    path: Path | None, run: BagRun, node: str, with_scene: bool
-) -> Iterator[OutputBag | None]:
-    """A new recording within, whole at the end; None where no path is given.
+def writing_bag(path: Path, run: BagRun, node: str, with_scene: bool) -> Iterator[OutputBag]:
+    """A new recording within, whole at the end.
 
     Raises `ReplayError` where something is there already.
     """
-    if path is None:
-        yield None
-        return
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     if path.exists():

@@ -16,7 +16,7 @@ from sr3d_core.console import (
     say,
     write_json,
 )
-from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
+from sr3d_ros.bag.commands.opening import opened, print_tally
 from sr3d_ros.bag.commands.options import (
     Backend,
     BagPath,
@@ -34,6 +34,7 @@ from sr3d_ros.bag.commands.options import (
     UpOption,
     Weights,
 )
+from sr3d_ros.bag.result import head_of
 from sr3d_ros.parameters.file import NODE
 
 

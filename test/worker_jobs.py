@@ -1,0 +1,23 @@
+"""What workers do in the tests of workers; imports little, as each process imports it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def work(message: Mapping[str, Any], progress: Callable[[int], object]) -> dict[str, Any]:
+    """Answer, after what the message asks for."""
+    progress(3)
+    mark = Path(message["mark"])
+    if message["ends"] == "always" or (message["ends"] == "once" and not mark.exists()):
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if message["ends"] == "never":
+        mark.write_text(str(os.getpid()))
+        time.sleep(600)
+    return {"num_frames": 3, "process": os.getpid()}
