@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,6 +24,7 @@ from sr3d_core.geometry.boxes import corners
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Boxes3D, Detections, PointCloud, Targets
 
+_DPI = 100
 _MAX_POINTS = 60_000
 _CEILING_M = 2.1
 """From above, points higher than this over the floor are hidden: a ceiling would hide the rest."""
@@ -37,6 +39,23 @@ def draw_detections(
     truth: Targets | None = None,
 ) -> Path:
     """Write a PNG (or what the ending of `path` says) and return its path."""
+    return _scene_of(cloud, detections, classes, title, truth).write(path)
+
+
+def pixels_of(
+    cloud: PointCloud, detections: Detections, classes: Sequence[str], title: str = ""
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The same picture as pixels, red green blue; both sides are even numbers."""
+    return _scene_of(cloud, detections, classes, title, None).pixels()
+
+
+def _scene_of(
+    cloud: PointCloud,
+    detections: Detections,
+    classes: Sequence[str],
+    title: str,
+    truth: Targets | None,
+) -> _Scene:
     texts = [
         f"{classes[label]} {score:.2f}"
         for label, score in zip(
@@ -50,15 +69,15 @@ def draw_detections(
             ignored = truth.ignored
             scene.add(ignored.boxes, [""] * len(ignored), _names(ignored, classes), ":")
     scene.add(detections.boxes, texts, _names(detections, classes), "-")
-    return scene.write(path)
+    return scene
 
 
 class _Scene:
     """A figure with two views of one cloud."""
 
     def __init__(self, cloud: PointCloud, title: str) -> None:
-        self.figure = Figure(figsize=(15, 8), layout="constrained", facecolor="white")
-        FigureCanvasAgg(self.figure)
+        self.figure = Figure(figsize=(15, 8), dpi=_DPI, layout="constrained", facecolor="white")
+        self.canvas = FigureCanvasAgg(self.figure)
         self.figure.suptitle(title, fontsize=13)
         self.above, self.side = self.figure.subplots(1, 2)
         self._names: set[str] = set()
@@ -81,6 +100,17 @@ class _Scene:
 
     def write(self, path: str | Path) -> Path:
         """Finish the figure and save it."""
+        self._finish()
+        self.figure.savefig(path, dpi=_DPI)
+        return Path(path)
+
+    def pixels(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Finish the figure and draw it."""
+        self._finish()
+        self.canvas.draw()
+        return np.asarray(self.canvas.buffer_rgba())[..., :3]
+
+    def _finish(self) -> None:
         axes = ((self.above, "from above", "y (m)"), (self.side, "from the side", "z (m)"))
         for axis, heading, vertical in axes:
             axis.set_title(heading)
@@ -92,8 +122,6 @@ class _Scene:
         if handles:
             columns = min(len(handles), 12)
             self.figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        self.figure.savefig(path, dpi=100)
-        return Path(path)
 
     def _draw_points(self, cloud: PointCloud) -> None:
         chosen = thinned(cloud, _MAX_POINTS).to("cpu")

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 
-def work(message: Mapping[str, Any], progress: Callable[[int], object]) -> dict[str, Any]:
+def work(
+    message: Mapping[str, Any], progress: Callable[[int], object] | None = None
+) -> dict[str, Any]:
     """Answer, after what the message asks for."""
-    progress(3)
+    if progress is not None:
+        progress(3)
     mark = Path(message["mark"])
     if message["ends"] == "always" or (message["ends"] == "once" and not mark.exists()):
         mark.touch()
@@ -20,4 +23,8 @@ def work(message: Mapping[str, Any], progress: Callable[[int], object]) -> dict[
     if message["ends"] == "never":
         mark.write_text(str(os.getpid()))
         time.sleep(600)
+    if message["ends"] == "when":
+        mark.touch()
+        while not Path(message["go"]).exists():
+            time.sleep(0.05)
     return {"num_frames": 3, "process": os.getpid()}

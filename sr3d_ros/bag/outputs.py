@@ -13,7 +13,7 @@ from pathlib import Path
 from sr3d_core.console import require_writable
 from sr3d_core.growing_json import growing_object
 from sr3d_ros.bag.output_bag import writing_bag
-from sr3d_ros.bag.result import Found, head_of
+from sr3d_ros.bag.result import Found, head_of, title_of
 from sr3d_ros.bag.run import BagRun, FrameRecord, Tally, TrackRecords, detect_run, frame_record
 from sr3d_ros.parameters.file import NODE
 from sr3d_ros.pipeline import FrameResult
@@ -30,10 +30,15 @@ class Outputs:
     bag: Path | None = None  # a new recording
     with_scene: bool = False  # with SceneUpdate in it
     node: str = NODE  # whose topics it has
+    video: Path | None = None  # .mp4
 
     def check(self) -> None:
         """Raise ValueError or OSError for what could not be written, before the work starts."""
         require_writable(self.json)
+        if self.video is not None:
+            from sr3d_ros.bag.video import require_mp4
+
+            require_mp4(self.video)
         if self.with_scene and self.bag is None:
             raise ValueError("--foxglove belongs to a new recording: say --out as well")
 
@@ -82,6 +87,10 @@ def _shows(run: BagRun, outputs: Outputs) -> Iterator[list[Show]]:
             shows.append(stack.enter_context(new).add)
         if outputs.pictures is not None:
             shows.append(_drawing(outputs.pictures, run.classes))
+        if outputs.video is not None:
+            from sr3d_ros.bag.video import writing_video
+
+            shows.append(stack.enter_context(writing_video(outputs.video, run.classes)))
         yield shows
 
 
@@ -92,12 +101,7 @@ def _drawing(folder: Path, classes: tuple[str, ...]) -> Show:
     folder.mkdir(parents=True, exist_ok=True)
 
     def draw(frame: FrameResult) -> None:
-        path = folder / f"{frame.stamp_ns}.png"
-        draw_detections(frame.cloud, frame.detections, classes, path, title_of(frame))
+        path, title = folder / f"{frame.stamp_ns}.png", title_of(frame.stamp_ns)
+        draw_detections(frame.cloud, frame.detections, classes, path, title)
 
     return draw
-
-
-def title_of(frame: FrameResult) -> str:
-    """What stands above the picture of a frame."""
-    return f"{frame.stamp_ns / 1e9:.3f} s"

@@ -16,6 +16,11 @@ def head_of(bag: str | Path, run: BagRun) -> dict[str, object]:
     return {"bag": str(bag), "topic": run.topic, "model": run.parameters.weights}
 
 
+def title_of(stamp_ns: int) -> str:
+    """What stands above the picture of a frame."""
+    return f"{stamp_ns / 1e9:.3f} s"
+
+
 class Found:
     """Per class: in how many frames, how many boxes, the best score."""
 

@@ -58,6 +58,13 @@ def detect(
     pictures: Annotated[
         Path | None, typer.Option(help="Draw every frame into this folder.")
     ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            help="What --pictures draws as a film, .mp4, at the recording's pace; needs the extra "
+            "video."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -82,6 +89,14 @@ def detect(
     jobs: Annotated[
         int, typer.Option(min=1, help="With --out-dir: how many recordings at once.")
     ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --out-dir: split the recordings over the Ray cluster at HOST:PORT, or "
+            '"local"; needs the extra ray, and the same paths on all nodes.',
+        ),
+    ] = None,
 ) -> None:
     """Detect objects in every cloud of recordings; boxes are in a z-up frame.
 
@@ -106,11 +121,13 @@ def detect(
         "tracking.enabled": tracking or None,
     }
     topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
-    outputs = Outputs(json=json_out, pictures=pictures, bag=out, with_scene=foxglove, node=node)
+    outputs = Outputs(
+        json=json_out, pictures=pictures, bag=out, with_scene=foxglove, node=node, video=video
+    )
     with one_line_errors():
         outputs.check()
-        if out_dir is not None or len(bags) > 1 or jobs > 1:
-            many = Many(bags, out_dir, jobs)
+        if out_dir is not None or len(bags) > 1 or jobs > 1 or ray is not None:
+            many = Many(bags, out_dir, jobs, ray)
             detect_in_all(many, outputs, topics, params_file, given, up, merge_views)
             return
     (bag,) = bags

@@ -29,6 +29,7 @@ class Many:
     bags: Sequence[Path]
     out_dir: Path | None
     jobs: int
+    ray: str | None
 
 
 def detect_in_all(
@@ -53,8 +54,15 @@ def detect_in_all(
             f"{len(many.bags)} recordings, --jobs {many.jobs}: where do results go? Say --out-dir"
         )
     _require_alone(outputs)
+    if many.ray is not None:
+        import ray  # noqa: F401  says now that it is missing
+
+        if many.jobs > 1:
+            raise ValueError("--jobs is of this machine, --ray splits the work by itself: say one")
     values = _everywhere(values_asked(params_file, topics.node, given))
-    workers, values = _workers(many, values)
+    if values.get("load.adaptive"):
+        say("load.adaptive: results depend on the speed of machines and on how many work at once")
+    values |= _shared_out(many, values)
     like = Job(
         bag="",
         part="",
@@ -64,7 +72,11 @@ def detect_in_all(
         num_views=num_views,
     )
     folder = ResultFolder(many.out_dir, many.bags)
-    with progress_of("recordings", len(many.bags)) as progress:
+    with (
+        folder.marker() as marker,
+        progress_of("recordings", len(many.bags)) as progress,
+    ):
+        workers = _workers(many, values, [*folder.bags, marker])
 
         def told(num_done: int, num_clouds: int, ended: Ended | None) -> None:
             if ended is not None and isinstance(ended.answer, Lost) and not ended.is_final:
@@ -81,17 +93,32 @@ def detect_in_all(
         raise typer.Exit(1)
 
 
-def _workers(many: Many, values: Mapping[str, Any]) -> tuple[Workers, dict[str, Any]]:
-    """Who works, and the parameters with which they do."""
-    from sr3d_ros.bag.many.job import do_job
-    from sr3d_ros.bag.many.processes import Processes
+def _shared_out(many: Many, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that differ from those of one recording alone, none of which moves a box."""
+    if many.ray is not None:
+        # Boxes of a GPU differ in their last bits: not as it happens, where it is not asked for.
+        is_open = values.get("model.device", "auto") == "auto"
+        return {
+            "model.num_threads": values.get("model.num_threads") or 1,
+            **({"model.device": "cpu"} if is_open else {}),
+        }
+    cores = len(os.sched_getaffinity(0)) // min(many.jobs, len(many.bags))
+    return {"model.num_threads": values.get("model.num_threads") or max(1, cores)}
 
-    num = min(many.jobs, len(many.bags))
-    cores = max(1, len(os.sched_getaffinity(0)) // num)
-    if values.get("load.adaptive"):
-        say("load.adaptive: results depend on the speed of this machine and on --jobs")
-    num_threads = values.get("model.num_threads") or cores
-    return Processes(do_job, num), {**values, "model.num_threads": num_threads}
+
+def _workers(many: Many, values: Mapping[str, Any], paths: list[Path]) -> Workers:
+    """Who works; `paths` are what all of them must see."""
+    from sr3d_ros.bag.many.job import do_job
+
+    if many.ray is None:
+        from sr3d_ros.bag.many.processes import Processes
+
+        return Processes(do_job, min(many.jobs, len(many.bags)))
+    from sr3d_ros.bag.many.on_ray import RayWorkers
+
+    weights = values.get("model.weights", "default")
+    more = [] if weights == "default" else [Path(weights)]
+    return RayWorkers(do_job, many.ray, values, len(many.bags), [*paths, *more])
 
 
 def _require_alone(outputs: Outputs) -> None:

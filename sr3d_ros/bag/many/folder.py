@@ -1,14 +1,16 @@
 """The folder that results of many recordings go to: a JSON for each, and what became of all.
 
-A result has its name once it is whole; what an earlier run left under that name is removed first,
-so that none stands beside an error.
+A result has its name once it is whole; what an earlier run left under that name is removed before
+the work begins, so that none stands beside an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from sr3d_ros.bag.errors import ReplayError
@@ -29,8 +31,17 @@ class ResultFolder:
                 raise ReplayError(f"{bag}: named twice, expected each recording once")
         self.names = _names(self.bags)
         path.mkdir(parents=True, exist_ok=True)
+
+    def remove_old(self) -> None:
+        """Remove what an earlier run left under the names of the results."""
         for name in (*self.names, SUMMARY):
-            (path / name).unlink(missing_ok=True)
+            (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def marker(self) -> Iterator[Path]:
+        """Within, a file by which others know that they see this very folder."""
+        with NamedTemporaryFile(dir=self.path, prefix="seen_from_all_nodes.") as file:
+            yield Path(file.name).absolute()
 
     def part(self, number: int, attempt: int) -> Path:
         """Where a worker writes; each attempt elsewhere, as a lost worker may still be at it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -36,8 +37,11 @@ def detect_many(folder: ResultFolder, like: Job, workers: Workers, told: Told) -
         bag, part = str(folder.bags[number]), str(folder.part(number, attempt))
         return replace(like, bag=bag, part=part).to_dict()
 
-    try:
-        with workers:
+    with ExitStack() as stack:
+        stack.callback(folder.remove_parts)  # once nobody writes them any more
+        stack.enter_context(workers)
+        folder.remove_old()
+        try:
             for ended in run_all(len(folder.bags), message, workers):
                 if ended is not None:
                     folder.take(ended)
@@ -45,10 +49,9 @@ def detect_many(folder: ResultFolder, like: Job, workers: Workers, told: Told) -
                         entries[ended.number] = folder.entry(ended)
                 done = sum(entry.get("num_frames", 0) for entry in entries.values())
                 told(len(entries), done + workers.num_clouds, ended)
-    finally:
-        folder.remove_parts()
-        summary = _summary(folder, entries, time.monotonic() - began_s)
-        write_json(folder.path / SUMMARY, summary)
+        finally:
+            summary = _summary(folder, entries, time.monotonic() - began_s)
+            write_json(folder.path / SUMMARY, summary)
     return summary
 
 

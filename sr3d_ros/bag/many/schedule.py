@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,14 +21,8 @@ class Lost:
     how: str  # such as "its process was ended by SIGKILL"
 
 
-class Workers(Protocol):
-    """Who does jobs; use them in a `with` statement, which stops them at its end."""
-
-    def __enter__(self) -> object:
-        """Nothing is started before a job is."""
-
-    def __exit__(self, *error: object) -> None:
-        """Stop what is under way."""
+class Workers(AbstractContextManager[object], Protocol):
+    """Who does jobs; used in a `with` statement, which stops at its end what is under way."""
 
     @property
     def num(self) -> int:
