@@ -31,6 +31,7 @@ class Outputs:
     with_scene: bool = False  # with SceneUpdate in it
     node: str = NODE  # whose topics it has
     video: Path | None = None  # .mp4
+    rerun: Path | None = None  # .rrd
 
     def check(self) -> None:
         """Raise ValueError or OSError for what could not be written, before the work starts."""
@@ -39,6 +40,10 @@ class Outputs:
             from sr3d_ros.bag.video import require_mp4
 
             require_mp4(self.video)
+        if self.rerun is not None:
+            from sr3d_ros.bag.rerun_file import require_rrd
+
+            require_rrd(self.rerun)
         if self.with_scene and self.bag is None:
             raise ValueError("--foxglove belongs to a new recording: say --out as well")
 
@@ -91,6 +96,10 @@ def _shows(run: BagRun, outputs: Outputs) -> Iterator[list[Show]]:
             from sr3d_ros.bag.video import writing_video
 
             shows.append(stack.enter_context(writing_video(outputs.video, run.classes)))
+        if outputs.rerun is not None:
+            from sr3d_ros.bag.rerun_file import writing_rrd
+
+            shows.append(stack.enter_context(writing_rrd(outputs.rerun, run)))
         yield shows
 
 

@@ -65,6 +65,13 @@ def detect(
             "video."
         ),
     ] = None,
+    rrd: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write clouds, boxes and transforms for the rerun viewer, .rrd; needs the extra "
+            "rerun."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +129,13 @@ def detect(
     }
     topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
     outputs = Outputs(
-        json=json_out, pictures=pictures, bag=out, with_scene=foxglove, node=node, video=video
+        json=json_out,
+        pictures=pictures,
+        bag=out,
+        with_scene=foxglove,
+        node=node,
+        video=video,
+        rerun=rrd,
     )
     with one_line_errors():
         outputs.check()

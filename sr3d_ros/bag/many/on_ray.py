@@ -21,6 +21,7 @@ from sr3d_ros.bag.many.schedule import Lost
 
 _WAIT_S = 1.0
 _ANSWER_S = 20.0
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _START_S = 300.0
 """How long a node may take to say what it sees; its first worker starts Python."""
 
@@ -175,7 +176,11 @@ def _connected(address: str) -> Any:
 
 def _require_answer(address: str) -> None:
     """Raise OSError where nobody listens at HOST:PORT: Ray would go on asking for minutes."""
+    from ray.util import get_node_ip_address
+
     host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if host in _THIS_MACHINE and not address.startswith("ray://"):
+        host = get_node_ip_address()  # where Ray will look
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), _ANSWER_S).close()
 
