@@ -127,7 +127,7 @@ def what_is_seen(paths: Sequence[str]) -> dict[str, Any]:
     """Bytes of files and folders by path, None = nothing there, and the release of sr3d."""
     import rosbags  # noqa: F401  a node without it cannot work
 
-    from sr3d_core import __version__
+    from sr3d_ros import __version__
 
     return {**{path: _num_bytes(Path(path)) for path in paths}, "release of sr3d": __version__}
 
