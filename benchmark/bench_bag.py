@@ -4,8 +4,7 @@
 
 Writes recordings of one camera on a robot (10 clouds a second, 100 transforms a second): one of
 --frames clouds of --points points in the room that ships, and with small clouds one of --minutes
-and one a tenth as long. Times are of the CPU (process_time): a busy machine moves them less.
-Prints one JSON object:
+and one a tenth as long. Prints one JSON object:
 
     read_mb_per_s       clouds of the recording, decoded, in a process of its own, by storage
     share_of_detector   the bare detector's time on the clouds over that of `bag detect --json` on
@@ -106,11 +105,11 @@ def _child(what: str, bag: Path) -> dict[str, float]:
 def _read(bag: Path) -> dict[str, float]:
     from sr3d_ros.bag.replay import Bag
 
-    num_bytes, start = 0, time.process_time()
+    num_bytes, start = 0, time.perf_counter()
     with Bag(bag) as opened:
         for _, _, message in opened.messages("/points"):
             num_bytes += len(message.data)
-    return {"mb_per_s": num_bytes / 1e6 / (time.process_time() - start)}
+    return {"mb_per_s": num_bytes / 1e6 / (time.perf_counter() - start)}
 
 
 class _Nothing:
@@ -144,14 +143,14 @@ def _share(bag: Path, num_turns: int, folder: Path) -> dict[str, Any]:
         clouds = [frame.sensor_cloud for frame in run.frames()]
     bare, whole = list[float](), list[float]()
     for _ in range(num_turns):
-        start = time.process_time()
+        start = time.perf_counter()
         for cloud in clouds:
             detector.detect(cloud)
-        middle = time.process_time()
+        middle = time.perf_counter()
         with open_run(bag, detector) as run:
             detect_into(run, Outputs(json=folder / "boxes.json"))
         bare.append((middle - start) * 1e3 / len(clouds))
-        whole.append((time.process_time() - middle) * 1e3 / len(clouds))
+        whole.append((time.perf_counter() - middle) * 1e3 / len(clouds))
     shares = [a / b for a, b in zip(bare, whole, strict=True)]
     return {
         "share_of_detector": summary(shares, digits=3),
