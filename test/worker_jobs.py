@@ -14,14 +14,15 @@ def work(
     message: Mapping[str, Any], progress: Callable[[int], object] | None = None
 ) -> dict[str, Any]:
     """Answer, after what the message asks for."""
+    mark = Path(message["mark"])
+    if message["ends"] == "never":
+        mark.write_text(str(os.getpid()))
     if progress is not None:
         progress(3)
-    mark = Path(message["mark"])
     if message["ends"] == "always" or (message["ends"] == "once" and not mark.exists()):
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     if message["ends"] == "never":
-        mark.write_text(str(os.getpid()))
         time.sleep(600)
     if message["ends"] == "when":
         mark.touch()
