@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -26,6 +27,7 @@ from sr3d_core.geometry.boxes import corners
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.structures import Boxes3D, Detections, PointCloud, Targets
 
+_DPI = 100
 _MAX_POINTS = 60_000
 _CEILING_M = 2.1
 """From above, points higher than this over the floor are hidden: a ceiling would hide the rest."""
@@ -40,6 +42,24 @@ def draw_detections(
     truth: Targets | None = None,
 ) -> Path:
     """Write a PNG (or what the ending of `path` says) and return its path."""
+    _scene_of(cloud, detections, classes, title, truth).write(path, dpi=_DPI)
+    return Path(path)
+
+
+def pixels_of(
+    cloud: PointCloud, detections: Detections, classes: Sequence[str], title: str = ""
+) -> UInt8[np.ndarray, "H W 3"]:
+    """The same picture as pixels, red green blue; both sides are even numbers."""
+    return _scene_of(cloud, detections, classes, title, None).pixels()
+
+
+def _scene_of(
+    cloud: PointCloud,
+    detections: Detections,
+    classes: Sequence[str],
+    title: str,
+    truth: Targets | None,
+) -> _Scene:
     scene = _Scene(cloud, title or f"objects: {len(detections)}")
     if truth is not None:
         scene.add(truth.boxes, [""] * len(truth), _names(truth, classes), "--")
@@ -47,8 +67,7 @@ def draw_detections(
             ignored = truth.ignored
             scene.add(ignored.boxes, [""] * len(ignored), _names(ignored, classes), ":")
     scene.add(detections.boxes, _texts(detections, classes), _names(detections, classes), "-")
-    scene.write(path, dpi=100)
-    return Path(path)
+    return scene
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +100,8 @@ class _Scene:
     """A figure with two views of one cloud."""
 
     def __init__(self, cloud: PointCloud, title: str) -> None:
-        self.figure = Figure(figsize=(15, 8), layout="constrained", facecolor="white")
-        FigureCanvasAgg(self.figure)
+        self.figure = Figure(figsize=(15, 8), dpi=_DPI, layout="constrained", facecolor="white")
+        self.canvas = FigureCanvasAgg(self.figure)
         self.figure.suptitle(plain(title), fontsize=13)
         self.above, self.side = self.figure.subplots(1, 2)
         self._names: set[str] = set()
@@ -105,6 +124,16 @@ class _Scene:
 
     def write(self, path: str | Path | BytesIO, **how: Any) -> None:
         """Finish the figure and save it; `how` as matplotlib's `savefig`."""
+        self._finish()
+        self.figure.savefig(path, **how)
+
+    def pixels(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Finish the figure and draw it."""
+        self._finish()
+        self.canvas.draw()
+        return np.asarray(self.canvas.buffer_rgba())[..., :3]
+
+    def _finish(self) -> None:
         axes = ((self.above, "from above", "y (m)"), (self.side, "from the side", "z (m)"))
         for axis, heading, vertical in axes:
             axis.set_title(heading)
@@ -116,7 +145,6 @@ class _Scene:
         if handles:
             columns = min(len(handles), 12)
             self.figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-        self.figure.savefig(path, **how)
 
     def _draw_points(self, cloud: PointCloud) -> None:
         chosen = thinned(cloud, _MAX_POINTS).to("cpu")

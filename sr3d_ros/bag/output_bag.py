@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Bag
 from sr3d_ros.bag.scene_update import scene_update
+from sr3d_ros.bag.transforms_along import TransformsAlong
 from sr3d_ros.bag.written_types import blank, written_types
-from sr3d_ros.errors import MessageError
 from sr3d_ros.messages.detections import detection_array, label_info
 from sr3d_ros.messages.markers import marker_array
 from sr3d_ros.pipeline import FrameResult
@@ -42,8 +41,7 @@ class OutputBag:
         self._writer, self._run, self._node = writer, run, node
         self._with_scene = with_scene
         self._connections: dict[str, Any] = {}
-        self._transforms = source.messages(*run.tf_topics.is_static)
-        self._waiting = list[tuple[str, int, Any]]()
+        self._transforms = TransformsAlong(source, run.tf_topics)
         start_ns = run.bag.start_ns
         threshold = run.parameters.score_threshold
         labels = label_info(run.classes, stamp_ns=start_ns, threshold=threshold, blank=blank)
@@ -75,16 +73,9 @@ class OutputBag:
 
     def _write_transforms(self, until_ns: int | None) -> None:
         """Those that were received until then; None: all."""
-        pending = chain(self._waiting, self._transforms)
-        self._waiting = []
-        for topic, time_ns, message in pending:
-            if until_ns is not None and time_ns > until_ns:
-                self._waiting = [(topic, time_ns, message)]
-                return
-            if not isinstance(message, MessageError):
-                is_static = self._run.tf_topics.is_static[topic]
-                name = _TF_STATIC if is_static else _TF
-                self._write(name, _TF_TYPE, message, time_ns, is_latched=is_static)
+        for is_static, time_ns, message in self._transforms.until(until_ns):
+            name = _TF_STATIC if is_static else _TF
+            self._write(name, _TF_TYPE, message, time_ns, is_latched=is_static)
 
     def _write(
         self, topic: str, kind: str, message: Any, time_ns: int, is_latched: bool = False
@@ -102,16 +93,11 @@ class OutputBag:
 
 
 @contextmanager
-def writing_bag(
-    path: Path | None, run: BagRun, node: str, with_scene: bool
-) -> Iterator[OutputBag | None]:
-    """A new recording within, whole at the end; None where no path is given.
+def writing_bag(path: Path, run: BagRun, node: str, with_scene: bool) -> Iterator[OutputBag]:
+    """A new recording within, whole at the end.
 
     Raises `ReplayError` where something is there already.
     """
-    if path is None:
-        yield None
-        return
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     if path.exists():

@@ -20,8 +20,9 @@ from sr3d_core.console import (
     write_json,
 )
 from sr3d_ros.bag.commands.figure_tables import comparison_table, object_table
-from sr3d_ros.bag.commands.opening import head_of, opened, print_tally
+from sr3d_ros.bag.commands.opening import opened, print_tally
 from sr3d_ros.bag.commands.options import BagPath, Json, Memory, Recording, with_groups
+from sr3d_ros.bag.result import head_of
 from sr3d_ros.bag.words import comparison_lines, pace_lines, steady_lines
 
 if TYPE_CHECKING:
@@ -205,15 +206,11 @@ def _weak_boxes_too(robot: Parameters, score: float) -> dict[str, object]:
 
 def _other(run: BagRun, weights: str, num_views: int) -> Other:
     """The other detector, as the run's own but for its weights."""
-    from dataclasses import replace
-
-    from sr3d_core.merged_views import merge_views
     from sr3d_ros.bag.evaluation import Other
-    from sr3d_ros.parameters.detector import load_detector
+    from sr3d_ros.bag.finder import load_finder
 
-    detector = load_detector(run.parameters.with_values({"model.weights": weights}))
-    detector.postprocess = replace(detector.postprocess, one_class=False)
-    return Other(weights, merge_views(detector, num_views))
+    parameters = run.parameters.with_values({"model.weights": weights})
+    return Other(weights, load_finder(parameters, one_class=False, num_views=num_views))
 
 
 def _truths(

@@ -14,13 +14,36 @@ if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun, Tally
     from sr3d_ros.bag.source import Topics
 
+Values = dict[str, Any]
+"""Parameters by ROS name."""
+
 _MAX_NOTES = 5
 """What is said about frames at the end, at most; some name a number that is each frame's own."""
 
 
-def head_of(bag: Path, run: BagRun) -> dict[str, object]:
-    """What a result is about."""
-    return {"bag": str(bag), "topic": run.topic, "model": run.parameters.weights}
+def values_asked(params_file: Path | None, node: str, given: Mapping[str, object]) -> Values:
+    """Parameters by ROS name: of a robot's file, and above them options that were given.
+
+    `given` are options by the parameters that they set, None = not given. Raises
+    `ParameterError`.
+    """
+    from sr3d_ros.parameters.file import parameters_of_file, values_of_file
+    from sr3d_ros.parameters.record import Parameters
+
+    values = dict[str, Any]()
+    if params_file is not None:
+        parameters_of_file(params_file, node)  # what is wrong in it is said of it
+        values = values_of_file(params_file, node)
+    values |= {name: value for name, value in given.items() if value is not None}
+    Parameters.from_values(values)
+    return values
+
+
+def up_asked(up: WayUp | None, params_file: Path | None) -> Any:
+    """The way up as `open_run` takes it: where nobody says one, it is found."""
+    if up is None and params_file is None:
+        up = WayUp.AUTO
+    return None if up is None else up.value
 
 
 @contextmanager
@@ -36,29 +59,15 @@ def opened(
 ) -> Iterator[BagRun]:
     """The recording with a detector, and what there is to say about it.
 
-    `given` are options by the parameters that they set, None = not given. `one_class`: boxes of
-    different classes suppress each other, as on a robot; average precision is defined without.
-    `num_views` are looked at of each frame and merged, which no robot does.
+    `given` as in `values_asked`, `one_class` and `num_views` as in `load_finder`.
     """
-    from dataclasses import replace
-
-    from sr3d_core.merged_views import merge_views
+    from sr3d_ros.bag.finder import load_finder
     from sr3d_ros.bag.run import open_run
-    from sr3d_ros.parameters.detector import load_detector
-    from sr3d_ros.parameters.file import parameters_of_file
     from sr3d_ros.parameters.record import Parameters
 
-    parameters = (
-        Parameters() if params_file is None else parameters_of_file(params_file, topics.node)
-    )
-    if up is None and params_file is None:
-        up = WayUp.AUTO
-    options = {name: value for name, value in given.items() if value is not None}
-    parameters = parameters.with_values(options)
-    detector = load_detector(parameters)
-    detector.postprocess = replace(detector.postprocess, one_class=one_class)
-    chosen: Any = None if up is None else up.value
-    finder = merge_views(detector, num_views)
+    parameters = Parameters.from_values(values_asked(params_file, topics.node, given))
+    finder = load_finder(parameters, one_class=one_class, num_views=num_views)
+    chosen = up_asked(up, params_file)
     with open_run(
         bag, finder, topics=topics, up=chosen, parameters=parameters, one_class=one_class
     ) as run:

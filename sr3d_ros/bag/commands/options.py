@@ -31,6 +31,10 @@ class WayUp(str, Enum):
 
 
 BagPath = Annotated[Path, typer.Argument(help="rosbag2 folder, .mcap, .db3 or ROS 1 .bag file.")]
+BagPaths = Annotated[
+    list[Path],
+    typer.Argument(help="rosbag2 folders, .mcap, .db3 or ROS 1 .bag files; several: --out-dir."),
+]
 Topic = Annotated[
     str | None,
     typer.Option(help="Point cloud or depth image topic; needed where the bag has several."),

@@ -1,0 +1,21 @@
+"""What looks for objects in recordings: the robot's detector, or one that merges its views."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sr3d_core.evaluate import FindsObjects
+from sr3d_core.merged_views import merge_views
+from sr3d_ros.parameters.detector import load_detector
+from sr3d_ros.parameters.record import Parameters
+
+
+def load_finder(parameters: Parameters, *, one_class: bool, num_views: int) -> FindsObjects:
+    """The detector that parameters ask for; raises ValueError or OSError with the reason.
+
+    `one_class`: boxes of different classes suppress each other, as on a robot; average precision
+    is defined without. `num_views` are looked at of each frame and merged, which no robot does.
+    """
+    detector = load_detector(parameters)
+    detector.postprocess = replace(detector.postprocess, one_class=one_class)
+    return merge_views(detector, num_views)
