@@ -88,7 +88,7 @@ def checkpoint_content(
 ) -> tuple[bytes, Manifest]:
     """What `save_checkpoint` writes, and the manifest in it; `state` stands for the network's."""
     tensors = network.state_dict() if state is None else state
-    stored = {name: _stored(tensor, half) for name, tensor in tensors.items()}
+    stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
     written = replace(manifest, sha256=_digest(stored))
     return _content(stored, written), written
 
@@ -255,9 +255,17 @@ def _translated(name: str, tensor: Tensor) -> tuple[str, Tensor]:
     )
 
 
-def _stored(tensor: Tensor, half: bool) -> Tensor:
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if half and tensor.is_floating_point() else tensor
+    if not (half and tensor.is_floating_point()):
+        return tensor
+    small = tensor.half()
+    if (small.isinf() & tensor.isfinite()).any():
+        raise CheckpointError(
+            f"{name} reaches {float(tensor.abs().max()):.3g}, and 16 bits end at 65504; "
+            "expected smaller numbers: store them with 32 bits"
+        )
+    return small
 
 
 def _loaded(tensor: Tensor) -> Tensor:

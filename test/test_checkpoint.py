@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from cli_harness import sr3d
 from safetensors import safe_open
 from safetensors.torch import save_file
 from test_network import TINY, points
@@ -69,6 +70,27 @@ def test_half_weights_are_half_as_large_and_nearly_the_same(tmp_path: Path) -> N
     torch.testing.assert_close(
         loaded(points()).logits, network(points()).logits, atol=2e-2, rtol=1e-2
     )
+
+
+def test_a_number_that_16_bits_cannot_hold_is_refused_by_its_name(tmp_path: Path) -> None:
+    network = SR3D(MANIFEST.architecture)
+    next(network.parameters()).data.flatten()[0] = 1e5
+    with pytest.raises(CheckpointError, match="65504"):
+        save_checkpoint(tmp_path / "half.safetensors", network, MANIFEST, half=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_were_shrunk_keep_what_is_known_of_them(tmp_path: Path) -> None:
+    source, small = tmp_path / "full.safetensors", tmp_path / "small.safetensors"
+    network = SR3D(MANIFEST.architecture)
+    save_checkpoint(source, network, replace(MANIFEST, results={"rooms_map25": 0.5}))
+    done = sr3d("model", "shrink", source, small, "--description", "two rooms")
+    assert done.exit_code == 0, done.stderr
+    loaded, manifest = load_checkpoint(small)
+    assert (manifest.description, manifest.results) == ("two rooms", {"rooms_map25": 0.5})
+    assert small.stat().st_size < 0.6 * source.stat().st_size
+    for name, tensor in loaded.state_dict().items():
+        torch.testing.assert_close(tensor, network.state_dict()[name], atol=1e-4, rtol=1e-3)
 
 
 def test_a_missing_file_is_named() -> None:

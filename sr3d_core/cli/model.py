@@ -61,6 +61,30 @@ def verify(weights: Weights = "default") -> None:
         )
 
 
+@app.command()
+def shrink(
+    weights: Weights,
+    out: Annotated[Path, typer.Argument(help="The weights file to write.")],
+    description: Annotated[
+        str | None, typer.Option(help="What it was trained on, in place of what the file says.")
+    ] = None,
+) -> None:
+    """Write the same weights with 16 bits a number: half the size, to be passed on.
+
+    Example: sr3d model shrink runs/my/weights.safetensors my.safetensors
+    """
+    with one_line_errors():
+        from dataclasses import replace
+
+        from sr3d_core.checkpoint import load_checkpoint, save_checkpoint
+
+        network, manifest = load_checkpoint(weights)
+        if description is not None:
+            manifest = replace(manifest, description=description)
+        save_checkpoint(out, network, manifest, half=True)
+        result_console().print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+
+
 @app.command("measure-spread")
 def measure_spread(
     weights: Annotated[Path, typer.Argument(help="Weights file to measure and to write to.")],
