@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ CHECKED = ("sparse", "model", "supervision")
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
 
+THREADS = 1  # small tensors; several test processes may run beside each other
+
 jaxtyping.install_import_hook([f"sr3d_core.{part}" for part in CHECKED], "type_checks.check")
-torch.set_num_threads(1)  # small tensors; several test processes may run beside each other
+torch.set_num_threads(THREADS)
+
+
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """A test that lets its subject choose the number of threads leaves the next one's alone:
+    trainings are the same to the last bit only where it is the same."""
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,7 @@ class BoundingBox:
     """Finds one box round all points, in a frame that is z up."""
 
     classes = ("chair", "sofa")
+    front_classes = ()
     postprocess = Postprocess()
 
     def __init__(self) -> None:

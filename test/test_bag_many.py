@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,15 @@ def test_a_process_that_is_killed_loses_no_other_job(tmp_path: Path) -> None:
     assert os.getpid() not in processes
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """An interrupt raises KeyboardInterrupt, also where whoever started the tests ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_an_interrupt_stops_all_processes(tmp_path: Path) -> None:
     marks = [tmp_path / "a", tmp_path / "b"]
     messages = [{"ends": "never", "mark": str(mark)} for mark in marks]

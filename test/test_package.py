@@ -114,7 +114,8 @@ ROSDEP_KEYS = {
     "tf2_ros": "tf2_ros_py",
     "PIL": "python3-pil",
 }
-PIP_NAMES = {"yaml": "pyyaml", "PIL": "pillow"}
+PIP_NAMES = {"yaml": "pyyaml", "PIL": "pillow", "rerun": "rerun-sdk"}
+BAG_EXTRAS = ("bag", "ray", "video", "rerun")
 """Modules whose package has another name."""
 
 
@@ -135,12 +136,12 @@ def imported_on_a_robot() -> set[str]:
 
 
 def test_every_import_on_a_robot_comes_from_rosdep_or_with_sr3d_core(metadata: Message) -> None:
-    """Or with the extra `bag`, for recordings."""
+    """Or with an extra of `sr3d bag`, for recordings."""
     keys = {str(e.text) for e in manifest() if e.tag in ("depend", "exec_depend")}
     lines = [
         line
         for line in metadata.get_all("Requires-Dist", [])
-        if "extra ==" not in line or 'extra == "bag"' in line
+        if "extra ==" not in line or any(f'extra == "{extra}"' in line for extra in BAG_EXTRAS)
     ]
     with_core = {re.split(r"[<>=;\s]", line)[0].lower() for line in lines}
     modules = imported_on_a_robot()
