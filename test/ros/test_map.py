@@ -113,30 +113,6 @@ def test_what_cannot_be_asked_for_is_refused(bench: Bench) -> None:
     assert "spaceship" in answer.message
 
 
-def test_the_scene_is_forgotten_on_request_and_when_the_node_is_deactivated(bench: Bench) -> None:
-    robot = bench.robot
-
-    def values() -> dict[str, str]:
-        return {entry.key: entry.value for entry in robot.diagnosed("memory").values}
-
-    def remember() -> None:
-        robot.wait(lambda: "scene: points" in values(), "no scene", bench.send, every_s=0.2)
-
-    assert robot.set("memory.seconds", 60.0).successful
-    remember()
-    robot.wait(lambda: values()["scene: points"] == "1", "more than a voxel")  # all at one place
-    assert values()["scene: fixed frame"] == "map"
-    assert (values()["map: objects"], values()["map: renamed"]) == ("1", "")
-    assert robot.trigger("reset_scene").success
-    robot.wait(lambda: "scene: points" not in values(), "still remembered")
-    assert values()["map: objects"] == "1"
-    remember()
-    assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
-    robot.wait(lambda: "scene: points" not in values(), "still remembered")
-    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
-    assert robot.set("memory.seconds", 0.0).successful
-
-
 def test_the_map_is_saved_cleared_and_loaded(bench: Bench) -> None:
     assert bench.trigger("save").success
     assert json.loads(bench.path.read_text())["objects"][0]["id"] == "1"
