@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from double_node import QUICK
-from lifecycle_msgs.msg import Transition
 from processes import NodeProcess
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot import Robot, cloud_message
