@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,16 @@ class _Scene:
         )
 
 
+@dataclass(slots=True, eq=False)
+class _Held:
+    """All that is remembered: forgotten as one, by letting go of it."""
+
+    memory: SceneMemory
+    fixed_frame: str = ""
+    scene: _Scene | None = None
+    use: MemoryUse = field(default_factory=MemoryUse)
+
+
 class SceneDetector:
     """Detects in frames and, where `memory.seconds` is set, in what is remembered.
 
@@ -136,17 +146,20 @@ class SceneDetector:
     """
 
     def __init__(self, transforms: TransformSource, one_class: bool = True) -> None:
-        self.use: MemoryUse | None = None
-        """Of the last frame; None = nothing is remembered."""
         self._transforms = transforms
         self._one_class = one_class
-        self._memory: SceneMemory | None = None
-        self._fixed_frame = ""
-        self._scene: _Scene | None = None
+        self._held: _Held | None = None
+
+    @property
+    def use(self) -> MemoryUse | None:
+        """Of the last frame; None = nothing is remembered."""
+        held = self._held
+        return None if held is None else held.use
 
     def forget(self) -> None:
-        """Remember nothing; safe in any thread, a frame in hand may still be detected in."""
-        self._memory = self._scene = self.use = None
+        """Remember nothing; safe in any thread. A frame in hand is still detected in what was
+        remembered when it came, and does not bring it back."""
+        self._held = None
 
     def __call__(
         self, frame: PointCloud, seen: Seen, crop: Crop, detect: Detect, parameters: Parameters
@@ -156,48 +169,47 @@ class SceneDetector:
             self.forget()
             return Found(_found_in(frame, detect), frame)
         started_s = time.perf_counter()
-        memory = self._memory_for(parameters)
+        held = self._held_for(parameters)
         try:
-            fixed_from_level, added, notes = self._remember(memory, seen, parameters)
-            carried = self._carried(seen, fixed_from_level, (detect, parameters))
-            around = carried.cloud if carried else _around(memory, fixed_from_level, crop)
+            fixed_from_level, added, notes = self._remember(held, seen, parameters)
+            carried = _carried(held.scene, seen, fixed_from_level, (detect, parameters))
+            around = carried.cloud if carried else _around(held.memory, fixed_from_level, crop)
         except _Alone as alone:
-            use = self._used(memory, started_s, alone=str(alone))
+            use = _used(held, started_s, alone=str(alone))
             return Found(_found_in(frame, detect), frame, use, (str(alone),))
-        use = self._used(memory, started_s, num_over=added.num_over)
+        use = _used(held, started_s, num_over=added.num_over)
         found = carried.detections if carried else _found_in(around, detect)
         if not carried:
             made_by = (detect, parameters)
-            self._scene = _Scene(seen.stamp_ns, fixed_from_level, found, around, made_by)
+            held.scene = _Scene(seen.stamp_ns, fixed_from_level, found, around, made_by)
         if parameters.memory_mode == "beside":
             found = merged(_found_in(frame, detect), found, self._wanted(parameters))
             around = joined([frame, around])
         return Found(found, around, use, notes, carried is not None)
 
-    def _memory_for(self, parameters: Parameters) -> SceneMemory:
-        """The memory with what the parameters say; a new one where that cannot be changed."""
-        settings, memory = settings_of(parameters), self._memory
-        if memory is None or memory.settings.voxel_m != settings.voxel_m:
-            memory = self._memory = SceneMemory(settings)
-            self._scene = None
-        memory.settings = settings
-        return memory
+    def _held_for(self, parameters: Parameters) -> _Held:
+        """What is remembered as the parameters say; begun anew where that cannot be changed."""
+        settings, held = settings_of(parameters), self._held
+        if held is None or held.memory.settings.voxel_m != settings.voxel_m:
+            held = self._held = _Held(SceneMemory(settings))
+        held.memory.settings = settings
+        return held
 
     def _remember(
-        self, memory: SceneMemory, seen: Seen, parameters: Parameters
+        self, held: _Held, seen: Seen, parameters: Parameters
     ) -> tuple[Matrix, Added, tuple[str, ...]]:
         """Take a frame in: `fixed_from_level`, what became of it, what is odd; raises `_Alone`."""
         fixed_frame, fixed_from_cloud = self._place(seen, frame_name(parameters.memory_frame))
         notes = []
-        if fixed_frame != self._fixed_frame:
-            if memory.num_points:
+        if fixed_frame != held.fixed_frame:
+            if held.memory.num_points:
                 notes.append(f"memory forgotten: '{fixed_frame}' is now the frame that is still")
-            memory.forget()
-            self._fixed_frame, self._scene = fixed_frame, None
+            held.memory.forget()
+            held.fixed_frame, held.scene = fixed_frame, None
         sensor = None if seen.rays_doubt else (0.0, 0.0, 0.0)
-        added = memory.add(seen.cloud, fixed_from_cloud, seen.stamp_ns, sensor)
+        added = held.memory.add(seen.cloud, fixed_from_cloud, seen.stamp_ns, sensor)
         if added.forgot:
-            self._scene = None
+            held.scene = None
             notes.append(f"memory forgotten: {added.text}")
         if seen.rays_doubt and parameters.memory_free_space:
             notes.append(
@@ -229,33 +241,6 @@ class SceneDetector:
                 "frames.timeout_s"
             ) from error
 
-    def _carried(
-        self, seen: Seen, fixed_from_level: Matrix, maker: tuple[Any, ...]
-    ) -> _Scene | None:
-        """What was found last, seen from here, where it is not yet due to be found anew."""
-        last, (_, parameters) = self._scene, maker
-        if last is None or any(a is not b for a, b in zip(last.made_by, maker, strict=True)):
-            return None
-        passed_s = 1e-9 * (seen.stamp_ns - last.stamp_ns)
-        if not 0.0 <= passed_s < parameters.memory_period_s:
-            return None
-        return last.seen_from(fixed_from_level)
-
-    def _used(
-        self, memory: SceneMemory, started_s: float, alone: str = "", num_over: int = 0
-    ) -> MemoryUse:
-        before = self.use or MemoryUse()
-        self.use = MemoryUse(
-            "" if alone else self._fixed_frame,
-            memory.num_points,
-            memory.num_frames,
-            1e3 * (time.perf_counter() - started_s),
-            alone,
-            before.num_alone + bool(alone),
-            before.num_over + num_over,
-        )
-        return self.use
-
     def _wanted(self, parameters: Parameters) -> Postprocess:
         """Which boxes of frame and scene stay: as within one of them."""
         return Postprocess(
@@ -279,6 +264,31 @@ def settings_of(parameters: Parameters) -> MemorySettings:
         max_points=parameters.memory_max_points,
         free_space=parameters.memory_free_space,
     )
+
+
+def _carried(
+    last: _Scene | None, seen: Seen, fixed_from_level: Matrix, maker: tuple[Detect, Parameters]
+) -> _Scene | None:
+    """What was found last, seen from here, where it is not yet due to be found anew."""
+    if last is None or any(a is not b for a, b in zip(last.made_by, maker, strict=True)):
+        return None
+    passed_s = 1e-9 * (seen.stamp_ns - last.stamp_ns)
+    if not 0.0 <= passed_s < maker[1].memory_period_s:
+        return None
+    return last.seen_from(fixed_from_level)
+
+
+def _used(held: _Held, started_s: float, alone: str = "", num_over: int = 0) -> MemoryUse:
+    held.use = MemoryUse(
+        "" if alone else held.fixed_frame,
+        held.memory.num_points,
+        held.memory.num_frames,
+        1e3 * (time.perf_counter() - started_s),
+        alone,
+        held.use.num_alone + bool(alone),
+        held.use.num_over + num_over,
+    )
+    return held.use
 
 
 def _around(memory: SceneMemory, fixed_from_level: Matrix, crop: Crop) -> PointCloud:

@@ -81,6 +81,23 @@ def test_a_node_that_is_deactivated_forgets() -> None:
     assert pipeline.process(at(4)).num_points == len(AHEAD)
 
 
+def test_a_frame_in_hand_does_not_bring_back_what_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer = driving()
+    pipeline = remembering(buffer, mode="instead")
+    pipeline.process(at(1))
+    lookup = buffer.lookup
+
+    def forgotten_meanwhile(*wanted: Any, **how: Any) -> Any:
+        pipeline.scene.forget()  # as another thread may
+        return lookup(*wanted, **how)
+
+    monkeypatch.setattr(buffer, "lookup", forgotten_meanwhile)
+    pipeline.process(at(2))
+    assert pipeline.scene.use is None
+
+
 def test_beside_gives_the_boxes_of_both_and_of_an_object_in_both_one() -> None:
     buffer = driving()
     pipeline = remembering(buffer, mode="beside")

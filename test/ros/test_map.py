@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from double_node import QUICK
+from lifecycle_msgs.msg import Transition
 from processes import NodeProcess
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from robot import Robot, cloud_message
+from robot import Robot, cloud_message, stamp_ns_of
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection3DArray
 
@@ -110,6 +111,32 @@ def test_what_cannot_be_asked_for_is_refused(bench: Bench) -> None:
     answer = bench.find(class_names=["spaceship"])
     assert not answer.success
     assert "spaceship" in answer.message
+
+
+def test_the_scene_is_forgotten_on_request_and_when_the_node_is_deactivated(bench: Bench) -> None:
+    robot = bench.robot
+
+    def values() -> dict[str, str]:
+        return {entry.key: entry.value for entry in robot.diagnosed("memory").values}
+
+    def remember() -> None:
+        """Until no frame is under way any more: one that comes later is remembered anew."""
+        robot.wait(lambda: "scene: points" in values(), "no scene", bench.send, every_s=0.2)
+        robot.wait(lambda: stamp_ns_of(bench.objects[-1]) == bench.stamp_ns, "last frame lost")
+
+    assert robot.set("memory.seconds", 60.0).successful
+    remember()
+    robot.wait(lambda: values()["scene: points"] == "1", "more than a voxel")  # all at one place
+    assert values()["scene: fixed frame"] == "map"
+    assert (values()["map: objects"], values()["map: renamed"]) == ("1", "")
+    assert robot.trigger("reset_scene").success
+    robot.wait(lambda: "scene: points" not in values(), "still remembered")
+    assert values()["map: objects"] == "1"
+    remember()
+    assert robot.change_state(Transition.TRANSITION_DEACTIVATE)
+    robot.wait(lambda: "scene: points" not in values(), "still remembered")
+    assert robot.change_state(Transition.TRANSITION_ACTIVATE)
+    assert robot.set("memory.seconds", 0.0).successful
 
 
 def test_the_map_is_saved_cleared_and_loaded(bench: Bench) -> None:
