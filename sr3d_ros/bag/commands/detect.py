@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -14,96 +15,80 @@ from sr3d_core.console import (
     progress_of,
     result_console,
 )
-from sr3d_ros.bag.commands.many import Many, detect_in_all
+from sr3d_ros.bag.commands.many import Several, detect_in_all
 from sr3d_ros.bag.commands.opening import opened, print_tally
-from sr3d_ros.bag.commands.options import (
-    Backend,
-    BagPaths,
-    CameraInfo,
-    Color,
-    DetectionFrame,
-    Device,
-    Imu,
-    Json,
-    Memory,
-    NodeName,
-    ParamsFile,
-    Score,
-    TfNamespace,
-    Topic,
-    UpOption,
-    Weights,
-)
+from sr3d_ros.bag.commands.options import BagPaths, Json, Memory, Recording, Score, with_groups
 from sr3d_ros.bag.result import Found
-from sr3d_ros.parameters.file import NODE
+
+if TYPE_CHECKING:
+    from sr3d_ros.bag.outputs import Outputs
+
+Pictures = Annotated[Path | None, typer.Option(help="Draw every frame into this folder.")]
+Video = Annotated[
+    Path | None,
+    typer.Option(
+        help="What --pictures draws as a film, .mp4, at the recording's pace; needs the extra "
+        "video."
+    ),
+]
+Rrd = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write clouds, boxes and transforms for the rerun viewer, .rrd; needs the extra "
+        "rerun."
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Write a new recording (mcap) here: detections, markers and class names, as the "
+        "node publishes them, beside the transforms; for rviz2 and Foxglove."
+    ),
+]
+Foxglove = Annotated[
+    bool, typer.Option("--foxglove", help="With --out: SceneUpdate for Foxglove as well.")
+]
+Tracking = Annotated[
+    bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
+]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Where results of one recording are written."""
+
+    json_out: Json = None
+    pictures: Pictures = None
+    video: Video = None
+    rrd: Rrd = None
+    out: Out = None
+    foxglove: Foxglove = False
+
+    def outputs(self, node: str) -> Outputs:
+        """The same as the work takes it; `node` says whose topics a new recording has."""
+        from sr3d_ros.bag.outputs import Outputs
+
+        return Outputs(
+            json=self.json_out,
+            pictures=self.pictures,
+            bag=self.out,
+            with_scene=self.foxglove,
+            node=node,
+            video=self.video,
+            rerun=self.rrd,
+        )
+
+
+@with_groups
 def detect(
     bags: BagPaths,
-    topic: Topic = None,
-    camera_info: CameraInfo = None,
-    color: Color = None,
-    imu: Imu = None,
-    tf_namespace: TfNamespace = None,
-    params_file: ParamsFile = None,
-    node: NodeName = NODE,
-    weights: Weights = None,
+    recording: Recording,
+    files: Files,
+    several: Several,
     score: Score = None,
-    up: UpOption = None,
-    detection_frame: DetectionFrame = None,
-    device: Device = None,
-    backend: Backend = None,
     memory: Memory = None,
-    json_out: Json = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Draw every frame into this folder.")
-    ] = None,
-    video: Annotated[
-        Path | None,
-        typer.Option(
-            help="What --pictures draws as a film, .mp4, at the recording's pace; needs the extra "
-            "video."
-        ),
-    ] = None,
-    rrd: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write clouds, boxes and transforms for the rerun viewer, .rrd; needs the extra "
-            "rerun."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Write a new recording (mcap) here: detections, markers and class names, as the "
-            "node publishes them, beside the transforms; for rviz2 and Foxglove."
-        ),
-    ] = None,
-    foxglove: Annotated[
-        bool, typer.Option("--foxglove", help="With --out: SceneUpdate for Foxglove as well.")
-    ] = False,
-    tracking: Annotated[
-        bool, typer.Option("--tracking", help="Add ids that stay with objects, and tracks.")
-    ] = False,
+    tracking: Tracking = False,
     merge_views: MergeViewsOption = 1,
-    out_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="For several recordings: what --json writes, of each, into this folder, and "
-            "summary.json."
-        ),
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option(min=1, help="With --out-dir: how many recordings at once.")
-    ] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="With --out-dir: split the recordings over the Ray cluster at HOST:PORT, or "
-            '"local"; needs the extra ray, and the same paths on all nodes.',
-        ),
-    ] = None,
 ) -> None:
     """Detect objects in every cloud of recordings; boxes are in a z-up frame.
 
@@ -115,36 +100,21 @@ def detect(
 
       sr3d bag detect monday/ tuesday/ friday/ --out-dir found/ --jobs 2
     """
-    from sr3d_ros.bag.outputs import Outputs, detect_into
-    from sr3d_ros.bag.source import Topics
+    from sr3d_ros.bag.outputs import detect_into
 
-    given = {
-        "model.weights": weights,
-        "model.device": device,
-        "model.backend": backend,
+    more = {
         "memory.seconds": memory,
         "output.score_threshold": score,
-        "frames.detection": detection_frame,
         "tracking.enabled": tracking or None,
     }
-    topics = Topics(topic, camera_info, color, imu, tf_namespace, node)
-    outputs = Outputs(
-        json=json_out,
-        pictures=pictures,
-        bag=out,
-        with_scene=foxglove,
-        node=node,
-        video=video,
-        rerun=rrd,
-    )
+    outputs = files.outputs(recording.node)
     with one_line_errors():
         outputs.check()
-        if out_dir is not None or len(bags) > 1 or jobs > 1 or ray is not None:
-            many = Many(bags, out_dir, jobs, ray)
-            detect_in_all(many, outputs, topics, params_file, given, up, merge_views)
+        if several.is_asked or len(bags) > 1:
+            detect_in_all(bags, several, outputs, recording, more, merge_views)
             return
     (bag,) = bags
-    bag_run = opened(bag, topics, params_file, given, up, one_class=True, num_views=merge_views)
+    bag_run = opened(bag, recording, more, one_class=True, num_views=merge_views)
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         found, tally = detect_into(run, outputs, progress)
     result_console().print(_table(found))

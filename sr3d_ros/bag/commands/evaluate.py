@@ -142,21 +142,12 @@ def evaluate(
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")
         robot = _robot(recording)
-    given = {
-        **recording.given,
+    more = {
         **_weak_boxes_too(robot, score),
         "memory.seconds": memory,
         "tracking.enabled": tracking or None,
     }
-    bag_run = opened(
-        bag,
-        recording.topics,
-        recording.params_file,
-        given,
-        recording.up,
-        one_class=False,
-        num_views=merge_views,
-    )
+    bag_run = opened(bag, recording, more, one_class=False, num_views=merge_views)
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         other = None if compare is None else _other(run, compare, merge_views)
         asked = Asked(

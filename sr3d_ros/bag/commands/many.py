@@ -6,42 +6,65 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from sr3d_core.console import progress_of, result_console, say
-from sr3d_ros.bag.commands.opening import up_asked, values_asked
-from sr3d_ros.bag.commands.options import WayUp
+from sr3d_ros.bag.commands.opening import values_asked
+from sr3d_ros.bag.commands.options import Recording
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.many.run import Summary
     from sr3d_ros.bag.many.schedule import Ended, Workers
     from sr3d_ros.bag.outputs import Outputs
-    from sr3d_ros.bag.source import Topics
 
 
-@dataclass(frozen=True, slots=True)
-class Many:
-    """Which recordings, where to, and who works on them."""
+OutDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="For several recordings: what --json writes, of each, into this folder, and "
+        "summary.json."
+    ),
+]
+Jobs = Annotated[int, typer.Option(min=1, help="With --out-dir: how many recordings at once.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="With --out-dir: split the recordings over the Ray cluster at HOST:PORT, or "
+        '"local"; needs the extra ray, and the same paths on all nodes.',
+    ),
+]
 
-    bags: Sequence[Path]
-    out_dir: Path | None
-    jobs: int
-    ray: str | None
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """Where results of several recordings are written, and who works on them."""
+
+    out_dir: OutDir = None
+    jobs: Jobs = 1
+    ray: RayAddress = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an option was given that belongs to several recordings."""
+        return self.out_dir is not None or self.jobs > 1 or self.ray is not None
 
 
 def detect_in_all(
-    many: Many,
+    bags: Sequence[Path],
+    several: Several,
     outputs: Outputs,
-    topics: Topics,
-    params_file: Path | None,
-    given: Mapping[str, object],
-    up: WayUp | None,
+    recording: Recording,
+    more: Mapping[str, object],
     num_views: int,
 ) -> None:
-    """Detect, say how it goes and what became of each; exit status 1 where one failed."""
+    """Detect, say how it goes and what became of each; exit status 1 where one failed.
+
+    `more` as in `values_asked`.
+    """
     import rosbags  # noqa: F401  says now that it is missing
 
     from sr3d_ros.bag.many.folder import SUMMARY, ResultFolder
@@ -49,34 +72,34 @@ def detect_in_all(
     from sr3d_ros.bag.many.run import detect_many
     from sr3d_ros.bag.many.schedule import Lost
 
-    if many.out_dir is None:
+    if several.out_dir is None:
         raise ValueError(
-            f"{len(many.bags)} recordings, --jobs {many.jobs}: where do results go? Say --out-dir"
+            f"{len(bags)} recordings, --jobs {several.jobs}: where do results go? Say --out-dir"
         )
     _require_alone(outputs)
-    if many.ray is not None:
+    if several.ray is not None:
         import ray  # noqa: F401  says now that it is missing
 
-        if many.jobs > 1:
+        if several.jobs > 1:
             raise ValueError("--jobs is of this machine, --ray splits the work by itself: say one")
-    values = _everywhere(values_asked(params_file, topics.node, given))
+    values = _everywhere(values_asked(recording, more))
     if values.get("load.adaptive"):
         say("load.adaptive: results depend on the speed of machines and on how many work at once")
-    values |= _shared_out(many, values)
+    values |= _shared_out(several, len(bags), values)
     like = Job(
         bag="",
         part="",
-        topics=asdict(topics),
+        topics=asdict(recording.topics),
         values=values,
-        up=up_asked(up, params_file),
+        up=recording.way_up,
         num_views=num_views,
     )
-    folder = ResultFolder(many.out_dir, many.bags)
+    folder = ResultFolder(several.out_dir, bags)
     with (
         folder.marker() as marker,
-        progress_of("recordings", len(many.bags)) as progress,
+        progress_of("recordings", len(bags)) as progress,
     ):
-        workers = _workers(many, values, [*folder.bags, marker])
+        workers = _workers(several, len(bags), values, [*folder.bags, marker])
 
         def told(num_done: int, num_clouds: int, ended: Ended | None) -> None:
             if ended is not None and isinstance(ended.answer, Lost) and not ended.is_final:
@@ -85,7 +108,7 @@ def detect_in_all(
 
         summary = detect_many(folder, like, workers, told)
     result_console().print(_table(summary))
-    say(f"what was chosen and what is odd, for each recording: {many.out_dir / SUMMARY}")
+    say(f"what was chosen and what is odd, for each recording: {several.out_dir / SUMMARY}")
     for entry in summary["recordings"]:
         if "error" in entry:
             say(f"error: {entry['bag']}: {entry['error'].removeprefix(entry['bag'] + ': ')}")
@@ -93,32 +116,41 @@ def detect_in_all(
         raise typer.Exit(1)
 
 
-def _shared_out(many: Many, values: Mapping[str, Any]) -> dict[str, Any]:
+def _shared_out(several: Several, num_bags: int, values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that differ from those of one recording alone, none of which moves a box."""
-    if many.ray is not None:
+    if several.ray is not None:
         # Boxes of a GPU differ in their last bits: not as it happens, where it is not asked for.
         is_open = values.get("model.device", "auto") == "auto"
         return {
             "model.num_threads": values.get("model.num_threads") or 1,
             **({"model.device": "cpu"} if is_open else {}),
         }
-    cores = len(os.sched_getaffinity(0)) // min(many.jobs, len(many.bags))
+    cores = _cores() // min(several.jobs, num_bags)
     return {"model.num_threads": values.get("model.num_threads") or max(1, cores)}
 
 
-def _workers(many: Many, values: Mapping[str, Any], paths: list[Path]) -> Workers:
+def _cores() -> int:
+    """That this process may use; not every system can say that of a process."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _workers(
+    several: Several, num_bags: int, values: Mapping[str, Any], paths: list[Path]
+) -> Workers:
     """Who works; `paths` are what all of them must see."""
     from sr3d_ros.bag.many.job import do_job
 
-    if many.ray is None:
+    if several.ray is None:
         from sr3d_ros.bag.many.processes import Processes
 
-        return Processes(do_job, min(many.jobs, len(many.bags)))
+        return Processes(do_job, min(several.jobs, num_bags))
     from sr3d_ros.bag.many.on_ray import RayWorkers
 
     weights = values.get("model.weights", "default")
     more = [] if weights == "default" else [Path(weights)]
-    return RayWorkers(do_job, many.ray, values, len(many.bags), [*paths, *more])
+    return RayWorkers(do_job, several.ray, values, num_bags, [*paths, *more])
 
 
 def _require_alone(outputs: Outputs) -> None:

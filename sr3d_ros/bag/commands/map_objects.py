@@ -53,21 +53,12 @@ def map_objects(
     with one_line_errors():
         require_writable(json_out)
         require_writable(picture)
-    given: dict[str, Any] = {
-        **recording.given,
+    more: dict[str, Any] = {
         "output.score_threshold": score,
         "map.enabled": True,
         "map.frame": map_frame,
     }
-    bag_run = opened(
-        bag,
-        recording.topics,
-        recording.params_file,
-        given,
-        recording.up,
-        one_class=True,
-        num_views=1,
-    )
+    bag_run = opened(bag, recording, more, one_class=True, num_views=1)
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         done = map_run(run, progress, start, has_plan=picture is not None)
         if json_out is not None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr3d_core.console import result_console, say
-from sr3d_ros.bag.commands.options import WayUp
+from sr3d_ros.bag.commands.options import Recording
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun, Tally
-    from sr3d_ros.bag.source import Topics
 
 Values = dict[str, Any]
 """Parameters by ROS name."""
@@ -21,55 +20,52 @@ _MAX_NOTES = 5
 """What is said about frames at the end, at most; some name a number that is each frame's own."""
 
 
-def values_asked(params_file: Path | None, node: str, given: Mapping[str, object]) -> Values:
+def values_asked(recording: Recording, more: Mapping[str, object]) -> Values:
     """Parameters by ROS name: of a robot's file, and above them options that were given.
 
-    `given` are options by the parameters that they set, None = not given. Raises
-    `ParameterError`.
+    `more` are options that not every command has, by the parameters that they set, None = not
+    given. Raises `ParameterError`.
     """
     from sr3d_ros.parameters.file import parameters_of_file, values_of_file
     from sr3d_ros.parameters.record import Parameters
 
     values = dict[str, Any]()
-    if params_file is not None:
-        parameters_of_file(params_file, node)  # what is wrong in it is said of it
-        values = values_of_file(params_file, node)
+    if recording.params_file is not None:
+        where = (recording.params_file, recording.node)
+        parameters_of_file(*where)  # what is wrong in it is said of it
+        values = values_of_file(*where)
+    given = {**recording.given, **more}
     values |= {name: value for name, value in given.items() if value is not None}
     Parameters.from_values(values)
     return values
 
 
-def up_asked(up: WayUp | None, params_file: Path | None) -> Any:
-    """The way up as `open_run` takes it: where nobody says one, it is found."""
-    if up is None and params_file is None:
-        up = WayUp.AUTO
-    return None if up is None else up.value
-
-
 @contextmanager
 def opened(
     bag: Path,
-    topics: Topics,
-    params_file: Path | None,
-    given: Mapping[str, object],
-    up: WayUp | None,
+    recording: Recording,
+    more: Mapping[str, object],
     *,
     one_class: bool,
     num_views: int,
 ) -> Iterator[BagRun]:
     """The recording with a detector, and what there is to say about it.
 
-    `given` as in `values_asked`, `one_class` and `num_views` as in `load_finder`.
+    `more` as in `values_asked`, `one_class` and `num_views` as in `load_finder`.
     """
     from sr3d_ros.bag.finder import load_finder
     from sr3d_ros.bag.run import open_run
     from sr3d_ros.parameters.record import Parameters
 
-    parameters = Parameters.from_values(values_asked(params_file, topics.node, given))
+    parameters = Parameters.from_values(values_asked(recording, more))
     finder = load_finder(parameters, one_class=one_class, num_views=num_views)
-    chosen = up_asked(up, params_file)
     with open_run(
-        bag, finder, topics=topics, up=chosen, parameters=parameters, one_class=one_class
+        bag,
+        finder,
+        topics=recording.topics,
+        up=recording.way_up,
+        parameters=parameters,
+        one_class=one_class,
     ) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")

@@ -127,6 +127,13 @@ class Recording:
         return Topics(*names, self.node)
 
     @property
+    def way_up(self) -> Any:
+        """The way up as `open_run` takes it: where nobody says one, it is found."""
+        if self.up is None:
+            return WayUp.AUTO.value if self.params_file is None else None
+        return self.up.value
+
+    @property
     def given(self) -> dict[str, object]:
         """The options by the parameters that they set; None = not given."""
         return {
