@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -40,6 +43,27 @@ class BoundingBox:
         return Detections(
             Boxes3D.from_array(row), torch.tensor([0.9]), torch.zeros(1, dtype=torch.int64)
         )
+
+
+def interrupt_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Ctrl-C come while the detector looks at the cloud of this number, counted from 1."""
+    detect, numbers = BoundingBox.detect, itertools.count(1)
+
+    def interrupted(self: BoundingBox, cloud: PointCloud) -> Detections:
+        if next(numbers) == number:
+            raise KeyboardInterrupt
+        return detect(self, cloud)
+
+    monkeypatch.setattr(BoundingBox, "detect", interrupted)
+
+
+def without_times(path: Path) -> Any:
+    """A result of `sr3d bag detect` as it is, but for what a clock says."""
+    content = json.loads(path.read_text())
+    content.pop("latency_ms")
+    for frame in content["frames"]:
+        frame.pop("time_ms")
+    return content
 
 
 def header(stamp_ns: int, frame: str) -> Any:

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_bags import CENTER, SIZE, BoundingBox, S, write_bag
+from small_bags import CENTER, SIZE, BoundingBox, S, interrupt_at, write_bag
 from test_bag_sources import COLOR, DEPTH, HEIGHT, INFO, WIDTH, depth, image, info
 from typer.testing import CliRunner
 
-from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.bag.commands import app
 
 
@@ -53,17 +52,8 @@ def test_bag_detect_writes_json_and_pictures(one_bag: Path, tmp_path: Path) -> N
 def test_what_ends_bag_detect_loses_no_frame_that_was_done(
     one_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    num_done, out = 0, tmp_path / "new" / "out.json"
-    detect = BoundingBox.detect
-
-    def interrupted(self: BoundingBox, cloud: PointCloud) -> Detections:
-        nonlocal num_done
-        num_done += 1
-        if num_done == 4:
-            raise KeyboardInterrupt
-        return detect(self, cloud)
-
-    monkeypatch.setattr(BoundingBox, "detect", interrupted)
+    out = tmp_path / "new" / "out.json"
+    interrupt_at(4, monkeypatch)
     code, text = run_command("detect", one_bag, "--up", "tf", "--json", out)
     assert code == 130, text
     written = json.loads(out.read_text())

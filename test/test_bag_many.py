@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cli_harness import save_untrained
-from small_bags import write_bag
+from small_bags import without_times, write_bag
 from typer.testing import CliRunner
 from worker_jobs import work
 
@@ -138,15 +138,6 @@ def test_an_output_of_one_recording_is_refused_for_several(
     code, text = run_command("a", "b")
     assert (code, len(text.splitlines())) == (1, 1)
     assert "--out-dir" in text
-
-
-def without_times(path: Path) -> Any:
-    """A result as it is, but for what a clock says."""
-    content = json.loads(path.read_text())
-    content.pop("latency_ms")
-    for frame in content["frames"]:
-        frame.pop("time_ms")
-    return content
 
 
 @pytest.mark.slow

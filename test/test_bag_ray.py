@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from cli_harness import save_untrained
-from small_bags import write_bag
+from small_bags import without_times, write_bag
 from typer.testing import CliRunner
 from worker_jobs import work
 
@@ -67,14 +67,6 @@ def cluster() -> Iterator[Any]:
         finally:
             started.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def without_times(path: Path) -> Any:
-    content = json.loads(path.read_text())
-    content.pop("latency_ms")
-    for frame in content["frames"]:
-        frame.pop("time_ms")
-    return content
 
 
 def test_a_cluster_gives_what_one_recording_alone_gives(cluster: Any, tmp_path: Path) -> None:

@@ -7,10 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from small_bags import BoundingBox, write_bag
+from small_bags import BoundingBox, interrupt_at, write_bag
 from typer.testing import CliRunner
 
-from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.bag.commands import app
 from sr3d_ros.bag.video import LEAP_S, FilmClock
 
@@ -31,17 +30,7 @@ def test_a_film_keeps_the_pace_and_survives_an_interrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fourth of five clouds, 0.1 s apart, is interrupted: three are in the film."""
-    num_done = 0
-    detect = BoundingBox.detect
-
-    def interrupted(self: BoundingBox, cloud: PointCloud) -> Detections:
-        nonlocal num_done
-        num_done += 1
-        if num_done == 4:
-            raise KeyboardInterrupt
-        return detect(self, cloud)
-
-    monkeypatch.setattr(BoundingBox, "detect", interrupted)
+    interrupt_at(4, monkeypatch)
     monkeypatch.setattr(
         "sr3d_core.detector.Detector.from_checkpoint", lambda *_, **__: BoundingBox()
     )
