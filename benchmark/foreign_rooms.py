@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from foreign.archive import HOW_TO_GET
 from foreign.figures import (
+    MATCH_IOU,
     REPORTED,
     Answers,
     confusion,
@@ -46,10 +47,11 @@ from sr3d_core.console import one_line_errors, progress_of, say
 from sr3d_core.data.rooms.dataset import Rooms, relabelled
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.detector import Detector
-from sr3d_core.evaluate import report
+from sr3d_core.evaluate import fronts_as_json
 from sr3d_core.evaluate_views import turned_sample
 from sr3d_core.geometry.turns import turns
-from sr3d_core.right_fronts import fronts_as_json
+from sr3d_core.matches import match_all
+from sr3d_core.right_fronts import right_fronts
 
 
 def main() -> None:
@@ -193,8 +195,11 @@ def _detect(detector: Detector, rooms: list[Scene], num_views: int) -> list[Answ
 
 def _fronts(answers: Answers, front_classes: Sequence[str]) -> dict[str, Any]:
     """Right fronts by class in the view that is not turned, where the weights know fronts."""
-    scored = report(answers.found, answers.truth, answers.classes, front_classes)
-    return fronts_as_json(scored.fronts)
+    if not front_classes:  # matching thousands of boxes a scene takes minutes
+        return {}
+    matches = match_all(answers.found, answers.truth)
+    about = (answers.found, answers.truth, answers.classes, front_classes, MATCH_IOU)
+    return fronts_as_json(right_fronts(matches, *about))
 
 
 def _figures(answers: Answers, rooms: list[Scene], left_out: list[str]) -> dict[str, Any]:

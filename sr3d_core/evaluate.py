@@ -10,7 +10,7 @@ there has no AP.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +22,7 @@ from rich.table import Table
 from torch import Tensor
 
 from sr3d_core.matches import Matches, match_all
-from sr3d_core.right_fronts import RightFronts, fronts_as_json, right_fronts
+from sr3d_core.right_fronts import RightFronts, right_fronts
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 
 IOU_THRESHOLDS = (0.25, 0.5)
@@ -269,6 +269,26 @@ def _score(ranked: Sequence[Ranking], iou: float) -> AveragePrecision:
             recalls = each.curve()[0][0]
             recall[label] = float(recalls[-1]) if len(recalls) else 0.0
     return AveragePrecision(iou, per_class, recall, num_truth)
+
+
+def fronts_as_json(fronts: Mapping[str, RightFronts]) -> dict[str, object]:
+    """Right fronts under "fronts", by class; nothing where none were asked about."""
+    rows = {
+        name: {"matched": of_class.num_matched, "right": plain_number(of_class.share)}
+        for name, of_class in fronts.items()
+    }
+    return {"fronts": rows} if rows else {}
+
+
+def fronts_table(fronts: Mapping[str, RightFronts]) -> Table:
+    """The same for the terminal, in percent."""
+    table = Table(title=f"Fronts within 45 degrees, of boxes found at overlap {IOU_THRESHOLDS[0]}")
+    table.add_column("class")
+    for heading in ("found", "right (%)"):
+        table.add_column(heading, justify="right")
+    for name, of_class in fronts.items():
+        table.add_row(name, str(of_class.num_matched), percent(of_class.share))
+    return table
 
 
 def plain_number(number: float) -> float | None:

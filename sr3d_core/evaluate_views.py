@@ -19,6 +19,7 @@ from sr3d_core.evaluate import (
     MEAN_FIGURES,
     EvaluationReport,
     FindsObjects,
+    fronts_as_json,
     percent,
     plain_number,
     report,
@@ -26,7 +27,7 @@ from sr3d_core.evaluate import (
 )
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.turns import Turn, turns
-from sr3d_core.right_fronts import RightFronts, fronts_as_json
+from sr3d_core.right_fronts import RightFronts
 from sr3d_core.structures import Detections, Sample, Targets
 
 

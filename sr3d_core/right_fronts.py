@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from rich.table import Table
 
 from sr3d_core.matches import Matches
 from sr3d_core.structures import Detections, Targets
@@ -55,27 +54,3 @@ def right_fronts(
 def _yaws(records: Sequence[Detections] | Sequence[Targets]) -> Float[ndarray, " N"]:
     yaws = [each.boxes.yaw.double().cpu() for each in records]
     return torch.cat([torch.zeros(0).double(), *yaws]).numpy()
-
-
-def fronts_as_json(fronts: Mapping[str, RightFronts]) -> dict[str, object]:
-    """Right fronts under "fronts", by class; nothing where none were asked about."""
-    rows = {
-        name: {
-            "matched": of_class.num_matched,
-            "right": round(of_class.share, 6) if of_class.num_matched else None,
-        }
-        for name, of_class in fronts.items()
-    }
-    return {"fronts": rows} if rows else {}
-
-
-def fronts_table(fronts: Mapping[str, RightFronts]) -> Table:
-    """The same for the terminal, in percent."""
-    table = Table(title="Fronts within 45 degrees, of boxes found at overlap 0.25")
-    table.add_column("class")
-    for heading in ("found", "right (%)"):
-        table.add_column(heading, justify="right")
-    for name, of_class in fronts.items():
-        share = f"{100 * of_class.share:.1f}" if of_class.num_matched else "-"
-        table.add_row(name, str(of_class.num_matched), share)
-    return table

@@ -157,10 +157,9 @@ def evaluate(
         from torch.utils.data import DataLoader
 
         from sr3d_core.detector import Detector
-        from sr3d_core.evaluate import EvaluationReport
+        from sr3d_core.evaluate import EvaluationReport, fronts_table
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
-        from sr3d_core.right_fronts import fronts_table
 
         require_writable(json_out)
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
