@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -206,6 +207,8 @@ def test_unknown_preset_is_refused() -> None:
         ({"neck_depth": 3}, "neck_depth is 3, expected 1 or 2"),
         ({"box_coding": "own_height"}, "box_coding is own_height"),
         ({"quality_exponent": 1.5}, "quality_exponent is 1.5"),
+        ({"rivalry": -1.0}, "rivalry is -1.0"),
+        ({"rivalry": math.inf}, "rivalry is inf"),
     ],
 )
 def test_sizes_that_build_no_network_are_refused(changes: dict[str, Any], text: str) -> None:

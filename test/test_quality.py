@@ -1,7 +1,8 @@
-"""The expected IoU of boxes: what it learns, and how it ranks with the class score."""
+"""The expected IoU of boxes: what it learns; what boxes are ranked by."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -10,8 +11,8 @@ from test_criterion import room
 from test_network import TINY, points
 from test_ras import matches, tensor
 
-from sr3d_core.model.head import ranked_logits
 from sr3d_core.model.network import SR3D
+from sr3d_core.model.ranking import ranked_logits
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.supervision.quality import quality_loss
 
@@ -54,10 +55,31 @@ def test_scores_are_the_weighted_geometric_mean(exponent: float) -> None:
     torch.testing.assert_close(found, score ** (1 - exponent) * iou[:, None] ** exponent)
 
 
+@pytest.mark.parametrize("exponent", [0.0, 0.5])
+@pytest.mark.parametrize("rivalry", [0.5, 2.0])
+def test_rivals_lose_by_their_share_and_the_strongest_keeps_its_score(
+    exponent: float, rivalry: float
+) -> None:
+    score, iou = tensor([[0.01, 0.5, 0.999], [0.3, 0.9, 0.9]]), tensor([0.4, 0.95])
+    alone = ranked_logits(score.logit(), iou.logit(), exponent).sigmoid()
+    found = ranked_logits(score.logit(), iou.logit(), exponent, rivalry).sigmoid()
+    best = alone.max(dim=1, keepdim=True).values
+    torch.testing.assert_close(found, alone * (alone / best) ** rivalry)
+    torch.testing.assert_close(found.max(dim=1, keepdim=True).values, best)
+
+
+def test_rivalry_without_quality_with_one_class_and_without_boxes() -> None:
+    logits = tensor([[-1.0, 2.0], [0.5, 0.5]])
+    expected = logits.sigmoid() ** 2 / logits.sigmoid().amax(dim=1, keepdim=True)
+    torch.testing.assert_close(ranked_logits(logits, rivalry=1.0).sigmoid(), expected)
+    torch.testing.assert_close(ranked_logits(logits[:, :1], rivalry=1.0), logits[:, :1])
+    assert ranked_logits(logits[:0], rivalry=1.0).shape == (0, 2)
+
+
 def test_extreme_logits_keep_finite_scores_and_their_order() -> None:
     logits = torch.tensor([[-300.0, -20.0, 20.0, 300.0]])
-    for quality in (-200.0, 0.0, 200.0):
-        scores = ranked_logits(logits, torch.tensor([quality]), 0.5)
+    for quality, rivalry in itertools.product((-200.0, 0.0, 200.0), (0.0, 1.0)):
+        scores = ranked_logits(logits, torch.tensor([quality]), 0.5, rivalry)
         assert bool(scores.isfinite().all())
         assert bool((scores.diff() >= 0).all())
 
@@ -76,3 +98,16 @@ def test_a_network_ranks_by_its_quality_in_evaluation_alone() -> None:
     expected = logits.sigmoid() ** 0.6 * quality.sigmoid()[:, None] ** 0.4
     torch.testing.assert_close(found.logits.sigmoid(), expected)
     torch.testing.assert_close(found[3:5].quality, quality[3:5])
+
+
+def test_a_network_ranks_by_rivals_in_evaluation_alone() -> None:
+    torch.manual_seed(0)
+    plain = SR3D(TINY).eval()
+    network = SR3D(replace(TINY, rivalry=2.0)).eval()
+    network.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        levels = network.raw(points())
+        alone, found = plain.predictions(levels).logits, network.predictions(levels).logits
+        learning = network.train().predictions(levels).logits
+    torch.testing.assert_close(found, ranked_logits(alone, rivalry=2.0))
+    assert torch.equal(learning, alone)

@@ -1,10 +1,8 @@
 """The head: what is said at every anchor point (TR3D, arXiv 2302.02858, sec 3).
 
 Class logits and the numbers of a box, and, where asked for, how well that box fits: the IoU that
-it is expected to have with the object (IoU-Net, arXiv 1807.11590). A class score says what is
-there, not how good its box is, so ranking by both is better than by one: their weighted geometric
-mean, as in the IoU-aware detector of arXiv 1912.05992. And, where asked for, which way the front
-of the object points, see `geometry.front`.
+it is expected to have with the object (IoU-Net, arXiv 1807.11590); `ranking` says what it is for.
+And, where asked for, which way the front of the object points, see `geometry.front`.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sr3d_core.geometry.front import NUM_SIDES
 from sr3d_core.model.box_coding import INITIAL_BIAS
@@ -73,16 +70,3 @@ class Head(nn.Module):
             quality = None if self.rate is None else self.rate(features)[:, 0]
             front = None if self.face is None else self.face(features)
             return HeadOutput(self.classify(features), self.regress(features), quality, front)
-
-
-def ranked_logits(
-    logits: Float[Tensor, "P K"], quality: Float[Tensor, " P"], exponent: float
-) -> Float[Tensor, "P K"]:
-    """Logits of `score^(1 - a) iou^a`, where `quality` is the logit of the expected IoU.
-
-    `exponent` is a, 0..1: 0 ranks by the class score alone, 1 by the fit alone.
-    """
-    log_score = (1 - exponent) * functional.logsigmoid(logits)
-    log_score = log_score + exponent * functional.logsigmoid(quality)[:, None]
-    smallest = torch.finfo(log_score.dtype).tiny  # a score of 1 keeps a finite logit
-    return log_score - (-torch.expm1(log_score)).clamp(min=smallest).log()

@@ -6,6 +6,7 @@ S3DIS. `lite` is for a robot's CPU: 2 cm voxels, narrow, color optional, rotated
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from sr3d_core.model.backbone import Backbone
 from sr3d_core.model.box_coding import BoxCoding, decode, regression_rows
-from sr3d_core.model.head import Head, ranked_logits
+from sr3d_core.model.head import Head
 from sr3d_core.model.neck import Neck
+from sr3d_core.model.ranking import ranked_logits
 from sr3d_core.sparse.engine import engine_for
 from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor, voxelize, voxelize_mean
@@ -41,6 +43,9 @@ class Architecture:
     quality_exponent: float | None = None
     """None: boxes are ranked by their class score. A number a in 0..1: the network also says which
     IoU it expects of each box, and its scores are `score^(1-a) iou^a`."""
+    rivalry: float = 0.0
+    """0: classes are scored each on its own, as published. A number b above 0: of one box, a class
+    whose score is s gets `s (s / best)^b`, where best is the highest; that one stays as it is."""
     front: bool = False
     """Whether the network also says which side of a box is the front, so that the yaw of classes
     that have one points there. Needs `rotated`."""
@@ -95,6 +100,8 @@ class Architecture:
             raise ValueError(
                 f"quality_exponent is {self.quality_exponent}, expected a number in 0..1 or none"
             )
+        if not 0 <= self.rivalry < math.inf:
+            raise ValueError(f"rivalry is {self.rivalry}, expected a number from 0")
 
     @property
     def in_channels(self) -> int:
@@ -175,8 +182,9 @@ class SR3D(nn.Module):
     def forward(self, cloud: PointCloud) -> Predictions:
         """Boxes in metres and logits at every anchor point, fine level first.
 
-        With a `quality_exponent`, logits in evaluation mode are of class score and expected IoU
-        together, those in training mode of the class alone.
+        In evaluation mode, logits are of what boxes are ranked by: the expected IoU and rival
+        classes count where `quality_exponent` and `rivalry` say so. Those in training mode are of
+        each class alone.
         """
         return self.predictions(self.raw(cloud))
 
@@ -209,9 +217,9 @@ class SR3D(nn.Module):
         sizes = torch.tensor([len(level.coords) for level in levels], device=coords.device)
         logits = torch.cat([level.logits for level in levels])
         quality = _joined([level.quality for level in levels])
-        exponent = self.architecture.quality_exponent
-        if quality is not None and exponent is not None and not self.training:
-            logits = ranked_logits(logits, quality, exponent)
+        exponent, rivalry = self.architecture.quality_exponent, self.architecture.rivalry
+        if not self.training and (quality is not None or rivalry > 0):
+            logits = ranked_logits(logits, quality, exponent or 0.0, rivalry)
         return Predictions(
             anchors=anchors,
             boxes=decode(anchors, regression, self.architecture.box_coding),

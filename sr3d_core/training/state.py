@@ -30,9 +30,11 @@ MAY_CHANGE = {
     "data.path",
     "data.prerendered",
     "network.backend",
+    "network.rivalry",
     "network.weights",
 }
-"""Settings that a resumed run may have otherwise: length, speed, and where files lie."""
+"""Settings that a resumed run may have otherwise: length, speed, where files lie, and what counts
+after the training only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
