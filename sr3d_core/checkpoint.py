@@ -19,6 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sr3d_core.model.chances import ClassCalibration
 from sr3d_core.model.network import SR3D, Architecture
 from sr3d_core.whole_files import write_whole
 
@@ -65,6 +66,8 @@ class Manifest:
     """Measured figures that travel with the weights, such as mean AP."""
     spread: dict[str, ClassSpread] = field(default_factory=dict)
     """Measured spread by class name; a class that is missing is unknown."""
+    calibration: dict[str, ClassCalibration] = field(default_factory=dict)
+    """Measured calibration by class name; a class that is missing keeps the network's scores."""
     front_classes: tuple[str, ...] = ()
     """Classes whose boxes have a yaw that points out of the front, where `architecture.front`."""
 

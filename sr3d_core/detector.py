@@ -26,6 +26,7 @@ from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.geometry.voting import voted
+from sr3d_core.model.chances import ClassCalibration, calibrated
 from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
@@ -151,6 +152,8 @@ class Detector:
         self.max_points = max_points
         self.spread: Mapping[str, ClassSpread] = {}
         """Measured spread by class name; a class that is missing is unknown."""
+        self.calibration: Mapping[str, ClassCalibration] = {}
+        """What makes scores chances, by class name; a class that is missing keeps its scores."""
         self.front_classes: tuple[str, ...] = ()
         """The classes whose boxes have a yaw that points out of their front."""
 
@@ -183,6 +186,7 @@ class Detector:
             max_points=max_points,
         )
         detector.spread = manifest.spread
+        detector.calibration = manifest.calibration
         detector.front_classes = manifest.front_classes
         detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
@@ -216,7 +220,8 @@ class Detector:
             predictions: Predictions = self.network(cloud)
             self._wait()
             predicted = time.perf_counter()
-            found = self.postprocess(predictions).to("cpu")
+            chances = calibrated(predictions, self.classes, self.calibration)
+            found = self.postprocess(chances).to("cpu")
             found = with_fronts(found, self.classes, self.front_classes)
         finished = time.perf_counter()
         times = {

@@ -41,6 +41,7 @@ CORE = {
     "evaluate_views": {"evaluate", "geometry", "right_fronts", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "structures"},
     "refinement": {"choices", "evaluate", "geometry", "structures"},
+    "calibration": {"evaluate", "matches", "model", "structures"},
     "spread": {"evaluate", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
@@ -96,7 +97,7 @@ CORE_FOR_ROS = {
     *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
-TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread"}
+TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread", "calibration"}
 NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""
 ROS_PACKAGES = {

@@ -260,9 +260,10 @@ def test_help_loads_nothing_heavy() -> None:
     [
         ("eval", "--weights", "missing.safetensors"),
         ("model", "measure-spread", "missing.safetensors"),
+        ("model", "calibrate", "missing.safetensors"),
         ("bag", "eval", "missing.mcap", "--gt", "missing.json"),
     ],
-    ids=["eval", "spread", "bag"],
+    ids=["eval", "spread", "calibration", "bag"],
 )
 def test_a_result_that_could_not_be_written_is_told_before_the_work(
     command: tuple[str, ...], tmp_path: Path

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from sr3d_core.choices import alike
 from sr3d_core.cli.accuracy import (
     RefineFloorOption,
     RefineSizeOption,
@@ -18,6 +17,7 @@ from sr3d_core.cli.accuracy import (
     refinement_of,
     with_switches,
 )
+from sr3d_core.cli.scenes import labelled_scenes
 from sr3d_core.console import (
     SCENES,
     BackendOption,
@@ -36,7 +36,6 @@ from sr3d_core.presets import preset_names, preset_path
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-    from sr3d_core.data.sources import Scenes
     from sr3d_core.train import Progress
 
 
@@ -170,7 +169,7 @@ def evaluate(
                 f"--views {views} of --merge-views {merge_views}: merged views are the same turns "
                 "in whichever view, so deviations are too small"
             )
-        scenes = _scenes(data, split, num, detector.classes)
+        scenes = labelled_scenes(data, split, num, detector.classes)
         num = len(scenes)
         loader: DataLoader[Any] = DataLoader(
             cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
@@ -185,29 +184,3 @@ def evaluate(
         if report.fronts:
             result_console().print(fronts_table(report.fronts))
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
-
-
-def _scenes(data: str, split: str, num: int, known: tuple[str, ...]) -> Scenes:
-    """The scenes to score, labelled in the classes that the weights know."""
-    from sr3d_core.data.sources import source_of
-
-    source = source_of(data)
-    labelled = tuple(source.classes)
-    if not set(known) & set(labelled):
-        raise ValueError(
-            f"--data {data}: labelled with {', '.join(labelled)}, the weights know "
-            f"{', '.join(known)}; expected a class that both have: choose other weights or scenes"
-        )
-    for text, names, others in (
-        ("the weights do not know them", [name for name in labelled if name not in known], known),
-        (f"{data} does not label them", [name for name in known if name not in labelled], ()),
-    ):
-        if names:
-            say(f"not scored, {text}: {', '.join(_with_alike(name, others) for name in names)}")
-    return source.open(split, known, num)
-
-
-def _with_alike(name: str, others: tuple[str, ...]) -> str:
-    """A class with the name that the others may have for it."""
-    near = alike(name, others)
-    return name if near is None else f"{name} (is it their {near}?)"

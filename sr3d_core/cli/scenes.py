@@ -1,0 +1,40 @@
+"""The labelled scenes that `--data` names, for the commands that measure on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sr3d_core.choices import alike
+from sr3d_core.console import say
+
+if TYPE_CHECKING:
+    from sr3d_core.data.sources import Scenes
+
+
+def labelled_scenes(data: str, split: str, num: int, known: tuple[str, ...]) -> Scenes:
+    """The scenes to measure on, labelled in the classes that the weights know.
+
+    Classes that only one of both has are told. Raises ValueError where none is left.
+    """
+    from sr3d_core.data.sources import source_of
+
+    source = source_of(data)
+    labelled = tuple(source.classes)
+    if not set(known) & set(labelled):
+        raise ValueError(
+            f"--data {data}: labelled with {', '.join(labelled)}, the weights know "
+            f"{', '.join(known)}; expected a class that both have: choose other weights or scenes"
+        )
+    for text, names, others in (
+        ("the weights do not know them", [name for name in labelled if name not in known], known),
+        (f"{data} does not label them", [name for name in known if name not in labelled], ()),
+    ):
+        if names:
+            say(f"not scored, {text}: {', '.join(_with_alike(name, others) for name in names)}")
+    return source.open(split, known, num)
+
+
+def _with_alike(name: str, others: tuple[str, ...]) -> str:
+    """A class with the name that the others may have for it."""
+    near = alike(name, others)
+    return name if near is None else f"{name} (is it their {near}?)"
