@@ -28,7 +28,7 @@ SAME_PLACE_IOU = 0.3
 """From this overlap on, boxes of different classes may be the same object."""
 
 _FORBIDDEN = 1e6
-_AGREED = 0.5  # length of the mean direction: three of four looks, where the fourth is opposite
+_AGREED = 0.5  # length of the mean direction; more than three of four looks, one opposite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
