@@ -168,6 +168,14 @@ def test_looks_from_one_place_are_averaged_and_count_as_one_view() -> None:
     assert objects.objects()[0].box[1] > 0.07
 
 
+def test_a_look_that_is_far_off_is_no_part_of_the_mean_of_its_place() -> None:
+    objects = chair_map()
+    off: Box = (3.0, 0.45, *CHAIR[2:])  # type: ignore[assignment]
+    shown(objects, 1.0, found(row(off)), CHAIR)
+    shown(objects, 1.2, found(row(CHAIR)), CHAIR)
+    np.testing.assert_allclose(objects.objects()[0].box, row(CHAIR), atol=1e-6)
+
+
 def test_a_flash_is_forgotten() -> None:
     objects = ObjectMap(CLASSES)
     objects.update(found(row(CHAIR)), 0)

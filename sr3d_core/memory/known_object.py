@@ -87,7 +87,10 @@ class KnownObject:
         is_new_place = self._look_from(view.sensor, is_found=True)
         is_off = bool(self.views) and self._is_off(view, moved_m)
         if self.views and not is_new_place and not is_off:
-            self.views[-1] = averaged(self.views[-1], view, MAX_VIEWS)
+            last = self.views[-1]
+            self.views[-1] = (
+                view if self._is_off(last, moved_m) else averaged(last, view, MAX_VIEWS)
+            )
         else:
             self.views = [*self.views, view][-MAX_VIEWS:]
         newest = self.views[-_MOVED_VIEWS:]
