@@ -1,11 +1,13 @@
 """How well a map of objects knows a room in which things are moved, removed and added.
 
     python benchmark/bench_map.py --drives 8
+    python benchmark/bench_map.py --drives 8 --made
 
 Each drive: a camera on a robot whose odometry drifts; furniture is carried elsewhere, away and in;
 somebody walks. There is detected in every frame, and every frame goes into an `ObjectMap` by the
 odometry alone, and into one that knows no depth (`blind`). Once a second both, and the boxes of
-the single frame, are held against what is there. Prints one JSON object:
+the single frame, are held against what is there. With `--made` no network runs: detections are
+made from the truth with independent errors (`made_detections.py`). Prints one JSON object:
 
     precision     share of the confirmed objects that are there: right class, IoU 0.25 or more
     recall        share found of all that was seen so far and stands where it was seen; for the
@@ -27,11 +29,12 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from made_detections import MadeDetections
 from measure import machine
 from numpy import ndarray
 
@@ -50,6 +53,9 @@ from sr3d_core.structures import Boxes3D, Detections
 FIRST_ROOM = 60_000
 MATCH_IOU = 0.25
 ROBOT = Postprocess(score_threshold=0.3, one_class=True)
+
+Find = Callable[[SequenceFrame], Detections]
+"""What is found in a frame, in the base's frame."""
 
 
 def boxes_of(rows: Sequence[ndarray]) -> Boxes3D:
@@ -113,14 +119,13 @@ class Drive:
         self.update_ms: list[float] = []
         self.seen: dict[int, ndarray] = {}  # thing -> where it was seen last, in the map frame
 
-    def run(self, detector: Detector) -> Drive:
-        """Drive."""
+    def run(self, find: Find, classes: Sequence[str]) -> Drive:
+        """Drive; what is found is of these classes."""
         changing = ChangingRoom.of(self.seed, self.recording, ChangeSettings())
-        maps = {name: ObjectMap(detector.classes) for name in ("map", "blind")}
+        maps = {name: ObjectMap(classes) for name in ("map", "blind")}
         frames = changing_sequence(self.seed, self.recording, ChangeSettings())
         for number, frame in enumerate(frames):
-            base = torch.from_numpy(frame.base_from_optical)
-            single = detector.detect(frame.cloud.transformed(base))
+            single = find(frame)
             odom = torch.from_numpy(frame.odom_from_base)
             in_odom = Detections(_moved(single.boxes, odom), single.scores, single.labels)
             started = time.thread_time()
@@ -132,19 +137,19 @@ class Drive:
             self.seen.update(zip(frame.things.tolist(), rows, strict=True))
             if number % self.every == self.every - 1:
                 seconds = number / self.recording.rate_hz
-                self._compare(detector, maps, in_odom, frame, changing, seconds)
+                self._compare(classes, maps, in_odom, frame, changing, seconds)
         return self
 
     def _compare(
         self,
-        detector: Detector,
+        classes: Sequence[str],
         maps: dict[str, ObjectMap],
         single: Detections,
         frame: SequenceFrame,
         changing: ChangingRoom,
         seconds: float,
     ) -> None:
-        index = {name: label for label, name in enumerate(detector.classes)}
+        index = {name: label for label, name in enumerate(classes)}
         places, is_there = changing.places(seconds), changing.is_there(seconds)
         there = {
             thing: np.array([*place.center, *place.size, place.yaw])
@@ -223,10 +228,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def study(options: argparse.Namespace) -> dict[str, Any]:
     """All drives, then the sums."""
     hardware = machine(options.threads)
-    detector = Detector.from_checkpoint(options.weights, device="cpu", postprocess=ROBOT)
+    finder = _finder(options)
     drives = list[Drive]()
     for number in range(options.drives):
-        drives.append(Drive(options, number).run(detector))
+        drives.append(Drive(options, number).run(*finder(options.first + number)))
         line = {name: count.summary() for name, count in drives[-1].counts.items()}
         print(json.dumps(line), file=sys.stderr, flush=True)
     figures: dict[str, Any] = {}
@@ -246,7 +251,7 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     ms = [ms for drive in drives for ms in drive.update_ms]
     return {
         "machine": hardware,
-        "weights": options.weights,
+        "weights": "made" if options.made else options.weights,
         "drives": len(drives),
         "frames": options.frames,
         "rate_hz": options.rate,
@@ -259,6 +264,18 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _finder(options: argparse.Namespace) -> Callable[[int], tuple[Find, Sequence[str]]]:
+    """What finds in the drive of a room, and its classes."""
+    if options.made:
+        return lambda room: ((made := MadeDetections(room)).of, made.classes)
+    detector = Detector.from_checkpoint(options.weights, device="cpu", postprocess=ROBOT)
+
+    def detect(frame: SequenceFrame) -> Detections:
+        return detector.detect(frame.cloud.transformed(torch.from_numpy(frame.base_from_optical)))
+
+    return lambda _: (detect, detector.classes)
+
+
 def main() -> None:
     """Print the study."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -266,7 +283,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=FIRST_ROOM, help="first room")
     parser.add_argument("--frames", type=int, default=50)
     parser.add_argument("--rate", type=float, default=5.0, help="frames per second")
-    parser.add_argument("--weights", default="default")
+    finder = parser.add_mutually_exclusive_group()
+    finder.add_argument("--weights", default="default")
+    finder.add_argument("--made", action="store_true", help="detections made from the truth")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     with one_line_errors():

@@ -1,12 +1,14 @@
 """A plan of a map of objects: boxes from above with identity, class and age.
 
-What is gone is dashed. Drawn with matplotlib, without a display.
+What is gone is dashed; what the frames saw stands below in grey. Drawn with matplotlib, without a
+display.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from jaxtyping import Float, Int
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Polygon
+from matplotlib.patheffects import withStroke
 from numpy import ndarray
 
 from sr3d_core.colors import class_color
@@ -26,6 +29,9 @@ CELL_M = 0.05
 
 _LOW_M, _HIGH_M = 0.1, 2.0  # over the floor: walls and furniture, no ceiling
 _MAX_CELLS = 1_000_000
+_RIM_M = 0.5
+_LONGEST_IN, _SHORTEST_IN = 11.0, 4.0
+_HALO: dict[str, Any] = {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 
 
 class Plan:
@@ -58,31 +64,56 @@ def draw_map(
     objects: Sequence[MapObject], now_ns: int, path: str | Path, title: str, plan: Plan
 ) -> Path:
     """Write a PNG (or what the ending of `path` says) and return its path."""
-    figure = Figure(figsize=(11, 10), layout="constrained", facecolor="white")
+    corners = [_corners(each) for each in objects]
+    low, high = _limits(corners, plan)
+    width, height = _LONGEST_IN * (high - low) / (high - low).max()
+    size = (max(width, _SHORTEST_IN), max(height, _SHORTEST_IN) + 1.0)  # and title and legend
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
-    axis.set_title(title)
+    axis.set_title(title if objects else f"{title} (none found)", wrap=True)
     axis.set_xlabel("x (m)")
     axis.set_ylabel("y (m)")
-    axis.set_aspect("equal", adjustable="datalim")
+    axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
     axis.grid(True, linewidth=0.3, alpha=0.5)
     x, y = (plan.cells.T + 0.5) * CELL_M
-    axis.scatter(x, y, s=1.5, c="0.75", linewidths=0, rasterized=True)
-    for each in objects:
+    edge = 72 * CELL_M * _LONGEST_IN / (high - low).max()  # of a cell, points
+    axis.scatter(x, y, s=max(edge, 1.0) ** 2, c="0.8", marker="s", linewidths=0, rasterized=True)
+    for each, outline in zip(objects, corners, strict=True):
         color, is_gone = class_color(each.class_name), each.gone_ns is not None
-        corners = bev_corners(Boxes3D.from_array(torch.from_numpy(each.box[None])))[0].numpy()
-        fill = (*color, 0.0 if is_gone else 0.25)
+        fill = (*color, 0.0 if is_gone else 0.35)
         line = "--" if is_gone else "-"
-        axis.add_patch(Polygon(corners, facecolor=fill, edgecolor=color, linestyle=line))
-        state = "gone for " if is_gone else ""
-        text = f"{each.identity} {each.class_name}\n{state}{age_text(each, now_ns)}"
+        axis.add_patch(
+            Polygon(outline, facecolor=fill, edgecolor=color, linestyle=line, linewidth=1.5)
+        )
+        age = age_text(each, now_ns)
+        text = f"{each.identity} {each.class_name}\n" + (
+            f"gone for {age}" if is_gone else f"seen {age} ago"
+        )
         x, y = each.box[:2].tolist()
-        axis.text(x, y, text, fontsize=8, ha="center", va="center", clip_on=True)
-    axis.autoscale_view()
+        axis.text(x, y, text, fontsize=8, ha="center", va="center", clip_on=True, **_HALO)
     handles = [
         Patch(color=class_color(n), label=n) for n in sorted({o.class_name for o in objects})
     ]
+    if any(each.gone_ns is not None for each in objects):
+        handles.append(Patch(facecolor="none", edgecolor="0.3", linestyle="--", label="gone"))
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 12))
+        columns = min(len(handles), max(int(size[0]), 1))
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     figure.savefig(path, dpi=100)
     return Path(path)
+
+
+def _corners(object_: MapObject) -> Float[ndarray, "4 2"]:
+    box = Boxes3D.from_array(torch.from_numpy(object_.box[None]))
+    corners: Float[ndarray, "4 2"] = bev_corners(box)[0].numpy()
+    return corners
+
+
+def _limits(
+    corners: Sequence[Float[ndarray, "4 2"]], plan: Plan
+) -> tuple[Float[ndarray, " 2"], Float[ndarray, " 2"]]:
+    """The rectangle that holds all boxes and the plan, with room for labels at its rim; metres."""
+    known = [*corners, *([plan.cells * CELL_M] if len(plan.cells) else [])]
+    places = np.concatenate(known or [np.zeros((1, 2))])
+    return places.min(axis=0) - _RIM_M, places.max(axis=0) + _RIM_M

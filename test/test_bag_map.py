@@ -12,6 +12,7 @@ from ray_casting import Box, seen_cloud
 from small_bags import CAMERA_TURN, BoundingBox, S, Write, cloud, tf, write_bag
 from typer.testing import CliRunner
 
+from sr3d_core.map_picture import Plan, draw_map
 from sr3d_core.structures import Detections, PointCloud
 from sr3d_ros.bag.commands import app
 
@@ -68,6 +69,11 @@ def test_bag_map_writes_the_map_and_its_plan(bag: Path, tmp_path: Path) -> None:
     assert chair["center"][:2] == pytest.approx((1.0 + 3.0, 2.0), abs=0.3)  # its front is seen
     assert chair["gone_ns"] == S + (LEFT + 2) * S // 2
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plan_of_nothing_is_drawn_too(tmp_path: Path) -> None:
+    path = draw_map([], 0, tmp_path / "map.png", "nothing", Plan())
+    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_map_that_does_not_fit_ends_bag_map_in_one_line(bag: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from ray_casting import Box, seen_cloud
 from sr3d_core import ObjectMap, ObjectMapSettings
 from sr3d_core.memory.fused_box import BoxView, fused_box, robust_mean
 from sr3d_core.memory.map_file import MapFileError
+from sr3d_core.memory.merging import merged
 from sr3d_core.memory.object_map import Updated
 from sr3d_core.memory.visibility import Visibility
 from sr3d_core.structures import Boxes3D, Detections
@@ -143,6 +144,38 @@ def test_from_one_place_not_being_found_again_and_again_counts_once() -> None:
     assert (chair.times_overlooked, chair.times_missed, chair.state) == (1, 0, "confirmed")
 
 
+def test_a_place_from_which_one_look_misses_and_another_finds_counts_as_one_that_found() -> None:
+    objects = chair_map()
+    for step in range(4):  # each place first without the chair, then with it
+        eye = (0.0, 0.2 * step + 0.2, 1.2)
+        shown(objects, 1 + 0.5 * step, found(), CHAIR, eye=eye)
+        assert objects.objects(())[0].times_overlooked == 1
+        shown(objects, 1.2 + 0.5 * step, found(row(CHAIR)), CHAIR, eye=eye)
+        assert objects.objects(())[0].times_overlooked == 0
+    (chair,) = objects.objects()
+    assert (chair.times_seen, chair.state) == (7, "confirmed")
+
+
+def test_looks_from_one_place_are_averaged_and_count_as_one_view() -> None:
+    objects = ObjectMap(CLASSES)
+    for step in range(10):  # errors of 10 cm to either side, from one place
+        off: Box = (3.0, 0.1 * (-1) ** step, *CHAIR[2:])  # type: ignore[assignment]
+        shown(objects, 0.2 * step, found(row(off)), CHAIR)
+    np.testing.assert_allclose(objects.objects()[0].box[:3], CHAIR[:3], atol=0.01)
+    for step in range(3):  # one look from each of three places, 10 cm off to one side
+        off = (3.0, 0.1, *CHAIR[2:])  # type: ignore[assignment]
+        shown(objects, 3 + step, found(row(off)), CHAIR, eye=(0.0, 0.2 * step + 0.2, 1.2))
+    assert objects.objects()[0].box[1] > 0.07
+
+
+def test_a_look_that_is_far_off_is_no_part_of_the_mean_of_its_place() -> None:
+    objects = chair_map()
+    off: Box = (3.0, 0.45, *CHAIR[2:])  # type: ignore[assignment]
+    shown(objects, 1.0, found(row(off)), CHAIR)
+    shown(objects, 1.2, found(row(CHAIR)), CHAIR)
+    np.testing.assert_allclose(objects.objects()[0].box, row(CHAIR), atol=1e-6)
+
+
 def test_a_flash_is_forgotten() -> None:
     objects = ObjectMap(CLASSES)
     objects.update(found(row(CHAIR)), 0)
@@ -197,6 +230,36 @@ def test_boxes_are_fused_by_their_symmetry() -> None:
     half = np.array([1.0, 2.0, 0.5, 2.0, 0.8, 1.0, 0.1 - math.pi])
     box = fused_box([BoxView(view, 1.0) for view in (first, turned, half)])
     np.testing.assert_allclose(box, first, atol=1e-9)
+
+
+def test_the_front_is_where_most_looks_say_whatever_the_first_said(tmp_path: Path) -> None:
+    long: Box = (3.0, 0.0, 0.45, 0.5, 0.8, 0.9)
+    across = row((*long[:3], 0.8, 0.5, 0.9), 0.3 + math.pi / 2)  # type: ignore[arg-type]
+    wrong = [row(long, 0.3 + math.pi), across]
+    objects = ObjectMap(CLASSES)
+    for step in range(8):  # half of them from one place, half from others
+        eye = (0.0, 0.2 * max(step - 4, 0), 1.2)
+        box = wrong[step] if step < 2 else row(long, 0.3)
+        shown(objects, 0.2 * step, found(box), CHAIR, eye=eye)
+    objects.save(tmp_path / "map.json")
+    for each in (objects, ObjectMap.load(tmp_path / "map.json", CLASSES)):
+        shown(each, 2.0, found(row(long, 0.3)), CHAIR)
+        np.testing.assert_allclose(each.objects()[0].box[3:], (*long[3:], 0.3), atol=1e-6)
+
+
+def test_a_box_whose_looks_do_not_agree_on_a_side_stays_as_it_is_written() -> None:
+    turns = (0.3, 0.3 + math.pi, 0.3, 0.3 + math.pi)
+    views = [BoxView(np.array([*CHAIR, turn]), 1.0) for turn in turns]
+    for before in (0.3, 0.3 - math.pi):
+        assert fused_box(views, before)[6] == pytest.approx(before)
+
+
+def test_what_frame_and_scene_both_find_keeps_the_front_of_the_better() -> None:
+    better = found((*CHAIR[:3], 0.8, 0.5, 0.9, math.pi - 0.1), score=0.9)
+    other = found((*CHAIR[:3], 0.8, 0.5, 0.9, -0.1), score=0.4)
+    for frame, scene in ((better, other), (other, better)):
+        (both,) = merged(frame, scene).boxes.array.numpy()
+        np.testing.assert_allclose(both[3:], (0.8, 0.5, 0.9, math.pi - 0.1), atol=1e-5)
 
 
 def test_sizes_are_averaged_as_logarithms() -> None:

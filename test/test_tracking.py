@@ -48,6 +48,38 @@ def test_identities_go_with_the_objects_and_not_with_the_rows() -> None:
     assert mine.update(seen((2.05, 0), (0.05, 0)), at(1)) == ("2", "1")
 
 
+def test_two_tracks_that_come_to_share_a_place_are_one_object() -> None:
+    mine = tracker()
+    assert mine.update(seen((0, 0)), at(0)) == ("1",)
+    for frame in range(1, 6):  # a frame shows it twice, at first so far apart as two objects are
+        apart = (0.0, 0.6 - 0.1 * frame)
+        ids = mine.update(seen((0, 0), apart), at(frame))
+        assert ids[0] == "1"
+    assert ids[1] == ""
+    for frame in range(6, 10):
+        assert mine.update(seen((0.0, 0.1)), at(frame)) == ("1",)
+    assert mine.tracks().ids == ("1",)
+
+
+def test_tracks_of_objects_side_by_side_stay_apart() -> None:
+    mine = tracker()
+    for frame in range(6):
+        off = 0.05 * (-1) ** frame
+        assert mine.update(seen((0, off), (0, 0.6 - off)), at(frame)) == ("1", "2")
+
+
+def test_the_front_of_a_track_is_where_most_detections_say() -> None:
+    mine = tracker()
+    for frame, turn in enumerate((math.pi, math.pi / 2, 0.0, 0.0, 0.0, math.pi, 0.0, 0.0)):
+        one = seen((0, 0))
+        sides = (0.4, 0.8) if frame == 1 else (0.8, 0.4)
+        box = torch.tensor([[0.0, 0.0, 0.45, *sides, 0.9, 0.2 + turn]])
+        mine.update(Detections(Boxes3D.from_array(box), one.scores, one.labels), at(frame))
+    (track,) = mine.tracks().boxes.boxes.array.numpy()
+    np.testing.assert_allclose(track[3:6], (0.8, 0.4, 0.9), atol=1e-5)
+    assert math.remainder(track[6] - 0.2, 2 * math.pi) == pytest.approx(0.0, abs=1e-5)
+
+
 def test_an_object_keeps_its_identity_behind_something_else() -> None:
     mine = tracker(max_age_s=2.0)
     mine.update(seen((0, 0)), at(0))

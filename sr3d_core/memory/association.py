@@ -10,6 +10,7 @@ Tracker and map both ask here, so what is one object for the one is one for the 
 
 from __future__ import annotations
 
+import cmath
 import math
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ SAME_PLACE_IOU = 0.3
 """From this overlap on, boxes of different classes may be the same object."""
 
 _FORBIDDEN = 1e6
+_AGREED = 0.5  # length of the mean direction; more than three of four looks, one opposite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +64,20 @@ def associated(
     return Association(pairs, is_new)
 
 
+def sharing_a_place(known: Boxes3D) -> list[tuple[int, int]]:
+    """Which of the `known` boxes, the best known first, have come to share the place of a better.
+
+    Pairs of that one and the other: both are one object, which two detections of a frame showed.
+    """
+    overlap = pairwise_iou(known, known).triu(1).numpy()
+    pairs, is_left = list[tuple[int, int]](), np.ones(len(known), dtype=bool)
+    for keeper, other in zip(*np.nonzero(overlap >= SAME_PLACE_IOU), strict=True):
+        if is_left[keeper] and is_left[other]:
+            is_left[other] = False
+            pairs.append((int(keeper), int(other)))
+    return pairs
+
+
 def written_alike(
     size: Float[ndarray, " 3"], yaw: float, reference: float
 ) -> tuple[Float[ndarray, " 3"], float]:
@@ -73,3 +89,19 @@ def written_alike(
     if abs(turn) > math.pi / 4:
         return size[np.array([1, 0, 2])], turn - math.copysign(math.pi / 2, turn)
     return size, turn
+
+
+def written_towards(
+    size: Float[ndarray, " 3"], yaw: float, facing: complex
+) -> tuple[Float[ndarray, " 3"], float]:
+    """The same box written so that its yaw points where most of its looks said, if they agree.
+
+    `facing` is the mean of `exp(i yaw)` over the looks. The yaw of classes with a front points out
+    of it, and one look may take another side for it; of other classes it points along some side,
+    which may change from look to look: such a box stays as it is written.
+    """
+    if abs(facing) <= _AGREED:
+        return size, yaw
+    quarters = round(math.remainder(cmath.phase(facing) - yaw, 2 * math.pi) / (math.pi / 2))
+    side = size[np.array([1, 0, 2])] if quarters % 2 else size
+    return side, yaw + quarters * math.pi / 2

@@ -3,6 +3,9 @@
 Class evidence is the sum of the scores that each class was found with. Probabilities are these
 sums with one further count shared by all classes (Dirichlet prior), so that a single view of a
 low score is not certain.
+
+Looks from one place of the sensor are much alike, so each place counts once: as one from which the
+object was found where any of its looks found it, and for the box by the mean of these.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from sr3d_core.memory.fused_box import BoxView, fused_box
+from sr3d_core.memory.fused_box import BoxView, averaged, fused_box
 from sr3d_core.memory.map_settings import ObjectMapSettings
 
 State = Literal["tentative", "confirmed", "gone"]
@@ -40,8 +43,9 @@ class KnownObject:
     times_missed: int = 0  # frames that looked through its place
     misses: int = 0  # ... since it was last seen
     places_seen: int = 0  # places of the sensor from which it was found,
-    places_overlooked: int = 0  # and was there to be seen but not found
-    looked_from: tuple[float, float, float] | None = None  # at the last of these
+    places_overlooked: int = 0  # and was there to be seen, but no look found it
+    looked_from: tuple[float, float, float] | None = None  # the last of these places
+    found_there: bool = False  # whether it was found from that one
     gone_ns: int | None = None
 
     @property
@@ -51,7 +55,7 @@ class KnownObject:
 
     @property
     def presence(self) -> float:
-        """The share of looks that found it, 0..1, by the rule of succession."""
+        """The share of places from which it was found, 0..1, by the rule of succession."""
         return (self.places_seen + 1) / (self.places_seen + self.places_overlooked + 2)
 
     def probabilities(self, num_classes: int) -> Float[ndarray, " K"]:
@@ -80,12 +84,13 @@ class KnownObject:
         self.evidence[label] = self.evidence.get(label, 0.0) + score
         self.last_ns, self.misses = stamp_ns, 0
         self.times_seen += 1
-        is_new_place = self._looks_from(view.sensor)
-        self.places_seen += is_new_place
+        is_new_place = self._look_from(view.sensor, is_found=True)
         is_off = bool(self.views) and self._is_off(view, moved_m)
         if self.views and not is_new_place and not is_off:
-            if view.weight >= self.views[-1].weight:
-                self.views[-1] = view
+            last = self.views[-1]
+            self.views[-1] = (
+                view if self._is_off(last, moved_m) else averaged(last, view, MAX_VIEWS)
+            )
         else:
             self.views = [*self.views, view][-MAX_VIEWS:]
         newest = self.views[-_MOVED_VIEWS:]
@@ -100,7 +105,7 @@ class KnownObject:
 
     def overlook(self, sensor: tuple[float, float, float]) -> None:
         """Something is in its place, in clear view, and was not found."""
-        self.places_overlooked += self._looks_from(sensor)
+        self._look_from(sensor, is_found=False)
 
     def absorb(self, other: KnownObject) -> None:
         """The other has turned out to be this one."""
@@ -112,12 +117,20 @@ class KnownObject:
     def _is_off(self, view: BoxView, moved_m: float) -> bool:
         return bool(np.linalg.norm(view.box[:3] - self.box[:3]) > moved_m)
 
-    def _looks_from(self, sensor: tuple[float, float, float] | None) -> bool:
-        """Whether this look is another one than the last."""
+    def _look_from(self, sensor: tuple[float, float, float] | None, *, is_found: bool) -> bool:
+        """Count one look; whether it is from another place than the last."""
         before = self.looked_from
-        if sensor is not None and before is not None:
-            moved_m = float(np.linalg.norm(np.subtract(sensor, before)))
-            if moved_m < _KEY_M:
-                return False
-        self.looked_from = sensor
-        return True
+        is_new = (
+            sensor is None
+            or before is None
+            or float(np.linalg.norm(np.subtract(sensor, before))) >= _KEY_M
+        )
+        if is_new:
+            self.looked_from, self.found_there = sensor, is_found
+            self.places_seen += is_found
+            self.places_overlooked += not is_found
+        elif is_found and not self.found_there:
+            self.found_there = True
+            self.places_seen += 1
+            self.places_overlooked -= 1
+        return is_new

@@ -1,6 +1,6 @@
 """A map of objects as JSON, to be read by people, by other programs, and by the next start.
 
-    {"format": "sr3d object map", "version": 1, "digest": "...", "frame": "map",
+    {"format": "sr3d object map", "version": 2, "digest": "...", "frame": "map",
      "classes": ["bed", "chair"], "stamp_ns": 17, "next_id": 5,
      "objects": [{"id": "4", "state": "confirmed", "class": "chair", "score": 0.9,
                   "center": [x, y, z], "size": [dx, dy, dz], "yaw": 0.3, ...}]}
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from sr3d_core.memory.object_map import MapObject
 
 FORMAT = "sr3d object map"
-VERSION = 1
+VERSION = 2
 """Raised whenever an older program would misread the file."""
 
 _Count = Annotated[int, Field(strict=True, ge=0)]
@@ -51,6 +51,8 @@ class ViewRecord(Record):
     yaw: float
     weight: Annotated[float, Field(gt=0.0)]
     sensor: _Point | None = None
+    looks: Annotated[int, Field(strict=True, ge=1)]
+    facing: tuple[float, float]
 
 
 class ObjectRecord(BoxRecord):
@@ -69,6 +71,7 @@ class ObjectRecord(BoxRecord):
     places_seen: _Count
     places_overlooked: _Count
     looked_from: _Point | None = None
+    found_there: bool
     views: tuple[ViewRecord, ...] = Field(min_length=1)
 
 
@@ -199,11 +202,14 @@ def _object_tree(known: KnownObject, shown: MapObject, classes: Sequence[str]) -
         "places_seen": known.places_seen,
         "places_overlooked": known.places_overlooked,
         "looked_from": None if known.looked_from is None else list(known.looked_from),
+        "found_there": known.found_there,
         "views": [
             {
                 **_box(view.box),
                 "weight": view.weight,
                 "sensor": None if view.sensor is None else list(view.sensor),
+                "looks": view.looks,
+                "facing": [view.direction.real, view.direction.imag],
             }
             for view in known.views
         ],
@@ -221,7 +227,13 @@ def _known(record: ObjectRecord, classes: Sequence[str]) -> KnownObject:
         last_ns=record.last_seen_ns,
         evidence={index[name]: score for name, score in record.evidence.items()},
         views=[
-            BoxView(np.array([*v.center, *v.size, v.yaw]), v.weight, v.sensor)
+            BoxView(
+                np.array([*v.center, *v.size, v.yaw]),
+                v.weight,
+                v.sensor,
+                v.looks,
+                complex(*v.facing),
+            )
             for v in record.views
         ],
         box=np.array([*record.center, *record.size, record.yaw]),
@@ -231,5 +243,6 @@ def _known(record: ObjectRecord, classes: Sequence[str]) -> KnownObject:
         places_seen=record.places_seen,
         places_overlooked=record.places_overlooked,
         looked_from=record.looked_from,
+        found_there=record.found_there,
         gone_ns=record.gone_ns,
     )

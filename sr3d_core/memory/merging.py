@@ -2,7 +2,8 @@
 
 The fused scene shows more of an object and many that are out of view; the frame alone shows what
 has just come. Boxes of one class that overlap are the same object: the best stays and becomes the
-mean of them, weighted by score (`geometry.voting`).
+mean of them, weighted by score (`geometry.voting`). Its yaw points where that of the best does, as
+the yaw of some classes points out of a front.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 import torch
 
 from sr3d_core.detector import Postprocess
+from sr3d_core.geometry.boxes import facing
 from sr3d_core.structures import Boxes3D, Detections
 
 VOTE_IOU = 0.3
@@ -34,5 +36,7 @@ def merged(frame: Detections, scene: Detections, wanted: Postprocess | None = No
     times |= {f"scene_{stage}": ms for stage, ms in scene.time_ms.items()}
     boxes = Boxes3D.cat([frame.boxes, scene.boxes])
     scores = torch.cat([frame.scores, scene.scores])
-    found = rule.suppressed(Detections(boxes, scores, torch.cat([frame.labels, scene.labels])))
-    return Detections(found.boxes, found.scores, found.labels, times)
+    labels = torch.cat([frame.labels, scene.labels])
+    found = rule.suppressed(Detections(boxes, scores, labels, facing=boxes.yaw))
+    assert found.facing is not None
+    return Detections(facing(found.boxes, found.facing), found.scores, found.labels, times)

@@ -23,8 +23,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from sr3d_core.geometry.iou import pairwise_iou
-from sr3d_core.memory.association import SAME_PLACE_IOU, associated
+from sr3d_core.memory.association import associated, sharing_a_place
 from sr3d_core.memory.fused_box import BoxView
 from sr3d_core.memory.known_object import KnownObject, State
 from sr3d_core.memory.map_settings import ObjectMapSettings
@@ -60,7 +59,7 @@ class MapObject:
     gone_ns: int | None  # when it was found to be gone
     times_seen: int  # frames that found it
     times_missed: int  # frames that looked through its place
-    times_overlooked: int  # places from which it was in clear view and not found
+    times_overlooked: int  # places from which it was in clear view, and no look found it
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,16 +258,11 @@ class ObjectMap:
     def _merge(self) -> list[tuple[str, str]]:
         """Objects that have come to share one place are one."""
         there = sorted(self._there, key=lambda known: -known.times_seen)
-        if len(there) < 2:
-            return []
-        overlap = pairwise_iou(*(_boxes(known.box for known in there),) * 2).numpy()
-        renamed, is_left = list[tuple[str, str]](), np.ones(len(there), dtype=bool)
-        for keeper, other in zip(*np.nonzero(np.triu(overlap, 1) >= SAME_PLACE_IOU), strict=True):
-            if is_left[keeper] and is_left[other]:
-                is_left[other] = False
-                there[keeper].absorb(there[other])
-                self._known.remove(there[other])
-                renamed.append((there[other].identity, there[keeper].identity))
+        renamed = list[tuple[str, str]]()
+        for keeper, other in sharing_a_place(_boxes(known.box for known in there)):
+            there[keeper].absorb(there[other])
+            self._known.remove(there[other])
+            renamed.append((there[other].identity, there[keeper].identity))
         return renamed
 
     def _find_again(self) -> list[tuple[str, str]]:

@@ -4,12 +4,14 @@ Each track follows one object with a constant-velocity Kalman filter in a frame 
 with the robot. `sr3d_core.memory.association` says which detection continues which track.
 
 A second detection of an object that has a track begins no other track, it stays without identity.
+Where two have begun all the same and come to share one place, the one that was seen less ends.
 A track is confirmed after `min_hits` detections and forgotten `max_age_s` after the last one.
 Identities are never used twice, also not after time jumped backwards (a recording that loops).
 """
 
 from __future__ import annotations
 
+import cmath
 import itertools
 import math
 from dataclasses import dataclass, field
@@ -18,7 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sr3d_core.memory.association import associated, written_alike
+from sr3d_core.memory.association import (
+    associated,
+    sharing_a_place,
+    written_alike,
+    written_towards,
+)
 from sr3d_core.structures import Boxes3D, Detections
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.rigid import Matrix
@@ -44,6 +51,7 @@ class _Track:
     state: KalmanState
     size: NDArray[np.float64]
     yaw: float
+    facing: complex  # mean of exp(i yaw) over the detections
     score: float
     seen_ns: int  # stamp of the last detection
     seen_m2: float  # variance of the position at that stamp
@@ -96,7 +104,7 @@ class Tracker:
             self._tracks.append(self._begin(detections, row, centers[row]))
             if self.parameters.track_min_hits == 1:
                 identities[row] = self._tracks[-1].identity
-        return tuple(identities)
+        return self._merged(identities)
 
     def tracks(self) -> Tracks:
         """The confirmed tracks at the last stamp."""
@@ -123,14 +131,28 @@ class Tracker:
         for track in self._tracks:
             track.state = track.state.predicted(seconds, self._motion)
 
+    def _merged(self, identities: list[str]) -> tuple[str, ...]:
+        """End tracks that are another's object; the identities of a frame without them."""
+        known = sorted(self._tracks, key=lambda track: -track.hits)
+        for keeper, other in sharing_a_place(_boxes_of(known)):
+            stays, ends = known[keeper], known[other]
+            for label, score in ends.votes.items():
+                stays.votes[label] = stays.votes.get(label, 0.0) + score
+            self._tracks.remove(ends)
+            name = "" if stays.identity in identities else stays.identity
+            identities = [name if each == ends.identity else each for each in identities]
+        return tuple(identities)
+
     def _begin(self, found: Detections, row: int, center: NDArray[np.float64]) -> _Track:
         label, score = int(found.labels[row]), float(found.scores[row])
+        yaw = float(found.boxes.yaw[row])
         state = KalmanState.first(center, self._motion)
         return _Track(
             identity=str(next(self._numbers)),
             state=state,
             size=found.boxes.size[row].numpy(),
-            yaw=float(found.boxes.yaw[row]),
+            yaw=yaw,
+            facing=cmath.exp(1j * yaw),
             score=score,
             seen_ns=self._now_ns or 0,
             seen_m2=state.variance_m2,
@@ -144,9 +166,10 @@ class Tracker:
         label, score = int(found.labels[row]), float(found.scores[row])
         track.state = track.state.corrected(center, self._motion)
         size, yaw = found.boxes.size[row].numpy(), float(found.boxes.yaw[row])
+        track.facing += _FOLLOW * (cmath.exp(1j * yaw) - track.facing)
         size, turn = written_alike(size, yaw, track.yaw)
-        track.size = track.size + _FOLLOW * (size - track.size)
-        track.yaw += _FOLLOW * turn
+        size, yaw = track.size + _FOLLOW * (size - track.size), track.yaw + _FOLLOW * turn
+        track.size, track.yaw = written_towards(size, yaw, track.facing)
         track.score += _FOLLOW * (score - track.score)
         track.votes[label] = track.votes.get(label, 0.0) + score
         track.seen_ns, track.seen_m2 = self._now_ns or 0, track.state.variance_m2
