@@ -39,7 +39,10 @@ def play(
     topics: Annotated[
         str, typer.Option(help=f"Topics to play. {_NAMES}; '' = all that can be played.")
     ] = "",
-    exclude: Annotated[str, typer.Option(help=f"Topics to leave out. {_NAMES}.")] = "",
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Topic, or pattern of topics, to leave out; repeatable."),
+    ] = None,
     wait_for: Annotated[
         str,
         typer.Option(
@@ -72,7 +75,7 @@ def play(
 
         with Bag(bag) as opened:
             num_said = _say_notes(opened, 0)
-            choice = choose(opened.channels, topics.split(), exclude.split(), ros.why_not)
+            choice = choose(opened.channels, topics.split(), exclude or [], ros.why_not)
             _say_choice(choice)
             contents = Contents(opened, choice, start_s=start, duration_s=duration, tell=say)
             publishers = ros.Publishers(choice, arguments)

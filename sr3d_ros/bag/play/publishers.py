@@ -110,11 +110,9 @@ def make_room_for_clouds() -> None:
 
     A profile that the user exported comes first: it says who is to be reached, and how.
     """
-    folders = [Path(sys.prefix, "share", "sr3d_ros"), Path(__file__).parents[3]]
-    with suppress(Exception):  # no ament, or not built by colcon
-        from ament_index_python import get_package_share_directory
-
-        folders.insert(0, Path(get_package_share_directory("sr3d_ros")))
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    folders = [Path(prefix, "share", "sr3d_ros") for prefix in prefixes if prefix]
+    folders.append(Path(__file__).parents[3])  # a clone
     found = [folder / _PROFILE for folder in folders if (folder / _PROFILE).is_file()]
     is_old = os.environ.get("ROS_DISTRO") in _OLD_NAME_IN
     if found:
