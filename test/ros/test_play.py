@@ -34,7 +34,7 @@ PARAMETERS = """
   ros__parameters:
     model.weights: {weights}
     input: {{max_points: 1500, reliability: reliable}}
-    frames: {{detection: odom, timeout_s: 20.0}}
+    frames: {{detection: odom, timeout_s: 10.0}}
     output: {{score_threshold: 0.0, nms_iou: 0.2, max_detections: 40}}
 """
 NUM_CLOUDS = 4
@@ -106,10 +106,11 @@ def test_the_node_finds_in_what_is_played_what_bag_detect_finds_to_the_last_bit(
     assert not clock
 
     robot.listen_to(NAME)
-    start_node(
+    node = start_node(
         *("--ros-args", "-p", "use_sim_time:=true", "-r", "~/input/points:=/moved/points"),
         *("--params-file", str(params_file)),
     )
+    node.wait_for_line("ready: 3 classes")
     robot.wait(
         lambda: any(stamp_ns_of(array) == STAMPS[-1] for array in robot.detections),
         "no boxes of the last cloud",
