@@ -17,7 +17,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from sr3d_ros.bag.commands import app
+from sr3d_ros.node.topics import OUTPUT_TOPICS
 from sr3d_ros.parameters.record import specifications
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +28,8 @@ LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 MODULES = {
     "launch": ("LaunchDescription",),
     "launch.actions": (
-        *("DeclareLaunchArgument", "ExecuteProcess", "GroupAction"),
-        *("IncludeLaunchDescription", "SetLaunchConfiguration"),
+        *("DeclareLaunchArgument", "GroupAction", "IncludeLaunchDescription"),
+        *("SetLaunchConfiguration", "Shutdown"),
     ),
     "launch.conditions": ("IfCondition", "UnlessCondition"),
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
@@ -143,12 +146,20 @@ def test_there_are_three_launch_files() -> None:
     ]
 
 
-def test_every_argument_is_declared_once_described_and_used(any_file: list[Recorded]) -> None:
+def test_every_argument_is_declared_once_described_and_used(
+    any_file: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = [a.positional[0] for a in named(any_file, "DeclareLaunchArgument")]
     names = [c.positional[0] for c in named(any_file, "LaunchConfiguration")]
     used = {name for name in names if isinstance(name, str)}
     assert len(arguments) == len(set(arguments))
-    assert set(arguments) == used
+    assert set(arguments) <= used
+    others = used - set(arguments)
+    if named(any_file, "IncludeLaunchDescription"):  # declares its own in the same place
+        detector = description_of(ROOT / "launch" / "detector.launch.py", monkeypatch)
+        assert not set(arguments) & set(declared(detector))
+        others -= set(declared(detector))
+    assert not others
     assert all(a.named["description"] for a in named(any_file, "DeclareLaunchArgument"))
 
 
@@ -237,11 +248,13 @@ def test_what_is_left_empty_is_made_up_from_the_table_before_it_is_used(
 def test_the_executables_are_installed_under_their_names(everything: list[Recorded]) -> None:
     assert node_of(everything, "sr3d_ros").named["executable"] == "detector_node"
     cmake = " ".join((ROOT / "CMakeLists.txt").read_text().split())
-    for script, module in (("detector_node", "node.node"), ("doctor", "doctor.main")):
+    programs = {"detector_node": "node.node import main", "doctor": "doctor.main import main"}
+    programs["play"] = "bag.commands import app"
+    for script, imported in programs.items():
         path = ROOT / "scripts" / script
         assert re.search(rf"install\(PROGRAMS [^)]*scripts/{script} ", cmake)
         assert path.stat().st_mode & 0o100
-        assert f"from sr3d_ros.{module} import main" in path.read_text()
+        assert f"from sr3d_ros.{imported}" in path.read_text()
 
 
 def topics_of_the_node() -> set[str]:
@@ -271,40 +284,65 @@ def test_a_replay_gives_the_recordings_clock_to_the_detector(replay: list[Record
     (description,) = named(replay, "LaunchDescription")
     kinds = [action.kind for action in description.positional[0]]
     assert kinds.index("SetLaunchConfiguration") < kinds.index("IncludeLaunchDescription")
-    for player in named(replay, "ExecuteProcess"):
-        assert player.named["cmd"][:3] == ["ros2", "bag", "play"]
-        assert "--clock" in player.named["cmd"]
+    # The players know the detector's name, which its file declares.
+    assert kinds.index("IncludeLaunchDescription") < kinds.index("Node")
+
+
+def players(replay: list[Recorded]) -> list[Recorded]:
+    return [node for node in named(replay, "Node") if node.named["executable"] == "play"]
 
 
 def test_a_replay_loops_or_does_not(replay: list[Recorded]) -> None:
-    players = {
-        player.named["condition"].kind: player.named["cmd"][-1]
-        for player in named(replay, "ExecuteProcess")
-    }
-    assert players["IfCondition"] == "--loop"
-    assert players["UnlessCondition"] != "--loop"
+    last = {node.named["condition"].kind: node.named["arguments"][-1] for node in players(replay)}
+    assert last["IfCondition"] == "--loop"
+    assert last["UnlessCondition"] != "--loop"
+
+
+def test_the_player_takes_what_it_is_given(replay: list[Recorded]) -> None:
+    """As the command itself reads it, with the default of every argument in its place."""
+    defaults = {name: a.named["default_value"] for name, a in declared(replay).items()}
+    defaults |= {"bag": "my_bag", "namespace": "", "name": "sr3d_detector"}
+
+    def text(part: Any) -> str:
+        if isinstance(part, list):
+            return "".join(map(text, part))
+        return defaults[part.positional[0]] if isinstance(part, Recorded) else part
+
+    command = get_command(app).get_command(None, "play")  # type: ignore[attr-defined]
+    for player in players(replay):
+        words = [text(part) for part in player.named["arguments"]]
+        given = command.make_context("play", [*words, "--ros-args"]).params
+        assert given["wait_for"] == "/sr3d_detector"
+        assert given["ros_arguments"] == ["--ros-args"]
+        assert given["loop"] is (player.named["condition"].kind == "IfCondition")
+        assert (str(given["bag"]), given["rate"], given["topics"]) == ("my_bag", 1.0, "")
+        left_out = {topic.name.replace("~", "/sr3d_detector") for topic in OUTPUT_TOPICS}
+        assert set(given["exclude"]) == left_out - {"/diagnostics"}
+
+
+def test_only_the_end_of_the_recording_that_was_asked_for_ends_all(
+    replay: list[Recorded],
+) -> None:
+    for player in players(replay):
+        (end,) = player.named["on_exit"]
+        assert end.kind == "Shutdown"
+        assert end.named["condition"].positional[0].positional == ("shutdown",)
+    assert declared(replay)["shutdown"].named["default_value"] == "false"
 
 
 def test_a_recording_must_be_named(replay: list[Recorded]) -> None:
     assert declared(replay)["bag"].named["default_value"] is None
 
 
-def test_who_publishes_clouds_has_room_for_them(
-    replay: list[Recorded], depth_to_cloud: list[Recorded]
-) -> None:
-    publishers = [
-        *named(replay, "ExecuteProcess"),
-        *named(depth_to_cloud, "ComposableNodeContainer"),
-    ]
-    assert len(publishers) == 3
-    for publisher in publishers:
-        room = publisher.named["additional_env"]
-        assert set(room) == {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}
-        for name, profile in room.items():
-            assert profile.kind == "EnvironmentVariable"  # a profile of the user's comes first
-            assert profile.positional == (name,)
-            (path,) = profile.named["default_value"].positional
-            assert path[1:] == ["config", "fastdds_large_data.xml"]
+def test_who_publishes_clouds_has_room_for_them(depth_to_cloud: list[Recorded]) -> None:
+    (publisher,) = named(depth_to_cloud, "ComposableNodeContainer")
+    room = publisher.named["additional_env"]
+    assert set(room) == {"FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"}
+    for name, profile in room.items():
+        assert profile.kind == "EnvironmentVariable"  # a profile of the user's comes first
+        assert profile.positional == (name,)
+        (path,) = profile.named["default_value"].positional
+        assert path[1:] == ["config", "fastdds_large_data.xml"]
 
 
 def test_depth_is_registered_or_taken_as_it_is(depth_to_cloud: list[Recorded]) -> None:

@@ -7,7 +7,8 @@ images and IMU messages come in recorded order, as a node gets them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from typing import Any
 
 from sr3d_ros.assembler import Frame, FrameAssembler
 from sr3d_ros.bag.errors import ReplayError
-from sr3d_ros.bag.storage.channel import Channel, decoded
-from sr3d_ros.bag.storage.file import total
+from sr3d_ros.bag.storage.channel import Channel, Item, decoded
+from sr3d_ros.bag.storage.file import END_NS, total
 from sr3d_ros.bag.storage.folder import open_files
 from sr3d_ros.bag.tf_topics import OPTION as TF_OPTION
 from sr3d_ros.bag.tf_topics import TfTopics, choose_tf_topics
@@ -34,11 +35,11 @@ from sr3d_ros.tf.headers import stamp_of, stamp_to_ns
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.recorded import RecordedTransforms
 
-_TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
-_CLOCK, _CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
+TF_TYPES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+CLOCK, CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
 DETECTIONS_TYPE = "vision_msgs/msg/Detection3DArray"
 LABELS_TYPE = "vision_msgs/msg/LabelInfo"
-_READ = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE, INFO_TYPE, IMU_TYPE)
+SENSOR_TYPES = (CLOUD_TYPE, IMAGE_TYPE, COMPRESSED_IMAGE_TYPE, INFO_TYPE, IMU_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +114,21 @@ class Bag:
         """Time between the first and the last message."""
         return max(0, max(file.end_ns for file in self._files) - self.start_ns) / 1e9
 
+    @property
+    def channels(self) -> dict[Channel, int]:
+        """What each topic is in each file, and how many messages there are of it."""
+        counts: Counter[Channel] = Counter()
+        for file in self._files:
+            counts.update(file.counts)
+        return dict(counts)
+
     def num_messages(self, topic: str) -> int:
         """How many messages a topic has."""
         return sum(t.num_messages for t in self.topics if t.topic == topic)
 
     def tf_topics(self, namespace: str | None = None) -> TfTopics:
         """Where transforms come from; `namespace` None = choose."""
-        kinds = [t for t in self.topics if t.type_name in _TF_TYPES and t.num_messages > 0]
+        kinds = [t for t in self.topics if t.type_name in TF_TYPES and t.num_messages > 0]
         names = [topic.topic for topic in kinds]
         chosen = choose_tf_topics(names, namespace)
         if chosen is None:
@@ -135,10 +144,10 @@ class Bag:
         """Every transform of the bag, and what was wrong with unusable ones."""
         topics = topics or self.tf_topics()
         transforms, errors = RecordedTransforms(), []
-        for topic, time_ns, message in self.messages(*topics.is_static, _CLOCK):
+        for topic, time_ns, message in self.messages(*topics.is_static, CLOCK):
             if isinstance(message, MessageError):
                 continue
-            if topic == _CLOCK:
+            if topic == CLOCK:
                 transforms.read_clock(stamp_to_ns(message.clock), time_ns)
                 continue
             try:
@@ -159,23 +168,28 @@ class Bag:
 
     def receive_times(self) -> Iterator[tuple[str, str, int]]:
         """Topic, type and receive time in nanoseconds of every message, in recorded order."""
+        for channel, time_ns, _ in self.raw_messages(lambda _: True):
+            yield channel.topic, channel.type_name, time_ns
+
+    def raw_messages(
+        self, is_wanted: Callable[[Channel], bool], start_ns: int = 0, stop_ns: int = END_NS
+    ) -> Iterator[Item]:
+        """Messages as they were recorded, from `start_ns` on and before `stop_ns`, in order."""
         for file in self._files:
-            for channel, time_ns, _ in file.messages(lambda _: True):
-                yield channel.topic, channel.type_name, time_ns
+            yield from file.messages(is_wanted, start_ns, stop_ns)
 
     def messages(self, *topics: str) -> Iterator[tuple[str, int, Any]]:
         """Topic, receive time in nanoseconds and message, in recorded order.
 
         A message that cannot be decoded comes as the `MessageError` that says why.
         """
-        usable = (*_READ, *_TF_TYPES, _CLOCK_TYPE, DETECTIONS_TYPE, LABELS_TYPE)
+        usable = (*SENSOR_TYPES, *TF_TYPES, CLOCK_TYPE, DETECTIONS_TYPE, LABELS_TYPE)
 
         def is_wanted(channel: Channel) -> bool:
             return channel.topic in topics and channel.type_name in usable
 
-        for file in self._files:
-            for channel, time_ns, raw in file.messages(is_wanted):
-                yield channel.topic, time_ns, _decoded(channel, raw)
+        for channel, time_ns, raw in self.raw_messages(is_wanted):
+            yield channel.topic, time_ns, _decoded(channel, raw)
 
 
 def _decoded(channel: Channel, raw: bytes) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from sr3d_ros.bag.storage.offers import Offer
 from sr3d_ros.bag.written_types import written_types
 
 Encoding = Literal["cdr", "ros1"]
@@ -18,6 +19,7 @@ class Channel(NamedTuple):
     encoding: str = "cdr"  # `Encoding`; any other cannot be read
     definition: str = ""  # of the type and all in it; "" = the file has none
     language: Literal["msg", "idl"] = "msg"  # of the definition
+    offers: tuple[Offer, ...] = ()  # of its publishers; none where they were not recorded
 
 
 Item = tuple[Channel, int, bytes]
@@ -26,13 +28,13 @@ Item = tuple[Channel, int, bytes]
 
 def decoded(channel: Channel, data: bytes) -> Any:
     """The message of some bytes; raises whatever the reader of the format raises."""
-    store = _types_of(channel)
+    store = types_of(channel)
     read = store.deserialize_ros1 if channel.encoding == "ros1" else store.deserialize_cdr
     return read(data, channel.type_name)
 
 
 @cache
-def _types_of(channel: Channel) -> Any:
+def types_of(channel: Channel) -> Any:
     """The types that a message of a channel is made of.
 
     As the file defines them; files of sqlite3 of Humble and before have no definitions.

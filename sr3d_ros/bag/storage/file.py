@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.storage.channel import Channel, Item
 from sr3d_ros.bag.storage.compressed import ZSTD_MAGIC, zstd
+from sr3d_ros.bag.storage.offers import latched, offers_of
 from sr3d_ros.bag.storage.scan_mcap import MAGIC as MCAP_MAGIC
 from sr3d_ros.bag.storage.scan_mcap import scan_mcap
 from sr3d_ros.bag.storage.scan_ros1 import MAGIC as ROS1_MAGIC
@@ -27,6 +29,8 @@ _MAGICS: dict[Kind, bytes] = {
 }
 _SCANS = {"mcap": scan_mcap, "sqlite3": scan_sqlite, "ros1": scan_ros1}
 _ENCODINGS = ("cdr", "ros1")
+END_NS = 2**63 - 1
+"""After all messages."""
 
 
 def kind_of_file(path: Path) -> Kind:
@@ -52,7 +56,7 @@ class StorageFile:
 
     def __init__(self, path: Path, kind: Kind, name: Path, notes: list[str]) -> None:
         self.counts: Counter[Channel] = Counter()
-        self.start_ns, self.end_ns = 2**63 - 1, 0  # the end is after the last message
+        self.start_ns, self.end_ns = END_NS, 0  # the end is after the last message
         self._path, self._kind, self._name, self._notes = path, kind, name, notes
         self._reader: Any = None
         self._channels: dict[int, Channel] = {}
@@ -72,22 +76,23 @@ class StorageFile:
         if self._reader is not None:
             self._reader.close()
 
-    def messages(self, is_wanted: Callable[[Channel], bool]) -> Iterator[Item]:
-        """Messages in recorded order."""
-        if self._reader is None:
-            yield from (item for item in self._scan() if is_wanted(item[0]))
-            return
+    def messages(
+        self, is_wanted: Callable[[Channel], bool], start_ns: int = 0, stop_ns: int = END_NS
+    ) -> Iterator[Item]:
+        """Messages in recorded order, from `start_ns` on and before `stop_ns`."""
         num_read = 0
-        try:
-            for item in self._indexed(is_wanted):
-                yield item
-                num_read += 1
-            return
-        except Exception as error:
-            self._notes.append(f"{self._name}: damaged ({_line(error)}); what is sound is read")
-        for number, item in enumerate(i for i in self._scan() if is_wanted(i[0])):
-            if number >= num_read:
-                yield item
+        if self._reader is not None:
+            try:
+                for item in self._indexed(is_wanted, start_ns, stop_ns):
+                    yield item
+                    num_read += 1
+                return
+            except Exception as error:
+                note = f"{self._name}: damaged ({_line(error)}); what is sound is read"
+                if note not in self._notes:  # read once more
+                    self._notes.append(note)
+        wanted = (i for i in self._scan() if is_wanted(i[0]) and start_ns <= i[1] < stop_ns)
+        yield from islice(wanted, num_read, None)
 
     def _open(self) -> None:
         from rosbags.rosbag1 import Reader as Reader1
@@ -102,11 +107,13 @@ class StorageFile:
         if self.counts.total():
             self.start_ns, self.end_ns = self._reader.start_time, self._reader.end_time
 
-    def _indexed(self, is_wanted: Callable[[Channel], bool]) -> Iterator[Item]:
+    def _indexed(
+        self, is_wanted: Callable[[Channel], bool], start_ns: int, stop_ns: int
+    ) -> Iterator[Item]:
         wanted = [c for c in self._reader.connections if is_wanted(self._channels[c.id])]
         if not wanted:  # none means all, to rosbags
             return
-        for connection, time_ns, raw in self._reader.messages(connections=wanted):
+        for connection, time_ns, raw in self._reader.messages(wanted, start_ns, stop_ns):
             yield self._channels[connection.id], time_ns, _unpacked(raw)
 
     def _scan(self, damage: list[str] | None = None) -> Iterator[Item]:
@@ -135,13 +142,15 @@ class StorageFile:
 def _channel(connection: Any, kind: Kind) -> Channel:
     definition = connection.msgdef
     is_idl = "IDL" in definition.format.name
-    encoding = "ros1" if kind == "ros1" else connection.ext.serialization_format
+    about = connection.ext
+    encoding = "ros1" if kind == "ros1" else about.serialization_format
     return Channel(
         connection.topic,
         connection.msgtype,
         encoding,
         definition.data,
         "idl" if is_idl else "msg",
+        latched(bool(about.latching)) if kind == "ros1" else offers_of(about.offered_qos_profiles),
     )
 
 

@@ -15,6 +15,7 @@ from zlib import crc32
 
 from sr3d_ros.bag.storage.channel import Channel, Item
 from sr3d_ros.bag.storage.compressed import beginning, decompressed
+from sr3d_ros.bag.storage.offers import Offer, offers_in
 
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x0F
@@ -75,16 +76,21 @@ class _Scan:
                 self._schemas[number] = name, encoding, text
             elif opcode == _CHANNEL:
                 number, schema = struct.unpack_from("<HH", content)
-                self._channels[number] = self._channel(schema, *_strings(content[4:], 2))
+                topic, encoding = _strings(content[4:], 2)
+                place = 4 + 4 + len(topic.encode()) + 4 + len(encoding.encode())
+                offers = _offers(content[place:])
+                self._channels[number] = self._channel(schema, topic, encoding, offers)
         except (ValueError, struct.error) as error:
             self._report(f"{error}; that part is left out")
 
-    def _channel(self, schema: int, topic: str, encoding: str) -> Channel:
+    def _channel(
+        self, schema: int, topic: str, encoding: str, offers: tuple[Offer, ...]
+    ) -> Channel:
         name, language, text = self._schemas.get(schema, ("", "", ""))
         package, _, kind = name.rpartition("/")
         if package and "/" not in package:  # as ROS 1 writes it
             name = f"{package}/msg/{kind}"
-        return Channel(topic, name, encoding, text, "idl" if "idl" in language else "msg")
+        return Channel(topic, name, encoding, text, "idl" if "idl" in language else "msg", offers)
 
     def _in_chunk(self, content: bytes, is_cut: bool) -> Iterator[Item]:
         _, _, size, checksum = _CHUNK_HEAD.unpack_from(content)
@@ -131,3 +137,17 @@ def _strings(content: bytes, count: int) -> list[str]:
         found.append(text.decode(errors="replace"))
         place += 4 + length
     return found
+
+
+def _offers(metadata: bytes) -> tuple[Offer, ...]:
+    """Of a channel's metadata: a map of strings, behind its length in bytes."""
+    place, key = 4, ""
+    try:
+        while place < len(metadata):
+            (text,) = _strings(metadata[place:], 1)
+            if key == "offered_qos_profiles":
+                return offers_in(text)
+            place, key = place + 4 + len(text.encode()), text
+    except (ValueError, struct.error):
+        pass  # a channel without them is as good
+    return ()

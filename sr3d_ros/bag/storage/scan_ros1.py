@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from sr3d_ros.bag.storage.channel import Channel, Item
 from sr3d_ros.bag.storage.compressed import decompressed
+from sr3d_ros.bag.storage.offers import latched
 
 MAGIC = b"#ROSBAG V2.0\n"
 _MESSAGE, _CHUNK, _CONNECTION = 2, 5, 7
@@ -55,6 +56,7 @@ def _messages(fields: _Fields, data: bytes, channels: dict[bytes, Channel]) -> I
             about.get("type", b"").decode(errors="replace").replace("/", "/msg/", 1),
             "ros1",
             about.get("message_definition", b"").decode(errors="replace"),
+            offers=latched(about.get("latching") == b"1"),
         )
     elif kind == bytes([_MESSAGE]) and number in channels and len(fields.get("time", b"")) == 8:
         seconds, nanoseconds = struct.unpack("<II", fields["time"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from sr3d_ros.bag.storage.channel import Channel, Item
+from sr3d_ros.bag.storage.offers import offers_in
 
 MAGIC = b"SQLite format 3\0"
 _LEFT_BEHIND = ("-journal", "-wal")
@@ -80,8 +81,15 @@ def _channels(database: sqlite3.Connection) -> dict[int, Channel]:
     except sqlite3.Error:  # files of Humble and before have none
         definitions = {}
     found = {}
-    query = "SELECT id, name, type, serialization_format FROM topics"
-    for number, topic, kind, encoding in database.execute(query):
+    query = "SELECT id, name, type, serialization_format, {} FROM topics"
+    try:
+        topics = database.execute(query.format("offered_qos_profiles"))
+    except sqlite3.Error:  # those of Eloquent and before have none
+        topics = database.execute(query.format("''"))
+    for number, topic, kind, encoding, offers in topics:
         text, language = definitions.get(kind, ("", ""))
-        found[number] = Channel(topic, kind, encoding, text, "idl" if "idl" in language else "msg")
+        is_idl = "idl" in language
+        found[number] = Channel(
+            topic, kind, encoding, text, "idl" if is_idl else "msg", offers_in(offers)
+        )
     return found
