@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ANY_ARGUMENTS = {"ignore_unknown_options": True}
 """So that what any node gets may follow: --ros-args -r /from:=/to."""
+LATE_S = 0.5
+"""From here on it is worth telling; less passes unseen."""
 _NAMES = 'Names or patterns such as "/camera/*", with spaces between them'
 
 
@@ -122,7 +124,8 @@ def _play(
 
     pace = Pace(rate)
     number = play(contents, publishers, pace, loop=loop, get_ready=get_ready)
-    late = f", {pace.late_s:.1f} s late: more cannot be read or sent here" if pace.late_s else ""
+    is_late = pace.late_s > LATE_S
+    late = f", {pace.late_s:.1f} s late: more cannot be read or sent here" if is_late else ""
     say(f"played to the end: {number} messages{late}")
 
 
