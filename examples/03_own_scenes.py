@@ -46,7 +46,11 @@ out = Path(tempfile.mkdtemp(prefix="sr3d-"))
 data = Path(sys.argv[1]) if len(sys.argv) > 1 else write_folder(out / "my_rooms")
 
 config = Config(
-    network=Network(preset="lite", weights="default"),  # goes on from the weights that ship
+    network=Network(  # goes on from the weights that ship, so it is built as they are
+        preset="lite",
+        weights="default",
+        changes={"box_coding": "quarter_turns", "quality_exponent": 0.5, "rivalry": 1.0},
+    ),
     data=FolderSource(path=data),
     schedule=Schedule(num_steps=2, batch_size=1, learning_rate=1e-4),
 )

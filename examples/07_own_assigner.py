@@ -49,7 +49,7 @@ with np.load(Path(sys.argv[1]) if len(sys.argv) > 1 else SAMPLE) as arrays:
     labels = torch.tensor([LABELS.index(name) for name in arrays["classes"]])
     targets = Targets(Boxes3D.from_array(torch.from_numpy(arrays["boxes"])), labels)
 
-network = SR3D.from_preset("lite")
+network = SR3D.from_preset("lite", num_classes=len(LABELS))
 predictions = network(cloud)
 for assigner in (SmallestBoxAround(), SmallestBoxAround(max_per_box=5), Criterion().assigner):
     losses = Criterion(assigner=assigner)(predictions, [targets])

@@ -19,6 +19,14 @@ def test_every_preset_is_a_training(name: str) -> None:
     assert config.network.architecture(num_classes=3).num_classes == 3
 
 
+@pytest.mark.parametrize("name", ["own_data", "rooms"])
+def test_trainings_around_the_weights_that_ship_build_their_network(name: str) -> None:
+    """Else rows of these weights would start afresh."""
+    shipped = read_manifest("default")
+    built = load_config(preset_path(name)).network.architecture(len(shipped.classes))
+    assert built == shipped.architecture
+
+
 def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:
     assert {"own_data", "rooms", "sr3d_paper"} <= set(preset_names())
     assert_one_line_error(sr3d("train", "--preset", "own"), "'own'", *preset_names())

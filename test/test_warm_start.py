@@ -96,10 +96,10 @@ def test_a_head_of_another_width_is_all_fresh(weights: Path) -> None:
 
 def test_the_weights_that_ship_start_a_network_of_more_classes() -> None:
     given, manifest = load_checkpoint("default")
-    classes = ("door", *manifest.classes, "window")
-    network = SR3D(replace(LITE, num_classes=len(classes)))
+    classes = ("mug", *manifest.classes, "plate")
+    network = SR3D(replace(manifest.architecture, num_classes=len(classes)))
     start = take_weights(network, classes, "default")
-    assert start.fresh == ["class door", "class window"]
+    assert start.fresh == ["class mug", "class plate"]
     own, shipped = network.state_dict(), given.state_dict()
     for name, tensor in shipped.items():
         taken = own[name][1:-1] if name.startswith("head.classify") else own[name]
