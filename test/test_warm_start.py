@@ -10,7 +10,7 @@ import torch
 from test_network import TINY
 
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_checkpoint, save_checkpoint
-from sr3d_core.model.network import LITE, SR3D
+from sr3d_core.model.network import SR3D
 from sr3d_core.training.warm_start import take_weights
 
 MANIFEST = Manifest(architecture=TINY, classes=("chair", "table", "desk"))
