@@ -109,6 +109,9 @@ def train(
             "the same command with --resume goes on"
         )
         raise typer.Exit(STOPPED_BY_USER)
+    if is_main:
+        data = getattr(parsed.data, "path", parsed.data.name)
+        say(f"make its scores chances: sr3d model calibrate {weights} --data {data}")
 
 
 def _note(at: Progress) -> str:
