@@ -248,5 +248,5 @@ def test_torchrun_starts_the_command_in_two_processes(tmp_path: Path) -> None:
     command = ["-m", "sr3d_core.cli.main", "train", str(tmp_path / "mine.yaml")]
     done = in_a_process(*two, *command, "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("weights.safetensors") == 1
+    assert done.stderr.count("\nweights: ") == 1
     assert read_state(tmp_path / "run" / "state.pt").step == 1
