@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from sr3d_core.evaluate import FindsObjects
+from sr3d_core.evaluate import FindsObjects, found_and_true
 from sr3d_core.matches import match_all
 from sr3d_core.model.chances import ClassCalibration
 from sr3d_core.structures import Sample
@@ -40,13 +40,7 @@ def measure_calibration(
     index `detector.classes`; classes that no scene has get the calibration of all together.
     Raises ValueError where too few boxes are right.
     """
-    found, truth = [], []
-    for number, sample in enumerate(samples, start=1):
-        found.append(detector.detect(sample.cloud))
-        truth.append(sample.targets.to("cpu"))
-        if progress is not None:
-            progress(number)
-    matches = match_all(found, truth)
+    matches = match_all(*found_and_true(detector, samples, progress))
     counts = matches.is_scored(RIGHT_IOU)
     scores, labels = matches.scores[counts], matches.labels[counts]
     return fitted(scores, labels, matches.is_right(RIGHT_IOU)[counts], detector.classes)

@@ -205,13 +205,23 @@ def evaluate(
 
     Labels of the samples index `detector.classes`; `front_classes` as for `report`.
     """
+    detections, targets = found_and_true(detector, samples, progress)
+    return report(detections, targets, detector.classes, front_classes)
+
+
+def found_and_true(
+    detector: FindsObjects,
+    samples: Iterable[Sample],
+    progress: Callable[[int], object] | None = None,
+) -> tuple[list[Detections], list[Targets]]:
+    """What is found in each scene and what is there, on the CPU."""
     detections, targets = [], []
     for sample in samples:
         detections.append(detector.detect(sample.cloud))
         targets.append(sample.targets.to("cpu"))
         if progress is not None:
             progress(len(targets))
-    return report(detections, targets, detector.classes, front_classes)
+    return detections, targets
 
 
 def _check_scenes(

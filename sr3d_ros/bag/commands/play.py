@@ -23,15 +23,17 @@ LATE_S = 0.5
 """From here on it is worth telling; less passes unseen."""
 _NAMES = 'Names or patterns such as "/camera/*", with spaces between them'
 
+RosArguments = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[--ros-args ...]", help="As of any node, to remap topics: -r /from:=/to."
+    ),
+]
+
 
 def play(
     bag: BagPath,
-    ros_arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[--ros-args ...]", help="As of any node, to remap topics: -r /from:=/to."
-        ),
-    ] = None,
+    ros_arguments: RosArguments = None,
     rate: Annotated[float, typer.Option(min=0.001, help="So many times as fast.")] = 1.0,
     start: Annotated[float, typer.Option(min=0, help="Begin so many seconds into it.")] = 0.0,
     duration: Annotated[float, typer.Option(min=0, help="Seconds to play; 0 = all.")] = 0.0,
