@@ -21,13 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
+from sr3d_core.checkpoint import load_checkpoint, save_checkpoint
+from sr3d_core.model.network import SR3D
 from sr3d_core.presets import preset_path
 
 VARIANTS = Path(__file__).with_name("variants.yaml")
 SEEDS = (1, 2, 3)
 TOO_NEAR_AP = 2.0
+FRESH_BOXES = "fresh_boxes"
+"""As `network.weights`: those that ship, with a regression that has learnt nothing."""
 SIZES = (("bed", "height"), ("bed", "width"), ("desk", "height"), ("sofa", "depth"))
 """Whose slopes the table shows: where mean sizes gave the present weights away."""
 
@@ -105,12 +110,24 @@ def _scored(options: argparse.Namespace, study: Study, name: str, seed: int) -> 
 
 def _train(folder: Path, config: dict[str, Any], processes: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if config["network"]["weights"] == FRESH_BOXES:
+        start = _fresh_boxes(folder.parent / f"{FRESH_BOXES}.safetensors")
+        config["network"]["weights"] = str(start)
     path = folder.with_suffix(".yaml")
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     resume = ["--resume"] if (folder / "state.pt").exists() else []
     launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
     command = ["-m", "sr3d_core.cli.main", "train", str(path), "--out", str(folder), *resume]
     _run([*(launch if processes > 1 else []), *command])
+
+
+def _fresh_boxes(path: Path) -> Path:
+    """The weights that ship, with a regression that is as it was initialised."""
+    torch.manual_seed(1)
+    network, manifest = load_checkpoint()
+    network.head.regress.load_state_dict(SR3D(network.architecture).head.regress.state_dict())
+    save_checkpoint(path, network, manifest)
+    return path
 
 
 def _judge(options: argparse.Namespace, weights: Path, scores: Path) -> None:
