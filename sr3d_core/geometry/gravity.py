@@ -4,7 +4,8 @@ A floor is a large plane with next to nothing beneath it. Rooms are searched for
 ground planes of the frames that occur in practice: z up (maps, data sets), y up (meshes), and
 camera frames, which are recognised by the rim of their image: optical ones (z forward, y down) and
 OpenGL ones (z backward, y up). The floor is fitted by RANSAC on a fixed seed, so the same cloud
-always gives the same answer. Confidence is the share of the seen surface that lies in the floor.
+always gives the same answer. Where whole rooms are seen, the way they stand (`standing`) tells a
+floor from a wall. Confidence is the share of the seen surface that lies in the floor.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sr3d_core.geometry.planes import (
     trial_planes,
 )
 from sr3d_core.geometry.scale import scale_doubt
+from sr3d_core.geometry.standing import standing_of
 
 KEEP_RAD = math.radians(3.0)
 """A z-up cloud whose floor is this level is left alone."""
@@ -45,6 +47,7 @@ _WEAK_SUPPORT = 0.15  # a floor this small is no reason to turn a cloud that has
 _WALL_M = 2.8  # as far as walls and fronts of furniture reach upwards
 _MAX_LOOKING_UP_RAD = math.radians(20.0)  # a camera that looks up farther sees no floor
 _STRONG_SCORE = 0.2  # floors that score less are believed only as level cameras see them
+_FAR_LIKELIER = 3.0  # log-likelihood: 20 times as likely
 _LONE_AGREEMENT = 0.2  # a plane with which no more of the surface agrees has no walls
 
 
@@ -71,6 +74,12 @@ _LEVEL = _Guess("z", math.radians(10), max_below=1.0, min_support=0.08)
 _MESH = _Guess("y", math.radians(20), max_below=0.05, min_support=0.2)
 _OPTICAL = _Guess("-y", math.radians(65), max_below=0.1, min_support=0.05)
 _OPENGL = _Guess("y", math.radians(65), max_below=0.1, min_support=0.05)
+_STANDING = {
+    "z": _UPRIGHT,
+    "y": _Guess("y", math.radians(20), max_below=0.1, min_support=0.05),
+    "-y": _Guess("-y", math.radians(20), max_below=0.1, min_support=0.05),
+}
+"""What a floor looks like of a room that is known to stand so."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +142,7 @@ def _best_floor(
         return floor if floor is not None and _can_be_seen(floor, direction) else None
     if _is_lone_plane(planes):
         raise GravityError("no floor was found: one plane with nothing on it, a floor or a wall")
-    return _floor_of_no_view(planes)
+    return _as_rooms_stand(_floor_of_no_view(planes), xyz, planes)
 
 
 def _view_direction(
@@ -192,6 +201,25 @@ def _floor_of_no_view(planes: Planes) -> _Floor | None:
     if mesh is not None and _is_mesh(mesh, upright, planes):
         return _no_front(mesh, planes)
     return None if upright is None or _seems_a_view(upright, planes) else upright
+
+
+def _as_rooms_stand(
+    floor: _Floor | None, xyz: Float[Tensor, "N 3"], planes: Planes
+) -> _Floor | None:
+    """The floor, unless the room would lie on its side on it: then the one that it stands on."""
+    if floor is None:
+        return None
+    across = axis_rotation(floor.guess.up).T @ _level(floor)  # makes the floor square to its axis
+    standing = standing_of(moved_to_zero(xyz @ across.T)[0])
+    if standing is None or standing.lead_over(floor.guess.up) < _FAR_LIKELIER:
+        return floor
+    better = _find_floor(planes, _STANDING[standing.up]) if standing.up in _STANDING else None
+    if better is None:
+        raise GravityError(
+            f"no floor was found: the largest plane would be one with {floor.guess.up} up, but "
+            f"the room stands as if {standing.up} were up"
+        )
+    return better
 
 
 def _is_mesh(mesh: _Floor, upright: _Floor | None, planes: Planes) -> bool:
