@@ -163,6 +163,24 @@ def require_writable(path: Path | None) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within, what the system says without a path is said of this one, as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.strerror is not None:
+            error.filename = str(path)
+        raise
+
+
+def require_folder(path: Path) -> None:
+    """Make a folder that files are to be written into; OSError where that cannot work."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+@contextmanager
 def progress_of(what: str, total: int) -> Iterator[Tell]:
     """Within, call the function with how many are done and a note; plain lines off terminals."""
     console = Console(stderr=True)
@@ -205,9 +223,12 @@ def progress_in_turn() -> Iterator[TellInTurn]:
 
 def _plain_progress(what: str, total: int) -> Tell:
     step = max(1, total // _PLAIN_LINES)
+    said = -1
 
     def tell(done: int, note: str = "") -> None:
-        if done % step == 0 or done == total:
+        nonlocal said
+        if done != said and (done % step == 0 or done == total):  # a note alone is no progress
+            said = done
             say(f"{what} {done}/{total} {note}".rstrip())
 
     return tell

@@ -1,22 +1,17 @@
 """A plan of a map of objects: boxes from above with identity, class and age.
 
 What is gone is dashed; what the frames saw stands below in grey. Drawn with matplotlib, without a
-display.
+display; it is imported where it draws, because a map without a picture needs none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Polygon
-from matplotlib.patheffects import withStroke
 from numpy import ndarray
 
 from sr3d_core.colors import class_color
@@ -31,7 +26,6 @@ _LOW_M, _HIGH_M = 0.1, 2.0  # over the floor: walls and furniture, no ceiling
 _MAX_CELLS = 1_000_000
 _RIM_M = 0.5
 _LONGEST_IN, _SHORTEST_IN = 11.0, 4.0
-_HALO: dict[str, Any] = {"path_effects": [withStroke(linewidth=2.5, foreground="white")]}
 
 
 class Plan:
@@ -64,6 +58,12 @@ def draw_map(
     objects: Sequence[MapObject], now_ns: int, path: str | Path, title: str, plan: Plan
 ) -> Path:
     """Write a PNG (or what the ending of `path` says) and return its path."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch, Polygon
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2.5, foreground="white")]
     corners = [_corners(each) for each in objects]
     low, high = _limits(corners, plan)
     width, height = _LONGEST_IN * (high - low) / (high - low).max()
@@ -91,7 +91,8 @@ def draw_map(
             f"gone for {age}" if is_gone else f"seen {age} ago"
         )
         x, y = each.box[:2].tolist()
-        axis.text(x, y, text, fontsize=8, ha="center", va="center", clip_on=True, **_HALO)
+        where = {"ha": "center", "va": "center", "clip_on": True}
+        axis.text(x, y, text, fontsize=8, path_effects=halo, **where)
     handles = [
         Patch(color=class_color(n), label=n) for n in sorted({o.class_name for o in objects})
     ]
@@ -100,7 +101,7 @@ def draw_map(
     if handles:
         columns = min(len(handles), max(int(size[0]), 1))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=100, bbox_inches="tight")  # no rim round a narrow plan
     return Path(path)
 
 

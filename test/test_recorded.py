@@ -91,6 +91,32 @@ def test_what_was_known_of_moving_frames_ends_where_simulated_time_was_set_back(
     assert place_at(12) == [10, 0, 1]
 
 
+def test_what_was_known_of_a_frame_ends_where_its_own_clock_was_set_back() -> None:
+    buffer = RecordedTransforms()
+    buffer.read(tf("odom", "mast", 1 * S, (0, 0, 1)), False, 1 * S)
+    buffer.read(tf("odom", "mast", 9 * S, (0, 0, 1)), False, 9 * S)  # its clock is right
+    for start_s, speed in ((0, 1), (10, 5)):
+        for stamp_s in (1, 3):
+            place = (speed * stamp_s, 0, 0)
+            buffer.read(tf("map", "odom", stamp_s * S, place), False, (start_s + stamp_s) * S)
+
+    def place_at(received_s: int) -> list[float]:
+        buffer.go_to(received_s * S)
+        return buffer.lookup("map", "mast", 2 * S)[:3, 3].tolist()
+
+    assert place_at(2) == [2, 0, 1]
+    assert place_at(12) == [10, 0, 1]
+    (back,) = buffer.set_back
+    assert (back.child, back.by_ns, back.received_ns) == ("odom", 2 * S, 11 * S)
+
+
+def test_stamps_that_come_a_little_out_of_order_are_sorted() -> None:
+    moves = [("base", "camera", at, (0, 0, at), False, 10 + at) for at in (1, 2, 1.5, 3)]
+    buffer = recorded(*moves)
+    assert height(buffer, received_s=12, stamp_s=1.75) == 1.75
+    assert buffer.set_back == []
+
+
 def assert_is_at_the_center(found: torch.Tensor) -> None:
     torch.testing.assert_close(found.float(), torch.tensor([CENTER]), atol=1e-5, rtol=0)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sr3d_core.console import naming, require_writable
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Bag
 from sr3d_ros.bag.scene_update import scene_update
@@ -92,19 +93,22 @@ class OutputBag:
         self._writer.write(self._connections[topic], int(time_ns), data)
 
 
-@contextmanager
-def writing_bag(path: Path, run: BagRun, node: str, with_scene: bool) -> Iterator[OutputBag]:
-    """A new recording within, whole at the end.
-
-    Raises `ReplayError` where something is there already.
-    """
-    from rosbags.rosbag2 import StoragePlugin, Writer
-
+def require_new(path: Path) -> None:
+    """Raise `ReplayError` where something is there already, OSError where nothing can be."""
     if path.exists():
         raise ReplayError(f"{path}: is there already, expected a new folder; choose another name")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    require_writable(path)
+
+
+@contextmanager
+def writing_bag(path: Path, run: BagRun, node: str, with_scene: bool) -> Iterator[OutputBag]:
+    """A new recording within, whole at the end; raises as `require_new`."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    require_new(path)
     # Opened once more: what reads it for the replay stands at another place.
     with (
+        naming(path),
         Bag(run.bag.path) as source,
         Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
     ):

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr3d_core.console import require_writable
+from sr3d_core.console import naming, require_folder, require_writable
 from sr3d_core.growing_json import growing_object
-from sr3d_ros.bag.output_bag import writing_bag
+from sr3d_ros.bag.output_bag import require_new, writing_bag
 from sr3d_ros.bag.result import Found, head_of, title_of
 from sr3d_ros.bag.run import BagRun, FrameRecord, Tally, TrackRecords, detect_run, frame_record
 from sr3d_ros.parameters.file import NODE
@@ -36,10 +36,18 @@ class Outputs:
     def check(self) -> None:
         """Raise ValueError or OSError for what could not be written, before the work starts."""
         require_writable(self.json)
+        if self.bag is not None:
+            require_new(self.bag)
         if self.video is not None:
+            import av  # noqa: F401  before what draws: the extra of films brings that too
+
             from sr3d_ros.bag.video import require_mp4
 
             require_mp4(self.video)
+        if self.pictures is not None:
+            import sr3d_core.picture  # noqa: F401  what draws may be missing
+
+            require_folder(self.pictures)
         if self.rerun is not None:
             from sr3d_ros.bag.rerun_file import require_rrd
 
@@ -68,8 +76,9 @@ def detect_into(
         def written(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
             frame = record(result, classes)
             found.add(frame)
-            if frames is not None:
-                frames.add(frame)
+            if frames is not None and outputs.json is not None:
+                with naming(outputs.json):
+                    frames.add(frame)
             return {}
 
         def show(result: FrameResult) -> None:
@@ -107,10 +116,9 @@ def _drawing(folder: Path, classes: tuple[str, ...]) -> Show:
     """What draws a frame into a folder, named after its stamp."""
     from sr3d_core.picture import draw_detections
 
-    folder.mkdir(parents=True, exist_ok=True)
-
     def draw(frame: FrameResult) -> None:
         path, title = folder / f"{frame.stamp_ns}.png", title_of(frame.stamp_ns)
-        draw_detections(frame.cloud, frame.detections, classes, path, title)
+        with naming(path):
+            draw_detections(frame.cloud, frame.detections, classes, path, title)
 
     return draw

@@ -158,13 +158,22 @@ class Bag:
 
     def notes_on(self, transforms: RecordedTransforms) -> list[str]:
         """What of its transforms who looks at the results should know."""
-        return [
+        notes = [
             f"the static transform of '{change.child}' in '{change.parent}' was published again "
             f"with another value, {len(change.received_ns)} times, first "
             f"{(change.received_ns[0] - self.start_ns) / 1e9:.3f} s into the recording: a cloud "
             "uses the value that held when it was received, as on the robot"
             for change in transforms.static_changes
         ]
+        if transforms.set_back:
+            first, frames = transforms.set_back[0], {each.child for each in transforms.set_back}
+            notes.append(
+                f"the stamps of '{first.child}' go back by {first.by_ns / 1e9:.1f} s, "
+                f"{(first.received_ns - self.start_ns) / 1e9:.3f} s into the recording "
+                f"({len(transforms.set_back)} times in all, of {', '.join(sorted(frames))}): was "
+                "a clock set? What was received before and after is kept apart"
+            )
+        return notes
 
     def receive_times(self) -> Iterator[tuple[str, str, int]]:
         """Topic, type and receive time in nanoseconds of every message, in recorded order."""

@@ -54,8 +54,19 @@ def writing_rrd(path: Path, run: BagRun) -> Iterator[Callable[[FrameResult], Non
             yield file.add
         finally:
             file.end()
-            stream.flush()
-            stream.disconnect()
+            _close(stream, path)
+
+
+def _close(stream: Any, path: Path) -> None:
+    """Write what is left; raises `ReplayError` where that cannot be, as on a full disk."""
+    try:
+        stream.flush()
+    except RuntimeError as error:  # of rerun, which does not say what the system said
+        raise ReplayError(
+            f"{path}: cannot be written to its end ({error}); is the disk full?"
+        ) from error
+    finally:
+        stream.disconnect()
 
 
 class _RerunFile:

@@ -104,35 +104,50 @@ def open_run(
     a z-up frame, else from the floor. A topic of depth images that is asked for sets `input.kind`.
     `one_class` as in `FramePipeline`.
     """
-    topics = topics or Topics()
     with Bag(path) as bag:
-        tf_topics = bag.tf_topics(topics.tf_namespace)
-        transforms, errors = bag.transforms(tf_topics)
-        parameters = kind_of(bag, topics, parameters or Parameters())
-        if up is not None:
-            parameters = parameters.with_values({"frames.up": "none" if up == "auto" else up})
-        source = choose_source(bag, topics, parameters)
-        remarks = [tf_topics.remark, *bag.notes_on(transforms), *bag.notes]
-        if up == "auto":
-            found = find_up(bag, source, transforms, parameters, tf_topics.remark)
-            parameters = parameters.with_values({"frames.up": found.mode})
-            remarks.append(found.reason)
-        imu = GravityFromImu()
-        pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
-        said = tuple(filter(None, remarks))
-        yield BagRun(
-            bag,
-            source,
-            detector,
-            transforms,
-            errors,
-            parameters,
-            pipeline,
-            imu,
-            tf_topics,
-            said,
-            one_class,
-        )
+        try:
+            run = _ready(bag, detector, topics or Topics(), up, parameters, one_class)
+        except ReplayError as error:  # what is missing may be what is damaged
+            raise ReplayError("; ".join([str(error), *bag.notes])) from error
+        yield run
+
+
+def _ready(
+    bag: Bag,
+    detector: FindsObjects,
+    topics: Topics,
+    up: Literal["auto"] | UpMode | None,
+    parameters: Parameters | None,
+    one_class: bool,
+) -> BagRun:
+    """A bag with its topics and transforms, as `open_run`."""
+    tf_topics = bag.tf_topics(topics.tf_namespace)
+    transforms, errors = bag.transforms(tf_topics)
+    parameters = kind_of(bag, topics, parameters or Parameters())
+    if up is not None:
+        parameters = parameters.with_values({"frames.up": "none" if up == "auto" else up})
+    source = choose_source(bag, topics, parameters)
+    remarks = [tf_topics.remark, *bag.notes_on(transforms), *bag.notes]
+    if up == "auto":
+        found = find_up(bag, source, transforms, parameters, tf_topics.remark)
+        parameters = parameters.with_values({"frames.up": found.mode})
+        remarks.append(found.reason)
+    imu = GravityFromImu()
+    pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
+    said = tuple(filter(None, remarks))
+    return BagRun(
+        bag,
+        source,
+        detector,
+        transforms,
+        errors,
+        parameters,
+        pipeline,
+        imu,
+        tf_topics,
+        said,
+        one_class,
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -141,6 +156,7 @@ class Tally:
 
     time_ms: list[float] = field(default_factory=list)
     dropped: list[DroppedFrame] = field(default_factory=list)
+    num_empty: int = 0  # frames without a point to detect in
     notes: list[str] = field(default_factory=list)  # what is odd about frames, each once
     damage: list[str] = field(default_factory=list)  # what of the recording could not be read
 
@@ -150,6 +166,7 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
+            self.num_empty += not frame.num_points
             self.note(*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out))
 
     def note(self, *notes: str) -> None:
@@ -189,6 +206,7 @@ class Tally:
         ]
         return {
             "num_frames": len(self.time_ms),
+            "num_empty": self.num_empty,
             "latency_ms": self.latency_ms,
             "drops_by_reason": self.drops_by_reason,
             "dropped": drops,

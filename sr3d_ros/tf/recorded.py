@@ -4,7 +4,8 @@ A recording is read ahead, so it knows more than tf2 does on the robot: a moving
 whose transform was recorded later, and a static frame before its first message, which a recording
 that was begun late holds after its first clouds. It must not know more than that: a static
 transform that was published again with another value holds from when it was received, as on the
-robot, and what was known of moving frames ends where simulated time was set back.
+robot, and what was known of a moving frame ends where simulated time, or the clock of its
+publisher, was set back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from itertools import pairwise
 from typing import Any
 
 from sr3d_ros.tf.buffer import Edge, TransformBuffer
+from sr3d_ros.tf.headers import frame_name
+
+SET_BACK_NS = 1_000_000_000
+"""A stamp that is older by more than this than one of its frame before: its clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,15 @@ class StaticChanges:
     received_ns: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """Where the stamps of a moving frame went back."""
+
+    child: str
+    by_ns: int
+    received_ns: int
+
+
 class RecordedTransforms(TransformBuffer):
     """Fill it with `read` in recorded order; then `go_to` a moment and look up what held there."""
 
@@ -45,11 +59,30 @@ class RecordedTransforms(TransformBuffer):
         self._read_ns = 0
         self._clock_ns = -math.inf
         self._moment_ns: float = math.inf
+        self.set_back: list[SetBack] = []
 
     def read(self, message: Any, static: bool, received_ns: int) -> None:
         """The next TFMessage; raises the first `TransformError`, as `add_tf_message` does."""
         self._read_ns = received_ns
         self.add_tf_message(message, static)
+
+    def insert(
+        self,
+        parent: str,
+        child: str,
+        stamp_ns: int,
+        translation: Sequence[float],
+        rotation: Sequence[float],
+        static: bool = False,
+    ) -> None:
+        """As of any buffer; where its clock was set back, the frame is known afresh."""
+        name = frame_name(child)
+        known = self._edges.get(name)
+        newest = None if static or known is None or known.is_static else known.latest
+        if newest is not None and 0 < stamp_ns < newest.stamp_ns - SET_BACK_NS:
+            self.set_back.append(SetBack(name, newest.stamp_ns - stamp_ns, self._read_ns))
+            self._start(name, Edge(is_static=False))
+        super().insert(parent, child, stamp_ns, translation, rotation, static)
 
     def read_clock(self, clock_ns: int, received_ns: int) -> None:
         """The next simulated time; where it was set back, moving frames are known afresh."""

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from sr3d_core.console import one_line_errors, result_console, say, write_json
+from sr3d_core.console import (
+    one_line_errors,
+    require_writable,
+    result_console,
+    say,
+    write_json,
+)
 from sr3d_ros.bag.commands.options import BagPath, CameraInfo, Color, Imu, Json, TfNamespace, Topic
 
 if TYPE_CHECKING:
@@ -26,12 +32,14 @@ def info(
 
     Rates, gaps, frames, which way is up. Options are those of `detect`, to try them.
     """
-    from sr3d_ros.bag.replay import Bag
-    from sr3d_ros.bag.source import Topics
-    from sr3d_ros.bag.survey import survey
+    with one_line_errors():
+        from sr3d_ros.bag.replay import Bag
+        from sr3d_ros.bag.source import Topics
+        from sr3d_ros.bag.survey import survey
 
-    with one_line_errors(), Bag(bag) as opened:
-        found = survey(opened, Topics(topic, camera_info, color, imu, tf_namespace))
+        require_writable(json_out)
+        with Bag(bag) as opened:
+            found = survey(opened, Topics(topic, camera_info, color, imu, tf_namespace))
     console = result_console()
     console.print(_table(f"{bag}  {found.duration_s:.1f} s", found))
     lines = [f"frames: {' '.join(found.frames) or 'none'}"]

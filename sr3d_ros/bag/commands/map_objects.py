@@ -48,11 +48,13 @@ def map_objects(
 
     Example: sr3d bag map drive/ --json map.json --picture map.png
     """
-    from sr3d_ros.bag.map_run import map_run
-
     with one_line_errors():
+        from sr3d_ros.bag.map_run import map_run
+
         require_writable(json_out)
         require_writable(picture)
+        if picture is not None:
+            import matplotlib  # noqa: F401  says now that it is missing
     more: dict[str, Any] = {
         "output.score_threshold": score,
         "map.enabled": True,

@@ -87,6 +87,11 @@ def print_tally(tally: Tally) -> None:
     for reason, count in tally.drops_by_reason.items():
         first = next(drop for drop in tally.dropped if drop.reason == reason)
         console.print(f"dropped, {reason}: {count}; the first: {first.text}", markup=False)
+    if tally.num_empty:
+        say(
+            f"{tally.num_empty} of {len(tally.time_ms)} clouds have no point to detect in: they "
+            "are empty, not a number, or outside the range and region of the parameters"
+        )
     for note in tally.notes[:_MAX_NOTES]:
         say(note)
     if len(tally.notes) > _MAX_NOTES:

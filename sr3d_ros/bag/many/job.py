@@ -71,6 +71,7 @@ def _detected(job: Job, progress: Callable[[int], object] | None) -> Answer:
     return {
         "num_frames": found.num_frames,
         "found": found.to_dict(),
+        "num_empty": tally.num_empty,
         "drops_by_reason": tally.drops_by_reason,
         "remarks": remarks,
         "notes": tally.notes,

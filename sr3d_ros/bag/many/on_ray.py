@@ -160,16 +160,23 @@ def _connected(address: str) -> Any:
     alone: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
         _require_answer(address)
+    except OSError as error:
+        raise ReplayError(
+            f"--ray {address}: no cluster answers there ({_last_line(error)}); expected local, or "
+            "the HOST:PORT that `ray start --head` printed"
+        ) from error
+    try:
         ray.init(
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
             **(alone if address == "local" else {}),
         )
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+    except (OSError, RuntimeError, ValueError, AssertionError, ImportError) as error:
         raise ReplayError(
-            f"--ray {address}: no cluster answers there ({_last_line(error)}); expected local, or "
-            "the HOST:PORT that `ray start --head` printed"
+            f"--ray {address}: Ray cannot use it ({_last_line(error)}); expected local, or the "
+            "HOST:PORT that `ray start --head` printed. Where that said that token authentication "
+            "is enabled, set RAY_AUTH_MODE=token here too, with its token in ~/.ray/auth_token"
         ) from error
     return ray
 

@@ -30,6 +30,8 @@ def open_files(path: Path, stack: ExitStack, notes: list[str]) -> list[StorageFi
     """
     if not path.exists():
         raise ReplayError(f"{path}: no such file or folder, expected a bag")
+    if not (path.is_file() or path.is_dir()):
+        raise ReplayError(f"{path}: a pipe or a device; {_EXPECTED}, which is read back and forth")
     opened, errors = list[StorageFile](), list[str]()
     for file in files_of(path, notes):
         try:
