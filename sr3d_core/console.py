@@ -25,6 +25,7 @@ from rich.progress import (
 from sr3d_core.choices import NUM_VIEWS, one_of
 from sr3d_core.machine.extras import EXTRAS, how_to_install
 from sr3d_core.sparse.engine_list import BACKENDS
+from sr3d_core.whole_files import write_whole
 
 if TYPE_CHECKING:
     from sr3d_core.structures import PointCloud
@@ -162,17 +163,6 @@ def require_writable(path: Path | None) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Within, what the system says without a path is said of this one, as of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.strerror is not None:
-            error.filename = str(path)
-        raise
-
-
 def require_folder(path: Path) -> None:
     """Make a folder that files are to be written into; OSError where that cannot work."""
     path.mkdir(parents=True, exist_ok=True)
@@ -235,6 +225,7 @@ def _plain_progress(what: str, total: int) -> Tell:
 
 
 def write_json(path: Path | None, content: Any) -> None:
-    """Write a result where the user asked for one."""
+    """Write a result where the user asked for one, whole or not at all."""
     if path is not None:
-        path.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        write_whole({path: text.encode("utf-8")})

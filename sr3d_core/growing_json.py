@@ -40,7 +40,8 @@ class GrowingList:
     def _put(self, text: str, closing: str) -> None:
         try:
             _write(self._file, self._place, (text + closing).encode())
-        except OSError:
+        except OSError as error:
+            error.filename = error.filename or getattr(self._file, "name", None)
             _write(self._file, self._place, self._closing)
             self._file.truncate()
             raise

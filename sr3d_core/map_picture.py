@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from sr3d_core.colors import class_color
 from sr3d_core.geometry.boxes import bev_corners
 from sr3d_core.memory.object_map import MapObject
 from sr3d_core.structures import Boxes3D
+from sr3d_core.whole_files import naming
 
 CELL_M = 0.05
 """Edge of the cells of the plan that is drawn below the boxes."""
@@ -52,6 +54,14 @@ def age_text(object_: MapObject, now_ns: int) -> str:
         if seconds >= 2 * length_s:
             return f"{seconds / length_s:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def require_picture(path: Path) -> None:
+    """Raise ValueError for an ending that cannot be drawn, before the work starts."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    if path.suffix[1:].lower() not in FigureCanvasAgg.get_supported_filetypes():
+        raise ValueError(f"{path}: ending {path.suffix!r}, expected .png, .jpg, .pdf or .svg")
 
 
 def draw_map(
@@ -91,7 +101,7 @@ def draw_map(
             f"gone for {age}" if is_gone else f"seen {age} ago"
         )
         x, y = each.box[:2].tolist()
-        where = {"ha": "center", "va": "center", "clip_on": True}
+        where: dict[str, Any] = {"ha": "center", "va": "center", "clip_on": True}
         axis.text(x, y, text, fontsize=8, path_effects=halo, **where)
     handles = [
         Patch(color=class_color(n), label=n) for n in sorted({o.class_name for o in objects})
@@ -101,7 +111,8 @@ def draw_map(
     if handles:
         columns = min(len(handles), max(int(size[0]), 1))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
-    figure.savefig(path, dpi=100, bbox_inches="tight")  # no rim round a narrow plan
+    with naming(Path(path)):
+        figure.savefig(path, dpi=100, bbox_inches="tight")  # no rim round a narrow plan
     return Path(path)
 
 

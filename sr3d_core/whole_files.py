@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within, what the system says without a path is said of this one, as of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.strerror is not None:
+            error.filename = str(path)
+        raise
 
 
 def write_whole(contents: Mapping[Path, bytes]) -> None:
     """Write files that belong together; raises OSError and leaves what was there before.
 
     All of them are on the disk under another name before the first takes its place, so that a
-    full disk changes none. They take their places in the order given.
+    full disk changes none. They take their places in the order given. A pipe or a device, such as
+    /dev/stdout, is written into at the end: nothing can take its place.
     """
+    streams = {path: content for path, content in contents.items() if _is_stream(path)}
+    contents = {path: content for path, content in contents.items() if path not in streams}
     try:
         for path, content in contents.items():
-            with _part_of(path).open("wb") as file:
+            with naming(path), _part_of(path).open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -27,12 +41,22 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
         raise
     for folder in {path.parent for path in contents}:
         _sync_folder(folder)
+    for path, content in streams.items():
+        with naming(path):
+            path.write_bytes(content)
 
 
 def remove_parts(paths: Iterable[Path]) -> None:
     """Remove what an interrupted `write_whole` of these paths left, which takes room."""
     for path in paths:
         _part_of(path).unlink(missing_ok=True)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a name stands for what is open already; behind /dev/stdout may be a file."""
+    absolute = path.absolute()
+    is_special = path.exists() and not (path.is_file() or path.is_dir())
+    return is_special or any(absolute.is_relative_to(folder) for folder in ("/dev", "/proc"))
 
 
 def _part_of(path: Path) -> Path:

@@ -47,7 +47,7 @@ CORE = {
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
     "plots": {"colors", "evaluate", "matches", "picture", "structures"},
-    "map_picture": {"colors", "geometry", "memory", "structures"},
+    "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
         *{"training", "whole_files"},
@@ -56,7 +56,7 @@ CORE = {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
         *{"sparse", "geometry", "whole_files"},
     },
-    "console": {"choices", "machine", "sparse", "geometry", "structures"},
+    "console": {"choices", "machine", "sparse", "geometry", "structures", "whole_files"},
     "presets": set(),
     "machine": {"checkpoint", "detector", "sparse", "structures"},
 }

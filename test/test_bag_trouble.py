@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_bags import BoundingBox, S, Write, cloud, drive, tf, write_bag
+from small_bags import BoundingBox, S, Write, cloud, drive, interrupt_at, tf, write_bag
 from typer.testing import CliRunner
 
 from sr3d_core.console import progress_of
 from sr3d_ros.bag.commands import app
+from sr3d_ros.bag.replay import Bag
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,19 @@ def test_a_picture_names_the_extra_before_anything_is_written(
         without(package, monkeypatch)
     old = tmp_path / "old.json"
     old.write_text("of an earlier run")
-    code, _, errors = run_command(command, bag, "--json", old, option, tmp_path / "new.mp4")
+    code, _, errors = run_command(command, bag, "--json", old, option, tmp_path / "new")
     assert code == 1
     (line,) = errors.splitlines()
     assert f"pip install '.[{extra}]'" in line
+    assert old.read_text() == "of an earlier run"
+
+
+def test_a_picture_of_no_known_kind_is_refused_before_the_work(bag: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old.json"
+    old.write_text("of an earlier run")
+    code, _, errors = run_command("map", bag, "--json", old, "--picture", tmp_path / "map.foo")
+    assert code == 1
+    assert "map.foo" in errors
     assert old.read_text() == "of an earlier run"
 
 
@@ -90,6 +100,18 @@ def test_a_recording_that_is_there_already_is_said_before_anything_is_written(
     assert code == 1
     assert str(tmp_path) in errors
     assert old.read_text() == "of an earlier run"
+
+
+def test_what_ends_the_work_leaves_a_recording_of_what_was_found(
+    bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt_at(4, monkeypatch)
+    new = tmp_path / "new"
+    code, _, errors = run_command("detect", bag, "--out", new)
+    assert code == 130, errors
+    with Bag(new) as read:
+        assert read.notes == []
+        assert read.num_messages("/sr3d_detector/output/detections") == 3
 
 
 @pytest.mark.parametrize("points", [np.full((50, 3), np.nan), np.zeros((0, 3))])
@@ -115,6 +137,19 @@ def test_what_is_damaged_stands_beside_what_is_missing(tmp_path: Path) -> None:
     assert code == 1
     assert "0 point cloud topics" in errors
     assert "last record" in errors
+
+
+@pytest.mark.parametrize("option", ["--camera-info", "--color"])
+def test_what_belongs_to_depth_images_is_refused_for_clouds(bag: Path, option: str) -> None:
+    code, _, errors = run_command("detect", bag, option, "/camera/other")
+    assert code == 1
+    assert f"{option} /camera/other" in errors
+
+
+def test_an_imu_that_is_not_used_is_said(bag: Path) -> None:
+    code, _, errors = run_command("detect", bag, "--imu", "/imu")
+    assert code == 0
+    assert "--imu /imu is not used" in errors
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:

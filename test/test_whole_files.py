@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -48,3 +50,22 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "other.part").write_bytes(b"not ours")
     remove_parts([tmp_path / "a", tmp_path / "b"])
     assert [path.name for path in tmp_path.iterdir()] == ["other.part"]
+
+
+def test_a_pipe_is_written_into_and_stays_one(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        heard = reader.submit(pipe.read_bytes)
+        write_whole({pipe: b"new", tmp_path / "file": b"more"})
+        assert heard.result(timeout=60) == b"new"
+    assert pipe.is_fifo()
+    assert (tmp_path / "file").read_bytes() == b"more"
+
+
+def test_what_stands_for_an_open_file_is_not_replaced(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as file:
+        number = os.stat(file.name).st_ino
+        write_whole({Path(f"/proc/self/fd/{file.fileno()}"): b"new"})
+    assert (tmp_path / "out").read_bytes() == b"new"
+    assert os.stat(tmp_path / "out").st_ino == number

@@ -8,11 +8,12 @@ recording's clouds were received, so that both can be played together.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sr3d_core.console import naming, require_writable
+from sr3d_core.console import require_writable
+from sr3d_core.whole_files import naming
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Bag
 from sr3d_ros.bag.scene_update import scene_update
@@ -102,7 +103,7 @@ def require_new(path: Path) -> None:
 
 @contextmanager
 def writing_bag(path: Path, run: BagRun, node: str, with_scene: bool) -> Iterator[OutputBag]:
-    """A new recording within, whole at the end; raises as `require_new`."""
+    """A new recording within, which an error ends, too; raises as `require_new`."""
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     require_new(path)
@@ -110,11 +111,32 @@ def writing_bag(path: Path, run: BagRun, node: str, with_scene: bool) -> Iterato
     with (
         naming(path),
         Bag(run.bag.path) as source,
-        Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP) as writer,
+        _kept(Writer(path, version=_VERSION, storage_plugin=StoragePlugin.MCAP)) as writer,
     ):
         output = OutputBag(writer, run, source, node, with_scene)
         yield output
         output.end()
+
+
+@contextmanager
+def _kept(writer: Any) -> Iterator[Any]:
+    """An open writer, which is closed also where an error or Ctrl-C ends the work.
+
+    Used as a context of its own it would give up all that it has not written yet.
+    """
+    writer.open()
+    try:
+        yield writer
+    except BaseException:
+        with suppress(Exception):  # the first error is the one to tell
+            writer.close()
+        raise
+    try:
+        writer.close()
+    except BaseException:
+        with suppress(Exception):
+            writer.abort()
+        raise
 
 
 def _qos(is_latched: bool) -> Any:

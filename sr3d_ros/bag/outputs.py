@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr3d_core.console import naming, require_folder, require_writable
+from sr3d_core.console import require_folder, require_writable
 from sr3d_core.growing_json import growing_object
+from sr3d_core.whole_files import naming
 from sr3d_ros.bag.output_bag import require_new, writing_bag
 from sr3d_ros.bag.result import Found, head_of, title_of
 from sr3d_ros.bag.run import BagRun, FrameRecord, Tally, TrackRecords, detect_run, frame_record
@@ -76,9 +77,8 @@ def detect_into(
         def written(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
             frame = record(result, classes)
             found.add(frame)
-            if frames is not None and outputs.json is not None:
-                with naming(outputs.json):
-                    frames.add(frame)
+            if frames is not None:
+                frames.add(frame)
             return {}
 
         def show(result: FrameResult) -> None:

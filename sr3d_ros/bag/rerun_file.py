@@ -30,6 +30,7 @@ TIMELINE = "stamp"
 """The time line: stamps of clouds and transforms."""
 CLOUD, BOXES, TRANSFORMS = "cloud", "boxes", "tf"
 """Entities."""
+_PATIENCE_S = 15.0
 
 
 def require_rrd(path: Path) -> None:
@@ -58,15 +59,23 @@ def writing_rrd(path: Path, run: BagRun) -> Iterator[Callable[[FrameResult], Non
 
 
 def _close(stream: Any, path: Path) -> None:
-    """Write what is left; raises `ReplayError` where that cannot be, as on a full disk."""
-    try:
-        stream.flush()
-    except RuntimeError as error:  # of rerun, which does not say what the system said
-        raise ReplayError(
-            f"{path}: cannot be written to its end ({error}); is the disk full?"
-        ) from error
-    finally:
-        stream.disconnect()
+    """Write what is left; raises `ReplayError` where that cannot be, as on a full disk.
+
+    rerun does not say what the system said, and may wait for ever for a writer that has ended:
+    it is waited for as long as the file grows.
+    """
+    size = -1
+    while True:
+        try:
+            stream.flush(timeout_sec=_PATIENCE_S)
+            break
+        except RuntimeError as error:
+            size, before = path.stat().st_size, size
+            if size == before:
+                raise ReplayError(
+                    f"{path}: cannot be written to its end ({error}); is the disk full?"
+                ) from error
+    stream.disconnect()
 
 
 class _RerunFile:

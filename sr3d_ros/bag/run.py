@@ -132,6 +132,8 @@ def _ready(
         found = find_up(bag, source, transforms, parameters, tf_topics.remark)
         parameters = parameters.with_values({"frames.up": found.mode})
         remarks.append(found.reason)
+    if topics.imu is not None and not source.imu:
+        remarks.append(f"--imu {topics.imu} is not used; say --up imu as well")
     imu = GravityFromImu()
     pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
     said = tuple(filter(None, remarks))

@@ -68,6 +68,12 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if parameters.up == "imu" else ""
     if parameters.kind == "depth":
         return Source(_depth_topics(bag, wanted, type_of(DEPTH, parameters)), imu)
+    for option, topic in (("--camera-info", wanted.info), ("--color", wanted.color)):
+        if topic is not None:
+            raise ReplayError(
+                f"{bag.path}: {option} {topic} belongs to a depth image, but a point cloud is "
+                "detected in: name the depth image with --topic, or leave this out"
+            )
     inputs = FrameAssembler(parameters).topics
     inputs[POINTS] = cloud_topic(bag, wanted.topic)
     for name in inputs:

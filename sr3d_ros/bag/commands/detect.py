@@ -107,8 +107,8 @@ def detect(
         "output.score_threshold": score,
         "tracking.enabled": tracking or None,
     }
-    outputs = files.outputs(recording.node)
     with one_line_errors():
+        outputs = files.outputs(recording.node)
         outputs.check()
         if several.is_asked or len(bags) > 1:
             detect_in_all(bags, several, outputs, recording, more, merge_views)

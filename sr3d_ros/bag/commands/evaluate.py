@@ -133,11 +133,11 @@ def evaluate(
 
       sr3d bag eval drive/ --gt truth.json --pace 1 --report report.html
     """
-    from sr3d_ros.bag.evaluation import Asked, evaluated
-    from sr3d_ros.bag.figures.worst import WorstFrames
-    from sr3d_ros.parameters.detector import postprocess_for
-
     with one_line_errors():
+        from sr3d_ros.bag.evaluation import Asked, evaluated
+        from sr3d_ros.bag.figures.worst import WorstFrames
+        from sr3d_ros.parameters.detector import postprocess_for
+
         files.check()
         if (truth is None) == (gt_topic is None):
             raise ValueError("what is the ground truth? Say either --gt or --gt-topic")

@@ -54,7 +54,9 @@ def map_objects(
         require_writable(json_out)
         require_writable(picture)
         if picture is not None:
-            import matplotlib  # noqa: F401  says now that it is missing
+            from sr3d_core.map_picture import require_picture
+
+            require_picture(picture)
     more: dict[str, Any] = {
         "output.score_threshold": score,
         "map.enabled": True,
