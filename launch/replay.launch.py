@@ -6,9 +6,11 @@
 Every argument of detector.launch.py may be given, too. The player is `ros2 run sr3d_ros play`: it
 reads what `sr3d bag` reads, and starts once the detector listens. What a detector of the same name
 published when it was recorded is left out. At the end of the recording the detector and rviz stay,
-to look at, unless `shutdown:=true`. Without ROS, and with scores: `sr3d bag detect`, `sr3d bag
-eval`.
+to look at, unless `shutdown:=true`; where the recording cannot be played, everything ends. Without
+ROS, and with scores: `sr3d bag detect`, `sr3d bag eval`.
 """
+
+from functools import partial
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -17,12 +19,13 @@ from launch.actions import (
     Shutdown,
 )
 from launch.conditions import IfCondition, UnlessCondition
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from sr3d_ros.node.topics import OUTPUT_TOPICS
 
 SHARE = FindPackageShare("sr3d_ros")
@@ -81,6 +84,13 @@ def _player(*further: str, condition: IfCondition) -> Node:
         ],
         output="screen",
         emulate_tty=True,
-        on_exit=[end],
+        on_exit=partial(_after_player, end),
         condition=condition,
     )
+
+
+def _after_player(at_the_end: Shutdown, event: ProcessExited, _: LaunchContext) -> Shutdown:
+    """What happens when the player has ended; where it could not play, it has said why."""
+    if event.returncode:
+        return Shutdown(reason="the recording cannot be played")
+    return at_the_end

@@ -12,8 +12,9 @@ import re
 import runpy
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,12 +27,14 @@ from sr3d_ros.parameters.record import specifications
 ROOT = Path(__file__).parent.parent
 LAUNCH_FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 MODULES = {
-    "launch": ("LaunchDescription",),
+    "launch": ("LaunchContext", "LaunchDescription"),
     "launch.actions": (
         *("DeclareLaunchArgument", "GroupAction", "IncludeLaunchDescription"),
         *("SetLaunchConfiguration", "Shutdown"),
     ),
     "launch.conditions": ("IfCondition", "UnlessCondition"),
+    "launch.events": (),
+    "launch.events.process": ("ProcessExited",),
     "launch.launch_description_sources": ("PythonLaunchDescriptionSource",),
     "launch.substitutions": (
         "EnvironmentVariable",
@@ -77,6 +80,8 @@ def walk(value: Any) -> Iterator[Recorded]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from walk(item)
+    elif isinstance(value, partial):
+        yield from walk([value.args, value.keywords])
 
 
 def description_of(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
@@ -320,14 +325,28 @@ def test_the_player_takes_what_it_is_given(replay: list[Recorded]) -> None:
         assert set(given["exclude"]) == left_out - {"/diagnostics"}
 
 
+def after(player: Recorded, status: int) -> Recorded:
+    """What is done when a player has ended with an exit status."""
+    action = player.named["on_exit"](SimpleNamespace(returncode=status), None)
+    assert isinstance(action, Recorded)
+    return action
+
+
 def test_only_the_end_of_the_recording_that_was_asked_for_ends_all(
     replay: list[Recorded],
 ) -> None:
     for player in players(replay):
-        (end,) = player.named["on_exit"]
+        end = after(player, 0)
         assert end.kind == "Shutdown"
         assert end.named["condition"].positional[0].positional == ("shutdown",)
     assert declared(replay)["shutdown"].named["default_value"] == "false"
+
+
+def test_a_recording_that_cannot_be_played_ends_all(replay: list[Recorded]) -> None:
+    for player in players(replay):
+        end = after(player, 1)
+        assert end.kind == "Shutdown"
+        assert "condition" not in end.named
 
 
 def test_a_recording_must_be_named(replay: list[Recorded]) -> None:

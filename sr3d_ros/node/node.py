@@ -329,6 +329,8 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break the end
         if node is not None:
             is_idle = node.close()
+        node = None
+        _collect_the_node()
         rclpy.try_shutdown()  # rclpy's own signal thread may be doing it at this moment
     if not is_idle:
         # The interpreter cannot end a thread inside of the network; leaving it behind may crash.
@@ -336,6 +338,18 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _collect_the_node() -> None:
+    """Let go of the node's participant in DDS, which lives as long as the node's handle in rclpy.
+
+    The handle is in a cycle of references, and a frozen cycle is never collected: other processes
+    would take the node for alive until its lease ends, 20 s later, and its shared memory would
+    stay for good.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()  # what is left ends with the process
 
 
 def _cannot_start(error: Exception) -> int:

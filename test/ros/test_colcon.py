@@ -130,7 +130,7 @@ def test_modules_of_pip_find_the_messages_of_colcon(
     assert modules.startswith(str(pip_folder))
 
 
-PROGRAMS = ("detector_node", "doctor")
+PROGRAMS = ("detector_node", "doctor", "play")
 
 
 def program(workspace: Path, name: str) -> Path:
@@ -171,6 +171,19 @@ def test_the_doctor_starts_from_the_overlay(
     done = in_overlay(workspace, environment, command, pip_folder)
     assert done.returncode == 0
     assert "--wait" in done.stdout
+
+
+def test_the_player_starts_from_the_overlay(
+    workspace: Path, environment: dict[str, str], pip_folder: Path, tmp_path: Path
+) -> None:
+    """It gets as far as a recording that is none."""
+    (tmp_path / "drive").mkdir()
+    command = f"{program(workspace, 'play')} {tmp_path / 'drive'} --ros-args -r /a:=/b"
+    done = in_overlay(workspace, environment, command, pip_folder)
+    assert done.returncode == 1
+    (line,) = done.stdout.strip().splitlines()
+    assert line.startswith("error: ")
+    assert str(tmp_path / "drive") in line
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -256,6 +257,24 @@ def test_a_node_that_is_interrupted_while_inferring_ends_cleanly(bench: Bench) -
         bench.send(100)
     bench.process.interrupt()
     bench.process.require_end()
+
+
+def test_an_ended_node_is_gone_for_others_at_once(
+    robot: Robot, start_node: Callable[..., NodeProcess]
+) -> None:
+    """One that ends without taking its leave is in their graph until its lease of 20 s ends."""
+    process = start_node(*arguments("model.weights:=small"), "-r", "__ns:=/left", command=COMMAND)
+    process.wait_for_line("ready: 1 classes")
+
+    def is_known() -> bool:
+        return ("sr3d_detector", "/left") in robot.node.get_node_names_and_namespaces()
+
+    robot.wait(is_known, "the node is not in the graph")
+    process.interrupt()
+    process.require_end()
+    ended_s = time.monotonic()
+    robot.wait(lambda: not is_known(), "the node stays in the graph")
+    assert time.monotonic() - ended_s < 10.0
 
 
 def test_a_context_that_is_shut_down_from_elsewhere_meanwhile_is_no_error(
