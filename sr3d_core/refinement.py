@@ -13,17 +13,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 from torch import Tensor
 
 from sr3d_core.choices import alike
 from sr3d_core.geometry.floor_following import floor_near
+from sr3d_core.geometry.planes import along
 from sr3d_core.geometry.voting import Voting
 from sr3d_core.geometry.walls import wall_direction
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
@@ -105,9 +106,10 @@ class Refinement:
         if has_yaw.any():
             rows[has_yaw] = _along_walls(rows[has_yaw], xyz)
         floor = _Floor.of(xyz) if has_size.any() or has_floor.any() else None
-        columns = np.ascontiguousarray(xyz.numpy().T)
-        for index in np.flatnonzero(has_size):
-            rows[index] = _half_way(rows[index], columns, floor)
+        if has_size.any():
+            columns = np.ascontiguousarray(xyz.numpy().T)
+            for index in np.flatnonzero(has_size):
+                rows[index] = _half_way(rows[index], columns, floor)
         if floor is not None:
             rows[has_floor] = floor.under(rows[has_floor])
         boxes = Boxes3D.from_array(torch.from_numpy(rows).to(found.boxes.center.dtype))
@@ -124,8 +126,8 @@ class _Floor:
 
     normal: Float[NDArray, " 3"]
     offset_m: float
-    level_xy: Float[NDArray, "L 2"]  # points little above or below it
-    layers: Float[NDArray, "L S"]  # 1 in the layer that each lies in, the floor in the middle
+    level_xy: Float[NDArray, "L 2"]  # points little above or below it, by rising layer
+    starts: Int[NDArray, " S"]  # where each layer begins among them, the floor in the middle
 
     @classmethod
     def of(cls, xyz: Float[Tensor, "N 3"]) -> _Floor | None:
@@ -134,24 +136,25 @@ class _Floor:
         plane = floor_near(some, some.new_tensor([0.0, 0.0, 1.0]))
         if plane is None:
             return None
-        normal = plane.normal.numpy()
-        points = some.numpy()
-        height = (points @ normal.astype(points.dtype) - plane.offset_m) / normal[2]
-        layer = np.rint(height / _LAYER_M).astype(np.int64) + _NUM_LAYERS
-        is_level = (layer >= 0) & (layer <= 2 * _NUM_LAYERS)
-        one_hot = np.eye(2 * _NUM_LAYERS + 1, dtype=np.float32)[layer[is_level]]
-        return cls(normal, plane.offset_m, points[is_level, :2], one_hot)
+        normal, points = plane.normal.numpy(), some.numpy()
+        height = (along(points, normal) - plane.offset_m) / normal[2]
+        layer = np.rint(height / _LAYER_M).astype(np.int64)
+        order = layer.argsort(kind="stable")
+        order = order[np.abs(layer[order]) <= _NUM_LAYERS]
+        starts = layer[order].searchsorted(np.arange(-_NUM_LAYERS, _NUM_LAYERS + 2))
+        return cls(normal, plane.offset_m, points[order, :2], starts)
 
-    def height(self, x: Any, y: Any, z: Any) -> Any:
+    def height(self, xyz: Float[NDArray, "N 3"]) -> Float[NDArray, " N"]:
         """How far points lie above it, along z."""
-        along = x * self.normal[0] + y * self.normal[1] + z * self.normal[2]
-        return (along - self.offset_m) / self.normal[2]
+        found: Float[NDArray, " N"] = (along(xyz, self.normal) - self.offset_m) / self.normal[2]
+        return found
 
     def under(self, rows: Float[NDArray, "D 7"]) -> Float[NDArray, "D 7"]:
         """Boxes whose bottom is on the floor where it is near and seen; their top stays."""
         rows = rows.copy()
-        x, y, z, dz = rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 5]
-        height = self.height(x, y, z - dz / 2)
+        dz = rows[:, 5]
+        bottom = np.stack([rows[:, 0], rows[:, 1], rows[:, 2] - dz / 2], axis=1)
+        height = self.height(bottom)
         taller = dz + height
         # A floor in the upper half of a box is the top of something: of the box itself, perhaps.
         is_under = (np.abs(height) <= _FLOOR_REACH_M) & (taller >= dz / 2)
@@ -168,7 +171,8 @@ class _Floor:
         beside_y = np.abs(y * cos - x * sin) - rows[:, 4, None] / 2
         outside = np.maximum(beside_x, beside_y)
         is_around = (outside > _OWN_M) & (outside <= _AROUND_M)
-        seen = is_around.astype(np.float32) @ self.layers
+        up_to = np.concatenate([np.zeros((len(rows), 1), int), is_around.cumsum(axis=1)], axis=1)
+        seen = np.diff(up_to[:, self.starts], axis=1)
         upright = seen[:, _NUM_LAYERS + 1 :].min(axis=1)  # of walls, as much in every layer
         of_floor = seen[:, _NUM_LAYERS] - upright / 2  # the lower half of its layer has none
         of_others = np.delete(seen, _NUM_LAYERS, axis=1).max(axis=1) - upright
@@ -195,11 +199,11 @@ def _half_way(
     """A box whose sides and top are half-way to the visible points in and close around it."""
     half, cos, sin = row[3:6] / 2, math.cos(row[6]), math.sin(row[6])
     reach = math.hypot(half[0], half[1]) + 2 * _MARGIN_M
-    x, y, z = columns
-    is_near = (np.abs(x - row[0]) <= reach) & (np.abs(y - row[1]) <= reach)
-    x, y, z = columns[:, np.flatnonzero(is_near)].astype(np.float64)
-    is_above = True if floor is None else floor.height(x, y, z) > _ABOVE_FLOOR_M
-    x, y, z = x - row[0], y - row[1], z - row[2]
+    is_near = np.abs(columns[0] - row[0]) <= reach
+    is_near &= np.abs(columns[1] - row[1]) <= reach
+    near = columns[:, np.flatnonzero(is_near)].astype(np.float64).T
+    is_above = True if floor is None else floor.height(near) > _ABOVE_FLOOR_M
+    x, y, z = (near - row[:3]).T
     own = np.stack([x * cos + y * sin, y * cos - x * sin, z], axis=1)
     own = own[is_above & (np.abs(own) <= half + _MARGIN_M).all(axis=1)]
     if len(own) < _MIN_POINTS:
