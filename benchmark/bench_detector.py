@@ -23,7 +23,6 @@ from message import cloud_message
 from scene import SCENES
 from stages import NETWORK, STAGES, Frame
 
-from sr3d_core.checkpoint import load_checkpoint
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.model.network import PRESETS, SR3D
 from sr3d_core.structures import Boxes3D, Predictions
@@ -89,15 +88,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def detector(name: str, backend: str) -> Detector:
     """A detector of a weights file, or of a preset with random weights."""
-    if name in PRESETS:
-        torch.manual_seed(0)
-        network = SR3D.from_preset(name)
-        classes = tuple(f"class_{label}" for label in range(network.architecture.num_classes))
-    else:
-        network, manifest = load_checkpoint(name)
-        classes = manifest.classes
-    network.backend = backend  # type: ignore[assignment]
     postprocess = Postprocess(score_threshold=0.3, one_class=True)
+    if name not in PRESETS:
+        return Detector.from_checkpoint(
+            name, device="cpu", backend=backend, postprocess=postprocess
+        )
+    torch.manual_seed(0)
+    network = SR3D.from_preset(name)
+    network.backend = backend
+    classes = tuple(f"class_{label}" for label in range(network.architecture.num_classes))
     return Detector(network, classes, postprocess=postprocess, device="cpu")
 
 

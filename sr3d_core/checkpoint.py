@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from sr3d_core.model.chances import ClassCalibration
 from sr3d_core.model.network import SR3D, Architecture
+from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.whole_files import write_whole
 
 FORMAT_VERSION = 1
@@ -68,6 +69,9 @@ class Manifest:
     """Measured spread by class name; a class that is missing is unknown."""
     calibration: dict[str, ClassCalibration] = field(default_factory=dict)
     """Measured calibration by class name; a class that is missing keeps the network's scores."""
+    refinement: Refinement = NONE
+    """For which classes boxes that are fitted to candidates and points were measured to be better.
+    """
     front_classes: tuple[str, ...] = ()
     """Classes whose boxes have a yaw that points out of the front, where `architecture.front`."""
 
@@ -201,6 +205,10 @@ def _parse(path: Path, header: str | None) -> Manifest:
             f"{path}: {len(manifest.classes)} class names for "
             f"{manifest.architecture.num_classes} classes; expected one each: get the file again"
         )
+    try:
+        manifest.refinement.check(manifest.classes)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its manifest has {error}: get the file again") from error
     return manifest
 
 

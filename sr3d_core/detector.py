@@ -25,8 +25,9 @@ from sr3d_core.geometry.front import front_direction
 from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.thinning import thinned
-from sr3d_core.geometry.voting import voted
+from sr3d_core.geometry.voting import Voting
 from sr3d_core.model.chances import ClassCalibration, calibrated
+from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, Detections, PointCloud, Predictions
 
 MAX_POINTS = 200_000
@@ -57,19 +58,17 @@ class Postprocess:
     one_class: bool = False
     """Boxes of different classes suppress each other too, so that an object is reported once:
     what a robot wants. Average precision is defined without."""
-    vote_iou: float | None = None
-    """Box voting: a box that stays becomes the mean, weighted by score, of the candidates of its
-    class that overlap it by at least this (3D, 0..1) and no other such box more. None = as it was
-    predicted."""
+    refine: bool = True
+    """Whether boxes are refined, as far as the weights say that it pays: `Detector.refinement`."""
     max_candidates: int = 1000
     """How many anchor points, over all levels, may become boxes; at least 1."""
     max_detections: int | None = None
     """How many detections a scene may have; None for no limit."""
 
     def __post_init__(self) -> None:
-        for name in ("score_threshold", "iou", "vote_iou"):
+        for name in ("score_threshold", "iou"):
             value = getattr(self, name)
-            if value is not None and not 0.0 <= value <= 1.0:
+            if not 0.0 <= value <= 1.0:
                 raise ValueError(f"postprocess.{name}: {value}, expected 0..1")
         for name in ("max_candidates", "max_detections"):
             value = getattr(self, name)
@@ -82,9 +81,10 @@ class Postprocess:
         if self.nms not in ("bev", "3d"):
             raise ValueError(f"postprocess.nms: {self.nms!r}, expected 'bev' or '3d'")
 
-    def __call__(self, predictions: Predictions) -> Detections:
+    def __call__(self, predictions: Predictions, voting: Voting | None = None) -> Detections:
         """Detections of one scene, by falling score, on the predictions' device.
 
+        With `voting`, boxes that stay become means of those that they suppress, among others.
         Boxes that are not finite or have no size are left out, and so are scores that are NaN.
         """
         # Most anchor points say nothing: they go first. Rounding is left to the test that counts.
@@ -105,7 +105,8 @@ class Postprocess:
         boxes = predictions.boxes[rows]
         towards = predictions.front
         front = None if towards is None else front_direction(towards[rows], boxes.yaw)
-        return self.suppressed(Detections(boxes, scores[rows, labels], labels, facing=front))
+        scores = scores[rows, labels]
+        return self.suppressed(Detections(boxes, scores, labels, facing=front), voting)
 
     def is_wanted(
         self, scores: Float[Tensor, " D"], labels: Int[Tensor, " D"]
@@ -115,16 +116,16 @@ class Postprocess:
             return scores > self.score_threshold
         return scores > scores.new_tensor(self.class_thresholds)[labels]
 
-    def suppressed(self, candidates: Detections) -> Detections:
+    def suppressed(self, candidates: Detections, voting: Voting | None = None) -> Detections:
         """Of candidates in any order, those that no better one suppresses, by falling score."""
         boxes, scores, labels = candidates.boxes, candidates.scores, candidates.labels
         group = torch.zeros_like(labels) if self.one_class else labels
         kept = nms(boxes, scores, group, self.iou, overlap=self.nms)
         kept = kept[: self.max_detections]
         found = replace(candidates[kept], time_ms={})
-        if self.vote_iou is None:
+        if voting is None:
             return found
-        return replace(found, boxes=voted(boxes, scores, labels, kept, self.vote_iou))
+        return replace(found, boxes=voting(boxes, scores, labels, kept))
 
 
 class Detector:
@@ -154,6 +155,8 @@ class Detector:
         """Measured spread by class name; a class that is missing is unknown."""
         self.calibration: Mapping[str, ClassCalibration] = {}
         """What makes scores chances, by class name; a class that is missing keeps its scores."""
+        self.refinement: Refinement = NONE
+        """Which classes have boxes that are fitted to candidates and points, and how."""
         self.front_classes: tuple[str, ...] = ()
         """The classes whose boxes have a yaw that points out of their front."""
 
@@ -187,6 +190,7 @@ class Detector:
         )
         detector.spread = manifest.spread
         detector.calibration = manifest.calibration
+        detector.refinement = manifest.refinement
         detector.front_classes = manifest.front_classes
         detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
@@ -210,7 +214,8 @@ class Detector:
         more than 10 km from the others. A cloud that reaches farther than 1 km from the origin
         is moved there for the network, and its boxes back; these are float64. The yaw of
         `front_classes` points out of the front, -pi..pi; that of others is one of the box's sides.
-        `time_ms` holds the wall time of `network` (voxels and layers) and of `postprocess`.
+        `time_ms` holds the wall time of `network` (voxels and layers) and of `postprocess`, with
+        the refinement.
         """
         cloud, origin = self._prepare(cloud)
         if len(cloud) == 0:
@@ -221,8 +226,10 @@ class Detector:
             self._wait()
             predicted = time.perf_counter()
             chances = calibrated(predictions, self.classes, self.calibration)
-            found = self.postprocess(chances).to("cpu")
+            refinement = self.refinement if self.postprocess.refine else NONE
+            found = self.postprocess(chances, refinement.voting(self.classes)).to("cpu")
             found = with_fronts(found, self.classes, self.front_classes)
+            found = refinement.fitted(found, cloud, self.classes)
         finished = time.perf_counter()
         times = {
             "network": 1e3 * (predicted - started),

@@ -28,6 +28,7 @@ from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.geometry.voting import mean_boxes, votes
+from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.structures import Boxes3D, Detections, PointCloud
 
 VOTE_IOU = 0.3
@@ -44,8 +45,8 @@ def merge_views(detector: Detector, num_views: int) -> Detector | MergedViews:
     """A detector that looks at each cloud in 1, 2, 4 or 8 views; 1 is the detector itself.
 
     Thresholds, classes and limits of its `postprocess` act on what is merged: a box that is weak
-    in each view is still seen, and the given detector stays as it is. Raises ValueError for
-    another number.
+    in each view is still seen, and the given detector stays as it is. What its weights say about
+    refinement was measured for one view, and is left out. Raises ValueError for another number.
     """
     if len(turns(num_views)) == 1:
         return detector
@@ -60,8 +61,8 @@ def merge_views(detector: Detector, num_views: int) -> Detector | MergedViews:
         ),
         one_class=False,
         max_detections=None,
+        refine=False,
     )
-    wanted = replace(wanted, vote_iou=None)
     return MergedViews(of_views, num_views, wanted=wanted, front_classes=detector.front_classes)
 
 
@@ -72,6 +73,7 @@ class MergedViews:
     `Detector` with thresholds, `merge_views` sees to that. `wanted` says which merged boxes are
     reported. `num_views` is 2, 4 or 8: quarter turns about the vertical, then mirrored ones.
     The yaw of `front_classes` points out of the front in each view, and in what is merged.
+    `refinement` fits merged boxes to the points; it has nothing to say about votes.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class MergedViews:
         self.wanted = wanted if wanted is not None else Postprocess()
         self.vote_iou = vote_iou
         self.front_classes = tuple(front_classes)
+        self.refinement: Refinement = NONE
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,7 +119,7 @@ class MergedViews:
             return Detections.empty()
         views = [self._seen_in(turn, local) for turn in self.turns]
         started = time.perf_counter()
-        merged = self._merged(views)
+        merged = self.refinement.fitted(self._merged(views), local, self.classes)
         times: dict[str, float] = {}
         for view in views:
             times |= {stage: times.get(stage, 0.0) + ms for stage, ms in view.time_ms.items()}

@@ -31,16 +31,16 @@ CORE = {
         "whole_files",
     },
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
-    "checkpoint": {"config", "model", "whole_files"},
-    "detector": {"checkpoint", "model", "geometry", "structures"},
+    "checkpoint": {"config", "model", "refinement", "whole_files"},
+    "detector": {"checkpoint", "model", "geometry", "refinement", "structures"},
     "memory": {"detector", "geometry", "records", "structures", "whole_files"},
     "matches": {"geometry", "structures"},
     "right_fronts": {"matches", "structures"},
     "evaluate": {"matches", "right_fronts", "structures"},
     "paired": {"evaluate", "structures"},
     "evaluate_views": {"evaluate", "geometry", "right_fronts", "structures"},
-    "merged_views": {"detector", "evaluate", "geometry", "structures"},
-    "refinement": {"choices", "evaluate", "geometry", "structures"},
+    "merged_views": {"detector", "evaluate", "geometry", "refinement", "structures"},
+    "refinement": {"choices", "geometry", "structures"},
     "calibration": {"evaluate", "matches", "model", "structures"},
     "spread": {"evaluate", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
@@ -96,7 +96,9 @@ CORE_FOR_ROS = {
     *{"merged_views", "paired", "plots"},  # recordings
     *{"memory", "map_picture"},  # what was seen before
 }
-INFERENCE = {"structures", "geometry", "sparse", "model", "checkpoint", "detector"}
+INFERENCE = {
+    *{"structures", "geometry", "sparse", "model", "checkpoint", "refinement", "detector"},
+}
 TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread", "calibration"}
 NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""

@@ -21,10 +21,13 @@ from sr3d_core.checkpoint import (
     Manifest,
     load_checkpoint,
     read_manifest,
+    rewrite_manifest,
     save_checkpoint,
     tr3d_weights,
 )
+from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.model.network import SR3D
+from sr3d_core.refinement import NONE, Refinement
 
 MANIFEST = Manifest(architecture=TINY, classes=("chair", "table", "desk"))
 
@@ -204,3 +207,30 @@ def test_names_of_the_other_code_base_load_too(worked: dict[str, Any]) -> None:
 def test_an_unknown_entry_is_refused() -> None:
     with pytest.raises(CheckpointError, match=r"'decoder\.weight' is not TR3D's"):
         tr3d_weights({"decoder.weight": torch.ones(1)})
+
+
+def test_refinement_travels_with_the_weights_and_knows_their_classes(weights: Path) -> None:
+    assert read_manifest(weights).refinement == NONE
+    chosen = Refinement(vote=("chair", "desk"), vote_iou=0.4, floor=("all",))
+    rewrite_manifest(weights, refinement=chosen)
+    assert read_manifest(weights).refinement == chosen
+    assert Detector.from_checkpoint(weights, device="cpu").refinement == chosen
+    rewrite_manifest(weights, refinement=Refinement(size=("sofa",)))
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors.*size.*'sofa'.*desk"):
+        load_checkpoint(weights)
+
+
+def test_weights_from_before_refinement_give_what_they_gave(weights: Path) -> None:
+    """Their manifest has no word of it."""
+    with safe_open(weights, framework="pt") as file:
+        manifest = json.loads(file.metadata()["sr3d_manifest"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del manifest["refinement"]
+    save_file(state, weights, metadata={"sr3d_manifest": json.dumps(manifest)})
+    every = Postprocess(score_threshold=0.0)
+    found = Detector.from_checkpoint(weights, device="cpu", postprocess=every).detect(points())
+    network, _ = load_checkpoint(weights)
+    expected = every(network(points()))
+    assert len(found) > 3
+    assert torch.equal(found.boxes.array, expected.boxes.array)
+    assert torch.equal(found.scores, expected.scores)

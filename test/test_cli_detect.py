@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -264,3 +265,41 @@ def test_switches_reach_the_boxes(weights: str, room: Path, tmp_path: Path) -> N
     assert len(voted) == len(refined) == len(plain)
     assert voted != plain
     assert refined != plain
+    assert rows("--vote-iou", "0.1", "--refine-vote", "none") == plain
+
+
+def test_what_weights_say_about_refinement_holds_until_it_is_overruled(
+    weights: str, room: Path, tmp_path: Path
+) -> None:
+    json_out, told = tmp_path / "boxes.json", str(tmp_path / "told.safetensors")
+    shutil.copy(weights, told)
+
+    def rows(path: str, *options: str) -> list[list[float]]:
+        common = ("--weights", path, "--score", "0.009", "--json", json_out)
+        result = sr3d("detect", room, *common, *options)
+        assert result.exit_code == 0, result.output
+        found = json.loads(json_out.read_text())["detections"]
+        return [[*each["center"], *each["size"], each["yaw"]] for each in found]
+
+    plain, asked = rows(weights), ("--refine-size", "chair", "--vote-iou", "0.1")
+    assert sr3d("model", "set-refinement", told, *asked).exit_code == 0
+    assert rows(told) == rows(weights, *asked) != plain
+    assert rows(told, "--refine", "none") == plain
+    assert rows(told, "--refine-vote", "none") == rows(weights, "--refine-size", "chair")
+    sized = rows(told, "--refine", "none", "--refine-size", "all")
+    assert sized == rows(weights, "--refine-size", "all")
+    merged = ("--merge-views", "2")  # are means already, whatever the weights say
+    assert rows(told, *merged) == rows(weights, *merged)
+    assert sr3d("model", "set-refinement", told, "--refine", "none").exit_code == 0
+    assert rows(told) == plain
+
+
+def test_options_of_refinement_that_contradict_each_other_are_refused(
+    weights: str, room: Path
+) -> None:
+    given = ("detect", room, "--weights", weights)
+    merged = sr3d(*given, "--merge-views", "2", "--vote-iou", "0.5")
+    assert_one_line_error(merged, "--merge-views", "--vote-iou")
+    both = sr3d(*given, "--refine-floor", "none", "--refine-floor", "chair")
+    assert_one_line_error(both, "--refine-floor", "none, chair")
+    assert_one_line_error(sr3d(*given, "--refine", "maybe"), "'maybe'", "weights, none")

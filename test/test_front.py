@@ -18,7 +18,7 @@ from training_cases import config, room, stand_in, tensors
 from sr3d_core.checkpoint import Manifest, load_checkpoint, save_checkpoint
 from sr3d_core.config import Config, ConfigError, parse_config
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.detector import Detector, Postprocess
+from sr3d_core.detector import Detector
 from sr3d_core.evaluate import report
 from sr3d_core.evaluate_views import evaluate_in_views
 from sr3d_core.geometry.boxes import facing
@@ -27,6 +27,7 @@ from sr3d_core.geometry.iou import aligned_iou
 from sr3d_core.geometry.turns import turns
 from sr3d_core.merged_views import MergedViews
 from sr3d_core.model.network import SR3D
+from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.structures import Boxes3D, Detections, PointCloud, Predictions, Targets
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.supervision.front import front_loss
@@ -147,9 +148,10 @@ class Saying(nn.Module):
         )
 
 
-@pytest.mark.parametrize("vote_iou", [None, 0.5])
-def test_yaw_points_to_the_front_of_classes_that_have_one_alone(vote_iou: float | None) -> None:
-    detector = Detector(Saying(), ("chair", "table"), postprocess=Postprocess(vote_iou=vote_iou))
+@pytest.mark.parametrize("refinement", [NONE, Refinement(vote=("all",))])
+def test_yaw_points_to_the_front_of_classes_that_have_one_alone(refinement: Refinement) -> None:
+    detector = Detector(Saying(), ("chair", "table"))
+    detector.refinement = refinement
     cloud = PointCloud.single(torch.zeros(1, 3), None)
     plain = detector.detect(cloud)
     detector.front_classes = ("chair",)

@@ -15,6 +15,7 @@ from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.geometry.boxes import short_side_first
 from sr3d_core.geometry.turns import turns
 from sr3d_core.merged_views import MergedViews, merge_views
+from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.structures import Boxes3D, Detections, PointCloud, Predictions
 
 ROWS = [
@@ -237,3 +238,30 @@ def test_arrays_are_taken_as_by_the_detector() -> None:
     assert torch.equal(found.scores, merged.detect(POINT).scores)
     with pytest.raises(ValueError, match="rgb has 2 rows"):
         merged(np.zeros((1, 3)), rgb=np.zeros((2, 3)))
+
+
+def test_what_weights_say_about_one_view_is_left_out_of_merged_ones() -> None:
+    plain = merge_views(shy(), 4).detect(POINT)
+    detector = shy()
+    detector.refinement = Refinement(vote=("all",), vote_iou=0.0, size=("all",), floor=("all",))
+    found = merge_views(detector, 4)
+    assert found.refinement == NONE
+    assert torch.equal(found.detect(POINT).boxes.array, plain.boxes.array)
+
+
+def test_merged_boxes_are_fitted_where_that_is_asked_for() -> None:
+    """A bench of 1 m that stands on a floor, found 10 cm above it in each view."""
+    generator = torch.Generator().manual_seed(3)
+    floor = 8 * torch.rand(20_000, 3, generator=generator) - 4
+    floor[:, 2] = 0.0
+
+    class Floating(Equivariant):
+        def detect(self, cloud: PointCloud) -> Detections:
+            boxes = Boxes3D.from_array(torch.tensor([[0.0, 0.0, 0.6, 1.0, 1.0, 1.0, 0.0]]))
+            return Detections(boxes, torch.tensor([0.9]), torch.tensor([0]))
+
+    merged = MergedViews(Floating(), 4)
+    merged.refinement = Refinement(floor=("chair",))
+    box = merged.detect(PointCloud.single(floor, None)).boxes.array[0].tolist()
+    assert box[2] == pytest.approx(0.55, abs=0.01)
+    assert box[5] == pytest.approx(1.1, abs=0.01)

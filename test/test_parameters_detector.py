@@ -84,3 +84,9 @@ def test_no_limit_of_detections_is_zero(given: int, limit: int | None) -> None:
 def test_a_negative_class_threshold_is_refused() -> None:
     with pytest.raises(ValueError, match=r"postprocess\.class_thresholds"):
         Postprocess(class_thresholds=(0.3, -1.0))
+
+
+def test_refinement_is_on_until_a_parameter_says_otherwise() -> None:
+    assert postprocess_for(Parameters(), CLASSES).refine
+    off = Parameters.from_values({"output.refine": False})
+    assert not postprocess_for(off, CLASSES).refine

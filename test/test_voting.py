@@ -10,7 +10,7 @@ import torch
 from sr3d_core.detector import Postprocess
 from sr3d_core.geometry.boxes import short_side_first
 from sr3d_core.geometry.iou import pairwise_iou
-from sr3d_core.geometry.voting import mean_boxes, voted, votes
+from sr3d_core.geometry.voting import Voting, mean_boxes, votes
 from sr3d_core.structures import Boxes3D, Predictions
 
 
@@ -130,9 +130,27 @@ def test_boxes_that_touch_nothing_do_not_vote_even_at_overlap_0() -> None:
     assert votes(given, labels, torch.tensor([0]), 0.0).tolist() == [0, -1]
 
 
+def test_boxes_of_other_classes_are_not_compared() -> None:
+    given = boxes(box(0, x=0), box(0, x=0.1), box(0, x=0.1))
+    labels = torch.tensor([0, 1, 0])
+    assert votes(given, labels, torch.tensor([0, 1]), 0.3).tolist() == [0, 1, 0]
+
+
 def test_no_boxes_have_no_means() -> None:
     none = torch.zeros(0, dtype=torch.int64)
-    assert len(voted(Boxes3D.empty(), torch.zeros(0), none, none, 0.5)) == 0
+    for voting in (Voting(0.5), Voting(0.5, (True, False))):
+        assert len(voting(Boxes3D.empty(), torch.zeros(0), none, none)) == 0
+
+
+def test_classes_that_have_no_vote_keep_their_boxes_to_the_last_bit() -> None:
+    given = boxes(box(0.2, x=0), box(0.3, x=0.1), box(0.2, x=5), box(0.3, x=5.1))
+    labels, scores = torch.tensor([0, 0, 1, 1]), torch.tensor([0.9, 0.5, 0.8, 0.4])
+    kept = torch.tensor([0, 2])
+    every = Voting(0.5)(given, scores, labels, kept)
+    of_one = Voting(0.5, (False, True))(given, scores, labels, kept)
+    assert torch.equal(of_one.array[0], given.array[0])
+    torch.testing.assert_close(of_one.array[1], every.array[1])
+    assert not torch.equal(every.array[0], given.array[0])
 
 
 def predictions(rows: list[list[float]], scores: list[list[float]]) -> Predictions:
@@ -145,7 +163,7 @@ def test_postprocess_votes_with_the_candidates_that_it_suppresses() -> None:
     near, far = box(0, x=0.0), box(0, x=0.2)
     other = box(0, x=0.1)
     given = predictions([near, far, other], [[0.9, 0.001], [0.3, 0.001], [0.001, 0.8]])
-    found = Postprocess(vote_iou=0.5)(given)
+    found = Postprocess()(given, Voting(0.5))
     assert found.labels.tolist() == [0, 1]
     torch.testing.assert_close(found.scores, torch.tensor([0.9, 0.8]))
     assert found.boxes.center[:, 0].tolist() == pytest.approx([0.05, 0.1], abs=1e-6)
@@ -153,11 +171,5 @@ def test_postprocess_votes_with_the_candidates_that_it_suppresses() -> None:
 
 def test_postprocess_counts_no_vote_below_its_overlap() -> None:
     given = predictions([box(0, x=0.0), box(0, x=0.45)], [[0.9], [0.3]])  # IoU .38
-    assert Postprocess(vote_iou=0.5, iou=0.2)(given).boxes.center[0, 0] == 0.0
-    assert Postprocess(vote_iou=0.3, iou=0.2)(given).boxes.center[0, 0] > 0.1
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.5])
-def test_an_overlap_out_of_range_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="vote_iou"):
-        Postprocess(vote_iou=value)
+    assert Postprocess(iou=0.2)(given, Voting(0.5)).boxes.center[0, 0] == 0.0
+    assert Postprocess(iou=0.2)(given, Voting(0.3)).boxes.center[0, 0] > 0.1

@@ -14,11 +14,13 @@ from rich.table import Table
 
 from sr3d_core.choices import UP_AXES
 from sr3d_core.cli.accuracy import (
+    AS_STORED,
     RefineFloorOption,
+    RefineOption,
     RefineSizeOption,
+    RefineVoteOption,
     RefineYawOption,
-    VoteOption,
-    refinement_of,
+    VoteIouOption,
     with_switches,
 )
 from sr3d_core.console import (
@@ -70,7 +72,9 @@ def detect(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     backend: BackendOption = "auto",
     merge_views: MergeViewsOption = 1,
-    vote_iou: VoteOption = None,
+    refine: RefineOption = AS_STORED,
+    vote_iou: VoteIouOption = None,
+    refine_vote: RefineVoteOption = None,
     refine_size: RefineSizeOption = None,
     refine_floor: RefineFloorOption = None,
     refine_yaw: RefineYawOption = None,
@@ -98,8 +102,16 @@ def detect(
         axis = chosen("--up", up, UP_AXES)
         pictures = _check_outputs(files, json_out, picture)
         detector = open_detector(weights, score, device, backend)
-        refinement = refinement_of(refine_size, refine_floor, refine_yaw)
-        finder = with_switches(detector, merge_views, vote_iou, refinement)
+        finder = with_switches(
+            detector,
+            merge_views,
+            refine,
+            vote_iou,
+            vote=refine_vote,
+            size=refine_size,
+            floor=refine_floor,
+            yaw=refine_yaw,
+        )
         num_done = 0
         with _writer(json_out, len(files) > 1) as write:
             for file, target in zip(files, pictures, strict=True):

@@ -10,6 +10,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from sr3d_core.cli.accuracy import (
+    AS_STORED,
+    RefineFloorOption,
+    RefineOption,
+    RefineSizeOption,
+    RefineVoteOption,
+    RefineYawOption,
+    VoteIouOption,
+    refinement_of,
+)
 from sr3d_core.cli.detect import open_detector
 from sr3d_core.cli.scenes import labelled_scenes
 from sr3d_core.console import (
@@ -174,3 +184,38 @@ def calibrate(
             table.add_row(name, *map(str, row))
         result_console().print(table)
         write_json(json_out, {name: asdict(one) for name, one in calibration.items()})
+
+
+@app.command("set-refinement")
+def set_refinement(
+    weights: Annotated[Path, typer.Argument(help="Weights file to write to.")],
+    refine: RefineOption = AS_STORED,
+    vote_iou: VoteIouOption = None,
+    refine_vote: RefineVoteOption = None,
+    refine_size: RefineSizeOption = None,
+    refine_floor: RefineFloorOption = None,
+    refine_yaw: RefineYawOption = None,
+) -> None:
+    """Store for which classes boxes are fitted to candidates and points, wherever they are used.
+
+    Ways that are not named keep what the file says, or lose it with --refine none. Choose what
+    gains on labelled scenes (sr3d eval with the same options) that are not those it is judged on.
+
+    Example: sr3d model set-refinement my.safetensors --refine-vote all --refine-floor chair
+    """
+    with one_line_errors():
+        from sr3d_core.checkpoint import read_manifest, rewrite_manifest
+
+        manifest = read_manifest(weights)
+        refinement = refinement_of(
+            manifest.refinement,
+            refine,
+            vote_iou,
+            vote=refine_vote,
+            size=refine_size,
+            floor=refine_floor,
+            yaw=refine_yaw,
+        )
+        refinement.check(manifest.classes)
+        rewrite_manifest(weights, refinement=refinement)
+        result_console().print(f"{weights}: {asdict(refinement)}", markup=False)

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from sr3d_core.cli.accuracy import (
+    AS_STORED,
     RefineFloorOption,
+    RefineOption,
     RefineSizeOption,
+    RefineVoteOption,
     RefineYawOption,
-    VoteOption,
-    refinement_of,
+    VoteIouOption,
     with_switches,
 )
 from sr3d_core.cli.scenes import labelled_scenes
@@ -140,7 +142,9 @@ def evaluate(
         ),
     ] = 1,
     merge_views: MergeViewsOption = 1,
-    vote_iou: VoteOption = None,
+    refine: RefineOption = AS_STORED,
+    vote_iou: VoteIouOption = None,
+    refine_vote: RefineVoteOption = None,
     refine_size: RefineSizeOption = None,
     refine_floor: RefineFloorOption = None,
     refine_yaw: RefineYawOption = None,
@@ -165,8 +169,16 @@ def evaluate(
 
         require_writable(json_out)
         detector = Detector.from_checkpoint(weights, device=device, backend=backend)
-        refinement = refinement_of(refine_size, refine_floor, refine_yaw)
-        finder = with_switches(detector, merge_views, vote_iou, refinement)
+        finder = with_switches(
+            detector,
+            merge_views,
+            refine,
+            vote_iou,
+            vote=refine_vote,
+            size=refine_size,
+            floor=refine_floor,
+            yaw=refine_yaw,
+        )
         if views > 1 and merge_views > 2:
             say(
                 f"--views {views} of --merge-views {merge_views}: merged views are the same turns "

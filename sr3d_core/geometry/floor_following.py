@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sr3d_core.geometry.planes import (
     BELOW_M,
     MIN_POINTS,
     THICKNESS_M,
+    along,
     fitted_normal,
     moved_to_zero,
     surface_of,
@@ -47,30 +50,30 @@ def floor_near(xyz: Float[Tensor, "N 3"], up: Float[Tensor, " 3"]) -> FloorPlane
     cells = surface_of(xyz)
     if len(cells) < MIN_POINTS:
         return None
-    hint = normal = up.to("cpu", torch.float64)
-    offset = _lowest_layer(cells @ normal)
+    points, hint = cells.numpy(), up.to("cpu", torch.float64).numpy()  # quicker than torch here
+    normal, offset = hint, _lowest_layer(along(points, hint))
     for thickness in (0.10, 0.06, THICKNESS_M):
-        is_inlier = (cells @ normal - offset).abs() <= thickness
-        if int(is_inlier.sum()) < 3:
+        inliers = points[np.abs(along(points, normal) - offset) <= thickness]
+        if len(inliers) < 3:
             return None
-        normal = fitted_normal(cells, is_inlier, hint)
-        offset = float((cells[is_inlier] @ normal).mean())
-    heights = cells @ normal - offset
-    is_inlier = heights.abs() <= THICKNESS_M
-    support = float(is_inlier.double().mean())
+        normal = fitted_normal(inliers, hint)
+        offset = float(along(inliers, normal).mean())
+    heights = along(points, normal) - offset
+    num_inliers = int((np.abs(heights) <= THICKNESS_M).sum())
+    support = num_inliers / len(points)
     is_floor = (
         support >= _MIN_SUPPORT
-        and float((heights < -BELOW_M).double().mean()) <= _MAX_BELOW
+        and float((heights < -BELOW_M).mean()) <= _MAX_BELOW
         and float(normal @ hint) >= math.cos(_MAX_STEP_RAD)
     )
-    offset += float(normal @ corner)
-    return FloorPlane(normal, offset, support, int(is_inlier.sum())) if is_floor else None
+    offset += float(normal @ corner.numpy())
+    return FloorPlane(torch.from_numpy(normal), offset, support, num_inliers) if is_floor else None
 
 
-def _lowest_layer(heights: Float[Tensor, " S"]) -> float:
+def _lowest_layer(heights: Float[NDArray, " S"]) -> float:
     """The middle of the fullest layer, two thicknesses high, with next to nothing beneath."""
-    ordered = heights.sort().values
-    last = torch.searchsorted(ordered, ordered + 2 * THICKNESS_M, right=True)
-    count = last - torch.arange(len(ordered))
-    candidates = count[: max(1, int(_MAX_BELOW * len(ordered)))]
-    return float(ordered[int(candidates.argmax())]) + THICKNESS_M
+    ordered = np.sort(heights)
+    lowest = ordered[: max(1, int(_MAX_BELOW * len(ordered)))]
+    count = np.searchsorted(ordered, lowest + 2 * THICKNESS_M, side="right")
+    count -= np.arange(len(lowest))
+    return float(lowest[int(count.argmax())]) + THICKNESS_M

@@ -356,7 +356,8 @@ def _find_floor(planes: Planes, guess: _Guess) -> _Floor | None:
         return None
     score = support * agreement(planes.normals, support) * is_floor
     best = int(score.argmax())
-    normal = fitted_normal(planes.cells, planes.is_inlier[:, best], up)
+    inliers = planes.cells[planes.is_inlier[:, best]]
+    normal = torch.from_numpy(fitted_normal(inliers.numpy(), up.numpy()))
     return _Floor(guess, normal, float(support[best]), float(below[best]), float(score[best]))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 MIN_POINTS = 50
@@ -102,13 +104,24 @@ def _share(is_there: Bool[Tensor, "S T"]) -> Float[Tensor, " T"]:
 
 
 def fitted_normal(
-    cells: Float[Tensor, "S 3"], is_inlier: Bool[Tensor, " S"], up: Float[Tensor, " 3"]
-) -> Float[Tensor, " 3"]:
-    """Normal of the least-squares plane through the inliers, on the side of `up`."""
-    inliers = cells[is_inlier]
-    centred = inliers - inliers.mean(dim=0)
-    normal = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, 0]
+    inliers: Float[NDArray, "S 3"], up: Float[NDArray, " 3"]
+) -> Float[NDArray, " 3"]:
+    """Normal of the least-squares plane through points, on the side of `up`."""
+    centred = inliers - inliers.mean(axis=0)
+    spread = np.einsum("si,sj->ij", centred, centred)
+    normal: Float[NDArray, " 3"] = np.linalg.eigh(spread).eigenvectors[:, 0]
     return -normal if float(normal @ up) < 0 else normal
+
+
+def along(points: Float[NDArray, "S 3"], direction: Float[NDArray, " 3"]) -> Float[NDArray, " S"]:
+    """How far points lie along a direction.
+
+    Not a matrix product: it would wake threads, which takes longer than all the rest where others
+    keep the machine busy.
+    """
+    x, y, z = direction
+    found: Float[NDArray, " S"] = points[:, 0] * x + points[:, 1] * y + points[:, 2] * z
+    return found
 
 
 def _generator() -> torch.Generator:

@@ -10,6 +10,7 @@ only then averaged. A long box and one that lies across it do not overlap enough
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -31,22 +32,17 @@ def votes(
     box votes for itself.
     """
     vote = torch.full_like(labels, -1)
-    for label in labels[kept].unique().tolist():
-        voters, place = (labels == label).nonzero()[:, 0], (labels[kept] == label).nonzero()[:, 0]
-        vote[voters] = _most_overlapping(boxes[voters], boxes[kept[place]], place, iou)
-    vote[kept] = torch.arange(len(kept), device=vote.device)
-    return vote
-
-
-def _most_overlapping(
-    boxes: Boxes3D, kept: Boxes3D, place: Int[Tensor, " K"], iou: float
-) -> Int[Tensor, " D"]:
-    """The place of the kept box that each box overlaps most; -1 where that is less than `iou`."""
-    of_kept, voter = pairs_that_may_reach(kept, boxes, iou)
-    overlap = aligned_iou(kept[of_kept], boxes[voter])
+    if len(kept) == 0:
+        return vote
+    of_kept, voter = pairs_that_may_reach(boxes[kept], boxes, iou)
+    is_rival = labels[kept][of_kept] == labels[voter]
+    of_kept, voter = of_kept[is_rival], voter[is_rival]
+    overlap = aligned_iou(boxes[kept[of_kept]], boxes[voter])
     overlaps = overlap.new_zeros(len(kept), len(boxes)).index_put((of_kept, voter), overlap)
     most, index = overlaps.max(dim=0)
-    return torch.where((most >= iou) & (most > 0), place[index], -1)
+    vote = torch.where((most >= iou) & (most > 0), index, -1)
+    vote[kept] = torch.arange(len(kept), device=vote.device)
+    return vote
 
 
 def mean_boxes(
@@ -75,12 +71,45 @@ def mean_boxes(
     return short_side_first(merged) if bool(boxes.yaw.any()) else merged
 
 
-def voted(
+@dataclass(frozen=True, slots=True)
+class Voting:
+    """Replaces the boxes that are kept by means of the candidates around them."""
+
+    iou: float
+    """A candidate votes for a box that it overlaps by at least this; 3D, 0..1."""
+    of_class: tuple[bool, ...] | None = None
+    """Whether the boxes of each class are voted for, by label; None = all are."""
+
+    def __call__(
+        self,
+        boxes: Boxes3D,
+        scores: Float[Tensor, " D"],
+        labels: Int[Tensor, " D"],
+        kept: Int[Tensor, " K"],
+    ) -> Boxes3D:
+        """The kept boxes, each the mean of all that vote for it, weighted by score (above 0).
+
+        Those of other classes stay to the last bit.
+        """
+        if self.of_class is None:
+            return _means(boxes, scores, labels, kept, self.iou)
+        has_vote = labels.new_tensor(self.of_class).bool()[labels]
+        is_mean = has_vote[kept]
+        if not bool(is_mean.any()):
+            return boxes[kept]
+        place = has_vote.cumsum(0) - 1  # of a candidate, among those that have a vote
+        given = boxes[has_vote], scores[has_vote], labels[has_vote]
+        means = _means(*given, place[kept[is_mean]], self.iou)
+        rows = boxes.array[kept]
+        rows[is_mean] = means.array
+        return Boxes3D.from_array(rows)
+
+
+def _means(
     boxes: Boxes3D,
     scores: Float[Tensor, " D"],
     labels: Int[Tensor, " D"],
     kept: Int[Tensor, " K"],
     iou: float,
 ) -> Boxes3D:
-    """The kept boxes, each the mean of all that vote for it, weighted by score (above 0)."""
     return mean_boxes(boxes, scores, votes(boxes, labels, kept, iou), len(kept))

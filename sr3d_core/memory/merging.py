@@ -14,6 +14,7 @@ import torch
 
 from sr3d_core.detector import Postprocess
 from sr3d_core.geometry.boxes import facing
+from sr3d_core.geometry.voting import Voting
 from sr3d_core.structures import Boxes3D, Detections
 
 VOTE_IOU = 0.3
@@ -31,12 +32,12 @@ def merged(frame: Detections, scene: Detections, wanted: Postprocess | None = No
     """
     wanted = wanted or Postprocess()
     iou = min(wanted.iou, MERGED_IOU)
-    rule = replace(wanted, iou=iou, nms="3d", vote_iou=VOTE_IOU)
+    rule = replace(wanted, iou=iou, nms="3d")
     times = {f"frame_{stage}": ms for stage, ms in frame.time_ms.items()}
     times |= {f"scene_{stage}": ms for stage, ms in scene.time_ms.items()}
     boxes = Boxes3D.cat([frame.boxes, scene.boxes])
     scores = torch.cat([frame.scores, scene.scores])
     labels = torch.cat([frame.labels, scene.labels])
-    found = rule.suppressed(Detections(boxes, scores, labels, facing=boxes.yaw))
+    found = rule.suppressed(Detections(boxes, scores, labels, facing=boxes.yaw), Voting(VOTE_IOU))
     assert found.facing is not None
     return Detections(facing(found.boxes, found.facing), found.scores, found.labels, times)

@@ -194,6 +194,12 @@ class ParameterList:
         "of two boxes that overlap by more than this, the one with the lower score is left out",
         between=(0.0, 1.0),
     )
+    refine: bool = parameter(
+        "output.refine",
+        True,
+        "fit boxes to candidates and points, for the classes for which the weights say that it "
+        "pays; false = boxes as the network says",
+    )
     max_detections: int = parameter(
         "output.max_detections",
         100,

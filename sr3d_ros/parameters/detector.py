@@ -36,6 +36,7 @@ def postprocess_for(parameters: Parameters, classes: Sequence[str]) -> Postproce
         class_thresholds=tuple(_threshold(parameters, name) for name in classes),
         iou=parameters.nms_iou,
         one_class=True,
+        refine=parameters.refine,
         max_detections=parameters.max_detections or None,
     )
 
