@@ -15,6 +15,8 @@ are merged (`merged`, by `sr3d_core.memory.merging`). Prints one JSON object:
     ghosts_left points where something was that is gone, over those without free space
     surface_lost share of the true surface that is lost by free space
     add_ms      CPU time of `SceneMemory.add` for clouds of `cloud_points` at `rate_hz`
+    against_frame  AP of the scene and of both merged less that of the frame, in points of percent,
+                with the interval of 95 % that `sr3d_core.paired` draws from the same moments
     ratio_...   of medians measured in the same run: hold on a busy machine
 
 What was looked at while the memory was made were other rooms (from TUNED_ON) than those reported.
@@ -46,11 +48,12 @@ from sr3d_core.data.rooms.dataset import relabelled, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings
 from sr3d_core.detector import Detector
-from sr3d_core.evaluate import average_precision
+from sr3d_core.evaluate import IOU_THRESHOLDS, average_precision
 from sr3d_core.matches import best_overlap
 from sr3d_core.memory.merging import merged
 from sr3d_core.memory.scene import SceneMemory
 from sr3d_core.memory.settings import MemorySettings
+from sr3d_core.paired import Difference, Side, paired
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 
 TUNED_ON = 40_000  # of the validation split; rooms from here were looked at
@@ -91,9 +94,34 @@ class Answers:
             for iou in (0.25, 0.5)
         }
 
+    def against(self, other: Answers, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+        """How much higher the precision is than another output's at the same moments."""
+        return {
+            f"{kind}_ap{round(100 * iou)}": _points(difference)
+            for kind in ("visible", "window")
+            for iou, difference in zip(
+                IOU_THRESHOLDS,
+                paired(
+                    *(Side(a.found[kind], a.truth[kind], classes) for a in (other, self)),
+                    np.random.default_rng(0),
+                ).mean,
+                strict=True,
+            )
+        }
+
     def recall(self) -> dict[str, float]:
         """Share of objects in the output so many seconds after the first sight."""
         return {f"{s}_s": round(float(np.mean(hits)), 3) for s, hits in sorted(self.after.items())}
+
+
+def _points(difference: Difference) -> dict[str, float]:
+    """A difference of average precisions in points of percent."""
+    values = {
+        "difference": difference.second - difference.first,
+        "low": difference.low,
+        "high": difference.high,
+    }
+    return {name: round(100 * value, 1) for name, value in values.items()}
 
 
 def hits(found: Detections, targets: Targets) -> ndarray:
@@ -238,9 +266,9 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     for d in drives:
         for name in ("ghosts", "covered", "ghost_shares"):
             getattr(both, name).extend(getattr(d.surfaces, name))
-    figures = {}
+    figures, totals = {}, {}
     for name in OUTPUTS:
-        total = Answers()
+        total = totals[name] = Answers()
         for d in drives:
             for kind in ("visible", "window"):
                 total.found[kind] += d.answers[name].found[kind]
@@ -273,6 +301,9 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
             "fusion": options.fusion,
         },
         "figures": figures,
+        "against_frame": {
+            name: totals[name].against(totals["frame"], drives[0].classes) for name in OUTPUTS[1:]
+        },
         "surfaces": both.summary(),
         "points": {
             k: round(statistics.median(v for d in drives for v in d.points[k]))

@@ -31,22 +31,29 @@ def votes(
     box votes for itself.
     """
     vote = torch.full_like(labels, -1)
-    for label in labels[kept].unique().tolist():
-        voters, place = (labels == label).nonzero()[:, 0], (labels[kept] == label).nonzero()[:, 0]
-        vote[voters] = _most_overlapping(boxes[voters], boxes[kept[place]], place, iou)
     vote[kept] = torch.arange(len(kept), device=vote.device)
-    return vote
+    candidate, voter = _pairs_of_a_class(boxes, labels, kept, (vote < 0).nonzero()[:, 0], iou)
+    overlap = aligned_iou(boxes[kept[candidate]], boxes[voter])
+    most = overlap.new_zeros(len(boxes)).scatter_reduce(0, voter, overlap, "amax")
+    is_most = (overlap == most[voter]) & (overlap >= iou) & (overlap > 0)
+    first = torch.full_like(labels, len(kept))  # of several that overlap alike
+    first = first.scatter_reduce(0, voter[is_most], candidate[is_most], "amin")
+    return torch.where(first < len(kept), first, vote)
 
 
-def _most_overlapping(
-    boxes: Boxes3D, kept: Boxes3D, place: Int[Tensor, " K"], iou: float
-) -> Int[Tensor, " D"]:
-    """The place of the kept box that each box overlaps most; -1 where that is less than `iou`."""
-    of_kept, voter = pairs_that_may_reach(kept, boxes, iou)
-    overlap = aligned_iou(kept[of_kept], boxes[voter])
-    overlaps = overlap.new_zeros(len(kept), len(boxes)).index_put((of_kept, voter), overlap)
-    most, index = overlaps.max(dim=0)
-    return torch.where((most >= iou) & (most > 0), place[index], -1)
+def _pairs_of_a_class(
+    boxes: Boxes3D, labels: Int[Tensor, " D"], kept: Int[Tensor, " K"],
+    others: Int[Tensor, " V"], iou: float,
+) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:  # fmt: skip
+    """Places in `kept` and rows of `others` of one class that may overlap by `iou`."""
+    pairs = [(others[:0], others[:0])]
+    for label in labels[others].unique().tolist():
+        place = (labels[kept] == label).nonzero()[:, 0]
+        voters = others[labels[others] == label]
+        candidate, voter = pairs_that_may_reach(boxes[kept[place]], boxes[voters], iou)
+        pairs.append((place[candidate], voters[voter]))
+    candidates, rows = zip(*pairs, strict=True)
+    return torch.cat(candidates), torch.cat(rows)
 
 
 def mean_boxes(
