@@ -9,12 +9,17 @@ are merged (`merged`, by `sr3d_core.memory.merging`). Prints one JSON object:
 
     visible     AP of what the frame shows now: what a single frame can find at best. Boxes on
                 objects that are remembered and out of view are neither right nor wrong there
-    window      AP of all that was seen within the window around the robot, and is still there
+    window      AP of all that was seen within the window around the robot, and is still there.
+                In both, boxes on what was seen too little of or too far away do not count
     found_after share of objects that are in the output, right class, IoU 0.25, score 0.3 or more,
                 so many seconds after they were first seen, while they are there and near
     ghosts_left points where something was that is gone, over those without free space
     surface_lost share of the true surface that is lost by free space
-    add_ms      CPU time of `SceneMemory.add` for clouds of `cloud_points` at `rate_hz`
+    add_ms      CPU time of `SceneMemory.add` for clouds of `cloud_points` at `rate_hz`, and of
+                frames that are taken in and that are not
+    merging     in `detect_ms`: of the boxes that a robot would report
+    against_frame  AP of the scene and of both merged less that of the frame, in points of percent,
+                with the interval of 95 % that `sr3d_core.paired` draws from the same moments
     ratio_...   of medians measured in the same run: hold on a busy machine
 
 What was looked at while the memory was made were other rooms (from TUNED_ON) than those reported.
@@ -45,12 +50,13 @@ from sr3d_core.data.rooms.changes import ChangeSettings, changing_sequence
 from sr3d_core.data.rooms.dataset import relabelled, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings
-from sr3d_core.detector import Detector
-from sr3d_core.evaluate import average_precision
+from sr3d_core.detector import Detector, Postprocess
+from sr3d_core.evaluate import IOU_THRESHOLDS, average_precision
 from sr3d_core.matches import best_overlap
 from sr3d_core.memory.merging import merged
 from sr3d_core.memory.scene import SceneMemory
 from sr3d_core.memory.settings import MemorySettings
+from sr3d_core.paired import Difference, Side, paired
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
 
 TUNED_ON = 40_000  # of the validation split; rooms from here were looked at
@@ -59,6 +65,7 @@ OUTPUTS = ("frame", "scene", "merged")
 AFTER_S = (0, 1, 2, 4, 8)
 REPORTED = 0.3
 MATCH_IOU = 0.25
+ROBOT = Postprocess(score_threshold=REPORTED, one_class=True)
 
 
 class Answers:
@@ -91,9 +98,34 @@ class Answers:
             for iou in (0.25, 0.5)
         }
 
+    def against(self, other: Answers, classes: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+        """How much higher the precision is than another output's at the same moments."""
+        return {
+            f"{kind}_ap{round(100 * iou)}": _points(difference)
+            for kind in ("visible", "window")
+            for iou, difference in zip(
+                IOU_THRESHOLDS,
+                paired(
+                    *(Side(a.found[kind], a.truth[kind], classes) for a in (other, self)),
+                    np.random.default_rng(0),
+                ).mean,
+                strict=True,
+            )
+        }
+
     def recall(self) -> dict[str, float]:
         """Share of objects in the output so many seconds after the first sight."""
         return {f"{s}_s": round(float(np.mean(hits)), 3) for s, hits in sorted(self.after.items())}
+
+
+def _points(difference: Difference) -> dict[str, float]:
+    """A difference of average precisions in points of percent."""
+    values = {
+        "difference": difference.second - difference.first,
+        "low": difference.low,
+        "high": difference.high,
+    }
+    return {name: round(100 * value, 1) for name, value in values.items()}
 
 
 def hits(found: Detections, targets: Targets) -> ndarray:
@@ -175,11 +207,12 @@ class Drive:
             ms, found[name] = cpu_ms(lambda points=points: detector.detect(points))
             self.ms[name].append(ms)
             self.points[name].append(len(points))
-        ms, found["merged"] = cpu_ms(lambda: merged(found["frame"], found["scene"]))
-        self.ms["merging"].append(ms)
+        found["merged"] = merged(found["frame"], found["scene"])
+        reported = [found[k][found[k].scores >= REPORTED] for k in ("frame", "scene")]
+        self.ms["merging"].append(cpu_ms(lambda: merged(*reported, ROBOT))[0])
         rows = truth.in_window(seconds, frame.map_from_base[:3, 3], self.settings.radius_m)
         rows = {k: row for k, row in rows.items() if self._is_known(truth.seen[k][2])}
-        window = self._targets(cloud, truth, rows, frame)
+        window = self._targets(cloud, truth.targets(rows, seconds, frame.map_from_base))
         is_visible = torch.tensor([k in frame.things for k in rows], dtype=torch.bool)
         for name, answers in self.answers.items():
             answers.add(found[name], window, is_visible)
@@ -190,30 +223,32 @@ class Drive:
     def _is_known(self, label: int) -> bool:
         return LABELS[label] in self.classes
 
-    def _targets(
-        self, cloud: PointCloud, truth: Truth, rows: dict[int, ndarray], frame: SequenceFrame
-    ) -> Targets:
-        targets = truth.targets(rows, frame.map_from_base)
+    def _targets(self, cloud: PointCloud, targets: Targets) -> Targets:
         return relabelled(Sample(cloud, targets, ""), self.classes).targets
 
 
 def costs(options: argparse.Namespace) -> dict[str, Any]:
     """CPU time of `add` for large clouds at the sensor's rate."""
     recording = SequenceSettings(num_frames=options.cost_frames, rate_hz=10.0, width=360)
-    add, points, kept, cloud, memory = [], [], 0, [], SceneMemory()
+    add, points, is_kept, cloud, memory = [], [], [], [], SceneMemory()
     for frame in changing_sequence(seed_of("val", options.first), recording):
         pose = frame.odom_from_base @ frame.base_from_optical
         ms, added = cpu_ms(lambda f=frame, p=pose: memory.add(f.cloud, p, f.stamp_ns))
         add.append(ms)
         points.append(len(frame.cloud))
-        kept += added.is_kept
+        is_kept.append(added.is_kept)
         cloud.append(cpu_ms(lambda f=frame: memory.cloud(f.odom_from_base))[0])
     return {
         "rate_hz": 10.0,
         "cloud_points": round(statistics.median(points)),
         "remembered_points": memory.num_points,
-        "kept_share": round(kept / len(add), 2),
-        "add_ms": {"mean": round(statistics.mean(add), 2)} | quantiles(add),
+        "kept_share": round(statistics.mean(is_kept), 2),
+        "add_ms": {
+            "mean": round(statistics.mean(add), 2),
+            "taken_in": round(float(np.mean(np.array(add)[is_kept])), 2),
+            "others": round(float(np.mean(np.array(add)[~np.array(is_kept)])), 2),
+        }
+        | quantiles(add),
         "cloud_ms": quantiles(cloud),
     }
 
@@ -238,9 +273,9 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
     for d in drives:
         for name in ("ghosts", "covered", "ghost_shares"):
             getattr(both, name).extend(getattr(d.surfaces, name))
-    figures = {}
+    figures, totals = {}, {}
     for name in OUTPUTS:
-        total = Answers()
+        total = totals[name] = Answers()
         for d in drives:
             for kind in ("visible", "window"):
                 total.found[kind] += d.answers[name].found[kind]
@@ -273,6 +308,9 @@ def study(options: argparse.Namespace) -> dict[str, Any]:
             "fusion": options.fusion,
         },
         "figures": figures,
+        "against_frame": {
+            name: totals[name].against(totals["frame"], drives[0].classes) for name in OUTPUTS[1:]
+        },
         "surfaces": both.summary(),
         "points": {
             k: round(statistics.median(v for d in drives for v in d.points[k]))

@@ -5,7 +5,8 @@
 
 Writes into the folder: `bag` (mcap: /points in the camera's frame, /tf with the odometry and the
 localisation, both with drift, /tf_static) and `truth.json`, the boxes that each cloud shows, in
-the map, with ids that stay. Boxes of classes that `--weights` do not know are left out. Rooms are
+the map, with ids that stay; those of which too little is seen to ask for them are `ignored`. Boxes
+of classes that `--weights` do not know are left out. Rooms are
 of the validation split. Prints one JSON object.
 """
 
@@ -25,6 +26,7 @@ from sr3d_core.checkpoint import read_manifest
 from sr3d_core.data.rooms.dataset import seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.sequence import SequenceFrame, SequenceSettings, room_sequence
+from sr3d_core.structures import Targets
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 T = STORE.types
@@ -58,7 +60,7 @@ def main() -> None:
             truth.append({"stamp_ns": frame.stamp_ns, "boxes": _boxes(frame, classes)})
     path = options.folder / "truth.json"
     path.write_text(json.dumps({"frame": "map", "frames": truth}))
-    objects = {box["id"] for frame in truth for box in frame["boxes"]}
+    objects = {box["id"] for frame in truth for box in frame["boxes"] if "ignored" not in box}
     print(json.dumps({"room": options.room, "clouds": len(truth), "objects": len(objects)}))
 
 
@@ -102,12 +104,16 @@ def _cloud(frame: SequenceFrame) -> Any:
 
 
 def _boxes(frame: SequenceFrame, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    rows = zip(
-        frame.things.tolist(),
-        frame.targets.labels.tolist(),
-        frame.targets.boxes.array.tolist(),
-        strict=True,
-    )
+    assert frame.targets.ignored is not None
+    clear = _records(frame.targets, frame.things, classes)
+    ignored = _records(frame.targets.ignored, frame.ignored_things, classes)
+    return [*clear, *({**box, "ignored": True} for box in ignored)]
+
+
+def _records(
+    targets: Targets, things: np.ndarray, classes: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    rows = zip(things.tolist(), targets.labels.tolist(), targets.boxes.array.tolist(), strict=True)
     return [
         {
             "class": LABELS[label],

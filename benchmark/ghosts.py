@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections import Counter
 
 import numpy as np
@@ -125,7 +126,9 @@ def main() -> None:
     total = Counter[str]()
     with one_line_errors():
         for number in range(options.drives):
-            total += drive(seed_of("val", options.first + number), recording)
+            counts = drive(seed_of("val", options.first + number), recording)
+            print(json.dumps(counts), file=sys.stderr, flush=True)
+            total += counts
         shares = {name: round(num / max(total["left"], 1), 3) for name, num in total.items()}
         print(json.dumps({"machine": machine(1), "points": dict(total), "of_left": shares}))
 

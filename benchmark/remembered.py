@@ -7,7 +7,7 @@ is gone. What it should not lose: the surfaces that it would show without forget
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Truth:
     changing: ChangingRoom
     window_s: float
     seen: dict[int, tuple[float, ndarray, int]] = field(default_factory=dict)
+    noticed: dict[int, tuple[float, ndarray, int]] = field(default_factory=dict)  # seen at all
     first_seen: dict[int, float] = field(default_factory=dict)
     person: list[tuple[float, ndarray]] = field(default_factory=list)
 
@@ -48,31 +49,50 @@ class Truth:
 
     def look(self, frame: SequenceFrame, seconds: float) -> None:
         """Take in what a frame shows."""
-        rows = frame.targets.boxes.array.double().numpy()
-        for thing, row, label in zip(
-            frame.things.tolist(), rows, frame.targets.labels.tolist(), strict=True
-        ):
-            self.seen[thing] = (seconds, row, label)
+        assert frame.targets.ignored is not None
+        _look(self.noticed, frame.targets.ignored, frame.ignored_things, seconds)
+        for seen in (self.noticed, self.seen):
+            _look(seen, frame.targets, frame.things, seconds)
+        for thing in frame.things.tolist():
             self.first_seen.setdefault(thing, seconds)
         if self.changing.walk is not None:
             self.person.append((seconds, self.changing.walker(seconds).vertices.mean(axis=0)))
 
     def in_window(self, seconds: float, base: ndarray, radius_m: float) -> dict[int, ndarray]:
         """Boxes in the map of what was seen in the window and is still there, by thing."""
+        return {
+            thing: row
+            for thing, row in self._still_there(self.seen, seconds).items()
+            if np.linalg.norm(row[:2] - base[:2]) <= radius_m
+        }
+
+    def _still_there(
+        self, seen: dict[int, tuple[float, ndarray, int]], seconds: float
+    ) -> dict[int, ndarray]:
         there = self.changing.is_there(seconds)
         places = self.changing.places(seconds)
         return {
             thing: row
-            for thing, (last, row, _) in self.seen.items()
+            for thing, (last, row, _) in seen.items()
             if seconds - last <= self.window_s
             and there[thing]
             and np.abs(places[thing].center - row[:3]).max() < 0.01
-            and np.linalg.norm(row[:2] - base[:2]) <= radius_m
         }
 
-    def targets(self, rows: dict[int, ndarray], map_from_base: ndarray) -> Targets:
-        """Boxes seen from the base; labels index the rooms' classes."""
-        labels = torch.tensor([self.seen[thing][2] for thing in rows], dtype=torch.int64)
+    def targets(self, rows: dict[int, ndarray], seconds: float, map_from_base: ndarray) -> Targets:
+        """Boxes seen from the base; labels index the rooms' classes.
+
+        To be ignored is what else was seen in the window and is still there: too little of it,
+        or too far away.
+        """
+        others = self._still_there(self.noticed, seconds)
+        ignored = {thing: row for thing, row in others.items() if thing not in rows}
+        return replace(
+            self._from_base(rows, map_from_base), ignored=self._from_base(ignored, map_from_base)
+        )
+
+    def _from_base(self, rows: dict[int, ndarray], map_from_base: ndarray) -> Targets:
+        labels = torch.tensor([self.noticed[thing][2] for thing in rows], dtype=torch.int64)
         boxes = np.array(list(rows.values()), np.float64).reshape(-1, 7)
         turn, shift = map_from_base[:3, :3], map_from_base[:3, 3]
         boxes[:, :3] = (boxes[:, :3] - shift) @ turn
@@ -96,6 +116,15 @@ class Truth:
                 near = np.linalg.norm(points[:, :2] - place[:2], axis=1) < PERSON_M
                 is_gone |= near & (points[:, 2] < 2.0)
         return is_gone & (points[:, 2] > FLOOR_M)
+
+
+def _look(
+    seen: dict[int, tuple[float, ndarray, int]], targets: Targets, things: ndarray, seconds: float
+) -> None:
+    """Take down when and where each thing was seen last, and what it is."""
+    rows = targets.boxes.array.double().numpy()
+    for thing, row, label in zip(things.tolist(), rows, targets.labels.tolist(), strict=True):
+        seen[thing] = (seconds, row, label)
 
 
 @dataclass

@@ -76,6 +76,23 @@ def test_the_same_object_is_the_same_box_in_every_frame(frames: list[SequenceFra
             assert known.setdefault(thing, row.tolist()) == row.tolist()
 
 
+def test_what_shows_too_little_of_itself_is_ignored_and_named(
+    frames: list[SequenceFrame],
+) -> None:
+    clear, ignored = dict[int, list[float]](), dict[int, list[float]]()
+    for frame in frames:
+        assert frame.targets.ignored is not None
+        assert len(frame.targets.ignored) == len(frame.ignored_things)
+        assert not set(frame.things.tolist()) & set(frame.ignored_things.tolist())
+        rows = frame.targets.ignored.boxes.array.tolist()
+        ignored.update(zip(frame.ignored_things.tolist(), rows, strict=True))
+        rows = frame.targets.boxes.array.tolist()
+        clear.update(zip(frame.things.tolist(), rows, strict=True))
+    both = clear.keys() & ignored.keys()  # seen better in one frame than in another
+    assert both
+    assert all(clear[thing] == ignored[thing] for thing in both)
+
+
 def test_without_errors_the_transforms_lead_to_the_true_pose() -> None:
     for frame in room_sequence(SEED, replace(SHORT, drift=EXACT, num_frames=4)):
         np.testing.assert_allclose(

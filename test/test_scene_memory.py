@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -219,6 +220,27 @@ def test_too_many_points_leave_oldest_first() -> None:
     assert 10_000 < memory.num_points <= 12_000
     assert added.num_over > 0
     assert share_at(memory, 3.0) > share_at(memory, 2.0) > 0
+
+
+def test_the_nearest_observation_of_each_voxel_stays_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    memory = SceneMemory(replace(EVERY, free_space=False))
+    nearest: dict[tuple[int, ...], tuple[float, list[float]]] = {}
+    for second in range(4):
+        xyz = rng.uniform(0.2, 0.6, (5000, 3)).astype(np.float32)
+        memory.add(cloud(torch.from_numpy(xyz)), pose(), second * SECOND)
+        taken: set[tuple[int, ...]] = set()
+        for row in xyz:
+            voxel = tuple(np.floor(row * np.float32(1 / 0.02)).astype(int).tolist())
+            away = float(np.linalg.norm(row.astype(np.float64)))
+            if voxel in taken:
+                continue  # of a frame, the first point of a voxel
+            taken.add(voxel)
+            if voxel not in nearest or away <= nearest[voxel][0]:
+                nearest[voxel] = (away, row.tolist())
+    remembered = memory.cloud(pose()).xyz.tolist()
+    assert len(nearest) > 5000  # of 8000; many seen twice or more
+    assert sorted(remembered) == sorted(row for _, row in nearest.values())
 
 
 def test_nearer_observations_win() -> None:

@@ -32,17 +32,18 @@ def votes(
     box votes for itself.
     """
     vote = torch.full_like(labels, -1)
-    if len(kept) == 0:
-        return vote
-    of_kept, voter = pairs_that_may_reach(boxes[kept], boxes, iou)
-    is_rival = labels[kept][of_kept] == labels[voter]
-    of_kept, voter = of_kept[is_rival], voter[is_rival]
-    overlap = aligned_iou(boxes[kept[of_kept]], boxes[voter])
-    overlaps = overlap.new_zeros(len(kept), len(boxes)).index_put((of_kept, voter), overlap)
-    most, index = overlaps.max(dim=0)
-    vote = torch.where((most >= iou) & (most > 0), index, -1)
     vote[kept] = torch.arange(len(kept), device=vote.device)
-    return vote
+    others = (vote < 0).nonzero()[:, 0]
+    place, voter = pairs_that_may_reach(boxes[kept], boxes[others], iou)
+    voter = others[voter]
+    is_rival = labels[kept[place]] == labels[voter]
+    place, voter = place[is_rival], voter[is_rival]
+    overlap = aligned_iou(boxes[kept[place]], boxes[voter])
+    most = overlap.new_zeros(len(boxes)).scatter_reduce(0, voter, overlap, "amax")
+    is_most = (overlap == most[voter]) & (overlap >= iou) & (overlap > 0)
+    first = torch.full_like(labels, len(kept))  # of several that overlap alike
+    first = first.scatter_reduce(0, voter[is_most], place[is_most], "amin")
+    return torch.where(first < len(kept), first, vote)
 
 
 def mean_boxes(

@@ -68,8 +68,15 @@ class RangeImage:
         return self.view_from_level[2] @ offset >= np.float32(self.cosine) * distance
 
     def cells(self, offset: Float[ndarray, "3 M"]) -> Int[ndarray, " M"]:
-        """The cell of each point, seen from the sensor."""
-        return _cells(self.view_from_level @ offset, self.size)
+        """The cell of each point, seen from the sensor.
+
+        Where nothing was measured behind the middle's plane, all that lies there is in the map's
+        corner, straight behind.
+        """
+        seen = self.view_from_level @ offset
+        if self.cosine < 0.0:
+            return _cells(seen, self.size)
+        return _cells_at(*_map_of_half(seen), self.size) * (seen[2] >= 0)
 
 
 def _turned_to(middle: Float[ndarray, " 3"] | None) -> Float[ndarray, "3 3"]:
@@ -85,15 +92,26 @@ def _turned_to(middle: Float[ndarray, " 3"] | None) -> Float[ndarray, "3 3"]:
 
 
 def _cells(seen: Float[ndarray, "3 N"], size: int) -> Int[ndarray, " N"]:
+    u, v = _map_of_half(seen)
+    behind = np.flatnonzero(seen[2] < 0)
+    if len(behind):
+        s, t = u.take(behind), v.take(behind)
+        u[behind] = np.copysign(1 - np.abs(t), s)
+        v[behind] = np.copysign(1 - np.abs(s), t)
+    return _cells_at(u, v, size)
+
+
+def _map_of_half(
+    seen: Float[ndarray, "3 N"],
+) -> tuple[Float[ndarray, " N"], Float[ndarray, " N"]]:
+    """Where points ahead lie on the map, -1..1 along both sides; those behind as if ahead."""
     x, y, z = seen
     away_x, away_y = np.abs(x), np.abs(y)
     scale = np.float32(1.0) / np.maximum(away_x + away_y + np.abs(z), np.float32(1e-9))
-    u, v = x * scale, y * scale
-    behind = np.flatnonzero(z < 0)
-    if len(behind):
-        s, t = u[behind], v[behind]
-        u[behind] = np.copysign(1 - np.abs(t), s)
-        v[behind] = np.copysign(1 - np.abs(s), t)
+    return x * scale, y * scale
+
+
+def _cells_at(u: Float[ndarray, " N"], v: Float[ndarray, " N"], size: int) -> Int[ndarray, " N"]:
     half = np.float32(size / 2)
     row = ((u + 1) * half).astype(np.int32)
     column = ((v + 1) * half).astype(np.int32)

@@ -18,8 +18,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.memory.range_image import RangeImage
@@ -42,7 +43,7 @@ _ORIGIN_M = 200.0  # so far from the origin, single precision still resolves 0.0
 _SLACK_M, _SLACK_RAD = 0.2, 0.2  # what poses may jump by without a reason
 _MARGIN_M = 0.04  # how much farther than a point a ray must go, besides noise and voxel
 _SIGMAS = 3.0
-_BLOCK = 1 << 14  # slots looked at together: few enough to stay in the cache
+_BLOCK = 1 << 15  # slots looked at together: few enough to stay in the cache
 _TRIMMED = 0.9  # of `max_points` stay where there are more: not at every frame
 
 Matrix = Float[ndarray, "4 4"]
@@ -155,8 +156,7 @@ class SceneMemory:
         turned = pose[:3, :3].T.astype(np.float32) @ away
         is_near = turned[0] ** 2 + turned[1] ** 2 <= np.float32(radius_m**2)
         rows = np.flatnonzero(is_near & (self._store.frame >= 0))
-        points = torch.from_numpy(np.ascontiguousarray(turned[:, rows].T))
-        return PointCloud.single(points, torch.from_numpy(self._store.rgb[:, rows].T.copy()))
+        return PointCloud.single(_picked(turned, rows), _picked(self._store.rgb, rows))
 
     def _moment(
         self,
@@ -226,7 +226,8 @@ class SceneMemory:
         offset = self._offset(cloud.xyz.numpy(force=True), now)
         distance = _length(offset)
         used = np.flatnonzero(distance <= self.settings.radius_m)  # no NaN
-        offset, distance = _columns(offset, used), distance.take(used)
+        if len(used) < len(distance):
+            offset, distance = offset.take(used, axis=1), distance.take(used)
         num_passed = 0
         if has_rays and self.settings.free_space and self._store.size:
             num_passed = self._forget_passed(RangeImage.of(offset, distance), sensor)
@@ -234,7 +235,7 @@ class SceneMemory:
         key, first = first_in_each_voxel(xyz, self._voxel_m)
         rgb = cloud.features.numpy(force=True).take(used.take(first), axis=0).T
         weight = np.float32(1.0) / np.maximum(distance.take(first), np.float32(0.1)) ** 2
-        new = Observed(key, _columns(xyz, first), np.ascontiguousarray(rgb, np.float32), weight)
+        new = Observed(key, xyz.take(first, axis=1), np.ascontiguousarray(rgb, np.float32), weight)
         self._store.observe(new, self._number)
         self._frames.append((self._number, now.stamp_ns, now.way_m))
         self._number += 1
@@ -258,8 +259,7 @@ class SceneMemory:
             offset = store.xyz[:, block] - sensor[:, None]
             distance = _length(offset)
             if image.may_show(offset, distance).any():
-                is_gone = self._look_through(image, offset, distance, block)
-                gone.append(first + np.flatnonzero(is_gone))
+                gone.append(first + self._look_through(image, offset, distance, block))
         slots = np.concatenate(gone)
         store.forget(slots)
         return len(slots)
@@ -267,18 +267,18 @@ class SceneMemory:
     def _look_through(
         self, image: RangeImage, offset: Float[ndarray, "3 B"], distance: Float[ndarray, " B"],
         block: slice,
-    ) -> Bool[ndarray, " B"]:  # fmt: skip
+    ) -> Int[ndarray, " G"]:  # fmt: skip
         """Count the misses of some slots; which of their points have to go."""
         frame, misses = self._store.frame[block], self._store.misses[block]
         cell = image.cells(offset)
         noise = np.float32(_SIGMAS * self.settings.depth_noise)
         margin = noise * distance * distance + np.float32(_MARGIN_M + self._voxel_m)
         is_passed = image.passed.take(cell) > distance + margin
-        was_missed = np.flatnonzero((misses > 0) & ~is_passed)
-        off = np.abs(image.near.take(cell[was_missed]) - distance[was_missed])
-        misses[was_missed[off < margin[was_missed]]] = 0
+        missed = np.flatnonzero(misses > 0)
+        off = np.abs(image.near.take(cell.take(missed)) - distance.take(missed))
+        misses[missed[off < margin.take(missed)]] = 0  # where passed, the cell is farther off
         misses += is_passed
-        return is_passed & (misses >= MISSES) & (frame != EMPTY)
+        return np.flatnonzero(is_passed & (misses >= MISSES) & (frame != EMPTY))
 
     def _forget_most(self, now: _Moment) -> int:
         """Forget the oldest points, of equally old ones the farthest, that are too many."""
@@ -292,7 +292,7 @@ class SceneMemory:
         limit = int(np.flatnonzero(num_up_to >= num_over)[-1])  # all older go, and some of these
         older, equal = slots[age > limit], slots[age == limit]
         sensor = (now.sensor - self._origin * self._voxel_m).astype(np.float32)
-        distance = _length(_columns(store.xyz, equal) - sensor[:, None])
+        distance = _length(store.xyz.take(equal, axis=1) - sensor[:, None])
         num_kept = len(older) + len(equal) - num_over  # of those of equal age, the nearest
         farthest = equal[np.argpartition(distance, num_kept)[num_kept:]]
         store.forget(np.concatenate([older, farthest]))
@@ -306,15 +306,19 @@ class SceneMemory:
             self._origin = place
 
 
-def _columns(xyz: Float[ndarray, "3 N"], index: Int[ndarray, " M"]) -> Float[ndarray, "3 M"]:
-    """Some points; several times faster than `xyz[:, index]`."""
-    return np.stack([row.take(index) for row in xyz])
+def _picked(values: Float[ndarray, "3 S"], index: Int[ndarray, " M"]) -> Float[Tensor, "M 3"]:
+    """Some columns as rows; several times faster than `values[:, index].T`."""
+    rows = np.empty((len(index), 3), np.float32)
+    for side, of_all in enumerate(values):
+        rows[:, side] = of_all.take(index)
+    return torch.from_numpy(rows)
 
 
 def _length(offset: Float[ndarray, "3 N"]) -> Float[ndarray, " N"]:
-    x, y, z = offset
-    length: Float[ndarray, " N"] = np.sqrt(x * x + y * y + z * z)
-    return length
+    x, y, z = offset * offset
+    length: Float[ndarray, " N"] = x + y
+    length += z
+    return np.sqrt(length, out=length)
 
 
 def _rigid(pose: Matrix) -> Matrix:

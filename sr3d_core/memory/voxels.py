@@ -18,7 +18,6 @@ from sr3d_core.memory.settings import Fusion
 
 _BITS = 21  # of each coordinate in a key: +-20 km in voxels of 2 cm
 _CENTER = 1 << (_BITS - 1)
-_INDEX_BITS = 20
 EMPTY = -1
 """The frame of a slot that holds no point."""
 
@@ -38,7 +37,7 @@ def first_in_each_voxel(
 ) -> tuple[Int[ndarray, " V"], Int[ndarray, " V"]]:
     """Keys of the occupied voxels, rising, and the first point of each.
 
-    A frame has less than 2^20 points and spans less than 2^14 voxels.
+    A frame spans less than 2^17 voxels along each axis.
     """
     if xyz.shape[1] == 0:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -50,14 +49,29 @@ def first_in_each_voxel(
     starts = np.ones(len(voxel), dtype=bool)  # neighbors in an image often share a voxel
     starts[1:] = voxel[1:] != voxel[:-1]
     index = np.flatnonzero(starts)
-    local = voxel.take(index).astype(np.int64) << _INDEX_BITS
-    local |= index
-    local.sort()  # several times faster than sorting indices
-    is_first = np.ones(len(local), dtype=bool)
-    is_first[1:] = local[1:] >> _INDEX_BITS != local[:-1] >> _INDEX_BITS
-    first = local[is_first] & ((1 << _INDEX_BITS) - 1)
+    starting = voxel.take(index).astype(np.int64)
+    order = _rising(starting)
+    starting = starting.take(order)
+    is_first = np.ones(len(order), dtype=bool)
+    is_first[1:] = starting[1:] != starting[:-1]
+    first = index.take(order[is_first])
     keys = keys_of(place.take(first, axis=1).astype(np.int64) + low[:, None].astype(np.int64))
     return keys, first
+
+
+def _rising(values: Int[ndarray, " N"]) -> Int[ndarray, " N"]:
+    """The order that sorts values of 0 or more; equal ones stay in theirs.
+
+    Digit by digit, lowest first: numpy sorts 16 bits by counting, which takes a quarter of the
+    time of sorting 64 bits by comparing.
+    """
+    order = np.argsort(values.astype(np.uint16), kind="stable")  # of larger ones the low 16 bits
+    highest, shift = int(values.max()), 16
+    while highest >> shift:
+        digit = (values >> shift).astype(np.uint16)
+        order = order.take(np.argsort(digit.take(order), kind="stable"))
+        shift += 16
+    return order
 
 
 def keys_of(place: Int[ndarray, "3 V"]) -> Int[ndarray, " V"]:
@@ -118,10 +132,10 @@ class VoxelStore:
         """Take a frame's points in; `frame` is its number, not below those before."""
         at = np.searchsorted(self._key, new.key)
         is_known = np.zeros(len(at), dtype=bool)
-        inside = np.flatnonzero(at < len(self._key))
-        is_known[inside] = self._key.take(at[inside]) == new.key[inside]
-        self._update(new, np.flatnonzero(is_known), self._slot.take(at[is_known]), frame)
-        fresh = np.flatnonzero(~is_known)
+        if len(self._key):  # beyond its end lies what is above its last
+            np.equal(self._key.take(at, mode="clip"), new.key, out=is_known)
+        known, fresh = np.flatnonzero(is_known), np.flatnonzero(~is_known)
+        self._update(new, known, self._slot.take(at.take(known)), frame)
         slots = self._append(new, fresh, frame)
         to = at[fresh] + np.arange(len(fresh))  # where they come to lie in the longer list
         is_old = np.ones(len(self._key) + len(fresh), dtype=bool)
@@ -176,6 +190,8 @@ class VoxelStore:
 
     def forget(self, slots: Int[ndarray, " F"]) -> None:
         """Empty these slots; others may move, so slots that were asked for earlier are void."""
+        if not len(slots):
+            return
         self._frame[slots] = EMPTY
         is_used = self.frame != EMPTY
         if np.count_nonzero(is_used) > 0.75 * self.size:

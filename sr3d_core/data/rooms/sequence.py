@@ -9,7 +9,7 @@ gives the same sequence; frames are made one after the other, as they are asked 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ from sr3d_core.data.rooms.camera.sensor import (
     photograph,
 )
 from sr3d_core.data.rooms.scene.room import Room, build_room
-from sr3d_core.data.rooms.sight import sight_of
+from sr3d_core.data.rooms.sight import Sight, sight_of
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Boxes3D, PointCloud, Targets
 
@@ -84,6 +84,7 @@ class SequenceFrame:
     map_from_base: Pose  # the truth
     targets: Targets  # boxes in the map frame of what can be seen now
     things: Int[ndarray, " M"]  # which object of the room each target is, the same in all frames
+    ignored_things: Int[ndarray, " I"]  # the same of `targets.ignored`
 
 
 def room_sequence(seed: int, settings: SequenceSettings | None = None) -> Iterator[SequenceFrame]:
@@ -159,7 +160,7 @@ def _frame(
     map_from_odom, odom_from_base, map_from_base = poses
     is_valid = photo.depth > 0
     xyz = photo.rays[is_valid] * photo.depth[is_valid, None]
-    things = _seen(room, photo, xyz, map_from_base @ camera.base_from_optical)
+    sight = _seen(room, photo, xyz, map_from_base @ camera.base_from_optical)
     return SequenceFrame(
         stamp_ns=_START_NS + round(1e9 * seconds),
         pinhole=camera.pinhole,
@@ -175,19 +176,18 @@ def _frame(
         angular_velocity=motion[0],
         linear_acceleration=motion[1],
         map_from_base=map_from_base,
-        targets=_targets(room, things),
-        things=things,
+        targets=replace(_targets(room, sight.clear), ignored=_targets(room, sight.ignored)),
+        things=sight.clear,
+        ignored_things=sight.ignored,
     )
 
 
-def _seen(
-    room: Room, photo: Photo, xyz: Float[ndarray, "N 3"], map_from_optical: Pose
-) -> Int[ndarray, " M"]:
-    """The objects that show enough of themselves, by the rule of single frames."""
+def _seen(room: Room, photo: Photo, xyz: Float[ndarray, "N 3"], map_from_optical: Pose) -> Sight:
+    """How well the objects show themselves, by the rule of single frames."""
     placed = xyz @ map_from_optical[:3, :3].T + map_from_optical[:3, 3]
     thing = photo.thing[photo.depth > 0]
     share = photo.visible * photo.in_view.mean(axis=1)
-    return sight_of(room.things, share, placed, thing).clear
+    return sight_of(room.things, share, placed, thing)
 
 
 def _targets(room: Room, things: Int[ndarray, " M"]) -> Targets:
