@@ -85,7 +85,7 @@ def inspect_scenes(
         if guess:
             guesses[sample.name] = guess
         left_out += unused
-        scene = Inspected(sample, _num_inside(sample), place)
+        scene = Inspected(sample, points_inside(sample), place)
         suspicions.add(sample, scene.num_inside, place)
         on_scene(index + 1, scene)
     told = [*warnings, *_about_guesses(guesses), *_about_unused(left_out)]
@@ -144,7 +144,7 @@ def _about_guesses(notes: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _num_inside(sample: Sample) -> list[int]:
+def points_inside(sample: Sample) -> list[int]:
     """Points in each box, counted in parts: a scan may have millions of points."""
     num = torch.zeros(len(sample.targets), dtype=torch.int64)
     for xyz in sample.cloud.xyz.split(_POINTS_AT_ONCE):
