@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def load_npz(path: Path, name: str, expected: str, num_columns: int) -> NDArray:
 
 def _loaded(path: Path, expected: str) -> Any:
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: no such file, expected {expected}") from error
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
