@@ -163,6 +163,7 @@ def test_files_that_are_missing_or_cut_off_are_named(tmp_path: Path) -> None:
     np.save(folder / "000001_bbox.npy", np.array([{"run": "me"}]), allow_pickle=True)
     with pytest.raises(DatasetError, match="not plain numbers"):
         source.open("train")[0]
+    np.save(folder / "000001_bbox.npy", np.zeros((0, 8)))
     np.savez(folder / "000001_pc.npz", points=np.ones((3, 6)))
     with pytest.raises(DatasetError, match="no whole array 'pc'"):
         source.open("train")[0]
