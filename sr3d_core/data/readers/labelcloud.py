@@ -18,6 +18,7 @@ import math
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -85,14 +86,7 @@ class LabelCloudSource:
             for name in in_split(list(files), self.path, split)[:num]
         ]
 
-        def parse(path: Path) -> list[ToolBox]:
-            where = [f"{path}: objects[{index}]" for index in range(len(_objects(path)))]
-            return [
-                _box(entry, factor, place)
-                for entry, place in zip(_objects(path), where, strict=True)
-            ]
-
-        return AnnotatedClouds(scenes, classes or self.classes, parse, (note,))
+        return AnnotatedClouds(scenes, classes or self.classes, partial(_parsed, factor), (note,))
 
     def _files(self) -> list[Path]:
         folder = existing_folder(self.path / self.labels, "the labels of labelCloud")
@@ -150,6 +144,13 @@ def _objects(path: Path) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise DatasetError(f"{path}: no list objects, expected a file of labelCloud")
     return found
+
+
+def _parsed(factor: float, path: Path) -> list[ToolBox]:
+    return [
+        _box(entry, factor, f"{path}: objects[{index}]")
+        for index, entry in enumerate(_objects(path))
+    ]
 
 
 def _box(entry: dict[str, Any], factor: float, where: str) -> ToolBox:
