@@ -55,7 +55,7 @@ MergeViewsOption = Annotated[
 ]
 """`--merge-views`, the same for every command that detects offline."""
 
-SCENES = '"rooms", or the folder of your own scenes (see `sr3d data --help`).'
+SCENES = '"rooms", the folder of your own scenes, or READER:PATH (see `sr3d data --help`).'
 """What `--data` may be, wherever labelled scenes are asked for."""
 
 _ADVICE: dict[type[OSError], str] = {

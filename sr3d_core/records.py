@@ -160,6 +160,24 @@ def boxes_of(records: Sequence[BoxRecord], dtype: torch.dtype | None = None) -> 
     return Boxes3D.from_array(torch.tensor(rows, dtype=dtype or torch.float32).reshape(-1, 7))
 
 
+def label_records(targets: Targets, classes: Sequence[str]) -> list[LabelRecord]:
+    """The other way round than `targets_of`: the boxes, then those that are ignored."""
+    ignored = [] if targets.ignored is None else [targets.ignored]
+    return [
+        LabelRecord.model_validate(
+            {
+                "class": classes[label],
+                "center": row[0:3],
+                "size": row[3:6],
+                "yaw": row[6],
+                "ignored": part is not targets,
+            }
+        )
+        for part in (targets, *ignored)
+        for row, label in zip(part.boxes.array.tolist(), part.labels.tolist(), strict=True)
+    ]
+
+
 def detections_of(records: Sequence[BoxRecord]) -> tuple[Detections, tuple[str, ...]]:
     """Detections in order, boxes in float64, and the class names that labels index.
 

@@ -18,5 +18,6 @@ def test_the_extra_that_is_named_brings_the_package(package: str) -> None:
         rf"^{EXTRAS[package]} = \[(.*?)\]$", PROJECT.read_text(), re.DOTALL | re.MULTILINE
     )
     assert extra is not None
-    assert f'"{package}' in extra[1]
+    distribution = {"PIL": "pillow"}.get(package, package)
+    assert f'"{distribution}' in extra[1]
     assert f"[{EXTRAS[package]}]" in how_to_install(package)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sr3d_core.data.folder import DatasetError, FolderDataset
+from sr3d_core.data.inspection import inspect_scenes
 
 CHAIR = {"class": "chair", "center": [0, 0, 0.5], "size": [0.5, 0.6, 1.0], "yaw": 0.3}
 TABLE = {"class": "table", "center": [1, 2, 0.4], "size": [1.2, 0.8, 0.8]}
@@ -151,3 +152,26 @@ def test_several_mistakes_in_one_file_are_counted(tmp_path: Path) -> None:
     root = make(tmp_path, [{**CHAIR, "rotation_deg": 3}, {**TABLE, "rotation_deg": 3}])
     with pytest.raises(DatasetError, match=r"boxes\[0\]\.rotation_deg: .*\(1 more"):
         FolderDataset(root, "train")[0]
+
+
+def test_scans_of_one_room_in_two_lists_are_told(tmp_path: Path) -> None:
+    root = make(tmp_path, [CHAIR])
+    for name in ("scene0001_00", "scene0001_01", "scene0002_00"):
+        (root / "clouds" / f"{name}.txt").write_text("0 0 0\n1 2 1\n")
+        (root / "labels" / f"{name}.json").write_text('{"boxes": []}')
+    (root / "train.txt").write_text("scene0001_00\nscene0002_00\n")
+    (root / "val.txt").write_text("scene0001_01\n")
+    found = inspect_scenes(FolderDataset(root, "train")).warnings
+    assert any("scans of train.txt" in each and "scene0001_00" in each for each in found)
+    (root / "val.txt").write_text("kitchen\n")
+    found = inspect_scenes(FolderDataset(root, "train")).warnings
+    assert not any("scans of train.txt" in each for each in found)
+
+
+def test_classes_that_other_programs_call_otherwise_are_told(tmp_path: Path) -> None:
+    root = make(tmp_path, [CHAIR])
+    (root / "classes.txt").write_text("chair\nshowercurtrain\ngarbage_bin\n")
+    (warning,) = (
+        each for each in inspect_scenes(FolderDataset(root, "train")).warnings if "classes" in each
+    )
+    assert "'showercurtrain' is called 'shower_curtain'" in warning

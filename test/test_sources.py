@@ -8,8 +8,10 @@ import pytest
 
 from sr3d_core.config import parse_config
 from sr3d_core.data.folder import DatasetError, FolderSource
+from sr3d_core.data.readers.infos import InfosSource
+from sr3d_core.data.readers.scannet import ScanNetSource
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.data.sources import READERS, SceneSource, source_of
+from sr3d_core.data.sources import READERS, SceneSource, data_argument, source_of
 
 
 def test_rooms_go_by_their_name_and_everything_else_is_a_folder() -> None:
@@ -42,3 +44,33 @@ def test_unknown_splits_are_refused(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("chair\n")
     with pytest.raises(DatasetError, match=r"test\.txt"):
         FolderSource(path=tmp_path).open("test")
+
+
+def test_settings_follow_the_path() -> None:
+    source = source_of("infos:data/sun,2024,yaw=clockwise,dataset=sunrgbd")
+    assert source == InfosSource(path=Path("data/sun,2024"), yaw="clockwise", dataset="sunrgbd")
+    lamps = source_of("scannet:scans,classes=lamp+chair")
+    assert lamps == ScanNetSource(path=Path("scans"), classes=("lamp", "chair"))
+
+
+@pytest.mark.parametrize(
+    "data", ["infos:data/sun,dataset=sunrgbd,yaw=clockwise", "rooms", "my/rooms", "scannet:scans"]
+)
+def test_a_source_says_how_it_is_named(data: str) -> None:
+    assert data_argument(source_of(data)) == data
+    assert source_of(data_argument(source_of(data))) == source_of(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("infos:data,yaw=left", r"--data infos:data,yaw=left: yaw=left.*'clockwise'"),
+        ("infos:data,sign=1", "no setting 'sign', expected one of path, dataset, yaw"),
+        ("infos:data,val_area=five", "val_area=five"),
+        ("infos:data,name=rooms", "no setting 'name'"),
+        ("rooms:,num_train=0", "num_train 0.*at least 1"),
+    ],
+)
+def test_settings_that_a_reader_does_not_take_are_refused(data: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        source_of(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -15,15 +16,19 @@ from sr3d_core.console import (
     SCENES,
     chosen,
     one_line_errors,
+    progress_in_turn,
     progress_of,
+    require_writable,
     result_console,
     say,
     warn_about_scale,
+    write_json,
 )
 from sr3d_core.data.cloud_formats import SUFFIXES
 
 if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
+    from sr3d_core.data.scene_figures import SceneFigures
     from sr3d_core.structures import PointCloud
 
 app = typer.Typer(
@@ -31,7 +36,10 @@ app = typer.Typer(
     help="Make, check and look at labelled scenes.\n\n"
     "Your own scenes are a folder with clouds/NAME.ply (or .pcd .npz ...), labels/NAME.json "
     '({"boxes": [{"class", "center", "size", "yaw"}]}), classes.txt, train.txt and val.txt; '
-    "`sr3d data init FOLDER` makes one.",
+    "`sr3d data init FOLDER` makes one.\n\n"
+    "Other layouts are named by their reader, as READER:PATH or READER:PATH,setting=value: infos "
+    "(mmdetection3d, TR3D, UniDet3D), votenet, scannet, sunrgbd, sunrgbd_trainval, s3dis, "
+    "labelcloud, sustechpoints. docs/datasets.md says what each expects.",
 )
 
 app.command()(furniture)
@@ -249,6 +257,8 @@ def _inspect_scenes(data: str, split: str, num: int | None) -> None:
         span = f"{min(num_points)} to {max(num_points)} points each"
         console.print(f"{data}, {split}: {len(num_points)} scenes, {span}", soft_wrap=True)
         console.print(_class_table(sizes, num_inside, num_ignored))
+    for note in found.notes:
+        say(f"read as: {note}")
     for warning in found.warnings:
         say(f"warning: {warning}")
     for fault in found.faults:
@@ -285,6 +295,113 @@ def _class_table(
         num_few = sum(count < FEW_POINTS for count in num_inside[name])
         table.add_row(name, str(len(rows)), str(num_few), *spans, str(num_ignored[name]))
     return table
+
+
+@app.command()
+def stats(
+    data: Annotated[str, typer.Argument(help=f"Scenes: {SCENES}")],
+    split: Annotated[str, typer.Option(help="Which of the scenes.")] = "train",
+    num: Annotated[
+        int | None, typer.Option(min=1, help="How many scenes, at most; default: all.")
+    ] = None,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here as JSON.")
+    ] = None,
+) -> None:
+    """Count and measure labelled scenes: points, colors, floors, and the boxes of each class.
+
+    Every number is a median with the span of nine tenths. What is unlike most other data, and so
+    a trap, is told below the tables.
+
+    Examples:
+
+      sr3d data stats my_rooms
+
+      sr3d data stats infos:data/sunrgbd --split val --json sunrgbd_val.json
+    """
+    with one_line_errors():
+        from sr3d_core.data.scene_figures import scene_figures
+        from sr3d_core.data.sources import source_of
+
+        require_writable(json_out)
+        source = source_of(data)
+        scenes = source.open(split, source.classes, num)
+        for note in getattr(scenes, "notes", ()):
+            say(f"read as: {note}")
+        with progress_of("scenes", len(scenes)) as tell:
+            figures = scene_figures(scenes, tell)
+        console = result_console()
+        console.print(_scenes_table(f"{data}, {split}", figures))
+        console.print(_figures_table(figures))
+        for remark in figures.remarks():
+            say(f"note: {remark}")
+        write_json(json_out, {"data": data, "split": split, **figures.to_dict()})
+
+
+def _scenes_table(title: str, figures: SceneFigures) -> Table:
+    table = Table(title=title, show_header=False)
+    table.add_row("scenes", str(figures.num_scenes))
+    table.add_row("points", str(figures.points))
+    table.add_row("boxes", str(figures.boxes))
+    for axis in "xyz":
+        table.add_row(f"extent {axis} (m)", str(getattr(figures, f"extent_{axis}_m")))
+    table.add_row("floor z (m)", str(figures.floor_z_m))
+    table.add_row("with color", str(figures.num_colored))
+    for name, values in (("mean", figures.color_mean), ("deviation", figures.color_std)):
+        table.add_row(f"color {name}", " ".join(f"{value:.3f}" for value in values))
+    return table
+
+
+def _figures_table(figures: SceneFigures) -> Table:
+    table = Table("class")
+    headings = ("boxes", "scenes", "dx (m)", "dy (m)", "dz (m)", "points", "thin", "turned")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for name, each in figures.classes.items():
+        spans = (each.dx_m, each.dy_m, each.dz_m, each.points)
+        counts = (each.num_boxes, each.num_scenes, *spans, each.num_thin, each.num_turned)
+        table.add_row(name, *(str(cell) for cell in counts))
+    return table
+
+
+@app.command()
+def prepare(
+    data: Annotated[str, typer.Argument(help=f"Scenes: {SCENES}")],
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Which of the scenes, once for each; default: train and val."),
+    ] = None,
+    num: Annotated[
+        int | None, typer.Option(min=1, help="How many scenes of each split, at most.")
+    ] = None,
+) -> None:
+    """Write scenes of another layout into a folder of plain files; can be stopped and resumed.
+
+    The folder is as your own (see `sr3d data init`): trainings read it several times as fast, and
+    its labels can be corrected. How the files were understood is said and kept in prepared.yaml.
+
+    Examples:
+
+      sr3d data prepare scannet:data/scannet scannet
+
+      sr3d data prepare infos:data/sunrgbd,yaw=clockwise sunrgbd --split val
+    """
+    with one_line_errors():
+        from sr3d_core.data.prepare import prepare as write
+        from sr3d_core.data.sources import source_of
+
+        source = source_of(data)
+        for name in split or ("train", "val"):
+            with progress_in_turn() as tell:
+                what = f"{name} scenes"
+                made = write(source, out, name, num, partial(tell, what))
+            for note in made.notes:
+                say(f"read as: {note}")
+            if made.left_out:
+                say(f"{len(made.left_out)} boxes are left out, the first {made.left_out[0]}")
+            say(f"{out}: {made.num_new} scenes of {name} written, {made.num_there} were there")
+        say(f"now: sr3d data inspect {out}")
 
 
 @app.command()

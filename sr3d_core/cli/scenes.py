@@ -31,7 +31,10 @@ def labelled_scenes(data: str, split: str, num: int, known: tuple[str, ...]) -> 
     ):
         if names:
             say(f"not scored, {text}: {', '.join(_with_alike(name, others) for name in names)}")
-    return source.open(split, known, num)
+    scenes = source.open(split, known, num)
+    for note in getattr(scenes, "notes", ()):
+        say(f"read as: {note}")
+    return scenes
 
 
 def _with_alike(name: str, others: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -53,6 +54,10 @@ def train(
         str | None,
         typer.Option(help=f"A training that ships, instead of a file: {_PRESETS}."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help=f"Scenes to train on, instead of those of the configuration: {SCENES}"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default: runs/ and the config's name.")
     ] = None,
@@ -70,15 +75,20 @@ def train(
 
       sr3d train my_rooms/my_rooms.yaml --resume
 
+      sr3d train --data infos:data/sunrgbd         as the preset own_data, on other scenes
+
       sr3d detect room.ply --weights runs/my_rooms/weights.safetensors
 
       torchrun --nproc_per_node 2 -m sr3d_core.cli.main train my_rooms/my_rooms.yaml
     """
+    if data is not None and config is None and preset is None:
+        preset = "own_data"
     if (config is None) == (preset is None):
         raise typer.BadParameter(f"give a YAML file, or --preset with one of {_PRESETS}")
     with one_line_errors():
         path = config if config is not None else preset_path(str(preset))
         from sr3d_core.config import load_config
+        from sr3d_core.data.sources import data_argument, source_of
         from sr3d_core.train import TrainingError
         from sr3d_core.train import train as run
         from sr3d_core.training.processes import is_main_process
@@ -86,6 +96,8 @@ def train(
     with one_line_errors(TrainingError):
         is_main = is_main_process(os.environ)
         parsed = load_config(path)
+        if data is not None:
+            parsed = replace(parsed, data=source_of(data))
         folder = out if out is not None else Path("runs") / path.stem
         with progress_in_turn() if is_main else nullcontext() as tell:
             last_step = 0
@@ -112,8 +124,8 @@ def train(
         )
         raise typer.Exit(STOPPED_BY_USER)
     if is_main:
-        data = getattr(parsed.data, "path", parsed.data.name)
-        say(f"make its scores chances: sr3d model calibrate {weights} --data {data}")
+        scenes = data_argument(parsed.data)
+        say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
 
 
 def _note(at: Progress) -> str:

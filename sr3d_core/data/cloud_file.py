@@ -26,7 +26,15 @@ from sr3d_core.geometry.gravity import GravityError, UnitsError, axis_rotation, 
 from sr3d_core.geometry.origin import MAX_DISTANCE_M, is_on_earth, local_origin, moved
 from sr3d_core.structures import Boxes3D, PointCloud
 
-__all__ = ["CloudFile", "CloudFileError", "open_cloud", "open_turned", "read_cloud", "read_noted"]
+__all__ = [
+    "CloudFile",
+    "CloudFileError",
+    "noted_cloud",
+    "open_cloud",
+    "open_turned",
+    "read_cloud",
+    "read_noted",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +86,12 @@ def read_cloud(path: str | Path, up: UpAxis = "auto") -> PointCloud:
 
 def read_noted(path: str | Path, up: UpAxis = "auto") -> tuple[PointCloud, str]:
     """As `read_cloud`, for callers who tell the note themselves."""
-    opened = open_cloud(path, up)
+    return noted_cloud(path, _read_raw(Path(path)), up)
+
+
+def noted_cloud(path: str | Path, raw: RawCloud, up: UpAxis = "z") -> tuple[PointCloud, str]:
+    """As `read_noted`, of points that were read from `path` before."""
+    opened = _opened(Path(path), raw, up)
     if not opened.origin.any():
         return opened.cloud, opened.note
     if float(opened.origin.abs().max()) > MAX_DISTANCE_M:
@@ -98,8 +111,10 @@ def open_cloud(path: str | Path, up: UpAxis = "auto") -> CloudFile:
     Raises CloudFileError where the file is missing, unknown, damaged or has no usable point, or
     where `up` is "auto" and no floor is found.
     """
-    path = Path(path)
-    raw = _read_raw(path)
+    return _opened(Path(path), _read_raw(Path(path)), up)
+
+
+def _opened(path: Path, raw: RawCloud, up: UpAxis) -> CloudFile:
     xyz = torch.from_numpy(raw.xyz)
     is_usable, origin = _usable(path, xyz)
     xyz = xyz[is_usable] - origin

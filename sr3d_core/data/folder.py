@@ -24,21 +24,22 @@ from pydantic import ConfigDict
 
 from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
-from sr3d_core.data.label_checks import box_faults, scene_faults
+from sr3d_core.data.file_scenes import DatasetError, FileScenes, SceneLabels, refuse
+from sr3d_core.data.label_checks import box_faults
 from sr3d_core.plain_text import read_text
-from sr3d_core.records import LabelRecord, Record, RecordError, boxes_of, read_records, targets_of
-from sr3d_core.structures import Sample
+from sr3d_core.records import LabelRecord, Record, RecordError, read_records
+from sr3d_core.structures import PointCloud
+
+__all__ = ["DatasetError", "FolderDataset", "FolderSource", "listed", "read_classes"]
 
 
-class DatasetError(ValueError):
-    """A data set cannot be read; the text says which file, what is wrong, and what to do."""
+class LabelFile(Record):
+    """What labels/NAME.json holds."""
 
-
-class _LabelFile(Record):
     boxes: list[LabelRecord]
 
 
-class FolderDataset:
+class FolderDataset(FileScenes):
     """The scenes of one split, read when asked for. Raises DatasetError.
 
     `split` names the text file that lists them; at most `num` of them are used. With `classes`,
@@ -60,36 +61,20 @@ class FolderDataset:
         self.names = _lines(self.root / f"{split}.txt", "one scene name a line")[:num]
         self._clouds = _find_clouds(self.root, self.names)
 
-    def __len__(self) -> int:
-        return len(self.names)
+    def labels(self, index: int) -> SceneLabels:
+        """The boxes of one scene as its file has them. Raises DatasetError."""
+        file = f"labels/{self.names[index]}.json"
+        records = _read_boxes(self.root / file)
+        refuse(str(self.root / file), box_faults(records, self.own_classes))
+        return SceneLabels(file, records, [])
 
-    def __getitem__(self, index: int) -> Sample:
-        return self.read(index)[0]
-
-    def read(self, index: int) -> tuple[Sample, str]:
-        """One scene, and what of its cloud was a guess. Raises DatasetError."""
-        name = self.names[index]
-        records = self.records(index)
-        path = self._clouds[name]
+    def cloud(self, index: int) -> tuple[PointCloud, str, Path]:
+        """The points of one scene, what of them was a guess, and their file."""
+        path = self._clouds[self.names[index]]
         try:
-            cloud, note = read_noted(path, up="z")
+            return *read_noted(path, up="z"), path
         except CloudFileError as error:
             raise DatasetError(str(error)) from error
-        # All boxes, so that their numbers are those of the file.
-        faults = scene_faults(cloud, boxes_of(records))
-        _refuse(f"{path} with labels/{name}.json", faults)
-        return Sample(cloud, targets_of(records, self.classes), name), note
-
-    def records(self, index: int) -> list[LabelRecord]:
-        """The boxes of one scene as its file has them. Raises DatasetError."""
-        path = self.root / "labels" / f"{self.names[index]}.json"
-        records = _read_boxes(path)
-        _refuse(str(path), box_faults(records, self.own_classes))
-        return records
-
-    def labels_of(self, index: int) -> list[int]:
-        """The labels of one scene, from its file alone; index `classes`. Raises DatasetError."""
-        return targets_of(self.records(index), self.classes).labels.tolist()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,13 +114,6 @@ def listed(root: Path, split: str) -> list[str]:
         return _lines(root / f"{split}.txt", "one scene name a line")
     except DatasetError:
         return []
-
-
-def _refuse(where: str, faults: Sequence[str]) -> None:
-    """Raise what is wrong with a scene: the first fault, and how many there are."""
-    if faults:
-        more = f" ({len(faults) - 1} more faults there)" if faults[1:] else ""
-        raise DatasetError(f"{where}: {faults[0]}{more}")
 
 
 def _lines(path: Path, expected: str) -> list[str]:
@@ -195,7 +173,7 @@ def _find_cloud(root: Path, name: str) -> Path:
 
 def _read_boxes(path: Path) -> list[LabelRecord]:
     try:
-        return read_records(path, _LabelFile).boxes
+        return read_records(path, LabelFile).boxes
     except RecordError as error:
         raise DatasetError(str(error)) from error
     except OSError as error:

@@ -6,6 +6,7 @@ clouds only where no label is faulty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,19 @@ from pathlib import Path
 import torch
 
 from sr3d_core.choices import alike
-from sr3d_core.data.folder import DatasetError, FolderDataset, FolderSource, listed
+from sr3d_core.data.file_scenes import DatasetError, FileScenes
+from sr3d_core.data.folder import FolderDataset, listed
 from sr3d_core.data.label_checks import Suspicions
-from sr3d_core.data.sources import AnySource, Scenes
+from sr3d_core.data.readers.class_names import known_as
+from sr3d_core.data.rooms.source import RoomsSource
+from sr3d_core.data.sources import AnySource, Scenes, data_argument
 from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.structures import Sample
 
 _MAX_FAULTS = 20  # scenes with faults, after which no further one is read
 _POINTS_AT_ONCE = 100_000
 _SPLITS = ("train", "val", "test")
+_SCAN = re.compile(r"(?:.*/)?(scene\d{4})_\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Inspection:
     """What is probably wrong."""
     num_unread: int
     """Scenes that were not looked at, after so many with faults."""
+    notes: tuple[str, ...] = ()
+    """How the files were understood, where they could be understood in more than one way."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,15 +65,16 @@ def inspect_scenes(
         faults = _faults(scenes.records, len(scenes))
         warnings = [
             *_about_shared_scenes(scenes),
+            *_about_shared_rooms(scenes),
             *_about_unlisted_labels(scenes.root),
             *_about_other_splits(scenes),
             *_about_classes(scenes.own_classes),
         ]
-    suspicions, notes = Suspicions(), dict[str, str]()
+    suspicions, guesses, left_out = Suspicions(), dict[str, str](), list[str]()
     num_unread = 0
     for index in () if faults else range(len(scenes)):
         try:
-            sample, note, place = _read(scenes, index)
+            sample, guess, place, unused = _read(scenes, index)
         except DatasetError as error:
             faults.append(str(error))
             if len(faults) == _MAX_FAULTS:
@@ -74,23 +82,25 @@ def inspect_scenes(
                 break
             on_scene(index + 1, None)
             continue
-        if note:
-            notes[sample.name] = note
-        scene = Inspected(sample, _num_inside(sample), place)
+        if guess:
+            guesses[sample.name] = guess
+        left_out += unused
+        scene = Inspected(sample, points_inside(sample), place)
         suspicions.add(sample, scene.num_inside, place)
         on_scene(index + 1, scene)
-    told = [*warnings, *_about_guesses(notes), *suspicions.warnings()]
-    return Inspection(faults, told, num_unread)
+    told = [*warnings, *_about_guesses(guesses), *_about_unused(left_out)]
+    notes = scenes.notes if isinstance(scenes, FileScenes) else ()
+    return Inspection(faults, [*told, *suspicions.warnings()], num_unread, notes)
 
 
 def inspect_before_training(
     source: AnySource, on_scene: Callable[[int, int], None] = lambda num_done, num: None
 ) -> list[str]:
-    """Warnings about the scenes of a user's own that a training is about to see.
+    """Warnings about scenes in files that a training is about to see, and how they are read.
 
     Procedural rooms are labelled by their maker: nothing is read. Raises DatasetError for faults.
     """
-    if not isinstance(source, FolderSource):
+    if isinstance(source, RoomsSource):
         return []
     scenes = source.open("train")
     found = inspect_scenes(scenes, lambda done, scene: on_scene(done, len(scenes)))
@@ -98,19 +108,29 @@ def inspect_before_training(
         unread = f" ({found.num_unread} more were not read)" if found.num_unread else ""
         raise DatasetError(
             f"{source.path}: {len(found.faults)} scenes cannot be trained on{unread}, the first "
-            f"{found.faults[0]}; `sr3d data inspect {source.path}` tells all"
+            f"{found.faults[0]}; `sr3d data inspect {data_argument(source)}` tells all"
         )
-    return found.warnings
+    return [*found.notes, *found.warnings]
 
 
-def _read(scenes: Scenes, index: int) -> tuple[Sample, str, list[int]]:
-    """One scene, what of its cloud was a guess, and where each target stands in its file."""
-    if not isinstance(scenes, FolderDataset):
+def _read(scenes: Scenes, index: int) -> tuple[Sample, str, list[int], list[str]]:
+    """One scene, what of its cloud was a guess, where each target stands in its file, and which
+    boxes of the file cannot be used."""
+    if not isinstance(scenes, FileScenes):
         sample = scenes[index]
-        return sample, "", list(range(len(sample.targets)))
+        return sample, "", list(range(len(sample.targets))), []
     sample, note = scenes.read(index)
-    records = scenes.records(index)
-    return sample, note, [row for row, record in enumerate(records) if not record.ignored]
+    labels = scenes.labels(index)
+    place = [
+        row
+        for row, record in enumerate(labels.records)
+        if record.class_name in scenes.classes and not record.ignored
+    ]
+    return sample, note, place, labels.left_out
+
+
+def _about_unused(left_out: Sequence[str]) -> list[str]:
+    return [f"{len(left_out)} boxes are left out, the first {left_out[0]}"] if left_out else []
 
 
 def _about_guesses(notes: Mapping[str, str]) -> list[str]:
@@ -124,7 +144,7 @@ def _about_guesses(notes: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _num_inside(sample: Sample) -> list[int]:
+def points_inside(sample: Sample) -> list[int]:
     """Points in each box, counted in parts: a scan may have millions of points."""
     num = torch.zeros(len(sample.targets), dtype=torch.int64)
     for xyz in sample.cloud.xyz.split(_POINTS_AT_ONCE):
@@ -155,6 +175,22 @@ def _about_shared_scenes(scenes: FolderDataset) -> list[str]:
                 f"{len(shared)} scenes are in {scenes.split}.txt and in {other}.txt, the first "
                 f"{shared[0]}; scores on scenes that were trained on say nothing: take them off "
                 "one list"
+            )
+    return warnings
+
+
+def _about_shared_rooms(scenes: FolderDataset) -> list[str]:
+    """ScanNet's scans of one room have one number, and another number each."""
+    rooms = {name: match[1] for name in scenes.names if (match := _SCAN.fullmatch(name))}
+    warnings = []
+    for other in _other_splits(scenes) if rooms and scenes.split in _SPLITS else ():
+        theirs = {m[1] for name in listed(scenes.root, other) if (m := _SCAN.fullmatch(name))}
+        shared = sorted(name for name, room in rooms.items() if room in theirs)
+        if shared:
+            warnings.append(
+                f"{len(shared)} scans of {scenes.split}.txt are of rooms that {other}.txt has "
+                f"scans of, the first {shared[0]}; scores on rooms that were trained on say "
+                "little: put all scans of a room into one list"
             )
     return warnings
 
@@ -194,8 +230,14 @@ def _name_of(path: Path, folder: Path) -> str:
 
 def _about_classes(classes: Sequence[str]) -> list[str]:
     pairs = [(name, alike(name, classes[:index])) for index, name in enumerate(classes)]
+    known = [(name, known_as(name)) for name in classes]
     return [
         f"classes.txt: {near!r} and {name!r} are two classes; if they mean the same, keep one"
         for name, near in pairs
         if near
+    ] + [
+        f"classes.txt: {name!r} is called {ours!r} by the weights that ship and all readers; "
+        "name it so here and in the labels, or they are two classes"
+        for name, ours in known
+        if ours not in (None, name)
     ]

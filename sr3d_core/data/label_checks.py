@@ -170,13 +170,14 @@ def _points_y_up(boxes: Boxes3D) -> Boxes3D:
     return Boxes3D(torch.stack([x, z, -y], dim=1), boxes.size[:, [0, 2, 1]], boxes.yaw)
 
 
+_YAW_CLOCKWISE = _Reading("yaw is clockwise", "change its sign", _clockwise)
 _READINGS = (
     _Reading(
         "center is the middle of the bottom",
         "add half of the height to each center z",
         _bottom_center,
     ),
-    _Reading("yaw is clockwise", "change its sign", _clockwise),
+    _YAW_CLOCKWISE,
     _Reading(
         "the first two sizes are swapped, or yaw is off by a quarter turn",
         "size is [along the heading, across it, up]",
@@ -202,6 +203,12 @@ _TURNED = {
     "-z": "[x, -y, -z] and change the sign of yaw",
 }
 """What makes z up of another axis."""
+
+
+def clockwise_votes(xyz: Float[Tensor, "N 3"], boxes: Boxes3D) -> tuple[int, int]:
+    """How many boxes hold clearly more points where yaw is read clockwise, and how many fewer."""
+    xyz = xyz[:: max(1, len(xyz) // _MAX_POINTS)]
+    return _YAW_CLOCKWISE.votes(xyz, boxes, points_in_boxes(xyz, boxes).sum(dim=0))
 
 
 class Suspicions:

@@ -6,12 +6,23 @@ A new reader is its file, with a frozen dataclass that is a `SceneSource`, and o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Protocol, get_args
+from typing import Any, Protocol, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from sr3d_core.data.folder import FolderSource
+from sr3d_core.data.readers.infos import InfosSource
+from sr3d_core.data.readers.labelcloud import LabelCloudSource
+from sr3d_core.data.readers.s3dis import S3disSource
+from sr3d_core.data.readers.scannet import ScanNetSource
+from sr3d_core.data.readers.sunrgbd import SunRgbdSource
+from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
+from sr3d_core.data.readers.sustechpoints import SustechPointsSource
+from sr3d_core.data.readers.votenet import VoteNetSource
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.structures import Sample
 
@@ -51,25 +62,90 @@ class SceneSource(Protocol):
         """
 
 
-AnySource = RoomsSource | FolderSource
+AnySource = (
+    RoomsSource
+    | FolderSource
+    | InfosSource
+    | VoteNetSource
+    | ScanNetSource
+    | SunRgbdSource
+    | SunRgbdTrainvalSource
+    | S3disSource
+    | LabelCloudSource
+    | SustechPointsSource
+)
 """All readers; the field `name` tells them apart."""
 
 
 READERS: dict[str, type[AnySource]] = {reader.name: reader for reader in get_args(AnySource)}
 """The same by name."""
 
+_SETTINGS = re.compile(r"((?:,\w+=[^,]*)*)$")
+
 
 def source_of(data: str) -> AnySource:
     """The source that `--data` means: NAME, NAME:PATH, or the path of a user's own folder.
 
-    Raises ValueError for a path that the reader does not take.
+    A path may be followed by settings of the reader, `infos:PATH,yaw=clockwise,dataset=sunrgbd`;
+    several values of one setting are joined by `+`. Raises ValueError for a path or a setting that
+    the reader does not take.
     """
-    name, _, path = data.partition(":")
+    name, _, rest = data.partition(":")
     reader = READERS.get(name)
     if reader is None:
         return FolderSource(path=Path(data))
-    if not path:
-        return reader()
-    if "path" not in {each.name for each in fields(reader)}:
-        raise ValueError(f"--data {data}: {name} are read from no path, expected {name} alone")
-    return reader(path=Path(path))  # type: ignore[call-arg]
+    settings = _SETTINGS.search(rest)
+    assert settings is not None  # it matches nothing, too
+    path = rest[: settings.start()]
+    given = dict(part.split("=", 1) for part in settings[1].split(",") if part)
+    if path:
+        given["path"] = path
+    return _made(reader, given, data)
+
+
+def data_argument(source: AnySource) -> str:
+    """What `--data` calls a source: the other way round than `source_of`."""
+    settings = [
+        f",{each.name}={_written(getattr(source, each.name))}"
+        for each in fields(source)
+        if each.name not in ("name", "path") and getattr(source, each.name) != each.default
+    ]
+    path = getattr(source, "path", "")
+    if isinstance(source, FolderSource) and not settings:
+        return str(path)
+    return f"{source.name}:{path}{''.join(settings)}" if path or settings else source.name
+
+
+def _written(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _made(reader: type[AnySource], given: dict[str, str], data: str) -> AnySource:
+    """A reader with settings that were given as text."""
+    known = {each.name: each for each in fields(reader) if each.name != "name"}
+    if "path" in given and "path" not in known:
+        raise ValueError(
+            f"--data {data}: {reader.name} are read from no path, expected {reader.name} alone"
+        )
+    unknown = next((key for key in given if key not in known), None)
+    if unknown is not None:
+        raise ValueError(
+            f"--data {data}: {reader.name} has no setting {unknown!r}, expected one of "
+            f"{', '.join(known)}"
+        )
+    values: dict[str, Any] = {
+        key: tuple(value.split("+")) if _is_tuple(known[key].default) else value
+        for key, value in given.items()
+    }
+    try:
+        return TypeAdapter(reader).validate_python(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"][:1])
+        cause = first.get("ctx", {}).get("error")  # raised by the reader, which names its key
+        why = str(cause) if cause else f"{key}={first['input']}: {first['msg']}"
+        raise ValueError(f"--data {data}: {why}") from error
+
+
+def _is_tuple(default: Any) -> bool:
+    return default is not MISSING and isinstance(default, tuple)

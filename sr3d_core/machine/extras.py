@@ -7,6 +7,7 @@ EXTRAS = {
     "accelerate": "train",
     "tensorboard": "train",
     "rosbags": "bag",
+    "PIL": "bag",
     "ray": "ray",
     "av": "video",
     "rerun": "rerun",
