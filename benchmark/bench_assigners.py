@@ -2,12 +2,12 @@
 
     python benchmark/bench_assigners.py --threads 2
 
-A scene of 100 boxes and 30,000 anchors, most of them near a box, as the network would predict them
-half-way through a training: centres off by a tenth of a metre, sizes by a third; once axis-aligned,
-once rotated. A training step is that of the preset (`--preset`) on rooms of `--points` points, two
-a step, with the losses of TR3D (center_topk, focal) and of SR3D (spota, ras) in turns, so that the
-ratio holds on a busy machine. Prints one JSON object; times are milliseconds, of the wall and of
-the processor (all threads), which others on the machine do not lengthen as much.
+A scene of 100 boxes and 30,000 anchors, most of them near a box, as the network would predict
+them half-way through a training: centres off by a tenth of a metre, sizes by a third; once
+axis-aligned, once rotated. A training step is that of the preset (`--preset`) on rooms of
+`--points` points, two a step, with the losses of TR3D (center_topk, focal) and of SR3D (spota,
+ras) in turns, so that the ratio holds on a busy machine. Prints one JSON object; times are
+milliseconds, of the wall and of the processor (all threads), which other work lengthens less.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--preset", default="scannet", help="network of the training step")
-    parser.add_argument("--points", type=int, default=40_000, help="of each scene of a step")
+    parser.add_argument("--points", type=int, default=20_000, help="of each scene of a step")
     parser.add_argument("--steps", type=int, default=5, help="with each losses; 0: none")
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": machine(options.threads)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,6 +199,12 @@ def test_the_help_of_training_names_what_can_be_chosen() -> None:
     text = sr3d("train", "--help").output
     for name in (*ASSIGNERS, *CLASSIFICATIONS):
         assert name in text
+
+
+def test_the_page_about_training_names_what_can_be_chosen() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text(encoding="utf-8")
+    for name in (*ASSIGNERS, *CLASSIFICATIONS):
+        assert f"| `{name}` |" in page
 
 
 @pytest.mark.parametrize("name", ["simota", "alignota", "ota"])

@@ -64,11 +64,11 @@ class _AlignedCost:
         self._all_away = self._away.sum(dim=0)
 
     def __call__(
-        self, labels: Int[Tensor, " B"], anchor: Int[Tensor, " C"], iou: Float[Tensor, "B C"]
-    ) -> Float[Tensor, "B C"]:
-        logits = self._logits[labels[:, None], anchor]
+        self, label: Int[Tensor, "*N"], anchor: Int[Tensor, "*N"], iou: Float[Tensor, "*N"]
+    ) -> Float[Tensor, "*N"]:
+        logits = self._logits[label, anchor]
         towards = functional.binary_cross_entropy_with_logits(
             logits, iou.to(logits.dtype), reduction="none"
         )
         towards *= (iou - logits.sigmoid()).square()
-        return towards + self._all_away[anchor] - self._away[labels[:, None], anchor]
+        return towards + self._all_away[anchor] - self._away[label, anchor]

@@ -45,8 +45,9 @@ class Classification(Protocol):
 def _named(places: dict[str, str]) -> Any:
     """What configuration files can name; code may bring its own."""
     parts = tuple(part(places, name) for name in places)
-    union = Annotated[Union[parts], Field(discriminator="name")]  # noqa: UP007
-    return GetPydanticSchema(lambda _, handler: handler.generate_schema(union))
+    union: Any = Union[parts]  # noqa: UP007
+    named = Annotated[union, Field(discriminator="name")]
+    return GetPydanticSchema(lambda _, handler: handler.generate_schema(named))
 
 
 @dataclass(frozen=True, kw_only=True)

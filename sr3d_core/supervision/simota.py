@@ -47,7 +47,7 @@ class SimOta:
             radius=self.center_radius,
             num_overlaps=self.num_overlaps,
             iou_weight=self.iou_weight,
-            class_cost=lambda labels, anchor, iou: of_class[labels[:, None], anchor],
+            class_cost=lambda label, anchor, iou: of_class[label, anchor],
         )
         return Assignment(
             match(predictions, targets), predictions.anchors.new_ones(len(predictions))
