@@ -66,7 +66,9 @@ def network_stages(network: Any, cloud: PointCloud) -> dict[str, float]:
         passed, maps = time.perf_counter(), timer.seconds
         fine = network.neck(levels)
         merged = time.perf_counter()
-        network.predictions(tuple(LevelOutput(x.coords, *network.head(x.features)) for x in fine))
+        network.predictions(
+            tuple(LevelOutput(x.coords, x.stride, *network.head(x.features)) for x in fine)
+        )
         finished = time.perf_counter()
     seconds = {
         "voxelise": voxelised - started,

@@ -198,7 +198,8 @@ def _parse(path: Path, header: str | None) -> Manifest:
     except (json.JSONDecodeError, ValidationError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: its manifest cannot be understood ({_first_line(error)}); expected one "
-            f"of format version {FORMAT_VERSION}: get the file again, or update SR3D where it is newer"
+            f"of format version {FORMAT_VERSION}: get the file again, or update SR3D where the "
+            "file is newer"
         ) from error
     if len(manifest.classes) != manifest.architecture.num_classes:
         raise CheckpointError(

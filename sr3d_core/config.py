@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -65,6 +65,9 @@ class Schedule:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
+    epochs: float | None = None
+    """How often each scene of the training split is shown, which makes `num_steps` follow from
+    their number; above 0. None: `num_steps` counts."""
     num_steps: int = 20_000
     """Optimiser steps. A run that is resumed with more goes on at the rate that the longer
     schedule has at its step."""
@@ -81,6 +84,9 @@ class Schedule:
     they are a moving average over the steps, which keeps so much of itself at each."""
     warmup_steps: int = 300
     """Steps over which the rate grows linearly to its peak."""
+    warmup_from: float | None = None
+    """The rate of the first step, from which it grows; above 0, at most `learning_rate`. None: as
+    if it had been zero one step before."""
     decay: Literal["cosine", "step"] = "cosine"
     """How the rate falls: along a cosine to zero, or to a tenth at each of `decay_at`."""
     decay_at: tuple[float, ...] = (8 / 12, 11 / 12)
@@ -119,21 +125,57 @@ class Schedule:
                 f"schedule.pairs is set, but schedule.balance is {self.balance}, expected "
                 "pairs or classes_and_pairs: nothing else uses them"
             )
+        self._expect("epochs", self.epochs is None or self.epochs > 0, "above 0, or none")
+        is_start = self.warmup_from is None or 0 < self.warmup_from <= self.learning_rate
+        self._expect("warmup_from", is_start, "above 0, at most learning_rate, or none")
         self._expect("ema_decay", 0 <= self.ema_decay < 1, "at least 0, below 1")
         self._expect("decay_at", all(0 < share < 1 for share in self.decay_at), "shares in 0..1")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, 0 being the first: warm-up, then cosine or steps."""
-        warmup = min(1.0, (step + 1) / (self.warmup_steps + 1))
+        warmup = self._warmup_at(step)
         done = min(1.0, step / self.num_steps)
         if self.decay == "cosine":
             return self.learning_rate * warmup * 0.5 * (1 + math.cos(math.pi * done))
         passed = sum(done >= share for share in self.decay_at)
         return float(self.learning_rate * warmup * 0.1**passed)
 
+    def _warmup_at(self, step: int) -> float:
+        """The share of its peak that the rate has grown to."""
+        if self.warmup_from is None:
+            return min(1.0, (step + 1) / (self.warmup_steps + 1))
+        start = self.warmup_from / self.learning_rate
+        return start + (1 - start) * min(1.0, step / max(1, self.warmup_steps))
+
+    def for_scenes(self, num: int) -> Schedule:
+        """The schedule with the number of steps that so many scenes make of `epochs`."""
+        if self.epochs is None:
+            return self
+        return replace(self, num_steps=math.ceil(self.epochs * num / self.batch_size))
+
     def _expect(self, name: str, is_right: bool, expected: str) -> None:
         if not is_right:
             raise ValueError(f"schedule.{name}: {getattr(self, name)}, expected {expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What `sr3d eval --config` does otherwise than a robot; the defaults are the robot's."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    nms: Literal["bev", "3d"] = "3d"
+    """Whether boxes suppress each other by the overlap seen from above, as the published detectors
+    do it, or in 3D, which keeps stacked objects."""
+    max_points: int | None = 200_000
+    """Clouds of more points are thinned out evenly; at least 1. None: scenes are seen entire."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range, by name."""
+        if self.max_points is not None and self.max_points < 1:
+            raise ValueError(
+                f"evaluation.max_points: {self.max_points}, expected at least 1, or none"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +189,7 @@ class Config:
     augment: Augment = field(default_factory=Augment)
     criterion: Criterion = field(default_factory=Criterion)
     schedule: Schedule = field(default_factory=Schedule)
+    evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
         """Refuse parts to train that are not there."""

@@ -188,6 +188,7 @@ class Predictions:
     scene: Int[Tensor, " P"]
     quality: Float[Tensor, " P"] | None = None  # logit of the IoU that is expected of each box
     front: Float[Tensor, "P 4"] | None = None  # logits of its front towards +x, +y, -x, -y
+    level_stride_m: tuple[float, ...] = ()  # between neighbouring anchors of each level
 
     def __len__(self) -> int:
         return len(self.anchors)
@@ -202,6 +203,7 @@ class Predictions:
             self.scene[index],
             None if self.quality is None else self.quality[index],
             None if self.front is None else self.front[index],
+            self.level_stride_m,
         )
 
     def of_scene(self, scene: int) -> Predictions:

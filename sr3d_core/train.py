@@ -98,11 +98,12 @@ class _Run:
     def __init__(
         self, config: Config, folder: RunFolder, accelerator: Accelerator, share: int
     ) -> None:
-        self.config, self.folder = config, folder
         self.classes = tuple(config.data.classes)
         self.scenes = config.data.open("train")
         if len(self.scenes) == 0:
             raise TrainingError("the training split has no scenes; expected at least one")
+        config = replace(config, schedule=config.schedule.for_scenes(len(self.scenes)))
+        self.config, self.folder = config, folder
         self.settings = settings_of(config, self.scenes)
         self.processes = Processes(
             accelerator.process_index, accelerator.num_processes, accelerator.device

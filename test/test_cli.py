@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 from cli_harness import CLASSES, assert_one_line_error, save_room, save_untrained, sr3d
 
+from sr3d_core.detector import Detector
+from sr3d_core.structures import Detections, PointCloud
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -102,6 +105,37 @@ def test_eval_on_rooms_scores_the_classes_that_both_know(tmp_path: Path) -> None
     lines = [line for line in result.stderr.splitlines() if line.startswith("not scored")]
     assert ["shower_curtain" in line for line in lines] == [True, False]
     assert lines[1].endswith(": spoon")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nms", "max_points"),
+    [((), "3d", 200_000), (("--config", "sr3d_paper"), "bev", sys.maxsize)],
+)
+def test_eval_can_look_as_the_paper_does(
+    weights: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    nms: str,
+    max_points: int,
+) -> None:
+    used: list[Detector] = []
+    detect = Detector.detect
+
+    def spy(self: Detector, cloud: PointCloud) -> Detections:
+        used.append(self)
+        return detect(self, cloud)
+
+    monkeypatch.setattr(Detector, "detect", spy)
+    result = sr3d("eval", "--data", folder, "--weights", weights, *arguments)
+    assert result.exit_code == 0, result.output
+    assert {each.postprocess.nms for each in used} == {nms}
+    assert {each.max_points for each in used} == {max_points}
+
+
+def test_eval_names_a_configuration_that_is_not_there(weights: str, folder: Path) -> None:
+    asked = ("eval", "--data", folder, "--weights", weights, "--config", "sr3d_papr")
+    assert_one_line_error(sr3d(*asked), "sr3d_papr")
 
 
 def test_eval_asks_for_a_common_class(tmp_path: Path) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sr3d_core.config import Config, ConfigError, dump_config, load_config, parse_config
+from sr3d_core.config import (
+    Config,
+    ConfigError,
+    Schedule,
+    dump_config,
+    load_config,
+    parse_config,
+)
 from sr3d_core.data.folder import FolderSource
 from sr3d_core.supervision.center_topk import CenterTopK
 
@@ -48,6 +56,13 @@ def test_names_choose_the_parts() -> None:
             "config: schedule.steps: unknown key; did you mean num_steps",
         ),
         ({"schedule": {"num_steps": 0}}, "config: schedule.num_steps: 0, expected above 0"),
+        ({"schedule": {"epochs": 0}}, "config: schedule.epochs: 0.0, expected above 0"),
+        (
+            {"schedule": {"warmup_from": 0.1}},
+            "config: schedule.warmup_from: 0.1, expected above 0, at most learning_rate",
+        ),
+        ({"evaluation": {"max_points": 0}}, "config: evaluation.max_points: 0, expected at least"),
+        ({"evaluation": {"nms": "2d"}}, "'bev' or '3d'"),
         ({"schedule": {"seed": -1}}, "config: schedule.seed: -1, expected at least 0"),
         ({"data": {"name": "rooms", "num_train": -3}}, "num_train -3"),
         ({"data": {"name": "rooms", "sensors": []}}, "data.sensors: none given"),
@@ -63,6 +78,19 @@ def test_mistakes_are_named(tree: Any, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config(tree)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(("epochs", "num_steps"), [(2, 5), (0.1, 1), (None, 20_000)])
+def test_epochs_make_steps_of_the_number_of_scenes(epochs: float | None, num_steps: int) -> None:
+    schedule = parse_config({"schedule": {"epochs": epochs, "batch_size": 4}}).schedule
+    assert schedule.for_scenes(9).num_steps == num_steps
+
+
+def test_without_its_first_rate_the_warmup_begins_as_before() -> None:
+    schedule = Schedule(learning_rate=0.3, warmup_steps=2, decay="step")
+    assert [schedule.rate_at(step) for step in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.3])
+    alike = replace(schedule, warmup_from=0.1)
+    assert [alike.rate_at(step) for step in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.3])
 
 
 def test_changes_of_the_architecture_are_checked() -> None:

@@ -10,6 +10,7 @@ from sr3d_core.structures import Boxes3D, Predictions, Targets
 from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.supervision.losses import BoxDiou, Focal
+from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
 from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
 
@@ -170,7 +171,8 @@ def test_an_empty_configuration_is_sr3d() -> None:
     ("tree", "message"),
     [
         ({"asigner": {"name": "spota"}}, r"asigner\n.*Unexpected keyword argument"),
-        ({"assigner": {"name": "hungarian"}}, "'spota', 'center_topk'"),
+        ({"assigner": {"name": "hungarian"}}, ", ".join(f"'{name}'" for name in ASSIGNERS)),
+        ({"classification": {"name": "ce"}}, ", ".join(f"'{name}'" for name in CLASSIFICATIONS)),
         ({"classification": {"name": "ras", "tau": -1}}, "Ras.tau is -1.0, expected"),
     ],
 )

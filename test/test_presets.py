@@ -8,9 +8,13 @@ import pytest
 from cli_harness import assert_one_line_error, sr3d
 
 from sr3d_core.checkpoint import read_manifest
-from sr3d_core.config import load_config
+from sr3d_core.config import Evaluation, Schedule, load_config
+from sr3d_core.data.augment import Augment
 from sr3d_core.data.sources import FolderSource
 from sr3d_core.presets import preset_names, preset_path
+from sr3d_core.supervision.losses import BoxDiou
+from sr3d_core.supervision.ras import Ras
+from sr3d_core.supervision.spota import Spota
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -25,6 +29,59 @@ def test_trainings_around_the_weights_that_ship_build_their_network(name: str) -
     shipped = read_manifest("default")
     built = load_config(preset_path(name)).network.architecture(len(shipped.classes))
     assert built == shipped.architecture
+
+
+@pytest.mark.parametrize(
+    ("name", "num_scenes", "num_steps"),
+    # 13 epochs of 15 or 5 times all scenes, 16 a step: 14637.2 and 21470.3
+    [("sr3d_paper", 1201, 14_638), ("sr3d_paper_sunrgbd", 5285, 21_471)],
+)
+def test_the_papers_trainings_are_as_it_is_printed(
+    name: str, num_scenes: int, num_steps: int
+) -> None:
+    config = load_config(preset_path(name))
+    assert config.criterion.assigner == Spota(k=6, mu=1.0, candidates="all")
+    assert config.criterion.classification == Ras(reading="literal", tau=0.1, beta=1.0)
+    assert config.criterion.box == BoxDiou()
+    assert config.criterion.consistency == 0
+    assert config.network.changes == {}
+    assert config.augment == Augment(
+        flip_x=0.5,
+        flip_y=0.5,
+        rotate_rad=(-0.0872665, 0.0872665),
+        scale=(0.6, 1.4),
+        keep_fraction=(0.66, 0.66),
+        axis_aligned=not config.network.architecture(num_classes=10).rotated,
+    )
+    assert config.evaluation == Evaluation(nms="bev", max_points=None)
+    schedule = config.schedule.for_scenes(num_scenes)
+    assert (schedule.num_steps, schedule.batch_size) == (num_steps, 16)
+    assert schedule.weight_decay == 1e-4
+
+
+def test_the_papers_rate_falls_after_8_11_and_12_of_13_epochs() -> None:
+    schedule = load_config(preset_path("sr3d_paper")).schedule.for_scenes(1201)
+    assert schedule.num_steps == 13 * 1126
+    rates = [schedule.rate_at(step) for step in range(schedule.num_steps)]
+    assert rates[0] == pytest.approx(1e-5)
+    assert rates[300] == rates[1000] == pytest.approx(1e-3)
+    assert rates[150] == pytest.approx((1e-5 + 1e-3) / 2)
+    falls = [step for step in range(301, schedule.num_steps) if rates[step] < rates[step - 1]]
+    assert falls == pytest.approx([8 * 1126, 11 * 1126, 12 * 1126], abs=1)
+    assert rates[-1] == pytest.approx(1e-6)
+
+
+def test_the_rate_that_the_paper_prints_can_be_had() -> None:
+    printed = Schedule(learning_rate=1e-5, warmup_from=1e-5, decay="step", num_steps=1000)
+    assert {printed.rate_at(step) for step in range(500)} == {1e-5}
+
+
+def test_the_papers_presets_say_what_the_paper_prints_beside_what_is_corrected() -> None:
+    for name in ("sr3d_paper", "sr3d_paper_sunrgbd"):
+        lines = preset_path(name).read_text().splitlines()
+        (rate,) = [line for line in lines if "learning_rate:" in line]
+        assert "0.001" in rate.partition("#")[0]
+        assert "printed: 0.00001" in rate.partition("#")[2]
 
 
 def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:

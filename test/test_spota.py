@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
+from small_scenes import room
 from torch import Tensor
 
 from sr3d_core.structures import Boxes3D, Predictions, Targets
+from sr3d_core.supervision import matching, spota
 from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.matching import cheapest_box
 from sr3d_core.supervision.spota import Spota, center_prior, vertex_distance
@@ -204,6 +207,107 @@ def test_no_anchors_gives_an_empty_assignment() -> None:
     scene, truth = toy_scene()
     assignment = Spota()(scene[:0], truth)
     assert len(assignment.target) == len(assignment.weight) == 0
+
+
+def by_full_search(rule: Spota, scene: Predictions, truth: Targets) -> list[int]:
+    """Algorithm 1 from the costs of all pairs, one by one."""
+    cost = rule.cost(scene, truth).T.tolist()
+    target, best = [-1] * len(scene), [math.inf] * len(scene)
+    for box, row in enumerate(cost):
+        for anchor in sorted(range(len(row)), key=lambda a: row[a])[: rule.k]:
+            if row[anchor] < best[anchor]:
+                target[anchor], best[anchor] = box, row[anchor]
+    return target
+
+
+RULES = [
+    {},
+    {"regression": "diou"},
+    {"regression": "neg_log_iou", "mu": 4.0},
+    {"vertex_distance": False},
+    {"classification": 1.0},
+    {"classification": 0.3, "vertex_distance": False, "k": 20},
+    {"level_filter": (0, 1, 0, 1)},
+]
+
+
+@pytest.mark.parametrize("knobs", RULES, ids=str)
+@pytest.mark.parametrize("rotated", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_ruled_out_unseen_changes_nothing(
+    knobs: dict[str, Any], rotated: bool, dtype: torch.dtype
+) -> None:
+    """Whether predictions are good, or say nothing about the boxes at all."""
+    for seed, is_good in ((0, True), (1, False)):
+        scene, truth = room(seed, num=900, num_boxes=9, rotated=rotated, dtype=dtype)
+        if not is_good:
+            boxes = scene.boxes
+            order = torch.randperm(900, generator=torch.Generator().manual_seed(0))
+            moved = Boxes3D(boxes.center[order], boxes.size.flip(0), boxes.yaw)
+            scene = replace(scene, boxes=moved)
+        rule = Spota(candidates="all", **knobs)
+        expected = by_full_search(rule, scene, truth)
+        assert rule(scene, truth).target.tolist() == expected
+        assert len(set(expected)) > 8
+        limited = Spota(candidates=900, **knobs)
+        assert limited(scene, truth).target.tolist() == expected
+
+
+def test_pairs_are_looked_at_in_pieces_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene, truth = room(num_boxes=9)
+    expected = by_full_search(Spota(candidates="all"), scene, truth)
+    monkeypatch.setitem(matching.PAIRS_AT_ONCE, "cpu", 1000)
+    monkeypatch.setattr(spota, "_FEW_PAIRS", 10)
+    assert Spota(candidates="all")(scene, truth).target.tolist() == expected
+
+
+def test_the_classification_cost_is_the_focal_loss_of_the_boxs_class_by_hand() -> None:
+    # Two predictions in the place of the box, .1 m off: C_reg = R_VD = 0, so that the cost is
+    # the prior times the focal loss of both classes against (1, 0).
+    found = boxes([[0, 0, 0, 1, 1, 1]] * 2)
+    scene = predictions(torch.tensor([[0.1, 0, 0], [-0.1, 0, 0]], dtype=torch.float64), found)
+    scene = replace(scene, logits=torch.tensor([[0.0, -1.0], [2.0, 3.0]]))
+    p, q = 1 / (1 + math.exp(1.0)), 1 / (1 + math.exp(-3.0))  # of the second class
+    first = 0.25 * 0.25 * math.log(2) - 0.75 * p**2 * math.log(1 - p)
+    r = 1 / (1 + math.exp(-2.0))
+    second = -0.25 * (1 - r) ** 2 * math.log(r) - 0.75 * q**2 * math.log(1 - q)
+    prior = 1 - math.exp(-0.01)
+    cost = Spota(classification=2.0).cost(scene, targets([[0, 0, 0, 1, 1, 1]]))
+    worked = torch.tensor([[2 * first * prior], [2 * second * prior]], dtype=torch.float64)
+    torch.testing.assert_close(cost, worked, rtol=1e-5, atol=1e-9)
+
+
+def test_without_the_vertex_distance_the_cost_is_prior_times_regression() -> None:
+    scene, truth = toy_scene()
+    cost = Spota(vertex_distance=False).cost(scene, truth)
+    prior, iou = expected(AXIS_ALIGNED, "gamma_c"), expected(AXIS_ALIGNED, "iou")
+    torch.testing.assert_close(cost, prior * (1 - iou), atol=1e-6, rtol=0)
+
+
+def test_a_box_whose_anchors_are_all_contested_ends_without_any() -> None:
+    """Of two identical boxes the first one wins all; nothing is claimed instead."""
+    scene, truth = room(num_boxes=1)
+    twins = truth[torch.tensor([0, 0])]
+    for rule in (Spota(), Spota(candidates="all")):
+        target = rule(scene, twins).target
+        assert target.tolist() == rule(scene, truth).target.tolist()
+        assert (target == 0).sum() == rule.k
+
+
+def test_of_equal_costs_the_first_prediction_is_claimed() -> None:
+    anchors = torch.tensor([[0.5, 0, 0], [-0.5, 0, 0], [0, 0.5, 0]])
+    scene = predictions(anchors, Boxes3D(anchors * 0, anchors * 0 + 1, anchors[:, 0] * 0))
+    truth = Targets(scene.boxes[:1], torch.zeros(1, dtype=torch.int64))
+    for limit in (3, "all"):
+        assert Spota(k=1, candidates=limit)(scene, truth).target.tolist() == [0, -1, -1]
+
+
+def test_all_candidates_are_a_word_of_the_configuration() -> None:
+    assert CHOICE.validate_python({"name": "spota", "candidates": "all"}).candidates == "all"
+    with pytest.raises(ValidationError, match="candidates"):
+        CHOICE.validate_python({"name": "spota", "candidates": "most"})
 
 
 @pytest.mark.parametrize("rotated", [False, True])

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from training_cases import config, room, tensors
+from training_cases import config, room, stand_in, tensors
 
-from sr3d_core.config import Schedule
+from sr3d_core.config import Schedule, load_config
 from sr3d_core.data.augment import Augment
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import average_precision
+from sr3d_core.supervision.criterion import Criterion
+from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS, part
 from sr3d_core.train import Progress, TrainingError, train
 from sr3d_core.training.interrupt import stop_on_interrupt
 
@@ -69,6 +71,41 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     train(config(num_steps=1), tmp_path / "run")
     with pytest.raises(TrainingError, match="holds a training already"):
         train(config(num_steps=1), tmp_path / "run")
+
+
+def test_epochs_are_counted_in_the_scenes_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in stand_in([room(seed) for seed in range(3)]).items():
+        monkeypatch.setattr(RoomsSource, name, value)
+    seen: list[tuple[int, int]] = []
+    for epochs, steps in ((2, 3), (4, 6)):  # of three scenes, two a step
+        asked = config(num_steps=999, epochs=epochs)
+        train(
+            asked,
+            tmp_path / "run",
+            resume=epochs > 2,
+            on_step=lambda at: seen.append((at.step, at.num_steps)),
+        )
+        assert seen[-1] == (steps, steps)
+        saved = load_config(tmp_path / "run" / "config.yaml").schedule
+        assert (saved.epochs, saved.num_steps) == (epochs, steps)
+
+
+@pytest.mark.parametrize("assigner", ASSIGNERS)
+@pytest.mark.parametrize("classification", CLASSIFICATIONS)
+def test_every_assigner_trains_with_every_classification(
+    tmp_path: Path, assigner: str, classification: str
+) -> None:
+    criterion = Criterion(
+        assigner=part(ASSIGNERS, assigner)(),
+        classification=part(CLASSIFICATIONS, classification)(),
+    )
+    seen: list[Progress] = []
+    chosen = replace(config(num_steps=1), criterion=criterion)
+    train(chosen, tmp_path / "run", on_step=seen.append)
+    assert seen[0].losses.num_positives > 0
+    assert seen[0].losses.total.isfinite()
 
 
 def test_resuming_nothing_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -35,10 +36,12 @@ from sr3d_core.console import (
     write_json,
 )
 from sr3d_core.presets import preset_names, preset_path
+from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+    from sr3d_core.config import Evaluation
     from sr3d_core.train import Progress
 
 
@@ -49,7 +52,13 @@ _PRESETS = ", ".join(preset_names())
 
 
 def train(
-    config: Annotated[Path | None, typer.Argument(help="Configuration, YAML.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help=f"Configuration, YAML. Its criterion.assigner is one of {', '.join(ASSIGNERS)}; "
+            f"its criterion.classification one of {', '.join(CLASSIFICATIONS)}."
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(help=f"A training that ships, instead of a file: {_PRESETS}."),
@@ -100,13 +109,13 @@ def train(
             parsed = replace(parsed, data=source_of(data))
         folder = out if out is not None else Path("runs") / path.stem
         with progress_in_turn() if is_main else nullcontext() as tell:
-            last_step = 0
+            last_step = num_steps = 0
 
             def on_step(at: Progress) -> None:
-                nonlocal last_step
-                last_step = at.step
+                nonlocal last_step, num_steps
+                last_step, num_steps = at.step, at.num_steps
                 if tell is not None:
-                    tell("steps", at.step, parsed.schedule.num_steps, _note(at))
+                    tell("steps", at.step, at.num_steps, _note(at))
 
             def on_inspected(num_done: int, num: int) -> None:
                 if tell is not None:
@@ -117,9 +126,9 @@ def train(
             )
     if is_main:
         say(f"weights: {weights}")
-    if 0 < last_step < parsed.schedule.num_steps:
+    if last_step < num_steps:
         say(
-            f"stopped at step {last_step} of {parsed.schedule.num_steps}; everything is saved: "
+            f"stopped at step {last_step} of {num_steps}; everything is saved: "
             "the same command with --resume goes on"
         )
         raise typer.Exit(STOPPED_BY_USER)
@@ -145,6 +154,13 @@ def evaluate(
     backend: BackendOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Evaluate as the `evaluation` of this configuration says, a YAML file or one of "
+            f"{_PRESETS}; without, as a robot detects."
+        ),
+    ] = None,
     views: Annotated[
         int,
         typer.Option(
@@ -170,17 +186,26 @@ def evaluate(
       sr3d eval --num 50 --views 8           figures with their spread
 
       sr3d eval --data my_rooms --weights runs/my_rooms/weights.safetensors --json report.json
+
+      sr3d eval --data scannet --weights runs/sr3d_paper/weights.safetensors --config sr3d_paper
     """
     with one_line_errors():
         from torch.utils.data import DataLoader
 
-        from sr3d_core.detector import Detector
+        from sr3d_core.detector import Detector, Postprocess
         from sr3d_core.evaluate import EvaluationReport, fronts_table
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
         require_writable(json_out)
-        detector = Detector.from_checkpoint(weights, device=device, backend=backend)
+        evaluation = _evaluation_of(config)
+        detector = Detector.from_checkpoint(
+            weights,
+            device=device,
+            backend=backend,
+            postprocess=Postprocess(nms=evaluation.nms),
+            max_points=evaluation.max_points or sys.maxsize,
+        )
         finder = with_switches(
             detector,
             merge_views,
@@ -211,3 +236,12 @@ def evaluate(
         if report.fronts:
             result_console().print(fronts_table(report.fronts))
         write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
+
+
+def _evaluation_of(config: str | None) -> Evaluation:
+    """How the scenes are looked at: the `evaluation` of a configuration, or the defaults."""
+    from sr3d_core.config import Evaluation, load_config
+
+    if config is None:
+        return Evaluation()
+    return load_config(preset_path(config) if config in preset_names() else config).evaluation

@@ -76,9 +76,10 @@ def pairs_that_touch(
         low_a, high_a = bounds(a)
         low_b, high_b = bounds(b)
         is_close = torch.ones(len(a), len(b), dtype=torch.bool, device=low_a.device)
+        low_b, high_b = low_b.T.contiguous(), high_b.T.contiguous()  # read several times faster
         for axis in range(num_axes):
-            is_close &= low_a[:, None, axis] < high_b[:, axis]
-            is_close &= low_b[:, axis] < high_a[:, None, axis]
+            is_close &= low_a[:, None, axis] < high_b[axis]
+            is_close &= low_b[axis] < high_a[:, None, axis]
         row, column = is_close.nonzero(as_tuple=True)
     return row, column
 

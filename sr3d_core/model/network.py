@@ -142,6 +142,7 @@ class LevelOutput:
     """What the head says on one anchor level, before decoding."""
 
     coords: Int[Tensor, "V 4"]  # scene, x, y, z in finest voxels
+    stride: int  # finest voxels between neighbours
     logits: Float[Tensor, "V K"]
     regression: Float[Tensor, "V R"]  # see `box_coding`
     quality: Float[Tensor, " V"] | None = None  # logit of the expected IoU
@@ -191,7 +192,7 @@ class SR3D(nn.Module):
     def raw(self, cloud: PointCloud) -> tuple[LevelOutput, LevelOutput]:
         """The head's output per level, fine level first, before decoding."""
         levels = self.neck(self.backbone(self.voxels(cloud)))
-        fine, coarse = (LevelOutput(x.coords, *self.head(x.features)) for x in levels)
+        fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
         return fine, coarse
 
     @property
@@ -228,6 +229,9 @@ class SR3D(nn.Module):
             scene=coords[:, 0],
             quality=quality,
             front=_joined([level.front for level in levels]),
+            level_stride_m=tuple(
+                level.stride * self.architecture.voxel_size_m for level in levels
+            ),
         )
 
 

@@ -12,8 +12,9 @@ from sr3d_core.structures import Assignment, Predictions, Targets
 from sr3d_core.supervision.matching import (
     cheapest_box,
     check_levels,
-    keep_levels,
-    squared_distance,
+    level_of_boxes,
+    nearest_anchors,
+    nearest_box,
 )
 
 
@@ -53,11 +54,12 @@ class CenterTopK:
         weight = predictions.anchors.new_ones(num)
         if len(targets) == 0 or num == 0:
             return Assignment(torch.full((num,), -1, device=weight.device), weight)
-        distance = squared_distance(targets.boxes.center, predictions.anchors)
-        allowed = keep_levels(distance, predictions, targets, self.level_filter)
-        nearest, anchor = allowed.topk(min(self.k + 1, num), largest=False)
+        level = level_of_boxes(targets, self.level_filter)
+        nearest, anchor = nearest_anchors(targets.boxes, predictions, level, min(self.k + 1, num))
         claimed = nearest.masked_fill(nearest >= nearest[:, -1:], torch.inf)
         target = cheapest_box(claimed, anchor, num)
         if self.only_nearest_box:
-            target = target.masked_fill(target != distance.argmin(dim=0), -1)
+            is_claimed = target >= 0
+            nearer = nearest_box(targets.boxes.center, predictions.anchors[is_claimed])
+            target[is_claimed] = target[is_claimed].where(target[is_claimed] == nearer, -1)
         return Assignment(target, weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, Union, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from sr3d_core.geometry.turns import Turn
 from sr3d_core.structures import Assignment, Boxes3D, Losses, Predictions, Targets
-from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.consistency import consistency_loss
 from sr3d_core.supervision.front import front_loss
 from sr3d_core.supervision.ignored import weight_of
-from sr3d_core.supervision.losses import BoxDiou, Focal, Matches
+from sr3d_core.supervision.losses import BoxDiou, Matches
+from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS, part
 from sr3d_core.supervision.quality import quality_loss
 from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
@@ -33,8 +33,21 @@ class Assigner(Protocol):
         ...
 
 
-_Named = Annotated[Spota | CenterTopK, Field(discriminator="name")]
-"""The assigners that a configuration file can name; code may bring its own."""
+@runtime_checkable
+class Classification(Protocol):
+    """What the scores of all predictions learn."""
+
+    def __call__(self, logits: Float[Tensor, "P K"], matches: Matches) -> Float[Tensor, ""]:
+        """The term, divided by the number of positives."""
+        ...
+
+
+def _named(places: dict[str, str]) -> Any:
+    """What configuration files can name; code may bring its own."""
+    parts = tuple(part(places, name) for name in places)
+    union: Any = Union[parts]  # noqa: UP007
+    named = Annotated[union, Field(discriminator="name")]
+    return GetPydanticSchema(lambda _, handler: handler.generate_schema(named))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +56,9 @@ class Criterion:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    assigner: Annotated[
-        Assigner, GetPydanticSchema(lambda _, handler: handler.generate_schema(_Named))
-    ] = field(default_factory=Spota)
+    assigner: Annotated[Assigner, _named(ASSIGNERS)] = field(default_factory=Spota)
     """Which predictions are trained towards which box; works on one scene, without gradient."""
-    classification: Annotated[Ras | Focal, Field(discriminator="name")] = field(
-        default_factory=Ras
-    )
+    classification: Annotated[Classification, _named(CLASSIFICATIONS)] = field(default_factory=Ras)
     """The term over all predictions and classes."""
     box: BoxDiou = field(default_factory=BoxDiou)
     """The term over the positives' boxes."""

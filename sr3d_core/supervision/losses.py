@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-from sr3d_core.geometry.iou import aligned_diou
+from sr3d_core.geometry.iou import aligned_diou, aligned_iou
 from sr3d_core.structures import Boxes3D
 
 
@@ -43,6 +43,22 @@ class Matches:
         )
         target[self.row, self.label] = True
         return target
+
+    @torch.no_grad()
+    def iou(self) -> Float[Tensor, " Q"]:
+        """The IoU of each positive's box with its object, 0..1, without gradient."""
+        return aligned_iou(self.predicted, self.truth).clamp(0, 1)
+
+    def target_quality(self, logits: Float[Tensor, "P K"]) -> Float[Tensor, "P K"]:
+        """The IoU of each positive at its class, 0 elsewhere; without gradient."""
+        target = torch.zeros_like(logits, requires_grad=False)
+        target[self.row, self.label] = self.iou().to(target.dtype)
+        return target
+
+
+def at_least_float32(values: Float[Tensor, "*N"]) -> Float[Tensor, "*N"]:
+    """The same values in single precision where they were in half."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def focal_loss(
@@ -76,6 +92,7 @@ class Focal:
 
     def __call__(self, logits: Float[Tensor, "P K"], matches: Matches) -> Float[Tensor, ""]:
         """The sum over all entries, divided by the number of positives."""
+        logits = at_least_float32(logits)
         focal = focal_loss(logits, matches.is_target(logits.shape[1]), self.alpha, self.gamma)
         return (focal.sum(dim=1) * matches.weight).sum() / matches.divisor
 

@@ -7,12 +7,10 @@ positives learn: elsewhere the class score is low, and there is no object to ove
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from sr3d_core.geometry.iou import aligned_iou
 from sr3d_core.supervision.losses import Matches
 
 
@@ -21,7 +19,7 @@ def quality_loss(quality: Float[Tensor, " P"], matches: Matches) -> Float[Tensor
 
     The box gets no gradient from it.
     """
-    with torch.no_grad():
-        iou = aligned_iou(matches.predicted, matches.truth).clamp(0, 1)
-    loss = functional.binary_cross_entropy_with_logits(quality[matches.row], iou, reduction="none")
+    loss = functional.binary_cross_entropy_with_logits(
+        quality[matches.row], matches.iou(), reduction="none"
+    )
     return (loss * matches.weight[matches.row]).sum() / matches.divisor

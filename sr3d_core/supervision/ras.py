@@ -15,8 +15,7 @@ from pydantic import ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-from sr3d_core.geometry.iou import aligned_iou
-from sr3d_core.supervision.losses import Matches, check_focal, focal_loss
+from sr3d_core.supervision.losses import Matches, at_least_float32, check_focal, focal_loss
 
 Reading = Literal["literal", "neg", "pos_r", "one_minus_R"]
 """How eq 6 is read, see `rank_aware_distillation`."""
@@ -116,6 +115,7 @@ class Ras:
 
         A box with one positive has nothing to rank: its positive has the focal loss alone.
         """
+        logits = at_least_float32(logits)
         focal = focal_loss(logits, matches.is_target(logits.shape[1]), self.alpha, self.gamma)
         of_row = focal.sum(dim=1)
         if self.blend == "row":
@@ -132,7 +132,7 @@ class Ras:
     ) -> tuple[Float[Tensor, " Q"], Float[Tensor, " Q"]]:
         """RDL of each positive and its share r_cls; quality and ranks carry no gradient."""
         with torch.no_grad():
-            quality = aligned_iou(matches.predicted, matches.truth).clamp(0, 1)
+            quality = matches.iou()
             rank = grouped_soft_rank(quality, matches.box, self.tau)
             share = grouped_soft_rank(logits.sigmoid(), matches.box, self.tau)
             share = share.masked_fill(group_size(matches.box) == 1, 0)

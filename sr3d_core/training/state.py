@@ -25,6 +25,9 @@ _LAST_LINE = re.compile(rb"\nsha256 ([0-9a-f]{64})\n\Z")
 _LAST_LINE_LENGTH = len(b"\nsha256 \n") + 64
 MAY_CHANGE = {
     "schedule.num_steps",
+    "schedule.epochs",
+    "evaluation.nms",
+    "evaluation.max_points",
     "schedule.num_workers",
     "schedule.checkpoint_minutes",
     "data.path",
