@@ -128,7 +128,8 @@ def is_foreign(name: str) -> bool:
 def unknown_name(name: str, known: Iterable[str]) -> str:
     """The refusal of a name that does not exist, with the one that was probably meant."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    begun = [each for each in names if each.startswith(name)]  # a name that was cut short
+    near = begun or difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
     return f"parameter {name} does not exist; {hint}"
 
