@@ -2,6 +2,7 @@
 
 The manifest says what the weights are for: architecture, classes, up axis, format version and a
 sha256 over the tensors. Nothing is downloaded; "default" is the file that ships with the package.
+A folder stands for its weights.safetensors: that of a training, or one that `sr3d export` made.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from sr3d_core.whole_files import write_whole
 
 FORMAT_VERSION = 1
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
+WEIGHTS_NAME = "weights.safetensors"
+"""The weights file of a folder that stands for weights."""
+MANIFEST_NAME = "manifest.json"
+"""In an exported folder: what the header of its weights says, for people and other programs."""
 _HEADER_KEY = "sr3d_manifest"
 
 
@@ -60,6 +65,8 @@ class Manifest:
     """The axis that points up in the clouds the network was trained on."""
     description: str = ""
     """What the weights were trained on, for people."""
+    license: str = ""
+    """Under which terms the weights may be used and passed on; empty where nobody said."""
     sha256: str = ""
     """Digest of the tensors; filled in by `save_checkpoint`."""
     format_version: int = FORMAT_VERSION
@@ -105,7 +112,7 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
 
     Raises CheckpointError for a missing, damaged, foreign or newer file.
     """
-    path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
+    path = weights_file(path)
     state, manifest = _read(path)
     with torch.device("meta"), _Uninitialised():  # shapes alone: all tensors come from the file
         network = SR3D(manifest.architecture)
@@ -138,10 +145,16 @@ class _Uninitialised(TorchFunctionMode):
 def rewrite_manifest(path: str | Path, **changes: Any) -> Manifest:
     """Change fields of a weights file's manifest and nothing else; returns the new manifest.
 
-    The tensors stay as they are stored. The file is whole at any moment.
+    The tensors stay as they are stored. The file is whole at any moment. Raises CheckpointError
+    for an exported folder: its other files would say what is no longer true.
     """
-    path = DEFAULT_WEIGHTS if str(path) == "default" else Path(path)
+    path = weights_file(path)
     state, manifest = _read(path)
+    if _exported_manifest(path) is not None:
+        raise CheckpointError(
+            f"{path.parent}: an exported folder, which stays as it is; expected the weights that "
+            "it was made of: change those and export them again"
+        )
     written = replace(manifest, **changes)
     write_whole({path: _content(state, written)})
     return written
@@ -149,7 +162,45 @@ def rewrite_manifest(path: str | Path, **changes: Any) -> Manifest:
 
 def read_manifest(path: str | Path = "default") -> Manifest:
     """What a weights file says about itself, after checking its digest."""
-    return _read(DEFAULT_WEIGHTS if str(path) == "default" else Path(path))[1]
+    return _read(weights_file(path))[1]
+
+
+def stored_tensors(path: str | Path = "default") -> dict[str, Tensor]:
+    """The tensors of a weights file as they are stored, which may be in 16 bits."""
+    return _read(weights_file(path))[0]
+
+
+def weights_file(path: str | Path) -> Path:
+    """The file that is meant by a path, a folder or "default"; it need not exist."""
+    if str(path) == "default":
+        return DEFAULT_WEIGHTS
+    path = Path(path)
+    return path / WEIGHTS_NAME if path.is_dir() else path
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """A manifest as an exported folder has it beside the weights."""
+    return json.dumps(asdict(manifest), indent=1) + "\n"
+
+
+def _exported_manifest(path: Path) -> Path | None:
+    """The manifest beside the weights of an exported folder; None for other weights."""
+    beside = path.parent / MANIFEST_NAME
+    return beside if path.name == WEIGHTS_NAME and beside.is_file() else None
+
+
+def _check_exported(path: Path, manifest: Manifest) -> None:
+    """Refuse an exported folder whose manifest.json was changed: what it says would not act."""
+    beside = _exported_manifest(path)
+    if beside is None:
+        return
+    found, true = asdict(_parse(beside, beside.read_text(encoding="utf-8"))), asdict(manifest)
+    wrong = [key for key in true if found[key] != true[key]]
+    if wrong:
+        raise CheckpointError(
+            f"{beside}: {', '.join(wrong)} not as in {path.name}, which is what acts; expected "
+            "the same in both: change the weights that it was made of and export them again"
+        )
 
 
 def _content(state: dict[str, Tensor], manifest: Manifest) -> bytes:
@@ -160,7 +211,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such weights file; expected a .safetensors file written by `sr3d train`, "
-            'or "default" for the weights that ship'
+            'a folder of `sr3d export`, or "default" for the weights that ship'
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -172,6 +223,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
             "`sr3d train`: the file may be damaged or cut short, get it again"
         ) from error
     manifest = _parse(path, header)
+    _check_exported(path, manifest)
     if _digest(state) != manifest.sha256:
         raise CheckpointError(
             f"{path}: its tensors have sha256 {_digest(state)[:12]}..., expected "
@@ -184,7 +236,7 @@ def _parse(path: Path, header: str | None) -> Manifest:
     if header is None:
         raise CheckpointError(
             f"{path}: safetensors without an SR3D manifest; expected weights written by "
-            "`sr3d train`: convert weights of other programs first"
+            "`sr3d train`: convert those of TR3D with `sr3d convert`"
         )
     try:
         fields = json.loads(header)

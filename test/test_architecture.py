@@ -33,7 +33,7 @@ CORE = {
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
     "checkpoint": {"config", "model", "refinement", "whole_files"},
     "torch_file": set(),
-    "tr3d_import": {"checkpoint", "model", "torch_file"},
+    "tr3d_import": {"checkpoint", "data", "model", "torch_file"},
     "model_card": {"checkpoint", "model"},
     "export": {"checkpoint", "model_card", "whole_files"},
     "detector": {"checkpoint", "model", "geometry", "refinement", "structures"},
