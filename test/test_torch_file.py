@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,24 @@ def test_numbers_of_numpy_are_left_out_and_the_rest_is_read(tmp_path: Path, lega
     assert isinstance(read["meta"]["lr"], Unread)
     assert isinstance(read["meta"]["map"], Unread)
     assert torch.equal(read["w"], torch.ones(2))
+
+
+@FORMATS
+def test_objects_of_training_programs_need_not_be_installed(
+    tmp_path: Path, legacy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("mmengine.history")
+    kind = type("HistoryBuffer", (dict,), {"__module__": module.__name__})
+    module.HistoryBuffer = kind  # type: ignore[attr-defined]
+    log = kind()
+    log.values = np.ones(3)
+    with monkeypatch.context() as installed:
+        installed.setitem(sys.modules, "mmengine", ModuleType("mmengine"))
+        installed.setitem(sys.modules, module.__name__, module)
+        path = save(tmp_path / "a.pth", {"w": torch.ones(2), "hub": {"loss": log}}, legacy)
+    read = read_torch_file(path)
+    assert isinstance(read["hub"]["loss"], Unread)
+    assert not hasattr(read["hub"]["loss"], "values")
 
 
 @FORMATS

@@ -108,6 +108,18 @@ def test_the_published_network_converts_whole(
     assert sum(parameter.numel() for parameter in network.parameters()) == num_expected
 
 
+def test_classes_stand_in_the_order_of_the_published_configurations() -> None:
+    scannet, sunrgbd = DATASETS["scannet"], DATASETS["sunrgbd"]
+    assert scannet[:5] == ("cabinet", "bed", "chair", "sofa", "table")
+    assert scannet[11:] == (
+        *("curtain", "refrigerator", "shower_curtain", "toilet", "sink", "bathtub"),
+        "garbage_bin",
+    )
+    assert sunrgbd[:4] == ("bed", "table", "sofa", "chair")
+    assert sunrgbd[6:] == ("dresser", "night_stand", "bookshelf", "bathtub")
+    assert DATASETS["s3dis"] == ("table", "chair", "sofa", "bookcase", "board")
+
+
 def test_everything_that_was_not_used_is_named(tmp_path: Path) -> None:
     content = authors(as_tr3d(small(3, False)))
     content["state_dict"]["ema_backbone_conv1_kernel"] = torch.ones(1)
