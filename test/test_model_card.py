@@ -54,6 +54,22 @@ def test_badly_found_and_unmeasured_classes_are_named(maker: ModuleType) -> None
     assert "no chair: not measured" in said[5]
 
 
+def test_means_are_those_of_the_pages(maker: ModuleType) -> None:
+    rooms = (
+        "AP25 **1.0** AP50 **1.0**\n### The weights that ship, in it\n"
+        "AP25 **63.7** (5) and AP50\n**56.9**\n"
+    )
+    readme = (
+        "## The weights that ship\nAP25 **2.0**\n"
+        "| **mean of all 20** | 1545 | **53.2** | **41.8** |\n"
+    )
+    said = maker.means(rooms, readme)
+    assert "AP25 63.7 and AP50 56.9 percent" in said
+    assert "53.2 and 41.8" in said
+    with pytest.raises(SystemExit, match="no means"):
+        maker.means(readme, rooms)
+
+
 def test_every_class_that_ships_has_a_figure(maker: ModuleType) -> None:
     classes = set(read_manifest().classes)
     assert set(maker.own_figures(maker.README.read_text(encoding="utf-8"))) == classes
