@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import short_side_first
-from sr3d_core.geometry.iou import aligned_iou, pairs_that_may_reach
+from sr3d_core.geometry.iou import aligned_iou, may_reach
 from sr3d_core.structures import Boxes3D
 
 _QUARTER = math.pi / 2
@@ -34,10 +34,10 @@ def votes(
     vote = torch.full_like(labels, -1)
     vote[kept] = torch.arange(len(kept), device=vote.device)
     others = (vote < 0).nonzero()[:, 0]
-    place, voter = pairs_that_may_reach(boxes[kept], boxes[others], iou)
+    place, voter = (labels[kept][:, None] == labels[others]).nonzero(as_tuple=True)
     voter = others[voter]
-    is_rival = labels[kept[place]] == labels[voter]
-    place, voter = place[is_rival], voter[is_rival]
+    is_near = may_reach(boxes[kept[place]], boxes[voter], iou)
+    place, voter = place[is_near], voter[is_near]
     overlap = aligned_iou(boxes[kept[place]], boxes[voter])
     most = overlap.new_zeros(len(boxes)).scatter_reduce(0, voter, overlap, "amax")
     is_most = (overlap == most[voter]) & (overlap >= iou) & (overlap > 0)
