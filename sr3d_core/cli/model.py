@@ -200,6 +200,7 @@ def set_refinement(
 
     Ways that are not named keep what the file says, or lose it with --refine none. Choose what
     gains on labelled scenes (sr3d eval with the same options) that are not those it is judged on.
+    Boxes lie elsewhere afterwards: measure the spread again (sr3d model measure-spread).
 
     Example: sr3d model set-refinement my.safetensors --refine-vote all --refine-floor chair
     """
