@@ -1,7 +1,7 @@
 """Box voting: a box that is kept becomes the mean of the candidates that mean the same object.
 
-Means are weighted by score. Yaws have a mean modulo a quarter turn, not half a turn: the networks
-write every box with dx <= dy, so on nearly square objects yaw jumps by a quarter turn where dx and
+Means are weighted by score. Yaws have a mean modulo a quarter turn, not half a turn: some networks
+write either side first, others the shorter one, so that yaw jumps by a quarter turn where dx and
 dy cross, and the mean of two such boxes modulo half a turn would lie across both. The sides of
 each candidate are therefore read along the mean yaw, exchanged where it is a quarter turn off, and
 only then averaged. A long box and one that lies across it do not overlap enough to vote together.
@@ -51,7 +51,7 @@ def mean_boxes(
 ) -> Boxes3D:
     """The weighted mean of each group of boxes; weights above 0, -1 belongs to no group.
 
-    Written with dx <= dy and a yaw in -90..90 degrees, as the networks do; where all boxes are
+    Written with dx <= dy and a yaw in -90..90 degrees; where all boxes are
     axis aligned, so are the means.
     """
     is_in = group >= 0
