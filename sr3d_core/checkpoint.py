@@ -45,7 +45,7 @@ class ClassSpread:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     center_m: tuple[float, float, float]
-    """Of the centre, in the found box's own frame: along its x, along its y, upwards."""
+    """Of the centre: along the shorter side of the found box, along the longer one, upwards."""
     yaw_rad: float
     """Of the yaw, modulo a quarter turn: which side is the front is not known."""
     num_boxes: int

@@ -85,7 +85,8 @@ class Refinement:
                     )
 
     def voting(self, classes: tuple[str, ...]) -> Voting | None:
-        """How boxes of these classes vote; None where none does."""
+        """How boxes of these classes vote; None where none does. ValueError as of `check`."""
+        self.check(classes)
         if not self.vote:
             return None
         return Voting(self.vote_iou, tuple(_is_named(self.vote, classes).tolist()))
@@ -94,8 +95,9 @@ class Refinement:
         """The same detections, on the CPU, their boxes fitted to the points.
 
         Boxes and cloud, one scene with z up, are near zero (`geometry.origin`). A floor or walls
-        that are not seen change nothing.
+        that are not seen change nothing. Raises ValueError as `check` does.
         """
+        self.check(classes)
         labels = found.labels.numpy()
         has_size, has_floor, has_yaw = (
             _is_named(names, classes)[labels] for names in (self.size, self.floor, self.yaw)
@@ -185,12 +187,13 @@ def _is_named(names: tuple[str, ...], classes: tuple[str, ...]) -> Bool[NDArray,
 
 
 def _along_walls(rows: Float[NDArray, "D 7"], xyz: Float[Tensor, "N 3"]) -> Float[NDArray, "D 7"]:
-    """Boxes turned along the walls, by an eighth of a turn at most."""
+    """Boxes turned along the walls, by an eighth of a turn at most; yaw in -pi..pi."""
     direction = wall_direction(xyz)
     if direction is None:
         return rows
     turn = (direction - rows[:, 6] + _QUARTER / 2) % _QUARTER - _QUARTER / 2
-    return np.concatenate([rows[:, :6], (rows[:, 6] + turn)[:, None]], axis=1)
+    yaw = (rows[:, 6] + turn + math.pi) % (2 * math.pi) - math.pi
+    return np.concatenate([rows[:, :6], yaw[:, None]], axis=1)
 
 
 def _half_way(
@@ -209,6 +212,7 @@ def _half_way(
     if len(own) < _MIN_POINTS:
         return row
     ends = np.quantile(own, [_TAIL, 1 - _TAIL], axis=0)
+    ends[1, 2] = max(ends[1, 2], -half[2])  # what lies below the bottom is no top
     low, high = (-half + ends[0]) / 2, (half + ends[1]) / 2
     low[2] = -half[2]  # what stands on the floor is not seen from below
     x, y, z = (low + high) / 2

@@ -2,9 +2,9 @@
 
 Each detection is matched to the box of its class that it overlaps most, as in the evaluation;
 pairs count from an overlap of `MIN_IOU`. The spread is the root mean square of their errors, so a
-constant offset counts too. The centre's error is taken in the frame of the found box. The yaw's is
-how far the sides turn, so modulo a quarter turn: the networks write every box with dx <= dy, and
-which side is the front they do not say.
+constant offset counts too. The centre's error is taken along the shorter and the longer side of
+the found box, because some networks write either of them first. The yaw's is how far the sides
+turn, so modulo a quarter turn: which side is the front is not asked.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sr3d_core.checkpoint import ClassSpread
 from sr3d_core.evaluate import FindsObjects
+from sr3d_core.geometry.boxes import short_side_first
 from sr3d_core.matches import best_overlap
 from sr3d_core.structures import Boxes3D, Detections, Sample, Targets
 
@@ -51,7 +52,8 @@ def measure_spread(
 def matched_errors(
     found: Detections, targets: Targets
 ) -> tuple[Int[Tensor, " E"], Float[Tensor, "E 4"]]:
-    """Label and error (along x, along y, up, yaw; metres, radians) of each matched detection."""
+    """Label and error of each matched detection: along its shorter side, along its longer side,
+    up, yaw; metres, radians."""
     overlap, index = best_overlap(found, targets)
     is_match = overlap >= MIN_IOU
     boxes, truth = found.boxes[is_match], targets.boxes[index[is_match]]
@@ -60,6 +62,7 @@ def matched_errors(
 
 def _errors(found: Boxes3D, truth: Boxes3D) -> Float[Tensor, "E 4"]:
     """Errors of centres and yaws, box by box."""
+    found = short_side_first(found)
     offset = (found.center - truth.center).float()
     cosine, sine = found.yaw.cos().float(), found.yaw.sin().float()
     along_x = offset[:, 0] * cosine + offset[:, 1] * sine

@@ -54,9 +54,10 @@ def remove_parts(paths: Iterable[Path]) -> None:
 
 def _is_stream(path: Path) -> bool:
     """Whether a name stands for what is open already; behind /dev/stdout may be a file."""
-    absolute = path.absolute()
+    folder = path.absolute().parent
     is_special = path.exists() and not (path.is_file() or path.is_dir())
-    return is_special or any(absolute.is_relative_to(folder) for folder in ("/dev", "/proc"))
+    is_below = any(folder.is_relative_to(one) for one in ("/dev/fd", "/proc"))
+    return is_special or is_below or folder == Path("/dev")  # /dev/shm holds files like any other
 
 
 def _part_of(path: Path) -> Path:

@@ -46,7 +46,7 @@ CORE = {
     "merged_views": {"detector", "evaluate", "geometry", "refinement", "structures"},
     "refinement": {"choices", "geometry", "structures"},
     "calibration": {"evaluate", "matches", "model", "structures"},
-    "spread": {"evaluate", "matches", "checkpoint", "structures"},
+    "spread": {"evaluate", "geometry", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},

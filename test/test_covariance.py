@@ -67,3 +67,14 @@ def test_what_a_track_grew_by_is_added_to_its_centre_in_every_direction() -> Non
     more = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL, added) - both
     np.testing.assert_allclose(more[0], np.diag([0.25, 0.25, 0.25, 0, 0, 0]), atol=1e-12)
     assert not more[1].any()  # what is unknown stays unknown
+
+
+def test_a_covariance_is_the_same_whichever_side_of_a_box_is_written_first() -> None:
+    """Some networks write either side first, and a refined box has the shorter one first."""
+    short_first = found((0.5, 0, [1, 2, 3, 0.2, 1, 2, 0.3]))
+    long_first = found((0.5, 0, [1, 2, 3, 1, 0.2, 2, 0.3 + math.pi / 2]))
+    sent = [
+        pose_covariances(each, CLASSES, CHAIR, OPTICAL_FROM_LEVEL)
+        for each in (short_first, long_first)
+    ]
+    np.testing.assert_allclose(sent[1], sent[0], atol=1e-7)

@@ -18,7 +18,7 @@ from sr3d_core.geometry.iou import (
     aligned_bev_iou,
     aligned_diou,
     aligned_iou,
-    pairs_that_may_reach,
+    may_reach,
     pairs_that_touch,
     pairwise_bev_iou,
     pairwise_iou,
@@ -274,9 +274,8 @@ def test_pairs_that_are_ruled_out_overlap_by_less(iou: float) -> None:
     generator = torch.Generator().manual_seed(4)
     rows = torch.rand(80, 7, generator=generator, dtype=torch.float64) + 0.3
     boxes = Boxes3D.from_array(torch.cat([rows, rows + 0.02, rows[:5]]))
-    row, column = pairs_that_may_reach(boxes, boxes, iou)
-    is_left = torch.zeros(len(boxes), len(boxes), dtype=torch.bool)
-    is_left[row, column] = True
+    row, column = torch.cartesian_prod(*[torch.arange(len(boxes))] * 2).unbind(dim=1)
+    is_left = may_reach(boxes[row], boxes[column], iou).reshape(len(boxes), len(boxes))
     overlap = pairwise_iou(boxes, boxes)
     assert bool((overlap[~is_left] < max(iou, 1e-12)).all())
     assert iou == 0.0 or int(is_left.sum()) < is_left.numel() * 0.9

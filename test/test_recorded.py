@@ -175,3 +175,13 @@ def test_a_broken_transform_is_told_and_the_others_are_read() -> None:
     with pytest.raises(TransformError, match="broken"):
         buffer.read(message, static=True, received_ns=S)
     assert height(buffer, 1) == 1
+
+
+def test_a_broken_transform_with_an_old_stamp_is_no_clock_that_was_set_back() -> None:
+    buffer = recorded(*[("base", "camera", at, (0, 0, at), False, 10 + at) for at in (7, 8)])
+    broken = tf("base", "camera", 3 * S, (0, 0, 1), (0.0, 0.0, 0.0, 0.0))
+    with pytest.raises(TransformError, match="camera"):
+        buffer.read(broken, static=False, received_ns=18 * S)
+    buffer.read(tf("base", "camera", 9 * S, (0, 0, 9)), static=False, received_ns=19 * S)
+    assert buffer.set_back == []
+    assert height(buffer, received_s=19, stamp_s=7) == 7

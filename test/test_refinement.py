@@ -94,6 +94,31 @@ def test_sides_turn_along_the_walls_by_the_shorter_way(given: float, expected: f
     assert out[:6] == pytest.approx(row[:6])
 
 
+def test_a_yaw_that_leaves_half_a_turn_comes_back_on_the_other_side() -> None:
+    """A front that points along -x is turned to the walls past 180 degrees."""
+    out = refined([*CENTER, *SIZE, math.radians(170)], cloud=tilted_by(-10), yaw=("chair",))
+    assert math.degrees(out[6]) == pytest.approx(170, abs=0.5)
+    out = refined([*CENTER, *SIZE, math.radians(170)], cloud=tilted_by(10), yaw=("chair",))
+    assert math.degrees(out[6]) == pytest.approx(-170, abs=0.5)
+
+
+def tilted_by(degrees: float) -> PointCloud:
+    return PointCloud.single(about_z(room(), math.radians(degrees)), None)
+
+
+@pytest.mark.parametrize("height", [0.02, 0.06, 0.1])
+def test_a_thin_thing_over_a_table_keeps_half_of_its_height(height: float) -> None:
+    """All points near it lie below its bottom; they are not its top."""
+    table = torch.rand(400, 3, generator=torch.Generator().manual_seed(0)) * 0.4
+    table[:, 2] = 0.7
+    table += torch.tensor([2.0, 1.5, 0.0])
+    row = [2.2, 1.7, 0.78 + height / 2, 0.4, 0.4, height, 0.0]
+    cloud = PointCloud.single(torch.cat([room(), table]), None)
+    _, _, z, _, _, dz, _ = refined(row, cloud, size=("all",))
+    assert dz == pytest.approx(height / 2, abs=1e-6)
+    assert z - dz / 2 == pytest.approx(0.78, abs=1e-6)
+
+
 def test_classes_that_are_not_named_stay_to_the_last_bit() -> None:
     knobs = Refinement(size=("chair",), floor=("chair",), yaw=("chair",))
     row = [2.1, 1.4, 0.5, 0.7, 0.9, 0.7, 0.2]
@@ -172,6 +197,15 @@ def test_an_unknown_class_is_refused_with_the_one_that_is_meant() -> None:
         Refinement(floor=("Nightstand",)).check(CLASSES)
     with pytest.raises(ValueError, match=r"vote.*'sofa'"):
         Refinement(vote=("sofa",)).check(CLASSES)
+
+
+@pytest.mark.parametrize("way", ["vote", "size", "floor", "yaw"])
+def test_a_detector_does_not_leave_out_a_misspelt_class_without_a_word(way: str) -> None:
+    knobs = Refinement(**{way: ("chiar",)})
+    with pytest.raises(ValueError, match=r"chiar.*chair"):
+        knobs.voting(CLASSES)
+    with pytest.raises(ValueError, match=r"chiar.*chair"):
+        knobs.fitted(found([*CENTER, *SIZE, 0.0]), scene(), CLASSES)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -69,3 +70,14 @@ def test_what_stands_for_an_open_file_is_not_replaced(tmp_path: Path) -> None:
         write_whole({Path(f"/proc/self/fd/{file.fileno()}"): b"new"})
     assert (tmp_path / "out").read_bytes() == b"new"
     assert os.stat(tmp_path / "out").st_ino == number
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no folder in memory")
+def test_a_file_in_shared_memory_is_whole_like_any_other() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder) / "weights"
+        write_whole({path: b"old"})
+        with no_file_longer_than(200), pytest.raises(OSError, match="File too large"):
+            write_whole({path: b"new" * 100})
+        assert path.read_bytes() == b"old"
+        assert list(Path(folder).iterdir()) == [path]

@@ -131,7 +131,7 @@ def measure_spread(
             spread = measure(detector, (samples[index] for index in range(rooms)), tell)
         rewrite_manifest(weights, spread=spread)
         table = Table(title=f"spread over {rooms} rooms, stored in {weights}")
-        for heading in ("class", "boxes", "x cm", "y cm", "up cm", "yaw deg"):
+        for heading in ("class", "boxes", "short cm", "long cm", "up cm", "yaw deg"):
             table.add_column(heading)
         for name, one in spread.items():
             figures = [100 * part for part in one.center_m] + [math.degrees(one.yaw_rad)]
@@ -200,6 +200,7 @@ def set_refinement(
 
     Ways that are not named keep what the file says, or lose it with --refine none. Choose what
     gains on labelled scenes (sr3d eval with the same options) that are not those it is judged on.
+    Boxes lie elsewhere afterwards: measure the spread again (sr3d model measure-spread).
 
     Example: sr3d model set-refinement my.safetensors --refine-vote all --refine-floor chair
     """

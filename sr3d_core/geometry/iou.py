@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import bev_area, bev_offsets, bounds, volume
@@ -85,28 +85,21 @@ def pairs_that_touch(
 
 
 @torch.no_grad()
-def pairs_that_may_reach(
-    a: Boxes3D, b: Boxes3D, iou: float
-) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
-    """Rows of `a` and `b` that touch and whose bounds and volumes allow a 3D IoU of `iou`, 0..1.
+def may_reach(a: Boxes3D, b: Boxes3D, iou: float) -> Bool[Tensor, " N"]:
+    """Where `a[i]` and `b[i]` touch and their bounds and volumes allow a 3D IoU of `iou`, 0..1.
 
     All other pairs have less. IoU >= t where the common part is at least t / (1 + t) of both
     volumes together; it lies in both boxes and in both axis-aligned bounds.
     """
+    _require_rows(a, b)
     low_a, high_a = bounds(a)
     low_b, high_b = bounds(b)
-    content_a, content_b = volume(a)[:, None], volume(b)
+    content_a, content_b = volume(a), volume(b)
     common = torch.minimum(content_a, content_b)
-    within = common.new_ones(())
-    for axis in range(3):
-        length = torch.minimum(high_a[:, None, axis], high_b[:, axis])
-        length = length - torch.maximum(low_a[:, None, axis], low_b[:, axis])
-        within = within * length.clamp(min=0)
-    is_above = torch.minimum(common, within) * _ROUNDING >= iou / (1 + iou) * (
-        content_a + content_b
-    )
-    row, column = (is_above & (within > 0)).nonzero(as_tuple=True)
-    return row, column
+    length = (torch.minimum(high_a, high_b) - torch.maximum(low_a, low_b)).clamp(min=0)
+    within = length[:, 0] * length[:, 1] * length[:, 2]
+    least = iou / (1 + iou) * (content_a + content_b)
+    return (torch.minimum(common, within) * _ROUNDING >= least) & (within > 0)
 
 
 def _center_penalty(a: Boxes3D, b: Boxes3D, numerator: DiouNumerator) -> Float[Tensor, " N"]:

@@ -48,9 +48,13 @@ def moved_to_zero(xyz: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N 3"], Floa
     Rounded to what double precision resolves in map coordinates, so that the same cloud somewhere
     else gives the same numbers: what follows cannot depend on the origin.
     """
-    xyz = xyz.detach().to("cpu", torch.float64)
-    corner = xyz.amin(dim=0)
-    return ((xyz - corner) / _GRAIN_M).round() * _GRAIN_M, corner
+    columns = xyz.detach().to("cpu").numpy().T.astype(np.float64, order="C")
+    corner = columns.min(axis=1)
+    columns -= corner[:, None]
+    columns /= _GRAIN_M
+    np.rint(columns, out=columns)
+    columns *= _GRAIN_M
+    return torch.from_numpy(columns).T, torch.from_numpy(corner)
 
 
 def surface_of(xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "S 3"]:

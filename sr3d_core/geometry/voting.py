@@ -1,7 +1,7 @@
 """Box voting: a box that is kept becomes the mean of the candidates that mean the same object.
 
-Means are weighted by score. Yaws have a mean modulo a quarter turn, not half a turn: the networks
-write every box with dx <= dy, so on nearly square objects yaw jumps by a quarter turn where dx and
+Means are weighted by score. Yaws have a mean modulo a quarter turn, not half a turn: some networks
+write either side first, others the shorter one, so that yaw jumps by a quarter turn where dx and
 dy cross, and the mean of two such boxes modulo half a turn would lie across both. The sides of
 each candidate are therefore read along the mean yaw, exchanged where it is a quarter turn off, and
 only then averaged. A long box and one that lies across it do not overlap enough to vote together.
@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import short_side_first
-from sr3d_core.geometry.iou import aligned_iou, pairs_that_may_reach
+from sr3d_core.geometry.iou import aligned_iou, may_reach
 from sr3d_core.structures import Boxes3D
 
 _QUARTER = math.pi / 2
@@ -34,10 +34,10 @@ def votes(
     vote = torch.full_like(labels, -1)
     vote[kept] = torch.arange(len(kept), device=vote.device)
     others = (vote < 0).nonzero()[:, 0]
-    place, voter = pairs_that_may_reach(boxes[kept], boxes[others], iou)
+    place, voter = (labels[kept][:, None] == labels[others]).nonzero(as_tuple=True)
     voter = others[voter]
-    is_rival = labels[kept[place]] == labels[voter]
-    place, voter = place[is_rival], voter[is_rival]
+    is_near = may_reach(boxes[kept[place]], boxes[voter], iou)
+    place, voter = place[is_near], voter[is_near]
     overlap = aligned_iou(boxes[kept[place]], boxes[voter])
     most = overlap.new_zeros(len(boxes)).scatter_reduce(0, voter, overlap, "amax")
     is_most = (overlap == most[voter]) & (overlap >= iou) & (overlap > 0)
@@ -51,7 +51,7 @@ def mean_boxes(
 ) -> Boxes3D:
     """The weighted mean of each group of boxes; weights above 0, -1 belongs to no group.
 
-    Written with dx <= dy and a yaw in -90..90 degrees, as the networks do; where all boxes are
+    Written with dx <= dy and a yaw in -90..90 degrees; where all boxes are
     axis aligned, so are the means.
     """
     is_in = group >= 0

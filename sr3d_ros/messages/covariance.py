@@ -1,7 +1,8 @@
 """Pose covariances of detections, from the spread that was measured for their classes.
 
 ROS orders a pose's covariance x, y, z, then rotations about the x, y and z axes of the message's
-frame. A box errs in its centre, independently along its own axes, and in its yaw about gravity.
+frame. A box errs in its centre, independently along its shorter side, its longer side and upwards,
+and in its yaw about gravity.
 It stands upright by definition: turns about the other axes have variance 0 where the class is
 known, which means "does not happen", not "unknown". Where the class's spread was never measured
 all 36 numbers are 0, which is ROS's "unknown". The yaw's variance is that of the box's sides:
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr3d_core.checkpoint import ClassSpread
+from sr3d_core.geometry.boxes import short_side_first
 from sr3d_core.structures import Detections
 from sr3d_ros.tf.rigid import Matrix
 
@@ -39,7 +41,7 @@ def pose_covariances(
     """
     result = np.zeros((len(detections), 6, 6))
     labels = detections.labels.cpu().tolist()
-    yaws = detections.boxes.yaw.detach().cpu().double().tolist()
+    yaws = short_side_first(detections.boxes).yaw.detach().cpu().double().tolist()
     added = np.zeros(len(detections)) if added_variance_m2 is None else added_variance_m2
     for covariance, label, yaw, more in zip(result, labels, yaws, added, strict=True):
         known = spread.get(classes[label])

@@ -140,7 +140,11 @@ class TransformBuffer:
             elif edge is None or edge.is_static:
                 self._start(child, Edge(is_static=False, samples=[sample]))
             else:
-                edge.insert(sample, self._history_ns)
+                self._go_on(child, edge, sample)
+
+    def _go_on(self, child: str, edge: Edge, sample: Sample) -> None:
+        """One more place of a moving frame."""
+        edge.insert(sample, self._history_ns)
 
     def _start(self, child: str, edge: Edge) -> None:
         """What is known of a frame from now on."""

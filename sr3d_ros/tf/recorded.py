@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from sr3d_ros.tf.buffer import Edge, TransformBuffer
-from sr3d_ros.tf.headers import frame_name
+from sr3d_ros.tf.buffer import Edge, Sample, TransformBuffer
 
 SET_BACK_NS = 1_000_000_000
 """A stamp that is older by more than this than one of its frame before: its clock was set back."""
@@ -66,23 +65,15 @@ class RecordedTransforms(TransformBuffer):
         self._read_ns = received_ns
         self.add_tf_message(message, static)
 
-    def insert(
-        self,
-        parent: str,
-        child: str,
-        stamp_ns: int,
-        translation: Sequence[float],
-        rotation: Sequence[float],
-        static: bool = False,
-    ) -> None:
+    def _go_on(self, child: str, edge: Edge, sample: Sample) -> None:
         """As of any buffer; where its clock was set back, the frame is known afresh."""
-        name = frame_name(child)
-        known = self._edges.get(name)
-        newest = None if static or known is None or known.is_static else known.latest
-        if newest is not None and 0 < stamp_ns < newest.stamp_ns - SET_BACK_NS:
-            self.set_back.append(SetBack(name, newest.stamp_ns - stamp_ns, self._read_ns))
-            self._start(name, Edge(is_static=False))
-        super().insert(parent, child, stamp_ns, translation, rotation, static)
+        newest = edge.latest
+        if newest is not None and 0 < sample.stamp_ns < newest.stamp_ns - SET_BACK_NS:
+            by_ns = newest.stamp_ns - sample.stamp_ns
+            self.set_back.append(SetBack(child, by_ns, self._read_ns))
+            self._start(child, Edge(is_static=False, samples=[sample]))
+        else:
+            super()._go_on(child, edge, sample)
 
     def read_clock(self, clock_ns: int, received_ns: int) -> None:
         """The next simulated time; where it was set back, moving frames are known afresh."""
