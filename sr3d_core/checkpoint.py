@@ -114,19 +114,25 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
     """
     path = weights_file(path)
     state, manifest = _read(path)
-    with torch.device("meta"), _Uninitialised():  # shapes alone: all tensors come from the file
-        network = SR3D(manifest.architecture)
     try:
-        network.load_state_dict(
-            {name: _loaded(tensor) for name, tensor in state.items()}, assign=True
-        )
+        return network_of(state, manifest), manifest
     except RuntimeError as error:
         first = " ".join(str(error).splitlines()[1:2]).strip()
         raise CheckpointError(
             f"{path}: its tensors do not fit its manifest ({first}); "
             "expected the network that the manifest describes: get the file again"
         ) from error
-    return network.requires_grad_().eval(), manifest
+
+
+def network_of(state: dict[str, Tensor], manifest: Manifest) -> SR3D:
+    """The network with these tensors, which are not copied, in evaluation mode.
+
+    Raises RuntimeError where they do not fit. Draws no random numbers.
+    """
+    with torch.device("meta"), _Uninitialised():  # shapes alone: all tensors are given
+        network = SR3D(manifest.architecture)
+    network.load_state_dict({name: _loaded(each) for name, each in state.items()}, assign=True)
+    return network.requires_grad_().eval()
 
 
 class _Uninitialised(TorchFunctionMode):

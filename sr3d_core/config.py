@@ -75,6 +75,12 @@ class Schedule:
     """Scenes per step, of all processes together: a multiple of their number."""
     learning_rate: float = 1e-3
     """Peak rate of AdamW."""
+    backbone_rate: float = 1.0
+    """What the rate of the backbone is multiplied by, 0..1: to fine-tune, such as 0.1. 0: its
+    weights stay as they are."""
+    freeze_norms: bool = False
+    """Whether batch norm works as in use, by the statistics in `network.weights`, which then stay
+    as they are: for few scenes. Its scales and biases learn all the same."""
     weight_decay: float = 1e-4
     """Decoupled weight decay of AdamW."""
     decay_norms: bool = True
@@ -111,6 +117,18 @@ class Schedule:
     """Processes that read and augment scenes; 0 reads in the training process."""
     checkpoint_minutes: float = 5.0
     """Wall time between checkpoints."""
+    validate_steps: int = 0
+    """After so many steps each time, and at the end, the scenes of the split val are scored, and
+    the best weights are kept. 0: never."""
+    validate_scenes: int | None = None
+    """At most so many of these scenes are scored, spread evenly over the split; at least 1. None:
+    all of them."""
+    best_by: Literal["ap25", "ap50"] = "ap50"
+    """Which mean average precision says which weights are the best."""
+    patience: int = 0
+    """The training ends after so many validations in a row without gain. 0: never."""
+    tensorboard: bool = False
+    """Whether losses and figures are written for TensorBoard too, which must be installed."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range, by name."""
@@ -118,6 +136,16 @@ class Schedule:
             self._expect(name, getattr(self, name) > 0, "above 0")
         for name in ("weight_decay", "warmup_steps", "num_workers", "checkpoint_minutes", "seed"):
             self._expect(name, getattr(self, name) >= 0, "at least 0")
+        for name in ("validate_steps", "patience"):
+            self._expect(name, getattr(self, name) >= 0, "at least 0")
+        if self.patience > 0 and self.validate_steps == 0:
+            raise ValueError(
+                f"schedule.patience is {self.patience}, but schedule.validate_steps is 0; "
+                "expected a number of steps after which to validate: patience counts validations"
+            )
+        has_scenes = self.validate_scenes is None or self.validate_scenes > 0
+        self._expect("validate_scenes", has_scenes, "at least 1, or none")
+        self._expect("backbone_rate", 0 <= self.backbone_rate <= 1, "0..1")
         are_pairs = self.pairs is None or all(one != other for one, other in self.pairs)
         self._expect("pairs", are_pairs and self.pairs != (), "two different classes each")
         if self.pairs is not None and "pairs" not in self.balance:
@@ -160,7 +188,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What `sr3d eval --config` does otherwise than a robot; the defaults are the robot's."""
+    """What validation and `sr3d eval --config` do; the defaults are the robot's."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -192,7 +220,12 @@ class Config:
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
-        """Refuse parts to train that are not there."""
+        """Refuse parts to train that are not there, and statistics that nothing has measured."""
+        if self.schedule.freeze_norms and self.network.weights is None:
+            raise ValueError(
+                "schedule.freeze_norms is true, but network.weights is none; expected weights to "
+                "start from: statistics of batch norm come from there"
+            )
         for part in self.schedule.train_only:
             if self.network.weights is None or not self.network.changes.get(part):
                 raise ValueError(

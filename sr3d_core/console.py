@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
@@ -214,14 +216,25 @@ def progress_in_turn() -> Iterator[TellInTurn]:
 def _plain_progress(what: str, total: int) -> Tell:
     step = max(1, total // _PLAIN_LINES)
     said = -1
+    began: tuple[float, int] | None = None  # when, and how many were done by then
 
     def tell(done: int, note: str = "") -> None:
-        nonlocal said
+        nonlocal said, began
+        now = time.monotonic()
+        began = (now, done) if began is None else began
         if done != said and (done % step == 0 or done == total):  # a note alone is no progress
             said = done
-            say(f"{what} {done}/{total} {note}".rstrip())
+            left = _time_left(now - began[0], done - began[1], total - done)
+            say(f"{what} {done}/{total} {note}{left}".rstrip())
 
     return tell
+
+
+def _time_left(seconds: float, num_done: int, num_left: int) -> str:
+    """How long the rest takes at the pace so far; nothing where that is not known, or done."""
+    if num_done <= 0 or num_left <= 0:
+        return ""
+    return f"  {timedelta(seconds=round(seconds / num_done * num_left))} left"
 
 
 def write_json(path: Path | None, content: Any) -> None:

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sr3d_core.checkpoint import ClassSpread, load_checkpoint
+from sr3d_core.checkpoint import ClassSpread, Manifest, load_checkpoint
 from sr3d_core.geometry.boxes import facing
 from sr3d_core.geometry.front import front_direction
 from sr3d_core.geometry.nms import nms
@@ -27,6 +27,7 @@ from sr3d_core.geometry.origin import moved, near_zero
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.geometry.voting import Voting
 from sr3d_core.model.chances import ClassCalibration, calibrated
+from sr3d_core.model.network import SR3D
 from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, Detections, PointCloud, Predictions
 
@@ -181,6 +182,21 @@ class Detector:
         """
         network, manifest = load_checkpoint(path)
         network.backend = backend
+        return cls.of_network(
+            network, manifest, device=device, postprocess=postprocess, max_points=max_points
+        )
+
+    @classmethod
+    def of_network(
+        cls,
+        network: SR3D,
+        manifest: Manifest,
+        *,
+        device: str | torch.device = "auto",
+        postprocess: Postprocess | None = None,
+        max_points: int = MAX_POINTS,
+    ) -> Detector:
+        """A detector with a network that is in memory, as its weights file would give it."""
         detector = cls(
             network,
             manifest.classes,

@@ -1,10 +1,11 @@
-"""Plots of an evaluation, as PNG; their size does not grow with what is shown."""
+"""Plots of evaluations and trainings, as PNG; their size does not grow with what is shown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -51,6 +52,40 @@ def precision_plot(
     if curves.lines:
         curves.legend(fontsize=8, loc="lower left")
     return _png(figure)
+
+
+def training_plot(
+    steps: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
+) -> bytes:
+    """Losses and rate over the steps of a training, and mean AP where it was validated.
+
+    `steps` are rows of log.csv by column, at least one; `scores` lines of validation.jsonl. Losses
+    are means over `_NUM_BINS` parts at most.
+    """
+    figure, axes = _figure(11, 3.6, 3 if scores else 2)
+    parts = np.array_split(np.arange(len(steps)), min(len(steps), _NUM_BINS))
+    ends = [steps[part[-1]]["step"] for part in parts]
+    for name in ("loss", "classification", "box"):
+        means = [np.mean([steps[index][name] for index in part]) for part in parts]
+        axes[0].plot(ends, means, label=name)
+    axes[0].set(xlabel="step", title="losses")
+    axes[0].legend(fontsize=8)
+    axes[1].plot(ends, [steps[part[-1]]["rate"] for part in parts])
+    axes[1].set(xlabel="step", title="learning rate")
+    axes[1].set_ylim(bottom=0)
+    if scores:
+        _plot_scores(axes[2], scores)
+    return _png(figure)
+
+
+def _plot_scores(axis: Any, scores: Sequence[Mapping[str, Any]]) -> None:
+    """Mean AP over the steps."""
+    for name, label in (("map25", "AP25"), ("map50", "AP50")):
+        values = [100 * line[name] for line in scores]
+        axis.plot([line["step"] for line in scores], values, ".-", label=label)
+    axis.set(xlabel="step", title="mean AP on val (%)")
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=8)
 
 
 def timeline_plot(

@@ -7,6 +7,7 @@ finishes the step, saves and stops.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -31,12 +32,14 @@ from sr3d_core.training.errors import (
     TrainingError,
     in_one_line,
 )
-from sr3d_core.training.folder import STATE, WEIGHTS, Progress, RunFolder
+from sr3d_core.training.folder import BEST, STATE, WEIGHTS, Progress, RunFolder
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.learner import Learner
+from sr3d_core.training.memory_use import peak_memory_gb
 from sr3d_core.training.part import names_of
 from sr3d_core.training.processes import Processes, launched_processes, scenes_per_process
 from sr3d_core.training.state import (
+    ALIKE_IN_ALL_PROCESSES,
     MAY_CHANGE,
     check_fits,
     differences,
@@ -44,9 +47,13 @@ from sr3d_core.training.state import (
     settings_of,
     state_content,
 )
+from sr3d_core.training.validation import Validated, Validation
 from sr3d_core.training.warm_start import take_weights
 
-__all__ = ["STATE", "WEIGHTS", "Progress", "TrainingError", "train"]
+if TYPE_CHECKING:
+    from sr3d_core.training.events import Events
+
+__all__ = ["BEST", "STATE", "WEIGHTS", "Progress", "TrainingError", "Validated", "train"]
 
 _log = logging.getLogger(__name__)
 
@@ -62,15 +69,19 @@ def train(
     resume: bool = False,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_inspected: Callable[[int, int], None] = lambda num_done, num: None,
+    on_scored: Callable[[int, int], None] = lambda num_done, num: None,
+    on_validated: Callable[[Validated], None] = lambda validated: None,
 ) -> Path:
     """Train a network and return the path of its weights.
 
     With `resume` the run in `out_dir` goes on where it stopped; without, `out_dir` must not hold
     a run. Several processes, started with torchrun, share the scenes of a step. Scenes of the
     user's own are inspected first; `on_inspected` is told how many of how many are done, and
-    DatasetError is raised where some cannot be trained on. Raises TrainingError where it cannot
-    start, where a scene cannot be read, where the loss is no longer finite, or where the disk is
-    full: then it says what is saved.
+    DatasetError is raised where some cannot be trained on. Where the schedule asks for
+    validations, `on_scored` is told how many of how many scenes of one are done, `on_validated`
+    what it found; best.safetensors beside the weights is the best. Raises TrainingError where it
+    cannot start, where a scene cannot be read, where the loss is no longer finite, or where the
+    disk is full: then it says what is saved.
     """
     num_processes = launched_processes(os.environ)
     share = scenes_per_process(config.schedule.batch_size, num_processes)
@@ -84,7 +95,7 @@ def train(
             f"{num_processes} processes were started, this training sees "
             f"{accelerator.num_processes}; expected as many: start them with torchrun"
         )
-    run = _Run(config, RunFolder(out_dir), accelerator, share)
+    run = _Run(config, RunFolder(out_dir), accelerator, share, on_scored, on_validated)
     run.start(resume)
     run.inspect(on_inspected)
     with stop_on_interrupt(is_launched=num_processes > 1) as is_stopped:
@@ -96,7 +107,13 @@ class _Run:
     """One training: what it sees, what learns, and how that is saved."""
 
     def __init__(
-        self, config: Config, folder: RunFolder, accelerator: Accelerator, share: int
+        self,
+        config: Config,
+        folder: RunFolder,
+        accelerator: Accelerator,
+        share: int,
+        on_scored: Callable[[int, int], None],
+        on_validated: Callable[[Validated], None],
     ) -> None:
         self.classes = tuple(config.data.classes)
         self.scenes = config.data.open("train")
@@ -108,7 +125,12 @@ class _Run:
         self.processes = Processes(
             accelerator.process_index, accelerator.num_processes, accelerator.device
         )
+        self.validation = Validation(config)
+        self.on_scored, self.on_validated = on_scored, on_validated
         self.learner = Learner(config, self.classes, accelerator, self.processes)
+        self.events: Events | None = None
+        if config.schedule.tensorboard:  # where it is missing, all processes say so now
+            importlib.import_module("sr3d_core.training.events")
         self.share = share  # scenes of a step that this process sees
         self.step = 0
         self.saved: int | None = None  # the step that is on the disk
@@ -160,6 +182,10 @@ class _Run:
         """Step until the schedule is done or the user stops it; save whatever ends it."""
         seen = batches(self.config, self.scenes, self.step, self.share, self.processes)
         self._on_main(self._prepare)
+        if self.config.schedule.tensorboard and self.processes.is_main:
+            from sr3d_core.training.events import Events
+
+            self.events = Events(self.folder.path / "tensorboard", self.step)
         try:
             self._step_on(seen, on_step, is_stopped)
         except ProcessLostError as error:  # others cannot be asked
@@ -170,6 +196,9 @@ class _Run:
             if self.processes.is_main:
                 _log.error("step %d fails; %s", self.step, self._saved_alone())
             raise
+        finally:
+            if self.events is not None:
+                self.events.close()
 
     def _step_on(
         self,
@@ -179,7 +208,13 @@ class _Run:
     ) -> None:
         schedule = self.config.schedule
         saved = started = time.monotonic()
-        while self.step < schedule.num_steps:
+        while True:
+            if self.validation.is_due(self.step, schedule.num_steps):
+                if not self._validate(is_stopped):
+                    break
+                saved = started = time.monotonic()
+            if self.step >= schedule.num_steps or self.validation.has_no_gain:
+                break
             losses = self._learn(self._next(seen))
             rate = schedule.rate_at(self.step)
             self.step += 1
@@ -188,8 +223,11 @@ class _Run:
             started = now
             trouble = ""
             if self.processes.is_main:
-                progress = Progress(self.step, schedule.num_steps, rate, losses, speed)
+                memory = peak_memory_gb(self.processes.device)
+                progress = Progress(self.step, schedule.num_steps, rate, losses, speed, memory)
                 trouble = self.folder.note(progress)
+                if self.events is not None:
+                    self.events.note(progress)
                 on_step(progress)
             is_due = now - saved > schedule.checkpoint_minutes * 60
             has_trouble, is_due, is_over = self.processes.any(bool(trouble), is_due, is_stopped())
@@ -201,6 +239,33 @@ class _Run:
             if is_over:
                 break
         self.save()
+
+    def _validate(self, is_stopped: Callable[[], bool]) -> bool:
+        """Score the weights of this step and save; False where the user stops it before its end.
+
+        The main process does it, the others wait.
+        """
+        trouble, report, cause = "", None, None
+        if self.processes.is_main:
+            try:
+                detector = self.learner.detector(self.step)
+                report = self.validation.score(detector, is_stopped, self.on_scored)
+            except Exception as error:  # whatever a reader raises: what is learnt must not be lost
+                trouble, cause = f"validation: {in_one_line(error)}", error
+        failed, report = self.processes.all_of((bool(trouble), report))[0]
+        if failed:
+            raise self._failure(trouble) from cause
+        if report is None:
+            return False
+        validated = self.validation.take(self.step, report)
+        self._on_main(lambda: self.folder.note_scores(self.step, report))
+        self.saved = None  # what is on the disk does not know of this validation
+        self.save()
+        if self.processes.is_main:
+            if self.events is not None:
+                self.events.validated(self.step, report)
+            self.on_validated(validated)
+        return True
 
     def _next(self, seen: Iterator[Batch]) -> Batch:
         """The scenes of this step; saves and raises where any process cannot read its own."""
@@ -253,7 +318,7 @@ class _Run:
 
     def _prepare(self) -> str:
         """Write what a run's folder holds before its next step; returns what went wrong."""
-        trouble = self.folder.prepare(self.config, self.step)
+        trouble = self.folder.prepare(self.config, self.step, self.validation.last_step)
         return trouble if trouble or self.step == 0 else self._write()
 
     def _write(self) -> str:
@@ -269,13 +334,19 @@ class _Run:
                 "is: lower schedule.learning_rate"
             )
         weights, state = self.learner.contents(self.step, self.settings)
-        trouble = self.folder.save(state_content(state), weights)
+        validation = self.validation.saved_with(self.step, state.weights_sha256)
+        state = replace(state, validation=validation)
+        is_best = self.validation.is_best(self.step)
+        trouble = self.folder.save(state_content(state), weights, is_best)
         if trouble:
             return (
                 f"{self.folder.path}: step {self.step} cannot be saved ({trouble}), {last} is; "
                 "make room there, then go on with --resume"
             )
         self.saved = self.step
+        trouble = self.folder.draw()
+        if trouble:  # which is worth no training
+            _log.warning("%s", trouble)
         return ""
 
     def _take_up(self) -> dict[str, Any] | None:
@@ -294,6 +365,9 @@ class _Run:
             ) from error
         self.step = self.saved = state.step
         self._say_rate(state.settings)
+        for text in self.validation.take_up(state.validation, self.folder.has_best):
+            if self.processes.is_main:
+                _log.warning("%s", text)
         if self.processes.is_main and not self.folder.has_weights(state.weights_sha256):
             _log.warning("%s is not of step %d: it is written again", WEIGHTS, self.step)
             self.saved = None
@@ -312,7 +386,7 @@ class _Run:
 
     def _check_alike(self) -> None:
         """Refuse processes, maybe on several machines, that are not about to do the same."""
-        of_machine = MAY_CHANGE - {"schedule.num_steps"}
+        of_machine = MAY_CHANGE - ALIKE_IN_ALL_PROCESSES
         own = {key: value for key, value in self.settings.items() if key not in of_machine}
         all_settings = self.processes.all_of({"steps done": self.step, **own})
         for rank, settings in enumerate(all_settings):

@@ -58,7 +58,7 @@ CORE = {
     },
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
-        *{"sparse", "geometry", "whole_files"},
+        *{"sparse", "geometry", "whole_files", "detector", "evaluate", "plots"},
     },
     "console": {"choices", "machine", "sparse", "geometry", "structures", "whole_files"},
     "presets": set(),

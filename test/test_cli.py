@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from cli_harness import CLASSES, assert_one_line_error, save_room, save_untrained, sr3d
 
+from sr3d_core.console import progress_of
 from sr3d_core.detector import Detector
 from sr3d_core.structures import Detections, PointCloud
 
@@ -240,6 +241,36 @@ def test_train_refuses_a_folder_in_millimetres_before_the_first_step(folder: Pat
     for text in ("a.npy", "0.001", "sr3d data inspect"):
         assert text in line
     assert not (folder / "run" / "log.csv").exists()
+
+
+@pytest.mark.slow
+def test_train_says_what_validations_find_and_where_the_best_weights_are(folder: Path) -> None:
+    pytest.importorskip("accelerate")
+    config = folder / "validated.yaml"
+    config.write_text(
+        f"data: {{name: folder, path: {folder}}}\n"
+        "schedule: {num_steps: 9, batch_size: 1, validate_steps: 1, patience: 1}\n"
+    )
+    result = sr3d("train", config, "--out", folder / "run")
+    assert result.exit_code == 0, result.output
+    assert "step 1 on val: AP25 " in result.stderr
+    assert "schedule.patience" in result.stderr
+    assert f"{folder / 'run' / 'best.safetensors'}, of step 1" in result.stderr
+    assert f"calibrate {folder / 'run' / 'best.safetensors'}" in result.stderr
+    assert "rate 3.3e-06" in result.stderr  # 1e-3 in the first of 301 steps of the warm-up
+    assert " GB" in result.stderr
+
+
+def test_plain_progress_says_how_long_the_rest_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter([100.0, 130.0, 220.0])
+    monkeypatch.setattr("sr3d_core.console.time.monotonic", lambda: next(seconds))
+    with progress_of("steps", 5) as tell:
+        for done in (1, 2, 5):
+            tell(done, "fine")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["steps 1/5 fine", "steps 2/5 fine  0:01:30 left", "steps 5/5 fine"]
 
 
 @pytest.mark.slow

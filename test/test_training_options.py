@@ -12,7 +12,7 @@ import pytest
 import torch
 from training_cases import config, room, stand_in, tensors
 
-from sr3d_core.config import Config, Schedule
+from sr3d_core.config import Config, ConfigError, Schedule, parse_config
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.model.network import SR3D
 from sr3d_core.supervision.criterion import Criterion
@@ -118,3 +118,59 @@ def test_a_state_of_an_earlier_release_goes_on_and_gets_no_average(tmp_path: Pat
         train(config(2, ema_decay=0.5), run, resume=True)
     train(config(2), run, resume=True)
     assert read_state(run / "state.pt").step == 2
+
+
+def steps_of(network: SR3D, schedule: Schedule, gradient: float) -> dict[str, torch.Tensor]:
+    """How far one step of AdamW with the same gradient everywhere moves each parameter."""
+    before = {name: each.detach().clone() for name, each in network.named_parameters()}
+    optimizer = torch.optim.AdamW(parameter_groups(network, schedule))
+    for each in network.parameters():
+        each.grad = torch.full_like(each, gradient)
+    optimizer.step()
+    return {name: each.detach() - before[name] for name, each in network.named_parameters()}
+
+
+@pytest.mark.parametrize("decay_norms", [True, False])
+def test_the_backbone_may_have_a_rate_of_its_own(decay_norms: bool) -> None:
+    """The first step of AdamW is the rate, whatever the gradient, where nothing decays."""
+    network = SR3D(config().network.architecture(num_classes=2))
+    asked = {"learning_rate": 1e-3, "weight_decay": 0.0, "decay_norms": decay_norms}
+    moved = steps_of(network, Schedule(backbone_rate=0.1, **asked), gradient=2.0)
+    for name, step in moved.items():
+        rate = 1e-4 if name.startswith("backbone.") else 1e-3
+        torch.testing.assert_close(step, torch.full_like(step, -rate), rtol=1e-2, atol=0, msg=name)
+    assert {name.partition(".")[0] for name in moved} == {"backbone", "neck", "head"}
+
+
+def test_a_backbone_rate_of_zero_keeps_its_weights_in_a_training(tmp_path: Path) -> None:
+    asked = config(2, backbone_rate=0.0)
+    torch.manual_seed(asked.schedule.seed)
+    first = SR3D(asked.network.architecture(num_classes=2))
+    last = tensors(train(asked, tmp_path / "run"))
+    for name, before in first.named_parameters():
+        assert torch.equal(last[name], before) is name.startswith("backbone."), name
+
+
+def test_the_backbones_rate_follows_the_schedule(tmp_path: Path) -> None:
+    train(config(2, backbone_rate=0.25, warmup_steps=1), tmp_path / "run")
+    groups = read_state(tmp_path / "run" / "state.pt").optimizer["param_groups"]
+    rate = config(2, warmup_steps=1).schedule.rate_at(1)
+    assert [group["lr"] for group in groups] == pytest.approx([0.25 * rate, rate])
+
+
+def test_frozen_batch_norms_keep_their_statistics_and_the_rest_learns(tmp_path: Path) -> None:
+    first = train(config(2), tmp_path / "first")
+    asked = config(2)
+    network = replace(asked.network, weights=str(first))
+    frozen = replace(asked.schedule, freeze_norms=True)
+    second = train(replace(asked, network=network, schedule=frozen), tmp_path / "second")
+    before, after = tensors(first), tensors(second)
+    statistics = [name for name in before if ".running_" in name or "num_batches" in name]
+    assert len(statistics) > 9
+    for name in before:
+        assert torch.equal(before[name], after[name]) is (name in statistics), name
+
+
+def test_batch_norms_cannot_be_frozen_without_statistics() -> None:
+    with pytest.raises(ConfigError, match=r"schedule\.freeze_norms.*network\.weights"):
+        parse_config({"schedule": {"freeze_norms": True}})

@@ -124,6 +124,27 @@ def test_a_scene_that_one_process_cannot_read_stops_both_and_loses_no_step(runs:
 
 
 @pytest.mark.slow
+def test_the_first_of_two_processes_validates_and_both_learn_the_same(runs: Path) -> None:
+    lines = (runs / "two" / "validated" / "validation.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [3, 6, 9, 10]
+    assert json.loads(lines[0])["num_scenes"] == 4
+    without, with_it = (
+        tensors(runs / "two" / name / "weights.safetensors")
+        for name in ("uneven positives", "validated")
+    )
+    for name, tensor in without.items():
+        torch.testing.assert_close(with_it[name], tensor, rtol=0, atol=0, msg=name)
+
+
+@pytest.mark.slow
+def test_two_processes_end_together_for_want_of_gain(runs: Path) -> None:
+    state = read_state(runs / "two" / "without gain" / "state.pt")
+    assert state.step == 6
+    assert state.validation is not None
+    assert state.validation["best_step"] == 2
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_process_that_is_killed_loses_no_step(tmp_path: Path, moment: str) -> None:
     """The first one saves what both have learnt, whatever it was about to ask the second."""

@@ -20,6 +20,7 @@ from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.train import TrainingError, train
 from sr3d_core.training.learner import Learner
+from sr3d_core.training.validation import Validation
 
 
 def _with_one_box(sample: Sample) -> Sample:
@@ -77,6 +78,16 @@ def refuse_cases(folder: Path, rank: int) -> None:
             (folder / f"{name} {rank}.txt").write_text(str(error))
 
 
+def validate_cases(folder: Path) -> None:
+    """The first case with validations, and one that ends because they bring no gain."""
+    scenes, num_steps = CASES["uneven positives"]
+    use_scenes(scenes)
+    asked = {"batch_size": len(scenes), "warmup_steps": 0}
+    train(config(num_steps, validate_steps=3, **asked), folder / "validated")
+    Validation.score = lambda self, *inputs: {"map25": 0.5, "map50": 0.5}
+    train(config(9, validate_steps=2, patience=2, **asked), folder / "without gain")
+
+
 MOMENTS = {"reading": (BreaksAfter, "__getitem__"), "in the criterion": (Criterion, "__call__")}
 """What the second process is about when it is killed: a class and the name of its method."""
 
@@ -118,6 +129,7 @@ def main() -> None:
     for each in CASES:
         train_case(each, folder)
     refuse_cases(folder, rank)
+    validate_cases(folder)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from contextlib import nullcontext
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from sr3d_core.config import Evaluation
-    from sr3d_core.train import Progress
+    from sr3d_core.train import Progress, Validated
 
 
 STOPPED_BY_USER = 130
@@ -74,9 +75,10 @@ def train(
 ) -> None:
     """Train a network; Ctrl-C saves and stops, --resume goes on exactly there.
 
-    The folder of the run gets config.yaml, log.csv and weights.safetensors, which every other
-    command takes as --weights. Several GPUs or processors: start it with torchrun, which shares
-    the scenes of a step among as many processes.
+    The folder of the run gets config.yaml, log.csv, curves.png and weights.safetensors, which
+    every other command takes as --weights; where schedule.validate_steps asks for it, the best
+    weights on the split val as best.safetensors, and validation.jsonl. Several GPUs or processors:
+    start it with torchrun, which shares the scenes of a step among as many processes.
 
     Examples:
 
@@ -98,7 +100,7 @@ def train(
         path = config if config is not None else preset_path(str(preset))
         from sr3d_core.config import load_config
         from sr3d_core.data.sources import data_argument, source_of
-        from sr3d_core.train import TrainingError
+        from sr3d_core.train import BEST, TrainingError
         from sr3d_core.train import train as run
         from sr3d_core.training.processes import is_main_process
 
@@ -110,6 +112,7 @@ def train(
         folder = out if out is not None else Path("runs") / path.stem
         with progress_in_turn() if is_main else nullcontext() as tell:
             last_step = num_steps = 0
+            validated: Validated | None = None
 
             def on_step(at: Progress) -> None:
                 nonlocal last_step, num_steps
@@ -117,16 +120,39 @@ def train(
                 if tell is not None:
                     tell("steps", at.step, at.num_steps, _note(at))
 
+            def on_scored(num_done: int, num: int) -> None:
+                if tell is not None and last_step > 0:
+                    tell("steps", last_step, num_steps, f"validation: scene {num_done} of {num}")
+
+            def on_validated(found: Validated) -> None:
+                nonlocal validated
+                validated = found
+                say(_note_of(found))
+
             def on_inspected(num_done: int, num: int) -> None:
                 if tell is not None:
                     tell("scenes inspected", num_done, num)
 
             weights = run(
-                parsed, folder, resume=resume, on_step=on_step, on_inspected=on_inspected
+                parsed,
+                folder,
+                resume=resume,
+                on_step=on_step,
+                on_inspected=on_inspected,
+                on_scored=on_scored,
+                on_validated=on_validated,
             )
     if is_main:
         say(f"weights: {weights}")
-    if last_step < num_steps:
+    if validated is not None:
+        weights = weights.with_name(BEST)
+        say(f"the best on val: {weights}, of step {validated.best_step}")
+    if last_step < num_steps and validated is not None and validated.is_last:
+        say(
+            f"ended at step {last_step} of {num_steps}: {validated.without_gain} validations "
+            "brought no gain (schedule.patience)"
+        )
+    elif last_step < num_steps:
         say(
             f"stopped at step {last_step} of {num_steps}; everything is saved: "
             "the same command with --resume goes on"
@@ -139,7 +165,17 @@ def train(
 
 def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
-    return f"loss {classification:.3f} + box {box:.3f}  {at.scenes_per_s:.1f} scenes/s"
+    memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
+    return (
+        f"loss {classification:.3f} + box {box:.3f}  rate {at.learning_rate:.2g}  "
+        f"{at.scenes_per_s:.1f} scenes/s{memory}"
+    )
+
+
+def _note_of(found: Validated) -> str:
+    ap25, ap50 = (100 * found.report[name] for name in ("map25", "map50"))
+    rank = "the best so far" if found.is_best else f"the best is step {found.best_step}"
+    return f"step {found.step} on val: AP25 {ap25:.1f}, AP50 {ap50:.1f} ({rank})"
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from sr3d_core.checkpoint import Manifest, checkpoint_content
+from sr3d_core.checkpoint import Manifest, checkpoint_content, network_of
 from sr3d_core.config import Config, Schedule
+from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
@@ -24,6 +26,9 @@ from sr3d_core.training.part import begin_training, freeze_all_but
 from sr3d_core.training.processes import Processes
 from sr3d_core.training.shared_norm import SharedNorms
 from sr3d_core.training.state import State
+
+_FACTOR = "rate_factor"
+"""The key of a group of parameters that says what its learning rate is multiplied by."""
 
 
 class Learner:
@@ -92,7 +97,7 @@ class Learner:
                 "boxes, or lower schedule.learning_rate"
             )
         for group in self._optimizer.param_groups:
-            group["lr"] = schedule.rate_at(step)
+            group["lr"] = schedule.rate_at(step) * group.get(_FACTOR, 1.0)  # none in old states
         self.is_between_steps = False
         self._optimizer.step()
         if self._average is not None:
@@ -106,7 +111,8 @@ class Learner:
         turn = self._second_view(step)
         if turn is not None:
             batch = with_turned_copy(batch, turn)
-        begin_training(self.network, self._config.schedule.train_only)
+        schedule = self._config.schedule
+        begin_training(self.network, schedule.train_only, schedule.freeze_norms)
         if self._norms is not None:
             self._norms.begin(self._accelerator.device)
         predictions = self._network(batch.cloud)
@@ -152,17 +158,39 @@ class Learner:
     def _averaged(self) -> dict[str, Tensor]:
         return {} if self._average is None else self._average.weights
 
-    def contents(self, step: int, settings: dict[str, Any]) -> tuple[bytes, State]:
-        """The weights file after so many steps, and the state that belongs to it."""
+    def _in_use(self) -> dict[str, Tensor]:
+        """The tensors of the weights file: those of the network, or their average."""
         network = self.network
-        manifest = Manifest(
-            architecture=network.architecture,
+        return network.state_dict() if self._average is None else self._average.state(network)
+
+    def _manifest(self, step: int) -> Manifest:
+        return Manifest(
+            architecture=self.network.architecture,
             classes=self._classes,
             front_classes=self._front_classes,
             description=f"trained on {self._config.data.name} for {step} steps",
         )
-        tensors = network.state_dict() if self._average is None else self._average.state(network)
-        weights, written = checkpoint_content(network, manifest, state=tensors)
+
+    def detector(self, step: int) -> Detector:
+        """The detector that `sr3d eval` would make of the weights file, which shares tensors.
+
+        It is a network of its own: what learns stays in its mode, with its statistics.
+        """
+        manifest, evaluation = self._manifest(step), self._config.evaluation
+        network = network_of(self._in_use(), manifest)
+        network.backend = self._config.network.backend
+        return Detector.of_network(
+            network,
+            manifest,
+            device=self._accelerator.device,
+            postprocess=Postprocess(nms=evaluation.nms),
+            max_points=evaluation.max_points or sys.maxsize,
+        )
+
+    def contents(self, step: int, settings: dict[str, Any]) -> tuple[bytes, State]:
+        """The weights file after so many steps, and the state that belongs to it."""
+        network = self.network
+        weights, written = checkpoint_content(network, self._manifest(step), state=self._in_use())
         state = State(
             step=step,
             network=network.state_dict(),
@@ -188,14 +216,30 @@ def front_classes_of(config: Config, classes: tuple[str, ...]) -> tuple[str, ...
 
 
 def parameter_groups(network: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
-    """The parameters that learn by their weight decay: norms and biases may have none."""
-    rate, decay = schedule.learning_rate, schedule.weight_decay
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    """The parameters that learn, by their rate and weight decay.
+
+    The backbone may have a rate of its own, norms and biases no decay.
+    """
+    learning = {name: each for name, each in network.named_parameters() if each.requires_grad}
+    if schedule.backbone_rate == 1.0:
+        return _by_decay(list(learning.values()), schedule, 1.0)
+    backbone = [each for name, each in learning.items() if name.startswith("backbone.")]
+    others = [each for name, each in learning.items() if not name.startswith("backbone.")]
+    return [
+        *_by_decay(backbone, schedule, schedule.backbone_rate),
+        *_by_decay(others, schedule, 1.0),
+    ]
+
+
+def _by_decay(
+    parameters: list[nn.Parameter], schedule: Schedule, rate_factor: float
+) -> list[dict[str, Any]]:
+    both = {"lr": schedule.learning_rate * rate_factor, _FACTOR: rate_factor}
     if schedule.decay_norms:
-        return [{"params": parameters, "lr": rate, "weight_decay": decay}]
+        return [{"params": parameters, "weight_decay": schedule.weight_decay, **both}]
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
     vectors = [parameter for parameter in parameters if parameter.ndim <= 1]
     return [
-        {"params": matrices, "lr": rate, "weight_decay": decay},
-        {"params": vectors, "lr": rate, "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": schedule.weight_decay, **both},
+        {"params": vectors, "weight_decay": 0.0, **both},
     ]

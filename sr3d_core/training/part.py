@@ -12,6 +12,7 @@ from torch import nn
 
 from sr3d_core.config import TrainablePart
 from sr3d_core.model.network import SR3D
+from sr3d_core.sparse.layers import VoxelNorm
 
 
 def freeze_all_but(network: SR3D, parts: Sequence[TrainablePart]) -> None:
@@ -22,12 +23,21 @@ def freeze_all_but(network: SR3D, parts: Sequence[TrainablePart]) -> None:
             _module(network, part).requires_grad_()
 
 
-def begin_training(network: SR3D, parts: Sequence[TrainablePart]) -> None:
-    """Set the network to training mode; what is frozen works as in use."""
+def begin_training(
+    network: SR3D, parts: Sequence[TrainablePart], freeze_norms: bool = False
+) -> None:
+    """Set the network to training mode; what is frozen works as in use.
+
+    `freeze_norms` freezes the statistics of all batch norms.
+    """
     network.train()
     if parts:
         for child in network.children():
             child.eval()
+    if freeze_norms:
+        for module in network.modules():
+            if isinstance(module, VoxelNorm):
+                module.eval()
 
 
 def names_of(network: SR3D, parts: Sequence[TrainablePart]) -> set[str]:

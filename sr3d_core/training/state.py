@@ -30,14 +30,21 @@ MAY_CHANGE = {
     "evaluation.max_points",
     "schedule.num_workers",
     "schedule.checkpoint_minutes",
+    "schedule.validate_steps",
+    "schedule.validate_scenes",
+    "schedule.best_by",
+    "schedule.patience",
+    "schedule.tensorboard",
     "data.path",
     "data.prerendered",
     "network.backend",
     "network.rivalry",
     "network.weights",
 }
-"""Settings that a resumed run may have otherwise: length, speed, where files lie, and what counts
-after the training only."""
+"""Settings that a resumed run may have otherwise: length, speed, where files lie, and what changes
+no weights, such as how they are scored."""
+ALIKE_IN_ALL_PROCESSES = {"schedule.num_steps", "schedule.validate_steps", "schedule.patience"}
+"""Those of them that several processes must agree on: when they stop and wait for each other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +57,7 @@ class State:
     settings: dict[str, Any]  # as `settings_of` gives them
     weights_sha256: str  # of the weights file that belongs to it
     average: dict[str, Any] | None = None  # moving average of the weights, where there is one
+    validation: dict[str, Any] | None = None  # what validations have found, where there are any
 
 
 def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:

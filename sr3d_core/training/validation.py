@@ -1,0 +1,210 @@
+"""Scoring the split val while a training runs: which weights are the best, and when to stop.
+
+Scored is what would be saved, by the `Detector` and the code of `sr3d eval`, in a network of its
+own: a run with validations learns the same as one without, bit by bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from sr3d_core.config import Config
+from sr3d_core.data.balance import KnownLabels
+from sr3d_core.data.sources import Scenes
+from sr3d_core.detector import Detector
+from sr3d_core.evaluate import evaluate
+from sr3d_core.training.errors import TrainingError
+
+_REMEDY = (
+    "list scenes with boxes that the training does not see, such as every fifth one, or set "
+    "schedule.validate_steps: 0 to train without validation"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """What one validation found."""
+
+    step: int
+    report: dict[str, Any]  # as `sr3d eval --json` writes it
+    best_step: int
+    best_figure: float  # mean AP of the best step, 0..1
+    without_gain: int  # validations since then
+    is_last: bool  # whether the training ends for want of gain
+
+    @property
+    def is_best(self) -> bool:
+        """Whether none before was better."""
+        return self.best_step == self.step
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """What a resumed run must know of the validations before."""
+
+    protocol: dict[str, Any]  # what figures depend on besides the weights
+    last_step: int = 0
+    best_step: int = 0
+    best_figure: float | None = None
+    without_gain: int = 0
+    best_sha256: str = ""  # of the tensors of the best weights
+
+
+class Validation:
+    """The validations of one run; every process keeps the same record of them."""
+
+    def __init__(self, config: Config) -> None:
+        self._schedule = config.schedule
+        self._scenes = None if config.schedule.validate_steps == 0 else scenes_of(config)
+        self._record = _Record(_protocol(config, self._scenes))
+
+    @property
+    def last_step(self) -> int:
+        """The step that was scored last; 0 where none was."""
+        return self._record.last_step
+
+    def is_due(self, step: int, num_steps: int) -> bool:
+        """Whether the weights after a step, of so many, are to be scored now."""
+        if self._scenes is None or step <= self._record.last_step:
+            return False
+        return step % self._schedule.validate_steps == 0 or step == num_steps
+
+    @property
+    def has_no_gain(self) -> bool:
+        """Whether the training is to end because validations no longer rise."""
+        return 0 < self._schedule.patience <= self._record.without_gain
+
+    def score(
+        self,
+        detector: Detector,
+        is_stopped: Callable[[], bool],
+        on_scored: Callable[[int, int], None],
+    ) -> dict[str, Any] | None:
+        """The report on all scenes; None where the user stops it. Draws no random numbers."""
+        assert self._scenes is not None
+        chosen = _chosen(self._scenes, self._schedule.validate_scenes)
+        loader: DataLoader[Any] = DataLoader(
+            cast("Dataset[Any]", self._scenes),
+            batch_size=None,
+            sampler=chosen,
+            num_workers=self._schedule.num_workers,
+            generator=torch.Generator(),  # else it takes its seed from the training
+        )
+
+        def tell(num_done: int) -> None:
+            on_scored(num_done, len(chosen))
+            if is_stopped():
+                raise _StoppedError
+
+        try:
+            report = evaluate(detector, loader, tell, detector.front_classes)
+        except _StoppedError:
+            return None
+        if int(report.ap50.num_truth.sum()) == 0:
+            raise TrainingError(
+                f"{len(chosen)} scenes of the split val were scored and have no boxes; {_REMEDY}"
+            )
+        return report.to_dict()
+
+    def take(self, step: int, report: dict[str, Any]) -> Validated:
+        """Remember what a validation found, and whether it is a gain."""
+        figure = float(report[f"m{self._schedule.best_by}"])
+        before = self._record
+        if before.best_figure is None or figure > before.best_figure:
+            now = replace(before, best_step=step, best_figure=figure, without_gain=0)
+        else:
+            now = replace(before, without_gain=before.without_gain + 1)
+        self._record = replace(now, last_step=step)
+        assert now.best_figure is not None
+        return Validated(
+            step, report, now.best_step, now.best_figure, now.without_gain, self.has_no_gain
+        )
+
+    def saved_with(self, step: int, sha256: str) -> dict[str, Any]:
+        """What a state holds of it; `sha256` is that of the weights of this step."""
+        if self.is_best(step):
+            self._record = replace(self._record, best_sha256=sha256)
+        return asdict(self._record)
+
+    def is_best(self, step: int) -> bool:
+        """Whether the weights of this step are the best that were scored."""
+        return step > 0 and self._record.best_step == step
+
+    def take_up(self, saved: dict[str, Any] | None, has_best: Callable[[str], bool]) -> list[str]:
+        """Go on with what a state holds; returns what must be said.
+
+        `has_best` says whether the file of the best weights is the one with a digest. Where it is
+        not, or where figures are no longer of the same scenes and rules, the best is sought anew.
+        """
+        if saved is None:
+            return []
+        protocol, self._record = self._record.protocol, _Record(**saved)
+        changed = [key for key, value in protocol.items() if value != saved["protocol"].get(key)]
+        if self._scenes is None or self._record.best_figure is None:
+            return []
+        if self.has_no_gain and not changed:
+            return [
+                f"{self._record.without_gain} validations brought no gain, schedule.patience is "
+                f"{self._schedule.patience}: the training ends here; raise it to go on"
+            ]
+        if changed:
+            why = f"{', '.join(changed)} changed since"
+        elif not has_best(self._record.best_sha256):
+            why = "its file is not there any more, or another one"
+        else:
+            return []
+        best = self._record.best_step
+        self._record = _Record(protocol, last_step=self._record.last_step)
+        return [f"the best weights were those of step {best}, but {why}: they are sought anew"]
+
+
+class _StoppedError(Exception):
+    """The user asks to stop."""
+
+
+def scenes_of(config: Config) -> Scenes:
+    """The scenes of the split val; raises TrainingError where nothing can be scored on them."""
+    try:
+        scenes = config.data.open("val")
+        labels = None
+        if isinstance(scenes, KnownLabels):
+            chosen = _chosen(scenes, config.schedule.validate_scenes)
+            labels = [scenes.labels_of(index) for index in chosen]
+    except ValueError as error:
+        raise TrainingError(
+            f"schedule.validate_steps is {config.schedule.validate_steps}, but the split val "
+            f"cannot be read: {error}; {_REMEDY}"
+        ) from error
+    if len(scenes) == 0 or (labels is not None and not any(labels)):
+        raise TrainingError(
+            f"schedule.validate_steps is {config.schedule.validate_steps}, but the split val has "
+            f"{len(scenes)} scenes and no boxes; expected some of both: {_REMEDY}"
+        )
+    return scenes
+
+
+def _chosen(scenes: Scenes, at_most: int | None) -> Sequence[int]:
+    """The scenes that are scored, spread evenly."""
+    num = len(scenes)
+    if at_most is None or at_most >= num:
+        return range(num)
+    return [index * num // at_most for index in range(at_most)]
+
+
+def _protocol(config: Config, scenes: Scenes | None) -> dict[str, Any]:
+    """What figures depend on besides the weights."""
+    names = "\n".join(getattr(scenes, "names", ()))
+    return {
+        "schedule.best_by": config.schedule.best_by,
+        "schedule.validate_scenes": config.schedule.validate_scenes,
+        "evaluation.nms": config.evaluation.nms,
+        "evaluation.max_points": config.evaluation.max_points,
+        "the number of scenes in val": 0 if scenes is None else len(scenes),
+        "the names of scenes in val": hashlib.sha256(names.encode()).hexdigest(),
+    }
