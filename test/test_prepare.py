@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 from cli_harness import assert_one_line_error, save_untrained, sr3d
 from foreign_layouts import Known, info_v1, room, write_bin, write_v1
 
+from sr3d_core.cli.training import validated_where_possible
+from sr3d_core.config import load_config
 from sr3d_core.data.file_scenes import DatasetError
 from sr3d_core.data.folder import FolderSource
 from sr3d_core.data.inspection import inspect_before_training, inspect_scenes
@@ -18,6 +21,7 @@ from sr3d_core.data.prepare import prepare
 from sr3d_core.data.readers.infos import InfosSource
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.scene_figures import scene_figures
+from sr3d_core.presets import preset_path
 
 NAMES = ("chair", "table", "sofa", "door")
 SCENES = (("chair", "table", "sofa"), ("chair", "chair"), ())
@@ -137,6 +141,18 @@ def test_a_training_on_another_layout(infos: Path, tmp_path: Path) -> None:
     assert f"--data infos:{infos}" in result.stderr
     assert f"path: {infos}" in (tmp_path / "run" / "config.yaml").read_text()
     assert (tmp_path / "run" / "weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize("has_val", [True, False])
+def test_a_preset_validates_on_another_layout_where_that_has_a_split_for_it(
+    infos: Path, has_val: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not has_val:
+        (infos / "scannet_infos_val.pkl").unlink()
+    preset = load_config(preset_path("own_data"))
+    config = validated_where_possible(replace(preset, data=InfosSource(path=infos)))
+    assert config.schedule.validate_steps == (preset.schedule.validate_steps if has_val else 0)
+    assert ("not validated" in capsys.readouterr().err) != has_val
 
 
 def test_inspections_tell_what_is_left_out(infos: Path) -> None:

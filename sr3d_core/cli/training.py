@@ -42,7 +42,7 @@ from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-    from sr3d_core.config import Evaluation
+    from sr3d_core.config import Config, Evaluation
     from sr3d_core.train import Progress, Validated
 
 
@@ -109,6 +109,8 @@ def train(
         parsed = load_config(path)
         if data is not None:
             parsed = replace(parsed, data=source_of(data))
+        if data is not None and preset is not None:
+            parsed = validated_where_possible(parsed)
         folder = out if out is not None else Path("runs") / path.stem
         with progress_in_turn() if is_main else nullcontext() as tell:
             last_step = num_steps = 0
@@ -161,6 +163,22 @@ def train(
     if is_main:
         scenes = data_argument(parsed.data)
         say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
+
+
+def validated_where_possible(config: Config) -> Config:
+    """A preset on other scenes: validated as it says where these have a split val, else not."""
+    try:
+        num_scenes = len(config.data.open("val")) if config.schedule.validate_steps else 0
+    except ValueError as error:
+        num_scenes = 0
+        say(f"there is no split val: {error}")
+    if num_scenes or not config.schedule.validate_steps:
+        return config
+    say(
+        "not validated while it trains, so the last weights are kept and not the best: to mend it "
+        "list scenes of val beside those of train"
+    )
+    return replace(config, schedule=replace(config.schedule, validate_steps=0, patience=0))
 
 
 def _note(at: Progress) -> str:
