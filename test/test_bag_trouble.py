@@ -179,8 +179,6 @@ def test_where_no_terminal_watches_a_number_is_said_once(
     with progress_of("recordings", 2) as tell:
         for done, clouds in ((0, 1), (0, 2), (0, 3), (1, 3), (1, 4), (2, 5)):
             tell(done, f"{clouds} clouds")
-    assert capsys.readouterr().err.splitlines() == [
-        "recordings 0/2 1 clouds",
-        "recordings 1/2 3 clouds",
-        "recordings 2/2 5 clouds",
-    ]
+    lines = capsys.readouterr().err.splitlines()  # each may go on with the time that is left
+    said = ("recordings 0/2 1 clouds", "recordings 1/2 3 clouds", "recordings 2/2 5 clouds")
+    assert [line.startswith(start) for line, start in zip(lines, said, strict=True)] == [True] * 3
