@@ -95,9 +95,20 @@ class Ranking:
         """Area under the precision envelope: at each recall the best precision from there on."""
         recalls, precisions = self.curve(weight)
         steps = np.diff(recalls, axis=1, prepend=0.0)
-        envelope = np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
-        area: Float[ndarray, " B"] = (steps * envelope).sum(axis=1)
+        area: Float[ndarray, " B"] = (steps * _envelope(precisions)).sum(axis=1)
         return area
+
+    def precision_at(self, recall: Float[ndarray, " L"]) -> Float[ndarray, " L"]:
+        """The best precision from each recall on, 0 where so much is never found."""
+        (recalls,), precisions = self.curve()
+        envelope = np.append(_envelope(precisions)[0], 0.0)
+        # Shares such as 3 / 10 and the levels asked for are rounded differently.
+        return envelope[np.searchsorted(recalls, recall - 1e-9)]
+
+
+def _envelope(precisions: Float[ndarray, "B D"]) -> Float[ndarray, "B D"]:
+    """The best precision down from each detection."""
+    return np.maximum.accumulate(precisions[:, ::-1], axis=1)[:, ::-1]
 
 
 def average_precision(
@@ -158,14 +169,29 @@ def table_of(
 ) -> Table:
     """A table with a row for each class and one for their means; `cells` writes `FIGURES`."""
     table = Table(title=title)
-    table.add_column("class")
-    for heading in ("boxes", "AP25", "AP50", "recall25", "recall50"):
+    table.add_column(HEAD[0])
+    for heading in HEAD[1:]:
         table.add_column(heading, justify="right")
     for index, name in enumerate(report.classes):
         table.add_row(name, str(int(report.ap25.num_truth[index])), *cells(index))
     table.add_section()
     table.add_row("mean", str(int(report.ap25.num_truth.sum())), *cells(None))
     return table
+
+
+HEAD = ("class", "boxes", "AP25", "AP50", "recall25", "recall50")
+"""Of `rows_of`."""
+
+
+def rows_of(report: EvaluationReport) -> list[tuple[object, ...]]:
+    """A row of text for each class that has boxes, in percent, and one for the means."""
+    num_truth = report.ap25.num_truth
+    rows: list[tuple[object, ...]] = [
+        (name, int(num_truth[index]), *map(percent, report.figures(index)))
+        for index, name in enumerate(report.classes)
+        if num_truth[index]
+    ]
+    return [*rows, ("mean", int(num_truth.sum()), *map(percent, report.figures(None)))]
 
 
 def report(
@@ -213,11 +239,17 @@ def found_and_true(
     detector: FindsObjects,
     samples: Iterable[Sample],
     progress: Callable[[int], object] | None = None,
+    watch: Callable[[Sample, Detections], object] | None = None,
 ) -> tuple[list[Detections], list[Targets]]:
-    """What is found in each scene and what is there, on the CPU."""
+    """What is found in each scene and what is there, on the CPU.
+
+    `watch` sees each scene with what is found in it; clouds are not kept otherwise.
+    """
     detections, targets = [], []
     for sample in samples:
         detections.append(detector.detect(sample.cloud))
+        if watch is not None:
+            watch(sample, detections[-1])
         targets.append(sample.targets.to("cpu"))
         if progress is not None:
             progress(len(targets))

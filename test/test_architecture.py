@@ -46,6 +46,11 @@ CORE = {
     "merged_views": {"detector", "evaluate", "geometry", "refinement", "structures"},
     "refinement": {"choices", "geometry", "structures"},
     "calibration": {"evaluate", "matches", "model", "structures"},
+    "html": set(),
+    "analysis": {
+        *{"calibration", "evaluate", "geometry", "html", "matches", "picture", "plots"},
+        *{"structures", "whole_files"},
+    },
     "spread": {"evaluate", "geometry", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
@@ -97,7 +102,7 @@ CORE_FOR_ROS = {
     *{"choices", "console", "evaluate", "matches", "data", "picture", "records"},  # recordings
     *{"growing_json", "whole_files"},  # what is found in them
     "plain_yaml",  # parameter files
-    *{"merged_views", "paired", "plots"},  # recordings
+    *{"html", "merged_views", "paired", "plots"},  # recordings
     *{"memory", "map_picture"},  # what was seen before
 }
 INFERENCE = {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sr3d_core.evaluate import EvaluationReport, percent
+from sr3d_core import html
+from sr3d_core.evaluate import HEAD, rows_of
 from sr3d_core.picture import Outcome, outcome_picture
 from sr3d_core.plots import precision_plot, time_plot, timeline_plot
 from sr3d_core.whole_files import write_whole
@@ -16,7 +17,6 @@ from sr3d_ros.bag.figures.recording import recall_over_time
 from sr3d_ros.bag.figures.sightings import FOUND_IOU
 from sr3d_ros.bag.figures.worst import WorstFrame
 from sr3d_ros.bag.pace import PaceReport
-from sr3d_ros.bag.report import html
 from sr3d_ros.bag.run import Tally
 from sr3d_ros.bag.score import BagReport
 from sr3d_ros.bag.words import (
@@ -49,7 +49,7 @@ def write_report(
 def _sections(found: Evaluation, worst: Sequence[WorstFrame]) -> Iterator[str]:
     result = found.result
     yield html.heading("Average precision")
-    yield _precision_table(result.scores)
+    yield html.table(HEAD, rows_of(result.scores))
     found_ = (result.detections, result.targets, result.scores.classes)
     drawn = precision_plot(*found_, FOUND_IOU)
     yield html.picture(drawn, "png", "Every box counts here, however weak.")
@@ -67,17 +67,6 @@ def _sections(found: Evaluation, worst: Sequence[WorstFrame]) -> Iterator[str]:
     if worst:
         yield from _worst(result, worst)
     yield from _troubles(result)
-
-
-def _precision_table(scores: EvaluationReport) -> str:
-    rows = [
-        (name, int(scores.ap25.num_truth[row]), *map(percent, scores.figures(row)))
-        for row, name in enumerate(scores.classes)
-        if scores.ap25.num_truth[row]
-    ]
-    total = int(scores.ap25.num_truth.sum())
-    rows.append(("mean", total, *map(percent, scores.figures(None))))
-    return html.table(("class", "boxes", "AP25", "AP50", "recall25", "recall50"), rows)
 
 
 def _comparison(comparison: Comparison) -> Iterator[str]:
@@ -161,7 +150,7 @@ def _pace(result: BagReport, pace: PaceReport) -> Iterator[str]:
     for line in pace_lines(result, pace):
         yield html.note(line)
     yield html.note("Average precision over the frames that were worked on at that pace:")
-    yield _precision_table(pace.scores)
+    yield html.table(HEAD, rows_of(pace.scores))
 
 
 def _worst(result: BagReport, worst: Sequence[WorstFrame]) -> Iterator[str]:

@@ -20,7 +20,7 @@ div.wide { overflow-x: auto; }
 img { max-width: 100%; } figure { margin: 1em 0; } figcaption, p.note { color: #555; }
 """
 
-# Nothing is loaded from anywhere, and nothing runs, whatever a recording's texts hold.
+# Nothing is loaded from anywhere, and nothing runs, whatever names and recordings hold.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
