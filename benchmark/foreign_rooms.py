@@ -24,16 +24,7 @@ from typing import Any
 
 import torch
 from foreign.archive import HOW_TO_GET
-from foreign.figures import (
-    MATCH_IOU,
-    REPORTED,
-    Answers,
-    confusion,
-    precision,
-    precision_by_size,
-    slopes,
-    spread,
-)
+from foreign.figures import precision, precision_by_size, slopes, spread
 from foreign.looks import draw_models
 from foreign.page import tables
 from foreign.supply import ForeignFurniture, ForeignModel, open_models
@@ -42,6 +33,8 @@ from foreign.world import SENSORS, Scene, identity_of, render, scenes
 from measure import machine
 from rich.console import Console
 
+from sr3d_core.analysis.answers import Answers
+from sr3d_core.analysis.confusion import MATCH_IOU, REPORTED, confusion
 from sr3d_core.choices import NUM_VIEWS
 from sr3d_core.console import one_line_errors, progress_of, say
 from sr3d_core.data.rooms.dataset import Rooms, relabelled

@@ -54,6 +54,26 @@ def precision_plot(
     return _png(figure)
 
 
+def reliability_plot(bins: Sequence[tuple[float, float, int]]) -> bytes:
+    """The share of right boxes over the score, and how many boxes score so.
+
+    `bins` are mean score, share and number of boxes in each part of the score.
+    """
+    scores, shares, counts = zip(*bins, strict=True) if bins else ((), (), ())
+    figure, (chances, amounts) = _figure(11, 4.2, 2)
+    chances.plot([0, 1], [0, 1], "--", color="0.5", linewidth=0.8)
+    chances.plot(scores, shares, "o-")
+    chances.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="mean score", ylabel="share right")
+    amounts.bar(scores, counts, width=0.05)
+    amounts.set(xlim=(0, 1), xlabel="mean score", ylabel="boxes")
+    if bins:
+        amounts.set_yscale("log")
+        amounts.set_ylim(bottom=0.5)  # a single box shows
+        amounts.yaxis.set_major_formatter("{x:g}")  # no formulas: these ask for fonts of their own
+        amounts.yaxis.set_minor_formatter("")
+    return _png(figure)
+
+
 def training_plot(
     steps: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
 ) -> bytes:

@@ -6,17 +6,11 @@ import math
 
 import pytest
 import torch
-from foreign.figures import (
-    NOTHING,
-    Answers,
-    confusion,
-    precision,
-    precision_by_size,
-    slopes,
-    spread,
-)
+from foreign.figures import precision, precision_by_size, slopes, spread
 from sample_boxes import found
 
+from sr3d_core.analysis.answers import Answers
+from sr3d_core.analysis.confusion import NOTHING, confusion
 from sr3d_core.structures import Boxes3D, Detections, Targets
 
 CLASSES = ("chair", "bed")

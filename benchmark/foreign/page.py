@@ -7,8 +7,9 @@ from typing import Any
 
 from rich.table import Table
 
-from foreign.figures import NOTHING, REPORTED, TERCILES
 from foreign.table import AXES
+from sr3d_core.analysis.answers import TERCILES
+from sr3d_core.analysis.confusion import NOTHING, REPORTED
 
 Figures = dict[str, Any]
 

@@ -42,6 +42,7 @@ from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
+    from sr3d_core.analysis.analyse import Analysis
     from sr3d_core.config import Config, Evaluation
     from sr3d_core.train import Progress, Validated
 
@@ -208,6 +209,16 @@ def evaluate(
     backend: BackendOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Write one page that says where it fails: precision over recall, how far scores "
+            "can be believed, size, distance, confusion, pictures of the worst scenes. --json "
+            'then has the same under "analysis".',
+        ),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(
@@ -241,6 +252,8 @@ def evaluate(
 
       sr3d eval --data my_rooms --weights runs/my_rooms/weights.safetensors --json report.json
 
+      sr3d eval --data my_rooms --report report.html --json report.json
+
       sr3d eval --data scannet --weights runs/sr3d_paper/weights.safetensors --config sr3d_paper
     """
     with one_line_errors():
@@ -251,6 +264,8 @@ def evaluate(
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
+        if page is not None:
+            _check_page(page, json_out, views)
         require_writable(json_out)
         evaluation = _evaluation_of(config)
         detector = Detector.from_checkpoint(
@@ -280,16 +295,50 @@ def evaluate(
         loader: DataLoader[Any] = DataLoader(
             cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
         )
+        analysis: Analysis | None = None
+        report: EvaluationReport | ViewsReport
         with progress_of("scenes", num) as tell:
-            report: EvaluationReport | ViewsReport = (
-                score(finder, loader, tell, detector.front_classes)
-                if views == 1
-                else evaluate_in_views(finder, loader, views, tell, detector.front_classes)
-            )
+            fronts = detector.front_classes
+            if views > 1:
+                report = evaluate_in_views(finder, loader, views, tell, fronts)
+            elif page is None:
+                report = score(finder, loader, tell, fronts)
+            else:
+                from sr3d_core.analysis.analyse import analyse
+
+                analysis = analyse(finder, loader, tell, fronts)
+                report = analysis.scores
         result_console().print(report.table())
         if report.fronts:
             result_console().print(fronts_table(report.fronts))
-        write_json(json_out, {"data": data, "split": split, "model": weights, **report.to_dict()})
+        head = {"data": data, "split": split, "model": weights}
+        more = {} if analysis is None else {"analysis": analysis.to_dict()}
+        write_json(json_out, {**head, **report.to_dict(), **more})
+        if page is not None and analysis is not None:
+            from sr3d_core.analysis.page import write_page
+
+            about = {
+                **head,
+                "scenes": num,
+                "evaluation": config or "as a robot detects",
+                "merged views": merge_views,
+                "refinement": str(finder.refinement),
+            }
+            write_page(page, f"sr3d eval {data} {split}", about, analysis)
+
+
+def _check_page(page: Path, json_out: Path | None, views: int) -> None:
+    """Refuse what cannot be written, before the work starts; ValueError or OSError."""
+    import sr3d_core.plots  # noqa: F401  what is missing to draw is said now
+
+    if views > 1:
+        raise ValueError(
+            f"--report and --views {views}: the page is of one view, expected --views 1; for "
+            "figures with their spread run `sr3d eval --views` again without --report"
+        )
+    if json_out is not None and page.resolve() == json_out.resolve():
+        raise ValueError(f"--report and --json are both {page}; expected two files")
+    require_writable(page)
 
 
 def _evaluation_of(config: str | None) -> Evaluation:

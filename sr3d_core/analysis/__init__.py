@@ -1,0 +1,1 @@
+"""What an evaluation says beyond average precision: where, of what, and how sure of itself."""
