@@ -25,7 +25,6 @@ from typing import Any
 import torch
 
 from sr3d_core.checkpoint import load_checkpoint, save_checkpoint
-from sr3d_core.console import one_line_errors
 from sr3d_core.model.network import SR3D
 from sr3d_core.study import Study, StudyError, train_apart
 
@@ -41,13 +40,15 @@ SIZES = (("bed", "height"), ("bed", "width"), ("desk", "height"), ("sofa", "dept
 def main() -> None:
     """Train and score what is missing, print the table."""
     options = _options()
-    with one_line_errors():
+    try:
         study = Study.read(options.variants).sharing({"data.prerendered": str(options.rooms)})
         names = options.names or list(study.variants)
         for name in names:
             study.chosen([name])
             study.parsed(name).data.open("train")
         print(table(_found(options, study, names)))
+    except ValueError as error:  # a file, a variant, a training or the rooms
+        sys.exit(f"error: {error}")
 
 
 def _found(
