@@ -7,7 +7,9 @@
 Trains every variant of benchmark/variants.yaml alike but for its own settings, scores each in the
 foreign rooms, and prints a table. One seed first; variants whose AP50 is less than 2 from that of
 the first variant get two seeds more, as one training says nothing about so little. What is
-trained and scored already is not done again, and a training that was stopped goes on.
+trained and scored already is not done again, and a training that was stopped goes on: the
+trainings are those of `sr3d study`, this file scores them in the foreign rooms. What a training
+prints is in a file beside its folder.
 """
 
 from __future__ import annotations
@@ -17,16 +19,14 @@ import json
 import statistics
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from sr3d_core.checkpoint import load_checkpoint, save_checkpoint
 from sr3d_core.model.network import SR3D
-from sr3d_core.presets import preset_path
+from sr3d_core.study import Study, StudyError, train_apart
 
 VARIANTS = Path(__file__).with_name("variants.yaml")
 SEEDS = (1, 2, 3)
@@ -37,45 +37,31 @@ SIZES = (("bed", "height"), ("bed", "width"), ("desk", "height"), ("sofa", "dept
 """Whose slopes the table shows: where mean sizes gave the present weights away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
-    """The settings that all variants share, and those of each."""
-
-    preset: str
-    shared: dict[str, Any]
-    variants: dict[str, dict[str, Any]]
-
-    @classmethod
-    def read(cls, path: Path) -> Study:
-        """From a YAML file; the first variant is what the others are compared with."""
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return cls(tree["preset"], tree["shared"], tree["variants"])
-
-    def config(self, name: str, seed: int, rooms: Path) -> dict[str, Any]:
-        """The whole configuration of a training; settings are dotted keys."""
-        tree = yaml.safe_load(preset_path(self.preset).read_text(encoding="utf-8"))
-        fixed = {"schedule.seed": seed, "data.prerendered": str(rooms)}
-        changes = {**self.shared, **self.variants[name], **fixed}
-        for key, value in changes.items():
-            place, parts = tree, key.split(".")
-            for part in parts[:-1]:
-                place = place.setdefault(part, {})
-            place[parts[-1]] = value
-        return tree
-
-
 def main() -> None:
     """Train and score what is missing, print the table."""
     options = _options()
-    study = Study.read(options.variants)
-    names = options.names or list(study.variants)
-    base = next(iter(study.variants))
+    try:
+        study = Study.read(options.variants).sharing({"data.prerendered": str(options.rooms)})
+        names = options.names or list(study.variants)
+        for name in names:
+            study.chosen([name])
+            study.parsed(name).data.open("train")
+        print(table(_found(options, study, names)))
+    except ValueError as error:  # a file, a variant, a training or the rooms
+        sys.exit(f"error: {error}")
+
+
+def _found(
+    options: argparse.Namespace, study: Study, names: list[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The figures of all variants, by seed."""
+    base = study.first
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for seed in SEEDS[: options.seeds]:
         for name in names:
             if seed == SEEDS[0] or name == base or _is_near(found[name], found.get(base, [])):
                 found[name].append(_scored(options, study, name, seed))
-    print(table(found))
+    return found
 
 
 def _options() -> argparse.Namespace:
@@ -103,22 +89,17 @@ def _scored(options: argparse.Namespace, study: Study, name: str, seed: int) -> 
     folder = options.out / f"{name}-{seed}"
     scores = folder / "foreign.json"
     if not scores.is_file():
-        _train(folder, study.config(name, seed, options.rooms), options.processes)
+        _train(folder, study.tree(name, seed), options.processes)
         _judge(options, folder / "weights.safetensors", scores)
     return dict(json.loads(scores.read_text(encoding="utf-8"))["figures"])
 
 
 def _train(folder: Path, config: dict[str, Any], processes: int) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if config["network"]["weights"] == FRESH_BOXES:
+    if config["network"].get("weights") == FRESH_BOXES:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         start = _fresh_boxes(folder.parent / f"{FRESH_BOXES}.safetensors")
         config["network"]["weights"] = str(start)
-    path = folder.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(config), encoding="utf-8")
-    resume = ["--resume"] if (folder / "state.pt").exists() else []
-    launch = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
-    command = ["-m", "sr3d_core.cli.main", "train", str(path), "--out", str(folder), *resume]
-    _run([*(launch if processes > 1 else []), *command])
+    train_apart(folder, config, num_processes=processes)
 
 
 def _fresh_boxes(path: Path) -> Path:
@@ -139,11 +120,11 @@ def _judge(options: argparse.Namespace, weights: Path, scores: Path) -> None:
 
 
 def _run(arguments: list[str]) -> str:
-    """What a program in a process of its own prints; it ends this one where it fails."""
+    """What a program in a process of its own prints; raises StudyError where it fails."""
     print(" ".join(arguments), file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
-        sys.exit(f"{arguments[0]} {arguments[1]} ended with {done.returncode}: see above")
+        raise StudyError(f"{arguments[0]} ended with {done.returncode}: see above")
     return done.stdout
 
 

@@ -61,6 +61,14 @@ CORE = {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
         *{"training", "whole_files"},
     },
+    "study": {
+        *{"choices", "config", "data", "plain_yaml", "presets", "study_scores", "training"},
+        "whole_files",
+    },
+    "study_scores": {
+        *{"config", "data", "detector", "evaluate", "paired", "structures", "whole_files"},
+    },
+    "study_table": {"evaluate", "paired", "study", "study_scores"},
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
         *{"sparse", "geometry", "whole_files", "detector", "evaluate", "plots"},
@@ -108,7 +116,16 @@ CORE_FOR_ROS = {
 INFERENCE = {
     *{"structures", "geometry", "sparse", "model", "checkpoint", "refinement", "detector"},
 }
-TRAINING = {"train", "training", "supervision", "evaluate", "analysis", "spread", "calibration"}
+TRAINING = {
+    "train",
+    "training",
+    "supervision",
+    "evaluate",
+    "analysis",
+    "spread",
+    "calibration",
+    "study",
+}
 NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""
 PUBLISHERS = ROOT / "sr3d_ros" / "bag" / "play" / "publishers.py"

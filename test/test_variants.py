@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from variants import VARIANTS, Study, table
+from study_cases import assert_differs_in_its_own_keys_alone
+from variants import VARIANTS, table
 
-from sr3d_core.config import flat_config, parse_config
+from sr3d_core.study import Study
 
 STUDY = Study.read(VARIANTS)
 
 
 @pytest.mark.parametrize("name", STUDY.variants)
 def test_a_variant_is_a_training_that_differs_in_its_own_settings_alone(name: str) -> None:
-    plain, mine = (
-        flat_config(parse_config(STUDY.config(each, 1, Path("rooms"))))
-        for each in (next(iter(STUDY.variants)), name)
-    )
-    differing = {key for key in plain | mine if plain.get(key) != mine.get(key)}
-    assert all(any(key.startswith(own) for own in STUDY.variants[name]) for key in differing)
-    assert bool(differing) == bool(STUDY.variants[name])
+    assert_differs_in_its_own_keys_alone(STUDY, name)
 
 
 def test_a_table_has_means_over_seeds_and_their_spread() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sr3d_core.cli import data, detect, doctor, model, training, view, weights
+from sr3d_core.cli import data, detect, doctor, model, study, training, view, weights
 from sr3d_core.cli.plugins import GroupWithPlugins
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.command()(detect.detect)
 app.command()(view.view)
 app.command()(training.train)
 app.command("eval")(training.evaluate)
+app.command()(study.study)
 app.command()(weights.convert)
 app.command()(weights.export)
 app.command()(doctor.doctor)

@@ -1,0 +1,163 @@
+"""The scores of one training on one source of scenes: measured once, then read from its folder.
+
+What was found and what is there is kept beside the figures, so that two trainings can be compared
+scene by scene later (`sr3d_core/paired.py`) without detecting again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sr3d_core.config import Evaluation
+from sr3d_core.data.sources import Scenes
+from sr3d_core.detector import Detector, Postprocess
+from sr3d_core.evaluate import found_and_true, report
+from sr3d_core.paired import Side
+from sr3d_core.structures import Boxes3D, Detections, Targets
+from sr3d_core.whole_files import write_whole
+
+OpenScenes = Callable[[str, str, int, tuple[str, ...]], Scenes]
+"""Opens the scenes of `--data`, a split, at most so many, labelled in the given classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that figures depend on."""
+
+    data: str
+    split: str
+    num: int
+    evaluation: Evaluation
+    weights_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """What a training scored on one source of scenes."""
+
+    report: dict[str, Any]  # as `sr3d eval --json` writes it
+    side: Side
+
+    def percent(self, measure: str) -> float:
+        """Mean average precision, `ap25` or `ap50`, in percent; NaN where nothing is there."""
+        value = self.report[f"m{measure}"]
+        return float("nan") if value is None else 100.0 * float(value)
+
+
+def score(weights: Path, rules: Rules, open_scenes: OpenScenes, device: str) -> Scores:
+    """Read the scores from beside the weights, or detect in all scenes and write them there."""
+    path = weights.with_name(f"scores-{_file_name(rules.data)}.json")
+    kept = _kept(path, rules)
+    if kept is not None:
+        return kept
+    detector = Detector.from_checkpoint(
+        str(weights),
+        device=device,
+        postprocess=Postprocess(nms=rules.evaluation.nms),
+        max_points=rules.evaluation.max_points or sys.maxsize,
+    )
+    scenes = open_scenes(rules.data, rules.split, rules.num, detector.classes)
+    samples = (scenes[index] for index in range(len(scenes)))
+    detections, targets = found_and_true(detector, samples)
+    figures = report(detections, targets, detector.classes, detector.front_classes).to_dict()
+    side = Side(detections, targets, detector.classes)
+    content = {"rules": rules.to_dict(), "classes": detector.classes, "report": figures}
+    write_whole(
+        {path.with_suffix(".npz"): packed(side), path: json.dumps(content, indent=1).encode()}
+    )
+    return Scores(figures, side)
+
+
+def _kept(path: Path, rules: Rules) -> Scores | None:
+    """The scores that were measured by the same rules; None where there are none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["rules"] != json.loads(json.dumps(rules.to_dict())):
+            return None
+        side = unpacked(path.with_suffix(".npz").read_bytes(), tuple(content["classes"]))
+        return Scores(content["report"], side)
+    except (FileNotFoundError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None  # damaged or of an older version: measured again
+
+
+def _file_name(data: str) -> str:
+    """Data as part of a file's name, different for different data."""
+    words = re.sub(r"[^0-9A-Za-z]+", "_", data)[-40:]
+    return f"{words}-{hashlib.sha256(data.encode()).hexdigest()[:8]}"
+
+
+def packed(side: Side) -> bytes:
+    """What was found and what is there, as the bytes of an .npz file; `facing` is left out."""
+    ignored = [_ignored(target) for target in side.targets]
+    arrays = {
+        "scores": _rows([each.scores for each in side.detections]),
+        **_boxes("found", side.detections),
+        **_boxes("true", side.targets),
+        **_boxes("ignored", ignored),
+        "has_ignored": np.array([each.ignored is not None for each in side.targets], bool),
+    }
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def unpacked(content: bytes, classes: tuple[str, ...]) -> Side:
+    """The other way round; raises ValueError or KeyError where it is something else."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: torch.from_numpy(file[name]) for name in file.files}
+    scores = torch.split(arrays["scores"], arrays["found_counts"].tolist())
+    detections = [
+        Detections(boxes, score_, labels)
+        for (boxes, labels), score_ in zip(_split(arrays, "found"), scores, strict=True)
+    ]
+    targets = [
+        Targets(boxes, labels, Targets(*ignored) if has_ignored else None)
+        for (boxes, labels), ignored, has_ignored in zip(
+            _split(arrays, "true"),
+            _split(arrays, "ignored"),
+            arrays["has_ignored"].tolist(),
+            strict=True,
+        )
+    ]
+    return Side(detections, targets, classes)
+
+
+def _ignored(target: Targets) -> Targets:
+    return target[:0] if target.ignored is None else target.ignored
+
+
+def _boxes(name: str, scenes: Sequence[Detections] | Sequence[Targets]) -> dict[str, Any]:
+    return {
+        f"{name}_boxes": np.concatenate(
+            [np.zeros((0, 7), np.float32), *(each.boxes.array.cpu().numpy() for each in scenes)]
+        ),
+        f"{name}_labels": _rows([each.labels for each in scenes], np.int64),
+        f"{name}_counts": np.array([len(each) for each in scenes], np.int64),
+    }
+
+
+def _rows(parts: Sequence[torch.Tensor], dtype: Any = np.float32) -> Any:
+    return np.concatenate([np.zeros(0, dtype), *(part.cpu().numpy() for part in parts)])
+
+
+def _split(arrays: dict[str, torch.Tensor], name: str) -> list[tuple[Boxes3D, torch.Tensor]]:
+    counts = arrays[f"{name}_counts"].tolist()
+    rows = torch.split(arrays[f"{name}_boxes"], counts)
+    labels = torch.split(arrays[f"{name}_labels"], counts)
+    return [(Boxes3D.from_array(box), label) for box, label in zip(rows, labels, strict=True)]

@@ -1,0 +1,111 @@
+"""What a study has found, as one table in Markdown and as JSON.
+
+Means and standard deviations are over seeds. The note compares each seed with the same seed of the
+first variant on the same scenes: how often the interval of the difference leaves out 0. Such an
+interval knows how scenes differ, not how seeds do; for that there is the spread.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+
+from sr3d_core.evaluate import plain_number
+from sr3d_core.paired import Difference, paired
+from sr3d_core.study import Outcome
+from sr3d_core.study_scores import Scores
+
+MEASURES = ("ap25", "ap50")
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """All figures as plain JSON values."""
+    study = outcome.study
+    return {
+        "first": study.first,
+        "split": study.split,
+        "num": study.num,
+        "shared": study.shared,
+        "variants": {
+            name: {
+                "settings": study.variants[name],
+                "seeds": list(of_seed),
+                "data": {
+                    data: _of_data(outcome, name, data) if of_seed else {} for data in study.data
+                },
+            }
+            for name, of_seed in outcome.scores.items()
+        },
+        "failures": list(outcome.failures),
+    }
+
+
+def _of_data(outcome: Outcome, name: str, data: str) -> dict[str, Any]:
+    mine = {seed: found[data] for seed, found in outcome.scores[name].items()}
+    firsts = {seed: found[data] for seed, found in outcome.scores[outcome.study.first].items()}
+    shared = [] if name == outcome.study.first else [seed for seed in mine if seed in firsts]
+    pairs = {seed: _differences(firsts[seed], mine[seed]) for seed in shared}
+    return {
+        measure: {
+            **_spread([each.percent(measure) for each in mine.values()]),
+            "against_first": {
+                str(seed): {**pair[index].to_dict(), "is_clear": pair[index].is_clear}
+                for seed, pair in pairs.items()
+            },
+        }
+        for index, measure in enumerate(MEASURES)
+    }
+
+
+def _differences(first: Scores, second: Scores) -> tuple[Difference, Difference]:
+    return paired(first.side, second.side, np.random.default_rng(0)).mean
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds, in percent; of one seed there is none."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return {
+        "mean": plain_number(statistics.mean(values)),
+        "deviation": None if deviation is None else plain_number(deviation),
+        "each": [plain_number(value) for value in values],
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """A line for each variant; `found` is what `summary` says."""
+    sources = list(next(iter(found["variants"].values()))["data"])
+    heads = ["variant", "seeds"]
+    for data in sources:
+        where = f", {data}" if len(sources) > 1 else ""
+        heads += [f"AP25{where}", f"AP50{where}", f"AP50 against {found['first']}{where}"]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for name, row in found["variants"].items():
+        cells = [name, str(len(row["seeds"]))]
+        for data in sources:
+            of_data = row["data"][data]
+            cells += [_cell(of_data.get(measure)) for measure in MEASURES]
+            cells.append(note(of_data["ap50"]["against_first"]) if of_data else "")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(spread: dict[str, Any] | None) -> str:
+    if spread is None or spread["mean"] is None:
+        return ""
+    deviation = spread["deviation"]
+    return f"{spread['mean']:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
+
+
+def note(against: dict[str, dict[str, Any]]) -> str:
+    """The mean difference over seeds in points, and in how many of them it is clear."""
+    known = [each for each in against.values() if each["difference"] is not None]
+    if not known:
+        return ""
+    mean = 100 * statistics.mean(each["difference"] for each in known)
+    clear = [each["difference"] for each in known if each["is_clear"]]
+    better, worse = sum(each > 0 for each in clear), sum(each < 0 for each in clear)
+    words = [f"{num} {word}" for num, word in ((better, "better"), (worse, "worse")) if num]
+    verdict = f"clearly {' and '.join(words)}" if words else "none clear"
+    return f"{mean:+.1f} (of {len(known)}: {verdict})"

@@ -1,0 +1,258 @@
+"""Studies: what files say, what is trained and scored, what is not done again, the table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from cli_harness import assert_one_line_error, sr3d
+from study_cases import assert_differs_in_its_own_keys_alone
+
+from sr3d_core.evaluate import report
+from sr3d_core.paired import Side
+from sr3d_core.structures import Boxes3D, Detections, Targets
+from sr3d_core.study import Study, StudyError, check_same, is_trained, settings_path
+from sr3d_core.study_scores import packed, unpacked
+from sr3d_core.study_table import markdown, note
+
+ROOT = Path(__file__).resolve().parent.parent
+FILES = [*sorted((ROOT / "config" / "study").glob("*.yaml")), ROOT / "benchmark" / "variants.yaml"]
+STUDIES = {path.name: Study.read(path) for path in FILES}
+CASES = [(file, name) for file, study in STUDIES.items() for name in study.variants]
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    tree = {"preset": "rooms", "variants": {"plain": {}}, **changes}
+    path = folder / "study.yaml"
+    path.write_text(
+        yaml.safe_dump({key: tree[key] for key in tree if tree[key] is not None}, sort_keys=False)
+    )
+    return path
+
+
+@pytest.mark.parametrize(("file", "name"), CASES)
+def test_every_variant_is_a_training_that_differs_in_its_own_keys_alone(
+    file: str, name: str
+) -> None:
+    assert_differs_in_its_own_keys_alone(STUDIES[file], name)
+
+
+def test_the_papers_study_has_three_seeds_where_the_paper_makes_its_claim() -> None:
+    study = STUDIES["paper.yaml"]
+    trainings = study.trainings(list(study.variants))
+    for name in ("baseline", "spota", "ras", "both", "both_literal", "both_neg"):
+        assert [seed for each, seed in trainings if each == name] == [1, 2, 3]
+    seeds = [seed for _, seed in trainings]
+    assert seeds == sorted(seeds)  # all variants once, before any of them twice
+    rows = {
+        name: (study.parsed(name).criterion.assigner.name, criterion.name)
+        for name in ("baseline", "spota", "ras", "both")
+        if (criterion := study.parsed(name).criterion.classification)
+    }
+    assert rows == {
+        "baseline": ("center_topk", "focal"),
+        "spota": ("spota", "focal"),
+        "ras": ("center_topk", "ras"),
+        "both": ("spota", "ras"),
+    }
+
+
+def test_a_value_replaces_all_below_its_key_and_seeds_differ(tmp_path: Path) -> None:
+    changes = {"criterion.assigner": {"name": "center_topk"}, "network.changes.rivalry": 0.0}
+    study = Study.read(written(tmp_path, variants={"plain": {}, "other": changes}))
+    tree = study.tree("other", 7)
+    assert tree["criterion"]["assigner"] == {"name": "center_topk"}  # no candidates of SPOTA
+    assert tree["network"]["changes"]["rivalry"] == 0.0
+    assert tree["network"]["changes"]["box_coding"] == "quarter_turns"
+    assert tree["schedule"]["seed"] == 7
+    assert study.tree("plain", 7)["criterion"]["assigner"]["name"] == "spota"
+
+
+def test_a_variant_changes_nothing_for_the_others(tmp_path: Path) -> None:
+    """Although all share one value that it changes a part of."""
+    variants = {"plain": {}, "fast": {"schedule.learning_rate": 0.5}}
+    study = Study.read(written(tmp_path, shared={"schedule": {"num_steps": 3}}, variants=variants))
+    before = study.tree("plain", 1)
+    assert study.tree("fast", 2)["schedule"] == {"num_steps": 3, "learning_rate": 0.5, "seed": 2}
+    assert study.tree("plain", 1) == before
+    assert before["schedule"] == {"num_steps": 3, "seed": 1}
+
+
+def test_a_variant_can_begin_from_another_training(tmp_path: Path) -> None:
+    study = Study.read(
+        written(tmp_path, variants={"plain": {}, "paper": {"preset": "sr3d_paper"}})
+    )
+    assert study.parsed("paper").evaluation.nms == "bev"
+    assert study.parsed("plain").evaluation.nms == "3d"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"variants": {}}, ("variants",)),
+        ({"variants": {"a/b": {}}}, ("a/b",)),
+        ({"varints": {}}, ("varints",)),
+        ({"preset": None}, ("preset or config",)),
+        ({"preset": "room"}, ("'room'", "rooms")),
+        ({"seeds": 0}, ("seeds",)),
+        ({"seeds_of": {"plane": 2}}, ("seeds_of", "'plane'")),
+        ({"variants": {"plain": {"schedul.seed": 1}}}, ("plain", "schedul")),
+        ({"variants": {"plain": {"schedule.seed.x": 1}}}, ("plain", "seed")),
+        ({"shared": {"data.prerendered": "no_rooms"}}, ("no_rooms", "sr3d data rooms")),
+        ({"data": ["no_scenes"]}, ("no_scenes",)),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_one_line_before_anything_is_trained(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, **changes)
+    if "data" in changes:  # so that it gets as far as the scenes to score on
+        path = written(tmp_path, shared={"data": {"name": "rooms"}}, **changes)
+    assert_one_line_error(sr3d("study", path, "--out", tmp_path / "out"), *words)
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_broken_files_and_unknown_variants_are_told_in_one_line(tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "out")
+    assert_one_line_error(sr3d("study", tmp_path / "none.yaml", *out), "none.yaml")
+    path = tmp_path / "broken.yaml"
+    path.write_text("variants: {a: [}")
+    assert_one_line_error(sr3d("study", path, *out), "broken.yaml", "not YAML")
+    path.write_text("")
+    assert_one_line_error(sr3d("study", path, *out), "broken.yaml")
+    result = sr3d("study", written(tmp_path), *out, "--names", "plane")
+    assert_one_line_error(result, "'plane'", "plain")
+
+
+def scene(num: int, *, with_ignored: bool) -> tuple[Detections, Targets]:
+    rows = torch.arange(7.0 * num).reshape(num, 7) + 1
+    labels = torch.zeros(num, dtype=torch.int64)
+    ignored = Targets(Boxes3D.from_array(rows), labels) if with_ignored else None
+    found = Detections(Boxes3D.from_array(rows), torch.linspace(1, 0.5, num), labels)
+    return found, Targets(Boxes3D.from_array(rows), labels, ignored)
+
+
+@pytest.mark.parametrize("nums", [(), (0,), (2, 0, 3)])
+def test_kept_detections_give_the_same_report(nums: tuple[int, ...]) -> None:
+    pairs = [scene(num, with_ignored=index % 2 == 0) for index, num in enumerate(nums)]
+    side = Side([found for found, _ in pairs], [true for _, true in pairs], ("chair",))
+    again = unpacked(packed(side), ("chair",))
+    assert [each.ignored is None for each in again.targets] == [
+        each.ignored is None for each in side.targets
+    ]
+    for one, other in zip(side.detections, again.detections, strict=True):
+        assert torch.equal(one.boxes.array, other.boxes.array)
+        assert torch.equal(one.scores, other.scores)
+    assert (
+        report(side.detections, side.targets, ("chair",)).to_dict()
+        == report(again.detections, again.targets, ("chair",)).to_dict()
+    )
+
+
+def test_a_note_counts_the_seeds_that_differ_clearly() -> None:
+    def seed(difference: float | None, is_clear: bool) -> dict[str, Any]:
+        return {"difference": difference, "is_clear": is_clear}
+
+    seeds = {"1": seed(0.03, True), "2": seed(-0.02, True), "3": seed(0.02, False)}
+    assert note(seeds) == "+1.0 (of 3: clearly 1 better and 1 worse)"
+    assert note({"1": seed(0.01, False)}) == "+1.0 (of 1: none clear)"
+    assert note({}) == note({"1": seed(None, False)}) == ""
+
+
+def test_a_variant_that_failed_has_an_empty_line() -> None:
+    one = {"mean": 50.0, "deviation": 7.07, "each": [45.0, 55.0]}
+    row = {"seeds": [1, 2], "data": {"rooms": {"ap25": one, "ap50": {**one, "against_first": {}}}}}
+    row["data"]["rooms"]["ap25"]["against_first"] = {}  # type: ignore[index]
+    failed = {"seeds": [], "data": {"rooms": {}}}
+    lines = markdown({"first": "plain", "variants": {"plain": row, "bad": failed}}).splitlines()
+    assert lines[2].split("|")[1:5] == [" plain ", " 2 ", " 50.0 ± 7.1 ", " 50.0 ± 7.1 "]
+    assert lines[3].split("|")[1:3] == [" bad ", " 0 "]
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_another_configuration_does_not_pass_for_the_one_that_was_trained(tmp_path: Path) -> None:
+    study, folder = Study.read(written(tmp_path)), tmp_path / "plain-1"
+    check_same(folder, study.tree("plain", 1))  # nothing is there
+    folder.mkdir()
+    (folder / "state.pt").touch()
+    settings_path(folder).write_text(yaml.safe_dump(study.tree("plain", 1)))
+    check_same(folder, study.tree("plain", 1))
+    check_same(folder, study.sharing({"schedule.num_workers": 3}).tree("plain", 1))
+    with pytest.raises(StudyError, match=r"plain-1.*schedule\.num_steps.*10000.*7"):
+        check_same(folder, study.sharing({"schedule.num_steps": 7}).tree("plain", 1))
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three scenes of a floor with a box on it."""
+    folder = tmp_path_factory.mktemp("scenes")
+    rng = np.random.default_rng(0)
+    for part in ("clouds", "labels"):
+        (folder / part).mkdir()
+    for name in ("a", "b", "c"):
+        floor = rng.uniform((0, 0, 0), (3, 3, 0.01), (1500, 3))
+        box = rng.uniform((1, 1, 0), (1.6, 1.6, 0.8), (500, 3))
+        np.save(folder / "clouds" / f"{name}.npy", np.concatenate([floor, box]))
+        truth = [{"class": "chair", "center": [1.3, 1.3, 0.4], "size": [0.6, 0.6, 0.8]}]
+        (folder / "labels" / f"{name}.json").write_text(json.dumps({"boxes": truth}))
+    (folder / "classes.txt").write_text("chair\n")
+    for split in ("train", "val"):
+        (folder / f"{split}.txt").write_text("a\nb\nc\n")
+    return folder
+
+
+@pytest.mark.slow
+def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    tiny = {"widths": [8, 8, 8, 8], "stem_channels": 8, "neck_channels": 8}
+    shared = {
+        "network.changes": tiny,
+        "data": {"name": "folder", "path": str(scenes)},
+        "schedule": {"num_steps": 2, "batch_size": 1, "warmup_steps": 1},
+    }
+    variants = {
+        "plain": {},
+        "focal": {"criterion.classification": {"name": "focal"}},
+        "wild": {"schedule.learning_rate": 1e30, "schedule.clip_norm": 1e30},
+    }
+    path = written(tmp_path, shared=shared, variants=variants, data=[str(scenes)])
+    out = tmp_path / "out"
+    arguments = ("study", path, "--out", out, "--processes", "2")
+    result = sr3d(*arguments, "--names", "focal")
+    assert result.exit_code == 0, result.output
+    weights = out / "focal-1" / "weights.safetensors"
+    assert is_trained(weights.parent)
+    table = (out / "table.md").read_text()
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["plain", "focal"]
+    assert "(of 1: " in table
+
+    eval_json = tmp_path / "eval.json"
+    asked = ("--data", scenes, "--weights", weights, "--json", eval_json)
+    assert sr3d("eval", *asked).exit_code == 0
+    scored = json.loads(next(weights.parent.glob("scores-*.json")).read_text())
+    assert {key: json.loads(eval_json.read_text())[key] for key in scored["report"]} == (
+        scored["report"]
+    )
+
+    times = {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")}
+    assert sr3d(*arguments, "--names", "focal").exit_code == 0
+    assert {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")} == times
+    assert (out / "table.md").read_text() == table
+
+    (out / "focal-1" / "trained.txt").unlink()  # as if it had been stopped
+    failed = sr3d(*arguments)
+    assert failed.exit_code == 1
+    assert "1 of 3 trainings are missing" in failed.stderr.splitlines()[-1]
+    assert "wild-1" in failed.stderr.splitlines()[-1]
+    assert is_trained(weights.parent)
+    rows = (out / "table.md").read_text().splitlines()
+    assert [row.split("|")[2].strip() for row in rows[2:]] == ["1", "1", "0"]
