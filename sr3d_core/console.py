@@ -27,7 +27,7 @@ from rich.progress import (
 from sr3d_core.choices import NUM_VIEWS, one_of
 from sr3d_core.machine.extras import EXTRAS, how_to_install
 from sr3d_core.sparse.engine_list import BACKENDS
-from sr3d_core.whole_files import write_whole
+from sr3d_core.whole_files import is_stream, write_whole
 
 if TYPE_CHECKING:
     from sr3d_core.structures import PointCloud
@@ -161,8 +161,11 @@ def require_writable(path: Path | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    # A file is replaced by a whole one, which takes a folder that may be written in.
+    places = [path] if is_stream(path) else [path.parent, *([path] if path.exists() else [])]
+    for place in places:
+        if not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
 
 
 def require_folder(path: Path) -> None:

@@ -26,7 +26,7 @@ def write_whole(contents: Mapping[Path, bytes]) -> None:
     full disk changes none. They take their places in the order given. A pipe or a device, such as
     /dev/stdout, is written into at the end: nothing can take its place.
     """
-    streams = {path: content for path, content in contents.items() if _is_stream(path)}
+    streams = {path: content for path, content in contents.items() if is_stream(path)}
     contents = {path: content for path, content in contents.items() if path not in streams}
     try:
         for path, content in contents.items():
@@ -52,7 +52,7 @@ def remove_parts(paths: Iterable[Path]) -> None:
         _part_of(path).unlink(missing_ok=True)
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Whether a name stands for what is open already; behind /dev/stdout may be a file."""
     folder = path.absolute().parent
     is_special = path.exists() and not (path.is_file() or path.is_dir())

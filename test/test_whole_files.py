@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from sr3d_core.console import require_writable
 from sr3d_core.whole_files import remove_parts, write_whole
 
 
@@ -81,3 +82,16 @@ def test_a_file_in_shared_memory_is_whole_like_any_other() -> None:
             write_whole({path: b"new" * 100})
         assert path.read_bytes() == b"old"
         assert list(Path(folder).iterdir()) == [path]
+
+
+def test_a_file_in_a_folder_that_may_not_be_written_in_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "there.json"
+    path.write_text("{}")
+    require_writable(path)
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path)  # as for users
+    with pytest.raises(PermissionError, match=str(tmp_path)):
+        require_writable(path)
+    require_writable(Path("/dev/null"))
+    require_writable(None)
