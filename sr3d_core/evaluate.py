@@ -10,9 +10,10 @@ there has no AP.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from numpy import ndarray
 from rich.table import Table
 from torch import Tensor
 
+from sr3d_core.config import Evaluation
+from sr3d_core.detector import Postprocess
 from sr3d_core.matches import Matches, match_all
 from sr3d_core.right_fronts import RightFronts, right_fronts
 from sr3d_core.structures import Detections, PointCloud, Sample, Targets
@@ -46,6 +49,21 @@ class FindsObjects(Protocol):
     def detect(self, cloud: PointCloud) -> Detections:
         """The objects in a cloud of one scene."""
         ...
+
+
+class DetectorRules(TypedDict):
+    """Arguments of a `Detector`."""
+
+    postprocess: Postprocess
+    max_points: int
+
+
+def detector_rules(evaluation: Evaluation) -> DetectorRules:
+    """How the detector looks at scenes that are scored as a configuration says."""
+    return {
+        "postprocess": Postprocess(nms=evaluation.nms),
+        "max_points": evaluation.max_points or sys.maxsize,
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import re
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,8 +21,8 @@ import torch
 
 from sr3d_core.config import Evaluation
 from sr3d_core.data.sources import Scenes
-from sr3d_core.detector import Detector, Postprocess
-from sr3d_core.evaluate import found_and_true, report
+from sr3d_core.detector import Detector
+from sr3d_core.evaluate import detector_rules, found_and_true, report
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_core.whole_files import write_whole
@@ -69,8 +68,7 @@ def score(weights: Path, rules: Rules, open_scenes: OpenScenes, device: str) -> 
     detector = Detector.from_checkpoint(
         str(weights),
         device=device,
-        postprocess=Postprocess(nms=rules.evaluation.nms),
-        max_points=rules.evaluation.max_points or sys.maxsize,
+        **detector_rules(rules.evaluation),
     )
     scenes = open_scenes(rules.data, rules.split, rules.num, detector.classes)
     samples = (scenes[index] for index in range(len(scenes)))

@@ -40,7 +40,7 @@ CORE = {
     "memory": {"detector", "geometry", "records", "structures", "whole_files"},
     "matches": {"geometry", "structures"},
     "right_fronts": {"matches", "structures"},
-    "evaluate": {"matches", "right_fronts", "structures"},
+    "evaluate": {"config", "detector", "matches", "right_fronts", "structures"},
     "paired": {"evaluate", "structures"},
     "evaluate_views": {"evaluate", "geometry", "right_fronts", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "refinement", "structures"},

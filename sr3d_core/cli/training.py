@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -259,8 +258,8 @@ def evaluate(
     with one_line_errors():
         from torch.utils.data import DataLoader
 
-        from sr3d_core.detector import Detector, Postprocess
-        from sr3d_core.evaluate import EvaluationReport, fronts_table
+        from sr3d_core.detector import Detector
+        from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
         from sr3d_core.evaluate import evaluate as score
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
@@ -272,8 +271,7 @@ def evaluate(
             weights,
             device=device,
             backend=backend,
-            postprocess=Postprocess(nms=evaluation.nms),
-            max_points=evaluation.max_points or sys.maxsize,
+            **detector_rules(evaluation),
         )
         finder = with_switches(
             detector,

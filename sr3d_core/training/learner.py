@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,8 @@ from torch.optim import AdamW
 
 from sr3d_core.checkpoint import Manifest, checkpoint_content, network_of
 from sr3d_core.config import Config, Schedule
-from sr3d_core.detector import Detector, Postprocess
+from sr3d_core.detector import Detector
+from sr3d_core.evaluate import detector_rules
 from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses
@@ -183,8 +183,7 @@ class Learner:
             network,
             manifest,
             device=self._accelerator.device,
-            postprocess=Postprocess(nms=evaluation.nms),
-            max_points=evaluation.max_points or sys.maxsize,
+            **detector_rules(evaluation),
         )
 
     def contents(self, step: int, settings: dict[str, Any]) -> tuple[bytes, State]:
