@@ -5,10 +5,10 @@
 The environment of ROS 2 has to be sourced. It listens until Ctrl-C.
 """
 
+import signal
 import sys
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from vision_msgs.msg import Detection3DArray
@@ -41,13 +41,11 @@ class Listener(Node):
 
 if __name__ == "__main__":
     topic = sys.argv[1] if len(sys.argv) > 1 else "/sr3d_detector/output/detections"
+    # rclpy itself ends the spinning at Ctrl-C; a KeyboardInterrupt could break one of its calls.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     rclpy.init()
     try:
         rclpy.spin(Listener(topic))
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
+    except Exception:  # ExternalShutdownException, or RCLError where it was just at work
         if rclpy.ok():
-            raise  # otherwise: interrupted in the middle of a call of rclpy
-    finally:
-        rclpy.try_shutdown()
+            raise

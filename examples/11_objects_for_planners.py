@@ -8,6 +8,7 @@ observation source with `clearing: false`), and, where moveit_msgs is installed,
 be sourced. It listens until Ctrl-C.
 """
 
+import signal
 import sys
 from typing import Any
 
@@ -76,6 +77,8 @@ def main(topic: str) -> None:
     from sensor_msgs.msg import PointCloud2, PointField
     from vision_msgs.msg import Detection3DArray
 
+    # rclpy itself ends the spinning at Ctrl-C; a KeyboardInterrupt could break one of its calls.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     rclpy.init()
     node = rclpy.create_node("objects_for_planners")
     obstacles = node.create_publisher(PointCloud2, "~/obstacles", 1)
@@ -107,10 +110,9 @@ def main(topic: str) -> None:
     node.create_subscription(Detection3DArray, topic, on_objects, latched)
     try:
         rclpy.spin(node)
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
+    except Exception:  # ExternalShutdownException, or RCLError where it was just at work
+        if rclpy.ok():
+            raise
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Each step asks one small check; where one fails, those that need its result are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ from sr3d_ros.doctor.cloud import (
 )
 from sr3d_ros.doctor.detector import check_running, no_answer, not_chosen, parameters_of
 from sr3d_ros.doctor.findings import LOOKED_AT, Findings
-from sr3d_ros.doctor.probe import SETTLE_S, Probe
+from sr3d_ros.doctor.probe import Probe
 from sr3d_ros.doctor.topics import (
     TopicSample,
     check_arrival,
@@ -63,7 +63,6 @@ class _Subject:
 
     parameters: Parameters
     name: str  # of the one that runs; "" where none does, or several
-    topics: Mapping[str, Sequence[str]]  # that it subscribes to, by type
 
 
 def examine_robot(
@@ -115,7 +114,7 @@ def _chosen(
     findings: Findings, probe: Probe, given: dict[str, Any], wanted: str, wait_s: float
 ) -> _Subject | None:
     """The detector that is meant; None, and the reason in the findings, where that is unknown."""
-    names = probe.detectors(wanted, SETTLE_S if given and not wanted else wait_s)
+    names = probe.detectors(wanted, wait_s, is_needed=bool(wanted) or not given)
     if not wanted and (given or not names):
         return _as_given(findings, probe, given, names)
     name = wanted or names[0]
@@ -132,7 +131,7 @@ def _chosen(
     findings.add(check_running(running, is_listening=not topics.keys().isdisjoint(_FRAMES)))
     finding, parameters = parameters_of({**running.parameters, **given}, f"of {name}: ")
     findings.add(finding)
-    return _Subject(parameters, name, topics)
+    return _Subject(parameters, name)
 
 
 def _as_given(
@@ -144,8 +143,7 @@ def _as_given(
     findings.add(ok("detector", f"running: {now}; examined is what would run with {what}"))
     finding, parameters = parameters_of(given)
     findings.add(finding)
-    name = names[0] if len(names) == 1 else ""
-    return _Subject(parameters, name, probe.subscriptions_of(name) if name else {})
+    return _Subject(parameters, names[0] if len(names) == 1 else "")
 
 
 def _examine(
@@ -239,9 +237,10 @@ class _FrameExamination:
 
     def _topic_of_detector(self, kind: str) -> str:
         """The one topic of a type that the detector subscribes to; "" where that is unknown."""
-        extra = self._parameters.extra_topics
-        others = {full_name(topic, self._subject.name) for topic in extra if topic}
-        topics = [name for name in self._subject.topics.get(kind, ()) if name not in others]
+        detector = self._subject.name
+        subscribed = self._probe.subscriptions_of(detector) if detector else {}
+        extra = {full_name(topic, detector) for topic in self._parameters.extra_topics if topic}
+        topics = [name for name in subscribed.get(kind, ()) if name not in extra]
         if kind == IMAGE_TYPE and len(topics) > 1:
             topics = [name for name in topics if self._has_depth(name)]
         return topics[0] if len(topics) == 1 else ""

@@ -63,14 +63,20 @@ class Probe:
         """Take the time from /clock."""
         self.node.set_parameters([Parameter("use_sim_time", value=True)])
 
-    def detectors(self, wanted: str, wait_s: float) -> list[str]:
-        """The detectors that run; a wanted one is waited for, or else the first."""
+    def detectors(self, wanted: str, wait_s: float, is_needed: bool) -> list[str]:
+        """The detectors that run; a wanted one is waited for, or else the first.
+
+        One that is not needed is not waited for once other nodes have shown themselves.
+        """
         found: list[str] = []
 
         def look() -> bool:
             found[:] = names_of_detectors(self.node)
             return wanted in found if wanted else bool(found)
 
+        if not is_needed:
+            self.spin_until(lambda: len(self.node.get_node_names()) > 1, wait_s)
+            wait_s = SETTLE_S
         self._wait_for_all(look, wait_s)
         return found
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from sr3d_ros.diagnostics.counters import CloudCounters
 from sr3d_ros.diagnostics.reports import Situation
 from sr3d_ros.node.frames import FrameProcessor, Frames
 from sr3d_ros.node.inputs import Inputs
+from sr3d_ros.node.interrupts import Interrupts
 from sr3d_ros.node.live_parameters import LiveParameters
 from sr3d_ros.node.managed import ManagedNode, telling
 from sr3d_ros.node.map_services import MapServices
@@ -305,6 +305,7 @@ def _told(error: Exception) -> str:
 def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> int:
     """Run the node until it is interrupted; the exit status is 1 where it cannot start."""
     given = sys.argv if arguments is None else arguments
+    interrupts = Interrupts()
     try:
         rclpy.init(args=list(given))
     except Exception as error:  # of rclpy: RCLError, which is not public
@@ -317,6 +318,7 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
             node.start()
         gc.collect()
         gc.freeze()  # what is left is no garbage: shorter pauses, a quick end
+        interrupts.leave_to_rclpy()
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass  # asked to stop
@@ -326,18 +328,27 @@ def main(arguments: Sequence[str] | None = None, load: Load = load_detector) -> 
         if rclpy.ok():
             raise  # otherwise: asked to stop in the middle of a call of rclpy
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C is not to break the end
+        interrupts.leave_to_rclpy()  # a second Ctrl-C is not to break the end
         if node is not None:
             is_idle = node.close()
         node = None
         _collect_the_node()
-        rclpy.try_shutdown()  # rclpy's own signal thread may be doing it at this moment
+        _shut_down()
     if not is_idle:
         # The interpreter cannot end a thread inside of the network; leaving it behind may crash.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _shut_down() -> None:
+    """End rclpy, whose signal thread may be doing so at this moment."""
+    try:
+        rclpy.try_shutdown()
+    except Exception:  # RCLError, which is not public: it has been shut down meanwhile
+        if rclpy.ok():
+            raise
 
 
 def _collect_the_node() -> None:

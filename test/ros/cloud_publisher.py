@@ -5,10 +5,10 @@ python cloud_publisher.py TOPIC HZ POINTS [RELIABILITY]    (a cloud has 2 x POIN
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from robot import cloud_message, room
@@ -17,6 +17,7 @@ from sensor_msgs.msg import PointCloud2
 
 def main(topic: str, hz: str, num_points: str, reliability: str = "best_effort") -> None:
     """Publish for ever."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # rclpy ends the spinning by itself
     rclpy.init()
     node = Node("camera_of_the_tests")
     qos = QoSProfile(depth=1, reliability=ReliabilityPolicy[reliability.upper()])
@@ -31,11 +32,9 @@ def main(topic: str, hz: str, num_points: str, reliability: str = "best_effort")
     print("publishing", flush=True)
     try:
         rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except Exception:
+    except Exception:  # ExternalShutdownException, or RCLError where it was just at work
         if rclpy.ok():
-            raise  # otherwise: interrupted in the middle of a call of rclpy
+            raise
     node.destroy_node()
     rclpy.try_shutdown()
 

@@ -144,7 +144,8 @@ def test_the_detector_that_runs_is_examined_with_its_parameters_and_topics(
 def test_parameters_that_are_given_are_examined_instead(doctors: Doctors) -> None:
     doctor, found = doctors.told("given")
     doctor.require_end(1)
-    assert "what would run with the parameters given here" in found["detector"]["text"]
+    text = found["detector"]["text"]
+    assert text == f"running: {FRONT}; examined is what would run with the parameters given here"
     assert "floor" not in found["parameters"]["text"]
     assert found["topic"]["text"] == "/a/points from robot_of_the_tests"
     assert "no transform from 'adrift'" in found["tf"]["text"]

@@ -288,6 +288,14 @@ def test_a_context_that_is_shut_down_from_elsewhere_meanwhile_is_no_error(
     process.require_end()
 
 
+def test_an_interrupt_breaks_no_call_of_rclpy(start_node: Callable[..., NodeProcess]) -> None:
+    fragile = (sys.executable, str(Path(__file__).parent / "fragile_node.py"))
+    process = start_node(*arguments("model.weights:=small"), "-r", "__ns:=/frail", command=fragile)
+    process.wait_for_line("spinning")
+    process.interrupt()
+    process.require_end()
+
+
 def test_an_interrupt_while_the_model_is_loaded_is_clean(
     start_node: Callable[..., NodeProcess],
 ) -> None:
