@@ -37,7 +37,12 @@ from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.learner import Learner
 from sr3d_core.training.memory_use import peak_memory_gb
 from sr3d_core.training.part import names_of
-from sr3d_core.training.processes import Processes, launched_processes, scenes_per_process
+from sr3d_core.training.processes import (
+    Processes,
+    launched_processes,
+    leave_at_exit,
+    scenes_per_process,
+)
 from sr3d_core.training.state import (
     ALIKE_IN_ALL_PROCESSES,
     MAY_CHANGE,
@@ -90,6 +95,7 @@ def train(
         cpu=not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
     )
+    leave_at_exit()
     if accelerator.num_processes != num_processes:
         raise TrainingError(
             f"{num_processes} processes were started, this training sees "

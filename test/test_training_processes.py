@@ -34,7 +34,8 @@ TEST = Path(__file__).resolve().parent
 
 def environment() -> dict[str, str]:
     paths = os.pathsep.join([str(TEST.parent), str(TEST)])
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    say_where = {"PYTHONFAULTHANDLER": "1"}  # one that crashes
+    return {**os.environ, **say_where, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
 
 
 def in_a_process(*command: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,11 @@ one process with all scenes. With one process nothing here does anything.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -76,6 +78,21 @@ def scenes_per_process(batch_size: int, num_processes: int) -> int:
             "change it or start another number of processes"
         )
     return share
+
+
+@lru_cache(maxsize=1)
+def leave_at_exit() -> None:
+    """Leave the other processes when the interpreter ends, not after it.
+
+    Threads of the connection that outlive it can abort the process, and a good training would end
+    as a failed one.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def sum_over_all(own: Tensor) -> Tensor:
