@@ -45,6 +45,8 @@ class Network:
     weights: str | None = None
     """Weights file to start from ("default": those that ship), to fine-tune on other scenes; parts
     whose shapes differ, such as the classifier of other classes, start afresh."""
+    fresh_head: bool = False
+    """Whether the head starts afresh, too: of `weights` only what comes before it is taken."""
 
     def architecture(self, num_classes: int) -> Architecture:
         """The architecture for so many classes."""
@@ -221,6 +223,11 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse parts to train that are not there, and statistics that nothing has measured."""
+        if self.network.fresh_head and self.network.weights is None:
+            raise ValueError(
+                "network.fresh_head is true, but network.weights is none; expected weights to "
+                "start from: without, the whole network starts afresh"
+            )
         if self.schedule.freeze_norms and self.network.weights is None:
             raise ValueError(
                 "schedule.freeze_norms is true, but network.weights is none; expected weights to "

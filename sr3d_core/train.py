@@ -159,7 +159,8 @@ class _Run:
     def _start_from(self, weights: str) -> None:
         """Take the weights that fit, and say what starts afresh."""
         network, parts = self.learner.network, self.config.schedule.train_only
-        start = take_weights(network, self.classes, weights)
+        fresh_head = self.config.network.fresh_head
+        start = take_weights(network, self.classes, weights, fresh_head=fresh_head)
         strange = [row for row in start.fresh if row not in names_of(network, parts)]
         if parts and strange:
             raise TrainingError(

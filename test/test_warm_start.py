@@ -10,6 +10,7 @@ import torch
 from test_network import TINY
 
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_checkpoint, save_checkpoint
+from sr3d_core.config import ConfigError, parse_config
 from sr3d_core.model.network import SR3D
 from sr3d_core.training.warm_start import take_weights
 
@@ -92,6 +93,23 @@ def test_a_head_of_another_width_is_all_fresh(weights: Path) -> None:
     torch.testing.assert_close(rows(network), before, rtol=0, atol=0)
     assert {f"class {name}" for name in MANIFEST.classes} <= set(start.fresh)
     assert not [row for row in start.taken if row.startswith(("class ", "box: "))]
+
+
+def test_a_fresh_head_takes_all_but_the_head(weights: Path) -> None:
+    given = load_checkpoint(weights)[0].state_dict()
+    network = SR3D(TINY)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    start = take_weights(network, MANIFEST.classes, weights, fresh_head=True)
+    for name, tensor in network.state_dict().items():
+        expected = before if name.startswith("head.") else given
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+    assert {f"class {name}" for name in MANIFEST.classes} <= set(start.fresh)
+    assert not [row for row in start.taken if row.startswith(("class ", "box: "))]
+
+
+def test_a_fresh_head_needs_weights_for_the_rest() -> None:
+    with pytest.raises(ConfigError, match=r"network\.weights is none"):
+        parse_config({"network": {"fresh_head": True}})
 
 
 def test_the_weights_that_ship_start_a_network_of_more_classes() -> None:

@@ -40,6 +40,7 @@ MAY_CHANGE = {
     "network.backend",
     "network.rivalry",
     "network.weights",
+    "network.fresh_head",
 }
 """Settings that a resumed run may have otherwise: length, speed, where files lie, and what changes
 no weights, such as how they are scored."""

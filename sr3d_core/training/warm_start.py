@@ -30,18 +30,23 @@ class WarmStart:
     """What starts as it was initialised; of a class the name that the file may have for it."""
 
 
-def take_weights(network: SR3D, classes: Sequence[str], path: str | Path) -> WarmStart:
+def take_weights(
+    network: SR3D, classes: Sequence[str], path: str | Path, *, fresh_head: bool = False
+) -> WarmStart:
     """Fill a network with what fits it of a weights file; `classes` name its own logits.
 
-    Raises CheckpointError where less than half of the network fits.
+    With `fresh_head` nothing of the file's head is taken. Raises CheckpointError where less than
+    half of the network fits.
     """
     source, manifest = load_checkpoint(path)
     own, given = network.state_dict(), source.state_dict()
     box_rows, known_rows = (each.architecture.regression_rows for each in (network, source))
-    known = [
-        *_take_rows(own, given, "head.classify", "class ", classes, manifest.classes),
-        *_take_rows(own, given, "head.regress", "box: ", box_rows, known_rows),
-    ]
+    known: list[str] = []
+    if fresh_head:
+        given = {name: t for name, t in given.items() if not name.startswith("head.")}
+    else:
+        known += _take_rows(own, given, "head.classify", "class ", classes, manifest.classes)
+        known += _take_rows(own, given, "head.regress", "box: ", box_rows, known_rows)
     fitting = {name: t for name, t in given.items() if name in own and own[name].shape == t.shape}
     num_fitting = sum(t.numel() for t in fitting.values())
     if num_fitting < LEAST_SHARE * sum(t.numel() for t in own.values()):
