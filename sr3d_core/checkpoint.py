@@ -81,6 +81,9 @@ class Manifest:
     """
     front_classes: tuple[str, ...] = ()
     """Classes whose boxes have a yaw that points out of the front, where `architecture.front`."""
+    pretraining: dict[str, Any] | None = None
+    """What `sr3d pretrain` did, where there is nothing but a backbone: no boxes were learnt, and
+    `classes` are not meant."""
 
 
 def save_checkpoint(
@@ -114,6 +117,11 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
     """
     path = weights_file(path)
     state, manifest = _read(path)
+    if manifest.pretraining is not None:
+        raise CheckpointError(
+            f"{path}: a backbone of `sr3d pretrain`, which has learnt no boxes; expected weights "
+            f"that have: train some from it with `sr3d train --init {path}`"
+        )
     try:
         return network_of(state, manifest), manifest
     except RuntimeError as error:
@@ -169,6 +177,19 @@ def rewrite_manifest(path: str | Path, **changes: Any) -> Manifest:
 def read_manifest(path: str | Path = "default") -> Manifest:
     """What a weights file says about itself, after checking its digest."""
     return _read(weights_file(path))[1]
+
+
+def backbone_content(
+    architecture: Architecture, backbone: dict[str, Tensor], pretraining: dict[str, Any]
+) -> bytes:
+    """The file of a backbone alone, to start trainings from; its tensors as the network has them.
+
+    `pretraining` says, for people and programs, how it came to be.
+    """
+    stored = {f"backbone.{name}": _stored(name, each, False) for name, each in backbone.items()}
+    architecture = replace(architecture, num_classes=1)
+    manifest = Manifest(architecture=architecture, classes=("none",), pretraining=pretraining)
+    return _content(stored, replace(manifest, sha256=_digest(stored)))
 
 
 def stored_tensors(path: str | Path = "default") -> dict[str, Tensor]:

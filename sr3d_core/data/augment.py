@@ -75,9 +75,11 @@ class SceneTransform:
 
     def points(self, xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         """Where the points go."""
-        signs = [-1.0 if self.flip_x else 1.0, -1.0 if self.flip_y else 1.0, self.scale_z]
-        matrix = self._tilt() @ _about_z(self.rotate_rad) @ torch.diag(torch.tensor(signs))
-        return xyz @ (self.scale * matrix).to(xyz).T + self.translate_m.to(xyz)
+        return xyz @ self._matrix().to(xyz).T + self.translate_m.to(xyz)
+
+    def originals(self, xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
+        """Where points came from: undoes `points`."""
+        return (xyz - self.translate_m.to(xyz)) @ torch.linalg.inv(self._matrix()).to(xyz).T
 
     def boxes(self, boxes: Boxes3D, axis_aligned: bool) -> Boxes3D:
         """Where the boxes go; they stay upright, a tilt moves their centres only."""
@@ -96,6 +98,11 @@ class SceneTransform:
         tilted = boxes.center @ self._tilt().to(boxes.center).T
         boxes = scale(Boxes3D(tilted, boxes.size, boxes.yaw), self.scale)
         return Boxes3D(boxes.center + self.translate_m.to(boxes.center), boxes.size, boxes.yaw)
+
+    def _matrix(self) -> Float[Tensor, "3 3"]:
+        signs = [-1.0 if self.flip_x else 1.0, -1.0 if self.flip_y else 1.0, self.scale_z]
+        matrix = self._tilt() @ _about_z(self.rotate_rad) @ torch.diag(torch.tensor(signs))
+        return self.scale * matrix
 
     def _tilt(self) -> Float[Tensor, "3 3"]:
         (a, b) = self.tilt_rad
@@ -157,9 +164,9 @@ class Augment:
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """A changed copy; the same generator state gives the same copy. Works on the CPU."""
-        cloud = self._choose(sample.cloud, generator)
+        cloud = self.choose(sample.cloud, generator)
         transform = self.draw(generator)
-        cloud = PointCloud(cloud.xyz, self._recolor(cloud.features, generator), cloud.scene)
+        cloud = PointCloud(cloud.xyz, self.recolor(cloud.features, generator), cloud.scene)
         cloud, targets = self._stretch(cloud, sample.targets, generator)
         cloud = PointCloud(transform.points(cloud.xyz), cloud.features, cloud.scene)
         targets = targets.map_boxes(lambda boxes: transform.boxes(boxes, self.axis_aligned))
@@ -203,7 +210,7 @@ class Augment:
         cloud, boxes = stretch_objects(cloud, boxes, torch.where(is_chosen, factor, 1.0))
         return cloud, targets.with_boxes(boxes)
 
-    def _choose(self, cloud: PointCloud, generator: Generator) -> PointCloud:
+    def choose(self, cloud: PointCloud, generator: Generator) -> PointCloud:
         """Keep a random share of the points, in random order; at least one stays."""
         share = _between(self.keep_fraction, torch.rand((), generator=generator).item())
         num_kept = max(1, int(share * len(cloud)))
@@ -213,7 +220,8 @@ class Augment:
             return cloud
         return cloud[torch.randperm(len(cloud), generator=generator)[:num_kept]]
 
-    def _recolor(self, color: Float[Tensor, "N 3"], generator: Generator) -> Float[Tensor, "N 3"]:
+    def recolor(self, color: Float[Tensor, "N 3"], generator: Generator) -> Float[Tensor, "N 3"]:
+        """Colors that are changed at random, or unknown from now on."""
         u = torch.rand(7, generator=generator)
         if u[6] < self.drop_color:
             return torch.full_like(color, UNKNOWN_COLOR)

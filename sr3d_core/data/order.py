@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
+from torch import Generator
 from torch.utils.data import Dataset
 
-from sr3d_core.data.augment import Augment
 from sr3d_core.data.balance import drawn_in_proportion
 from sr3d_core.data.sources import Scenes
 from sr3d_core.structures import Sample
 
 
 class TrainingOrder(Dataset):
-    """The augmented scenes of one process for a range of steps.
+    """The changed scenes of one process for a range of steps.
+
+    `augment` makes of a sample, with a random generator, what the training is to see.
 
     Every epoch is a new permutation, or, with `factors`, as many scenes drawn in proportion to
     them; every place of the whole run has its own random generator,
@@ -25,7 +30,7 @@ class TrainingOrder(Dataset):
     def __init__(
         self,
         scenes: Scenes,
-        augment: Augment,
+        augment: Callable[[Sample, Generator], Any],
         *,
         seed: int,
         batch_size: int,
@@ -44,7 +49,7 @@ class TrainingOrder(Dataset):
     def __len__(self) -> int:
         return len(self._steps) * self._batch_size
 
-    def __getitem__(self, index: int) -> Sample:
+    def __getitem__(self, index: int) -> Any:
         step, place = divmod(index, self._batch_size)
         batch = self._steps[step] * self._num_processes + self._rank
         position = batch * self._batch_size + place

@@ -111,14 +111,28 @@ _DEFAULTS = _default_settings()
 
 def state_content(state: State) -> bytes:
     """The file of a state."""
+    return sealed({field.name: getattr(state, field.name) for field in fields(State)})
+
+
+def sealed(entries: dict[str, Any]) -> bytes:
+    """A file of tensors and plain values that ends with its own digest."""
     buffer = io.BytesIO()
-    torch.save({field.name: getattr(state, field.name) for field in fields(State)}, buffer)
+    torch.save(entries, buffer)
     content = buffer.getvalue()
     return content + f"\nsha256 {hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 def read_state(path: Path) -> State:
     """The state in a file; raises TrainingError where it is not as it was written."""
+    entries = read_sealed(path)
+    try:
+        return State(**entries)
+    except TypeError as error:  # its digest is right: another version wrote it
+        raise _unreadable(path, str(error)) from error
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `sealed` wrote; raises TrainingError where it is not as it was written."""
     if not path.is_file():
         raise TrainingError(
             f"{path}: no such file; expected the state of an earlier run: start without --resume"
@@ -136,7 +150,10 @@ def read_state(path: Path) -> State:
             path, f"sha256 {found[:12]}..., expected {expected[:12]}...: it was changed or damaged"
         )
     try:
-        return State(**torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
+        entries: dict[str, Any] = torch.load(
+            io.BytesIO(content), map_location="cpu", weights_only=True
+        )
+        return entries
     except Exception as error:  # its digest is right: another program or version wrote it
         raise _unreadable(path, str(error).partition("\n")[0]) from error
 

@@ -13,7 +13,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sr3d_core.checkpoint import CheckpointError, load_checkpoint
+from sr3d_core.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    read_manifest,
+    stored_tensors,
+)
 from sr3d_core.choices import alike
 from sr3d_core.model.network import SR3D
 
@@ -38,6 +43,8 @@ def take_weights(
     With `fresh_head` nothing of the file's head is taken. Raises CheckpointError where less than
     half of the network fits.
     """
+    if read_manifest(path).pretraining is not None:
+        return _take_backbone(network, path)
     source, manifest = load_checkpoint(path)
     own, given = network.state_dict(), source.state_dict()
     box_rows, known_rows = (each.architecture.regression_rows for each in (network, source))
@@ -62,6 +69,35 @@ def take_weights(
         taken=[*known, f"{num_others} tensors below the head"],
         fresh=[*fresh, *sorted(set(own) - set(fitting))],
     )
+
+
+_OF_THE_BACKBONE = (
+    "voxel_size_m",
+    "average",
+    "color",
+    "stem_channels",
+    "stem_kernel",
+    "stem_pool",
+)
+"""What of an architecture has to be the same for its backbone to be, beside widths and depths."""
+
+
+def _take_backbone(network: SR3D, path: str | Path) -> WarmStart:
+    """Fill the backbone with a pre-trained one; CheckpointError where it is of another kind."""
+    own, given = network.architecture, read_manifest(path).architecture
+    differing = [
+        f"{name} is {getattr(given, name)}, here {getattr(own, name)}"
+        for name in (*_OF_THE_BACKBONE, "widths", "depths")
+        if getattr(given, name) != getattr(own, name)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{path}: a backbone of another network: {'; '.join(differing)}; expected the same: "
+            "set network.preset and network.changes as it was pre-trained, or pre-train again"
+        )
+    network.load_state_dict(stored_tensors(path), strict=False)
+    fresh = sorted(name for name in network.state_dict() if not name.startswith("backbone."))
+    return WarmStart(taken=["the backbone, pre-trained"], fresh=fresh)
 
 
 def _take_rows(

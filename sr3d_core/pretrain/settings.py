@@ -1,0 +1,174 @@
+"""What a pre-training does: method, network, views, masks, schedule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from sr3d_core.data.augment import Augment
+from sr3d_core.model.network import PRESETS, Architecture
+from sr3d_core.pretrain.prototypes import most_prototypes
+from sr3d_core.sparse.engine_list import Backend
+
+Method = Literal["dos", "asymdsd"]
+"""dos: softmaps over points (arXiv 2512.11465). asymdsd: masked prediction and crops alike
+(arXiv 2506.21724)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How a cloud becomes two views, each cropped and changed on its own."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    fraction: tuple[float, float] = (0.5, 1.0)
+    """Range of the share of a cloud's points that a crop holds; above 0, at most 1."""
+    min_overlap: float = 0.3
+    """The least share of the smaller crop that is in the other one as well; 0..1."""
+    max_points: int = 20_000
+    """How many points of a crop are taken at most."""
+    jitter_m: float = 0.005
+    """Standard deviation of each point's own shift, which ends at four times that."""
+    augment: Augment = field(
+        default_factory=lambda: Augment(
+            flip_x=0.5,
+            flip_y=0.5,
+            rotate_rad=(-math.pi, math.pi),
+            scale=(0.9, 1.1),
+            keep_fraction=(0.8, 1.0),
+            drop_color=0.2,
+            jitter_color=0.2,
+        )
+    )
+    """The changes of a view. Up stays up: a detector knows gravity."""
+
+    def __post_init__(self) -> None:
+        low, high = self.fraction
+        _expect("views.fraction", self.fraction, 0 < low <= high <= 1, "a range in 0..1")
+        _expect("views.min_overlap", self.min_overlap, 0 <= self.min_overlap <= 1, "0..1")
+        _expect("views.max_points", self.max_points, self.max_points >= 1, "at least 1")
+        _expect("views.jitter_m", self.jitter_m, 0 <= self.jitter_m < math.inf, "at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mask:
+    """What is hidden from the student."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    ratio: float = 0.6
+    """The share of the blocks that is hidden; 0..1."""
+    block_m: float = 0.4
+    """Edge of a block, in metres."""
+    warmup: float = 0.05
+    """So long, as a share of the steps, the ratio grows from half of it."""
+
+    def __post_init__(self) -> None:
+        _expect("mask.ratio", self.ratio, 0 <= self.ratio <= 1, "0..1")
+        _expect("mask.block_m", self.block_m, 0 < self.block_m < math.inf, "above 0")
+        _expect("mask.warmup", self.warmup, 0 <= self.warmup <= 1, "0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the teacher says, and how the student is compared with it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    prototypes: int | None = None
+    """None: as many as the cells of a step can feed, at most `max_prototypes`."""
+    max_prototypes: int = 1024
+    alpha: float = 1.3
+    """How unequal the prototypes are: their shares fall as rank^-alpha. 0: all alike."""
+    iterations: int = 3
+    """Rounds of Zipf-Sinkhorn."""
+    student_temperature: float = 0.1
+    teacher_temperature: tuple[float, float] = (0.04, 0.07)
+    """At the start, and from 5 % of the steps on. Below the student's, or nothing is learnt."""
+    hidden: int = 256
+    """Width of the projection's hidden layer."""
+    bottleneck: int = 64
+    """Width of what is compared with the prototypes."""
+    ema: float = 0.99
+    """What the teacher keeps of itself at each step at the start; at the end it keeps all."""
+
+    def __post_init__(self) -> None:
+        counts = (self.prototypes or 1, self.max_prototypes, self.hidden, self.bottleneck)
+        _expect("targets: prototypes and widths", counts, min(counts) >= 1, "at least 1 each")
+        _expect("targets.iterations", self.iterations, self.iterations >= 0, "at least 0")
+        _expect("targets.alpha", self.alpha, 0 <= self.alpha < math.inf, "at least 0")
+        _expect("targets.ema", self.ema, 0 <= self.ema <= 1, "0..1")
+        student, teacher = self.student_temperature, self.teacher_temperature
+        _expect(
+            "targets.teacher_temperature",
+            teacher,
+            min(teacher) > 0 and max(teacher) < student,
+            f"two numbers above 0 and below student_temperature, which is {student}: sharper "
+            "targets than answers are what drives learning",
+        )
+
+    def num_prototypes(self, num_rows: int) -> int:
+        """How many there are where a step has so many cells."""
+        if self.prototypes is not None:
+            return self.prototypes
+        return most_prototypes(num_rows, self.alpha, self.max_prototypes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steps:
+    """How long and how fast."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    num: int = 3000
+    batch_size: int = 8
+    """Clouds of a step, each in two views."""
+    learning_rate: float = 0.001
+    warmup: float = 0.05
+    """Share of the steps in which the rate rises."""
+    weight_decay: float = 0.05
+    clip_norm: float = 3.0
+    seed: int = 0
+    log_steps: int = 50
+    """After so many steps each time the figures that show a collapse are worked out."""
+    checkpoint_minutes: float = 3.0
+
+    def __post_init__(self) -> None:
+        counts = (self.num, self.batch_size, self.log_steps)
+        _expect("steps: num, batch_size, log_steps", counts, min(counts) >= 1, "at least 1 each")
+        rates = (self.learning_rate, self.clip_norm)
+        _expect("steps: learning_rate, clip_norm", rates, min(rates) > 0, "above 0")
+        _expect("steps.warmup", self.warmup, 0 <= self.warmup < 1, "0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """Everything a pre-training needs but its clouds."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    method: Method = "dos"
+    preset: Literal["scannet", "sunrgbd", "s3dis", "lite"] = "lite"
+    """Architecture whose backbone learns."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fields of it that differ; a training from these weights has to name the same."""
+    backend: Backend = "auto"
+    """Engine of the convolutions."""
+    views: Views = field(default_factory=Views)
+    mask: Mask = field(default_factory=Mask)
+    targets: Targets = field(default_factory=Targets)
+    steps: Steps = field(default_factory=Steps)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network whose backbone learns; raises ValueError for changes that build none."""
+        fields = {**asdict(PRESETS[self.preset]), **self.changes, "num_classes": 1}
+        return TypeAdapter(Architecture).validate_python(fields)
+
+
+def _expect(name: str, value: object, is_right: bool, expected: str) -> None:
+    if not is_right:
+        raise ValueError(f"{name}: {value}, expected {expected}")

@@ -1,0 +1,50 @@
+"""A small pre-training, for tests and for the processes they start.
+
+As a program it trains into the file it is given; torchrun starts two of these.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from training_cases import room
+
+from sr3d_core.pretrain.loop import pretrain
+from sr3d_core.pretrain.settings import Mask, Pretraining, Steps, Targets, Views
+
+SETTINGS = Pretraining(
+    changes={
+        "voxel_size_m": 0.04,
+        "stem_channels": 8,
+        "widths": (8, 8, 8, 8),
+        "depths": (1, 1, 1, 1),
+        "neck_channels": 8,
+    },
+    backend="torch",
+    views=Views(max_points=3000),
+    mask=Mask(ratio=0.5, block_m=0.32),
+    targets=Targets(hidden=16, bottleneck=8),
+    steps=Steps(num=4, batch_size=2, log_steps=1),
+)
+
+
+class Clouds(list[Any]):
+    """Rooms, whose labels nobody is to look at."""
+
+    classes = ()
+
+
+CLOUDS = Clouds(room(seed) for seed in range(4))
+
+
+def pretrained(path: Path, settings: Pretraining, **options: Any) -> Path:
+    """Pre-train into a file."""
+    return pretrain(settings, CLOUDS, path, sources={"four rooms": "0"}, **options)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    pretrained(Path(sys.argv[1]).with_suffix(".safetensors"), SETTINGS)
