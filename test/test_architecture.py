@@ -57,6 +57,10 @@ CORE = {
     "picture": {"colors", "geometry", "structures"},
     "plots": {"colors", "evaluate", "matches", "picture", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
+    "pretrain": {
+        *{"checkpoint", "choices", "data", "model", "plain_yaml", "sparse", "structures"},
+        *{"training", "whole_files"},
+    },
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
         *{"training", "whole_files"},
@@ -125,6 +129,7 @@ TRAINING = {
     "spread",
     "calibration",
     "study",
+    "pretrain",
 }
 NEED_ROS = {"messages", "node", "doctor"}
 """Parts of sr3d_ros that may import ROS at the top of a file; the others run on a laptop."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from pretrain_cases import CLOUDS, SETTINGS, pretrained
+from test_pretrain_prototypes import EXAMPLES
 from training_cases import room
 
 from sr3d_core.checkpoint import CheckpointError, load_checkpoint, read_manifest, stored_tensors
@@ -21,13 +22,12 @@ from sr3d_core.pretrain.dos import Dos, Seen, dos_total
 from sr3d_core.pretrain.learner import Drawn, DrawViews, Pretrainer
 from sr3d_core.pretrain.masks import hide_blocks
 from sr3d_core.pretrain.schedules import cosine, learning_rate, ramp
-from sr3d_core.pretrain.settings import Pretraining, Targets, Views
+from sr3d_core.pretrain.settings import Pretraining, Views
 from sr3d_core.pretrain.views import View, crop, overlap, two_views
 from sr3d_core.structures import PointCloud
 from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.processes import Processes
 from sr3d_core.training.warm_start import take_weights
-from test_pretrain_prototypes import EXAMPLES
 
 TEST = Path(__file__).resolve().parent
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -142,7 +142,9 @@ def test_the_students_cells_all_hold_a_visible_point() -> None:
     with torch.no_grad():
         cells = model.student(clean.visible)
     points = torch.floor(clean.visible.xyz.double() / model.voxel_size_m).long() // cells.stride
-    occupied = {tuple(row) for row in torch.cat([clean.visible.scene[:, None], points], 1).tolist()}
+    occupied = {
+        tuple(row) for row in torch.cat([clean.visible.scene[:, None], points], 1).tolist()
+    }
     own = torch.cat([cells.coords[:, :1], cells.coords[:, 1:] // cells.stride], dim=1)
     assert {tuple(row) for row in own.tolist()} == occupied
 
@@ -237,7 +239,10 @@ def test_statistics_of_the_teacher_are_its_own(run: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"targets": Targets(alpha=1.0, hidden=16, bottleneck=8)}, "targets.alpha was 1.3, is 1.0"),
+        (
+            {"targets": Targets(alpha=1.0, hidden=16, bottleneck=8)},
+            "targets.alpha was 1.3, is 1.0",
+        ),
         ({"changes": {**SETTINGS.changes, "color": True}}, "changes.color"),
     ],
 )
@@ -322,9 +327,7 @@ def test_it_learns_and_does_not_collapse() -> None:
     learner = Pretrainer(settings, 500, ALONE)
     losses = []
     for step in range(40):
-        each = [
-            DrawViews(settings)(CLOUDS[k], seeded(step * 4 + k)) for k in range(len(CLOUDS))
-        ]
+        each = [DrawViews(settings)(CLOUDS[k], seeded(step * 4 + k)) for k in range(len(CLOUDS))]
         losses.append(learner.learn(each, step).total)
     assert sum(losses[-5:]) < 0.9 * sum(losses[5:10])
     assert learner.health().effective_rank > 3

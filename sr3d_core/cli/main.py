@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sr3d_core.cli import data, detect, doctor, model, study, training, view, weights
+from sr3d_core.cli import data, detect, doctor, model, pretrain, study, training, view, weights
 from sr3d_core.cli.plugins import GroupWithPlugins
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 app.command()(detect.detect)
 app.command()(view.view)
 app.command()(training.train)
+app.command()(pretrain.pretrain)
 app.command("eval")(training.evaluate)
 app.command()(study.study)
 app.command()(weights.convert)

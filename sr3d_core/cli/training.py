@@ -71,6 +71,13 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; default: runs/ and the config's name.")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights to start from, of `sr3d pretrain` or of any training; as "
+            "`network.weights` of the configuration."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
 ) -> None:
     """Train a network; Ctrl-C saves and stops, --resume goes on exactly there.
@@ -109,6 +116,8 @@ def train(
         parsed = load_config(path)
         if data is not None:
             parsed = replace(parsed, data=source_of(data))
+        if init is not None:
+            parsed = replace(parsed, network=replace(parsed.network, weights=init))
         if data is not None and preset is not None:
             parsed = validated_where_possible(parsed)
         folder = out if out is not None else Path("runs") / path.stem

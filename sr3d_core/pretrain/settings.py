@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
 from sr3d_core.model.network import PRESETS, Architecture
+from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.prototypes import most_prototypes
 from sr3d_core.sparse.engine_list import Backend
 
@@ -167,6 +169,17 @@ class Pretraining:
         """The network whose backbone learns; raises ValueError for changes that build none."""
         fields = {**asdict(PRESETS[self.preset]), **self.changes, "num_classes": 1}
         return TypeAdapter(Architecture).validate_python(fields)
+
+
+def load_settings(path: Path) -> Pretraining:
+    """The settings of a YAML file; raises ValueError that names the file and the key."""
+    tree = read_yaml(path, "settings of a pre-training in YAML")
+    try:
+        return TypeAdapter(Pretraining).validate_python(tree or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from error
 
 
 def _expect(name: str, value: object, is_right: bool, expected: str) -> None:

@@ -1,0 +1,123 @@
+"""`sr3d pretrain`."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sr3d_core.choices import UpAxis
+from sr3d_core.cli.training import STOPPED_BY_USER
+from sr3d_core.console import chosen, one_line_errors, progress_in_turn, require_writable, say
+
+if TYPE_CHECKING:
+    from sr3d_core.pretrain.loop import Progress
+
+METHODS = ("dos",)
+
+
+def pretrain(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Clouds to learn from: a file, a folder with clouds in it, or scenes whose "
+            "labels are not looked at, `rooms` or READER:PATH (see `sr3d data --help`).",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The weights, .safetensors; beside them lie the log, .csv, and .state, what "
+            "--resume goes on from."
+        ),
+    ],
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "dos",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="How many steps; default: as in the settings, 3000.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="Everything else: YAML, see docs/pretraining.md.")
+    ] = None,
+    up: Annotated[
+        UpAxis, typer.Option(help="Axis of the files that points up; auto finds the floor.")
+    ] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+) -> None:
+    """Learn from clouds that nobody has labelled, to start a training from.
+
+    What comes out is a backbone that has seen your rooms and your sensor: `sr3d train --init`
+    starts from it, and needs fewer labels for as good boxes where it pays (docs/pretraining.md
+    has the figures). Nothing leaves this machine; but weights that have seen a home can tell of
+    it, so treat them as you treat the recordings.
+
+    Ctrl-C saves and stops. What would be a collapse is said while it happens.
+
+    Examples:
+
+      sr3d pretrain rooms --steps 3000 --out runs/pre.safetensors
+
+      sr3d pretrain recordings/clouds rooms:,prerendered=runs/rooms --out runs/pre.safetensors
+
+      sr3d train --preset rooms --init runs/pre.safetensors
+    """
+    with one_line_errors():
+        chosen("--method", method, METHODS)
+        if out.suffix != ".safetensors":
+            raise ValueError(f"--out {out}: ending {out.suffix!r}, expected .safetensors")
+        require_writable(out)
+        from sr3d_core.pretrain.clouds import Joined, open_clouds
+        from sr3d_core.pretrain.loop import pretrain as run
+        from sr3d_core.pretrain.settings import Pretraining, load_settings
+        from sr3d_core.train import TrainingError
+        from sr3d_core.training.processes import is_main_process
+
+    with one_line_errors(TrainingError):
+        is_main = is_main_process(os.environ)
+        asked = load_settings(settings) if settings is not None else Pretraining()
+        if steps is not None:
+            asked = replace(asked, steps=replace(asked.steps, num=steps))
+        last_step = 0
+        with progress_in_turn() if is_main else nullcontext() as tell:
+
+            def on_read(num_done: int, num: int) -> None:
+                if tell is not None:
+                    tell("clouds read", num_done, num)
+
+            parts, digests = [], {}
+            for source in sources:
+                clouds, digests[source], notes = open_clouds(source, up, on_read)
+                parts.append(clouds)
+                for note in notes if is_main else ():
+                    say(note)
+
+            def on_step(at: Progress) -> None:
+                nonlocal last_step
+                last_step = at.step
+                if tell is not None:
+                    tell("steps", at.step, at.num_steps, _note(at))
+
+            run(asked, Joined(parts), out, sources=digests, resume=resume, on_step=on_step)
+    if last_step and last_step < asked.steps.num:
+        if is_main:
+            say(
+                f"stopped at step {last_step} of {asked.steps.num}; everything is saved: the same "
+                "command with --resume goes on"
+            )
+        raise typer.Exit(STOPPED_BY_USER)
+    if is_main:
+        say(f"weights: {out}; train from them: sr3d train --preset rooms --init {out}")
+
+
+def _note(at: Progress) -> str:
+    memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
+    found = at.losses
+    return (
+        f"loss {found.same:.3f} + other view {found.cross:.3f}  rate {found.learning_rate:.2g}  "
+        f"{at.clouds_per_s:.1f} clouds/s{memory}"
+    )
