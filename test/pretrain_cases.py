@@ -1,11 +1,12 @@
 """A small pre-training, for tests and for the processes they start.
 
-As a program it trains into the file it is given; torchrun starts two of these.
+As a program it trains every case into the folder it is given; torchrun starts two of these.
 """
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ import torch
 from training_cases import room
 
 from sr3d_core.pretrain.loop import pretrain
-from sr3d_core.pretrain.settings import Mask, Pretraining, Steps, Targets, Views
+from sr3d_core.pretrain.settings import (
+    Asymmetric,
+    Mask,
+    Pretraining,
+    Steps,
+    Targets,
+    Views,
+)
 
 SETTINGS = Pretraining(
     changes={
@@ -29,6 +37,16 @@ SETTINGS = Pretraining(
     targets=Targets(hidden=16, bottleneck=8),
     steps=Steps(num=4, batch_size=2, log_steps=1),
 )
+
+
+ASYMMETRIC = replace(
+    SETTINGS,
+    method="asymdsd",
+    asymmetric=Asymmetric(width=16, layers=1, heads=2, spread=0.0),
+    targets=replace(SETTINGS.targets, prototypes=12),
+)
+"""Without KoLeo, which each process works out among its own clouds."""
+CASES = {"dos": SETTINGS, "asymdsd": ASYMMETRIC}
 
 
 class Clouds(list[Any]):
@@ -47,4 +65,5 @@ def pretrained(path: Path, settings: Pretraining, **options: Any) -> Path:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    pretrained(Path(sys.argv[1]).with_suffix(".safetensors"), SETTINGS)
+    for name, settings in CASES.items():
+        pretrained(Path(sys.argv[1]) / f"{name}.safetensors", settings)

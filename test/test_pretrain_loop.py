@@ -11,19 +11,23 @@ from typing import Any
 
 import pytest
 import torch
-from pretrain_cases import CLOUDS, SETTINGS, pretrained
+from pretrain_cases import ASYMMETRIC, CASES, CLOUDS, SETTINGS, pretrained
 from test_pretrain_prototypes import EXAMPLES
+from torch import Tensor
 from training_cases import room
 
 from sr3d_core.checkpoint import CheckpointError, load_checkpoint, read_manifest, stored_tensors
 from sr3d_core.model.network import SR3D
-from sr3d_core.pretrain.branch import rows_among
-from sr3d_core.pretrain.dos import Dos, Seen, dos_total
-from sr3d_core.pretrain.learner import Drawn, DrawViews, Pretrainer
+from sr3d_core.pretrain.asymdsd import AsymDsd, asymdsd_total, visible_points
+from sr3d_core.pretrain.dos import Dos, dos_total
+from sr3d_core.pretrain.encoder import Encoder, cell_stride, rows_among
+from sr3d_core.pretrain.learner import DrawViews, Pretrainer, alarms
 from sr3d_core.pretrain.masks import hide_blocks
+from sr3d_core.pretrain.method import Drawn, Found, Sums
+from sr3d_core.pretrain.predictor import Predictor, attend
 from sr3d_core.pretrain.schedules import cosine, learning_rate, ramp
-from sr3d_core.pretrain.settings import Pretraining, Views
-from sr3d_core.pretrain.views import View, crop, overlap, two_views
+from sr3d_core.pretrain.settings import Views
+from sr3d_core.pretrain.views import View, as_batch, crop, overlap, small_views, two_views
 from sr3d_core.structures import PointCloud
 from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.processes import Processes
@@ -41,20 +45,32 @@ def drawn(num: int = 2) -> list[Drawn]:
     return [DrawViews(SETTINGS)(room(k), seeded(k)) for k in range(num)]
 
 
-def seen(settings: Pretraining = SETTINGS) -> Seen:
-    views: list[View] = []
-    visible = []
-    for each in drawn():
-        for view in each.views:
-            views.append(view)
-            mask = settings.mask
-            visible.append(hide_blocks(view.cloud.xyz, mask.block_m, mask.ratio, seeded(5)))
-    return Seen.of(views, visible)
+MASK = SETTINGS.mask
+
+
+def views() -> list[View]:
+    return [view for each in drawn() for view in each.large]
+
+
+def shown(view: View) -> Tensor:
+    return hide_blocks(view.cloud.xyz, MASK.block_m, MASK.ratio, seeded(5))
+
+
+def visible(each: list[View]) -> PointCloud:
+    return as_batch([view.cloud[shown(view)] for view in each])
+
+
+def whole(each: list[View]) -> PointCloud:
+    return as_batch([view.cloud for view in each])
+
+
+def compared(model: Dos, each: list[View]) -> Found:
+    return model.compared(each, whole(each), visible(each), 0.04, Sums())
 
 
 def dos(num_prototypes: int = 6) -> Dos:
     torch.manual_seed(0)
-    return Dos(SETTINGS.architecture, SETTINGS.targets, num_prototypes)
+    return Dos(SETTINGS, num_prototypes)
 
 
 def test_the_schedules_are_the_worked_ones() -> None:
@@ -89,8 +105,7 @@ def test_the_teacher_moves_as_in_the_worked_example() -> None:
 
 def test_views_know_where_their_points_are_from() -> None:
     cloud = room(0).cloud
-    views = Views(jitter_m=0.0)
-    for view in two_views(cloud, views, seeded()):
+    for view in two_views(cloud, Views(jitter_m=0.0), seeded()):
         back = view.original(view.cloud.xyz)
         nearest = torch.cdist(back[:200].double(), cloud.xyz.double()).amin(dim=1)
         assert float(nearest.max()) < 1e-5
@@ -101,9 +116,9 @@ def test_views_overlap_and_hold_their_share() -> None:
     rows = crop(xyz, 0.5, None, seeded(1))
     assert len(rows) == round(0.5 * len(xyz))
     assert overlap(rows, rows, len(xyz)) == 1.0
-    views = Views(fraction=(0.4, 0.5), min_overlap=0.6, jitter_m=0.0)
+    settings = Views(fraction=(0.4, 0.5), min_overlap=0.6, jitter_m=0.0)
     for seed in range(20):
-        first, second = two_views(PointCloud.single(xyz, None), views, seeded(seed))
+        first, second = two_views(PointCloud.single(xyz, None), settings, seeded(seed))
         near = torch.cdist(first.original(first.cloud.xyz), second.original(second.cloud.xyz))
         shared = (near.amin(dim=1) < 1e-4).float().mean()
         assert float(shared) > 0.3  # 0.6 before points were dropped
@@ -111,42 +126,44 @@ def test_views_overlap_and_hold_their_share() -> None:
 
 @pytest.mark.parametrize("num", [0, 1, 2])
 def test_clouds_of_next_to_nothing_have_views(num: int) -> None:
-    first, second = two_views(room(0).cloud[:num], Views(), seeded())
-    assert len(first.cloud) == len(second.cloud) == min(num, 1)
+    cloud = room(0).cloud[:num]
+    each = [*two_views(cloud, Views(), seeded()), *small_views(cloud, Views(), seeded())]
+    assert [len(view.cloud) for view in each] == [min(num, 1)] * 4
+
+
+def poisoned(view: View, keep: Tensor) -> View:
+    """The view with what is hidden moved a little and of another color."""
+    xyz, color = view.cloud.xyz.clone(), view.cloud.features.clone()
+    xyz[~keep] += 0.03 * torch.randn(int((~keep).sum()), 3, generator=seeded(9))
+    color[~keep] = 0.77
+    return View(PointCloud(xyz, color, view.cloud.scene), view.transform)
 
 
 def test_nothing_of_a_hidden_point_reaches_the_student() -> None:
-    clean = seen()
-    views, visible = [], []
-    for view in clean.views:
-        mask = SETTINGS.mask
-        keep = hide_blocks(view.cloud.xyz, mask.block_m, mask.ratio, seeded(5))
-        assert not bool(keep.all())
-        xyz, color = view.cloud.xyz.clone(), view.cloud.features.clone()
-        xyz[~keep] += 0.03 * torch.randn(int((~keep).sum()), 3, generator=seeded(9))
-        color[~keep] = 0.77
-        views.append(View(PointCloud(xyz, color, view.cloud.scene), view.transform))
-        visible.append(keep)
-    poisoned = Seen.of(views, visible)
-    model = dos()
+    model, clean = dos(), views()
+    masks = [shown(view) for view in clean]
+    assert not any(bool(mask.all()) for mask in masks)
+    other = [poisoned(*pair) for pair in zip(clean, masks, strict=True)]
+    parts = as_batch([v.cloud[mask] for v, mask in zip(other, masks, strict=True)])
     with torch.no_grad():
-        ours, theirs = model.student(clean.visible), model.student(poisoned.visible)
-        whole, other = model.teacher(clean.whole), model.teacher(poisoned.whole)
+        ours, theirs = (model.student.encoder(part, 4) for part in (visible(clean), parts))
+        known, changed = (model.teacher.encoder(whole(each), 4) for each in (clean, other))
     assert torch.equal(ours.coords, theirs.coords)
     assert torch.equal(ours.features, theirs.features)
-    assert len(whole) != len(other) or not torch.equal(whole.features, other.features)
+    assert len(known) != len(changed) or not torch.equal(known.features, changed.features)
 
 
-def test_the_students_cells_all_hold_a_visible_point() -> None:
-    clean, model = seen(), dos()
+@pytest.mark.parametrize("stage", [0, 1])
+def test_cells_all_hold_a_point_that_the_encoder_was_given(stage: int) -> None:
+    cloud = visible(views())
+    torch.manual_seed(0)
     with torch.no_grad():
-        cells = model.student(clean.visible)
-    points = torch.floor(clean.visible.xyz.double() / model.voxel_size_m).long() // cells.stride
-    occupied = {
-        tuple(row) for row in torch.cat([clean.visible.scene[:, None], points], 1).tolist()
-    }
+        cells = Encoder(SETTINGS.architecture, stage)(cloud, 4)
+    assert cells.stride == cell_stride(SETTINGS.architecture, stage)
+    voxels = torch.floor(cloud.xyz.double() / SETTINGS.architecture.voxel_size_m).long()
+    places = torch.cat([cloud.scene[:, None], voxels // cells.stride], dim=1)
     own = torch.cat([cells.coords[:, :1], cells.coords[:, 1:] // cells.stride], dim=1)
-    assert {tuple(row) for row in own.tolist()} == occupied
+    assert {tuple(row) for row in own.tolist()} == {tuple(row) for row in places.tolist()}
 
 
 def test_parents_are_the_cells_around() -> None:
@@ -159,35 +176,83 @@ def test_parents_are_the_cells_around() -> None:
 
 
 def test_the_teacher_gets_no_gradient_and_everything_else_does() -> None:
-    model = dos().train()
-    model(seen(), 0.04).total.backward()
-    assert all(p.grad is None for p in model.teacher.parameters())
-    missing = [n for n, p in model.student.named_parameters() if p.grad is None]
-    assert missing == []
-    assert model.prototypes.grad is not None
+    for model in (dos().train(), asymmetric().train()):
+        model.found(drawn(), 0, Sums(), torch.device("cpu")).total.backward()
+        assert all(p.grad is None for p in model.teacher.parameters())
+        learning = [n for n, p in model.named_parameters() if p.requires_grad]
+        parameters = dict(model.named_parameters())
+        assert [name for name in learning if parameters[name].grad is None] == []
 
 
 def test_the_order_of_points_changes_nothing() -> None:
-    model, clean = dos().eval(), seen()
+    model, clean = dos().eval(), views()
     turned = [
-        View(view.cloud[torch.arange(len(view.cloud)).flip(0)], view.transform)
-        for view in clean.views
+        View(view.cloud[torch.arange(len(view.cloud)).flip(0)], view.transform) for view in clean
     ]
-    masks = [
-        hide_blocks(v.cloud.xyz, SETTINGS.mask.block_m, SETTINGS.mask.ratio, seeded(5))
-        for v in clean.views
-    ]
-    other = Seen.of(turned, [mask.flip(0) for mask in masks])
-    first, second = model(clean, 0.04), model(other, 0.04)
-    torch.testing.assert_close(first.same, second.same, rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(first.cross, second.cross, rtol=1e-4, atol=1e-6)
+    parts = as_batch([v.cloud[shown(c).flip(0)] for v, c in zip(turned, clean, strict=True)])
+    first = compared(model, clean).terms
+    second = model.compared(turned, whole(turned), parts, 0.04, Sums()).terms
+    for name in ("same", "cross"):
+        torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-6)
 
 
 def test_empty_clouds_have_no_loss() -> None:
-    model = dos().train()
-    empty = [View(view.cloud[:0], view.transform) for view in seen().views]
-    found = model(Seen.of(empty, [torch.zeros(0, dtype=torch.bool)] * 4), 0.04)
+    empty = [Drawn(*_without_points(each), each.seed, each.name) for each in drawn()]
+    found = dos().train().found(empty, 0, Sums(), torch.device("cpu"))
     assert float(found.total.detach()) == 0.0
+    found = asymmetric().train().found(empty, 0, Sums(), torch.device("cpu"))
+    assert bool(found.total.isfinite())
+    assert found.num_cells == 0
+
+
+def _without_points(each: Drawn) -> tuple[tuple[View, View], tuple[View, ...]]:
+    first, second, *small = (
+        View(view.cloud[:0], view.transform) for view in (*each.large, *each.small)
+    )
+    return (first, second), tuple(small)
+
+
+def asymmetric() -> AsymDsd:
+    torch.manual_seed(0)
+    return AsymDsd(ASYMMETRIC, 6)
+
+
+def test_queries_see_what_is_visible_and_not_each_other() -> None:
+    case = EXAMPLES["masked_query_attention"]
+    known, asked = (torch.tensor(case[key]) for key in ("visible", "queries"))
+    expected = torch.tensor(case["cross_only"]["out"])
+    torch.testing.assert_close(attend(asked, known, known), expected, atol=1e-6, rtol=0)
+    torch.manual_seed(0)
+    predictor = Predictor(8, 16, 2, 4)
+    torch.nn.init.normal_(predictor.mask_token)
+    places, rows = torch.randn(5, 3, generator=seeded()), torch.randn(7, 8, generator=seeded(1))
+    hidden = torch.randn(3, 3, generator=seeded(2))
+    with torch.no_grad():
+        before = predictor(hidden, places, rows[:5])
+        moved = hidden.clone()
+        moved[2] = 9.0
+        after = predictor(moved, places, rows[:5])
+    torch.testing.assert_close(after[:2], before[:2], rtol=0, atol=1e-6)
+    assert not torch.allclose(after[2], before[2])
+    assert predictor(hidden[:0], places, rows[:5]).shape == (0, 8)
+    assert predictor(hidden, places[:0], rows[:0]).shape == (3, 8)
+
+
+def test_the_total_of_asymdsd_is_the_worked_one() -> None:
+    case = EXAMPLES["asymdsd_total"]
+    parts = (torch.tensor(case[key]) for key in ("patch", "cls", "koleo"))
+    weights = (1.0, 1.0, case["koleo_weight"])
+    assert float(asymdsd_total(*parts, weights)) == pytest.approx(case["total"], abs=1e-5)
+
+
+def test_masks_of_asymdsd_hide_whole_cells() -> None:
+    cloud, own = room(0).cloud, ASYMMETRIC.asymmetric
+    keep = visible_points(cloud, 0.32, own, seeded())
+    cells = torch.floor(cloud.xyz.double() / 0.32)
+    _, row = torch.unique(cells, dim=0, return_inverse=True)
+    share = torch.bincount(row, keep.double()) / torch.bincount(row)
+    assert set(share.tolist()) == {0.0, 1.0}
+    assert int((share == 0).sum()) == round(own.ratio * len(share))
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +287,7 @@ def test_a_resumed_run_is_the_run_that_was_not_interrupted(run: Path, tmp_path: 
 def test_what_is_kept_is_the_teacher(run: Path) -> None:
     entries = torch.load(run.with_suffix(".state"), weights_only=True)["model"]
     for name, tensor in stored_tensors(run).items():
-        assert torch.equal(tensor, entries["teacher.network." + name])
+        assert torch.equal(tensor, entries["teacher.encoder.network." + name])
     origin = read_manifest(run).pretraining
     assert origin is not None
     assert origin["method"] == "dos"
@@ -232,7 +297,7 @@ def test_what_is_kept_is_the_teacher(run: Path) -> None:
 
 def test_statistics_of_the_teacher_are_its_own(run: Path) -> None:
     entries = torch.load(run.with_suffix(".state"), weights_only=True)["model"]
-    name = "network.backbone.norm1.bn.running_mean"
+    name = "encoder.network.backbone.norm1.bn.running_mean"
     assert not torch.equal(entries[f"teacher.{name}"], entries[f"student.{name}"])
 
 
@@ -240,7 +305,7 @@ def test_statistics_of_the_teacher_are_its_own(run: Path) -> None:
     ("change", "found"),
     [
         (
-            {"targets": Targets(alpha=1.0, hidden=16, bottleneck=8)},
+            {"targets": replace(SETTINGS.targets, alpha=1.0)},
             "targets.alpha was 1.3, is 1.0",
         ),
         ({"changes": {**SETTINGS.changes, "color": True}}, "changes.color"),
@@ -288,46 +353,65 @@ def test_a_backbone_alone_detects_nothing_and_says_so(run: Path) -> None:
         load_checkpoint(run)
 
 
-def test_several_processes_learn_what_one_does(run: Path, tmp_path: Path) -> None:
+def test_several_processes_learn_what_one_does(tmp_path: Path) -> None:
     paths = os.pathsep.join([str(TEST.parent), str(TEST)])
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc_per_node", "2", str(TEST / "pretrain_cases.py"), str(tmp_path / "two")),
+            *("--nproc_per_node", "2", str(TEST / "pretrain_cases.py"), str(tmp_path)),
         ],
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         text=True,
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    one = pretrained(tmp_path / "one.safetensors", SETTINGS)
-    for name, tensor in stored_tensors(one).items():
-        other = stored_tensors(tmp_path / "two.safetensors")[name]
-        torch.testing.assert_close(other, tensor, rtol=2e-3, atol=2e-4, msg=name)
+    for name, settings in CASES.items():
+        one = stored_tensors(pretrained(tmp_path / f"one {name}.safetensors", settings))
+        two = stored_tensors(tmp_path / f"{name}.safetensors")
+        for key, tensor in one.items():
+            torch.testing.assert_close(two[key], tensor, rtol=2e-3, atol=2e-4, msg=f"{name} {key}")
+
+
+def test_asymdsd_resumes_exactly(tmp_path: Path) -> None:
+    whole_run = pretrained(tmp_path / "whole.safetensors", ASYMMETRIC)
+    often = replace(ASYMMETRIC, steps=replace(ASYMMETRIC.steps, checkpoint_minutes=0.0))
+
+    def stop(progress: Any) -> None:
+        if progress.step == 3:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "halves.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        pretrained(path, often, on_step=stop)
+    pretrained(path, ASYMMETRIC, resume=True)
+    for name, tensor in stored_tensors(whole_run).items():
+        assert torch.equal(tensor, stored_tensors(path)[name]), name
 
 
 def test_figures_show_a_healthy_start_and_a_collapse() -> None:
     learner = Pretrainer(SETTINGS, 500, ALONE)
     learner.learn(drawn(), 0)
     healthy = learner.health()
-    assert healthy.effective_rank > 3
-    assert healthy.copies < 0.2
+    assert healthy["effective_rank"] > 3
+    assert healthy["copies"] < 0.2
     with torch.no_grad():
         for parameter in learner.model.student.parameters():
             parameter.zero_()
         learner.model.prototypes[1:] = learner.model.prototypes[:1]
     learner.learn(drawn(), 0)
-    alarms = "; ".join(learner.health().alarms())
-    assert "collapse" in alarms
-    assert "copies" in alarms
+    said = "; ".join(alarms(learner.health()))
+    assert "collapse" in said
+    assert "copies" in said
 
 
-def test_it_learns_and_does_not_collapse() -> None:
-    settings = replace(SETTINGS, steps=replace(SETTINGS.steps, num=40, batch_size=4))
+@pytest.mark.parametrize("method", ["dos", "asymdsd"])
+def test_it_learns_and_does_not_collapse(method: str) -> None:
+    few = SETTINGS if method == "dos" else ASYMMETRIC
+    settings = replace(few, steps=replace(few.steps, num=40, batch_size=4))
     learner = Pretrainer(settings, 500, ALONE)
     losses = []
     for step in range(40):
-        each = [DrawViews(settings)(CLOUDS[k], seeded(step * 4 + k)) for k in range(len(CLOUDS))]
+        each = [DrawViews(settings)(CLOUDS[k], seeded(step * 4 + k)) for k in range(4)]
         losses.append(learner.learn(each, step).total)
-    assert sum(losses[-5:]) < 0.9 * sum(losses[5:10])
-    assert learner.health().effective_rank > 3
+    assert sum(losses[-5:]) < 0.97 * sum(losses[5:10])
+    assert learner.health()["effective_rank"] > 3

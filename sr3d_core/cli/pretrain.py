@@ -7,7 +7,7 @@ import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,8 +17,9 @@ from sr3d_core.console import chosen, one_line_errors, progress_in_turn, require
 
 if TYPE_CHECKING:
     from sr3d_core.pretrain.loop import Progress
+    from sr3d_core.pretrain.settings import Method
 
-METHODS = ("dos",)
+METHODS = ("dos", "asymdsd")
 
 
 def pretrain(
@@ -37,7 +38,10 @@ def pretrain(
             "--resume goes on from."
         ),
     ],
-    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "dos",
+    method: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(METHODS)}; default: as in the settings, dos."),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="How many steps; default: as in the settings, 3000.")
     ] = None,
@@ -67,7 +71,8 @@ def pretrain(
       sr3d train --preset rooms --init runs/pre.safetensors
     """
     with one_line_errors():
-        chosen("--method", method, METHODS)
+        if method is not None:
+            chosen("--method", method, METHODS)
         if out.suffix != ".safetensors":
             raise ValueError(f"--out {out}: ending {out.suffix!r}, expected .safetensors")
         require_writable(out)
@@ -80,6 +85,7 @@ def pretrain(
     with one_line_errors(TrainingError):
         is_main = is_main_process(os.environ)
         asked = load_settings(settings) if settings is not None else Pretraining()
+        asked = asked if method is None else replace(asked, method=cast("Method", method))
         if steps is not None:
             asked = replace(asked, steps=replace(asked.steps, num=steps))
         last_step = 0
@@ -117,7 +123,5 @@ def pretrain(
 def _note(at: Progress) -> str:
     memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
     found = at.losses
-    return (
-        f"loss {found.same:.3f} + other view {found.cross:.3f}  rate {found.learning_rate:.2g}  "
-        f"{at.clouds_per_s:.1f} clouds/s{memory}"
-    )
+    terms = " ".join(f"{name} {value:.3f}" for name, value in found.terms.items())
+    return f"loss {terms}  rate {found.learning_rate:.2g}  {at.clouds_per_s:.1f} clouds/s{memory}"

@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW
 
-from sr3d_core.pretrain.diagnostics import (
-    deviation,
-    divergence,
-    effective_rank,
-    entropy,
-    likeness,
-    perplexity,
-)
-from sr3d_core.pretrain.dos import Dos, DosStep, Seen
-from sr3d_core.pretrain.masks import hide_blocks
-from sr3d_core.pretrain.schedules import cosine, learning_rate, ramp
+from sr3d_core.pretrain.asymdsd import AsymDsd
+from sr3d_core.pretrain.diagnostics import deviation, effective_rank
+from sr3d_core.pretrain.dos import Dos
+from sr3d_core.pretrain.method import Drawn, Found, Sums
+from sr3d_core.pretrain.schedules import cosine, learning_rate
 from sr3d_core.pretrain.settings import Pretraining
-from sr3d_core.pretrain.views import View, two_views
+from sr3d_core.pretrain.views import small_views, two_views
 from sr3d_core.structures import Sample
 from sr3d_core.training.errors import NotFiniteError
 from sr3d_core.training.processes import Processes, sum_over_all
 from sr3d_core.training.shared_norm import SharedNorms
 
+METHODS: dict[str, type[Dos] | type[AsymDsd]] = {"dos": Dos, "asymdsd": AsymDsd}
+"""The methods by name: a new one is its file and a line here."""
 _LAST_RATE = 1e-6
 _SAMPLED_ROWS = 2000
-_TEMPERATURE_RAMP = 0.05
-"""Share of the steps in which the teacher's temperature rises."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """One cloud's two views, and the seed of what is hidden of them."""
-
-    views: tuple[View, View]
-    seed: int
-    name: str
 
 
 @dataclass(frozen=True)
@@ -51,55 +36,49 @@ class DrawViews:
     settings: Pretraining
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Drawn:
-        """Two views; labels are not looked at."""
-        views = two_views(sample.cloud, self.settings.views, generator)
+        """The views of a cloud; labels are not looked at."""
+        views = self.settings.views
+        large = two_views(sample.cloud, views, generator)
+        has_small = self.settings.method == "asymdsd"
+        small = small_views(sample.cloud, views, generator) if has_small else ()
         seed = int(torch.randint(2**31, (), generator=generator))
-        return Drawn(views, seed, sample.name)
+        return Drawn(large, small, seed, sample.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What every step tells."""
+    """What every step tells, over all processes."""
 
     total: float
-    same: float
-    cross: float
+    terms: Mapping[str, float]
     gradient_norm: float
     num_cells: int
     learning_rate: float
 
+    def row(self) -> dict[str, float]:
+        """The same as columns of a log."""
+        rest = (self.gradient_norm, self.num_cells, self.learning_rate)
+        names = ("gradient_norm", "cells", "rate")
+        return {"loss": self.total, **self.terms, **dict(zip(names, rest, strict=True))}
 
-@dataclass(frozen=True, slots=True)
-class Health:
-    """Figures that show a collapse; of the last step of this process."""
 
-    effective_rank: float  # of the features; grows from a few to tens
-    deviation: float  # of features of length 1, times sqrt(width): 0 where all are alike, else ~1
-    usage_entropy: float  # of the student's prototypes, over log K: 0 is one prototype for all
-    usage_divergence: float  # from the prior, in nats
-    narrowest: float  # perplexity of the narrowest target over cells: 1 / N is a spike
-    widest: float  # of the widest one: 1 is flat
-    likeness: float  # mean cosine between prototypes
-    copies: float  # share of prototypes with a near copy
-    matched: float  # share of cells that the other view has as well
-    agreement: float  # share of those that the teacher calls the same in both views
-
-    def alarms(self) -> list[str]:
-        """What is wrong, in words; nothing where it is well."""
-        found = []
-        if self.effective_rank < 5:
-            found.append(f"features use {self.effective_rank:.1f} directions: they collapse")
-        if self.deviation < 0.1:
-            found.append(f"features of all cells are alike (deviation {self.deviation:.2f} of 1)")
-        if self.usage_entropy < 0.1:
-            found.append("one prototype takes almost all cells")
-        if self.copies > 0.2:
-            found.append(f"{self.copies:.0%} of the prototypes are copies of another")
-        if self.narrowest > 0.95:
-            found.append("all targets are flat: they say nothing")
-        if self.matched < 0.2:
-            found.append(f"only {self.matched:.0%} of the cells are in both views: larger crops")
-        return found
+def alarms(health: Mapping[str, float]) -> list[str]:
+    """What is wrong by the figures of `Pretrainer.health`, in words; nothing where all is well."""
+    rank, spread = health["effective_rank"], health["deviation"]
+    found = []
+    if rank < 5:
+        found.append(f"features use {rank:.1f} directions: they collapse")
+    if spread < 0.1:
+        found.append(f"features of all cells are alike (deviation {spread:.2f}, 1 is healthy)")
+    if health.get("usage_entropy", 1.0) < 0.1 or health.get("marginal_entropy", 1.0) < 0.1:
+        found.append("one prototype takes almost all cells")
+    if health.get("copies", 0.0) > 0.2:
+        found.append(f"{health['copies']:.0%} of the prototypes are copies of another")
+    if health.get("narrowest", 0.0) > 0.95:
+        found.append("all targets are flat: they say nothing")
+    if health.get("matched", 1.0) < 0.2:
+        found.append(f"{health['matched']:.0%} of the cells are in both views: larger crops")
+    return found
 
 
 class Pretrainer:
@@ -108,114 +87,74 @@ class Pretrainer:
     def __init__(self, settings: Pretraining, num_rows: int, processes: Processes) -> None:
         self.settings, self._processes = settings, processes
         torch.manual_seed(settings.steps.seed)
-        self.architecture = settings.architecture
-        self.num_prototypes = settings.targets.num_prototypes(num_rows)
-        self.model = Dos(self.architecture, settings.targets, self.num_prototypes)
-        for branch in (self.model.student, self.model.teacher):
-            branch.network.backend = settings.backend
-        self._norms: SharedNorms | None = None
+        self.num_prototypes = settings.num_prototypes(num_rows)
+        self.model: Dos | AsymDsd = METHODS[settings.method](settings, self.num_prototypes)
+        for side in (self.model.student, self.model.teacher):
+            side.encoder.network.backend = settings.backend
+        self._sums, self._norms = Sums(), list[SharedNorms]()
         if processes.num > 1:
-            self._norms = SharedNorms(self.model.student)
-            self._teacher_norms = SharedNorms(self.model.teacher)
+            self._norms = [SharedNorms(self.model.student), SharedNorms(self.model.teacher)]
+            of_student = self._norms[0].sum
+            self._sums = Sums(of_student, _sum_of_copies, processes.total, processes.num)
         self.model.to(processes.device)
         steps = settings.steps
         learning = [p for p in self.model.parameters() if p.requires_grad]
+        matrices, vectors = (
+            [p for p in learning if (p.ndim > 1) == wide] for wide in (True, False)
+        )
         self._optimizer = AdamW(
             [
-                {
-                    "params": [p for p in learning if p.ndim > 1],
-                    "weight_decay": steps.weight_decay,
-                },
-                {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+                {"params": matrices, "weight_decay": steps.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
             ],
             lr=steps.learning_rate,
         )
-        self._last: DosStep | None = None
+        self._last: Found | None = None
 
     def learn(self, drawn: Sequence[Drawn], step: int) -> Losses:
         """Do step number `step`, 0 being the first.
 
-        Raises NotFiniteError where loss or gradient are not; then nothing was learnt.
+        Raises NotFiniteError where loss or gradient are not; then no weight has changed.
         """
-        num, steps = self.settings.steps.num, self.settings.steps
-        rate = learning_rate(
-            step, steps.learning_rate, num, round(steps.warmup * num), 0.0, _LAST_RATE
-        )
+        steps = self.settings.steps
+        warmup = round(steps.warmup * steps.num)
+        rate = learning_rate(step, steps.learning_rate, steps.num, warmup, 0.0, _LAST_RATE)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        first, last = self.settings.targets.teacher_temperature
-        temperature = ramp(step, first, last, round(_TEMPERATURE_RAMP * num))
         self.model.train()
-        self._last = found = self._forward(self._seen(drawn, step), temperature)
+        for norms in self._norms:
+            norms.begin(self._processes.device)
+        self._last = found = self.model.found(drawn, step, self._sums, self._processes.device)
         self._optimizer.zero_grad()
-        loss = found.total if self._norms is None else self._norms.tied(found.total)
+        loss = self._norms[0].tied(found.total) if self._norms else found.total
         loss.backward()
         self._processes.sum_gradients(self.model)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), steps.clip_norm))
-        same, cross = self._processes.sums([found.same.detach(), found.cross.detach()])
-        if not math.isfinite(norm) or not math.isfinite(float(same + cross)):
-            names = ", ".join(each.name for each in drawn)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), steps.clip_norm))
+        parts = [found.total.detach(), *(term.detach() for term in found.terms.values())]
+        total, *terms = (float(each) for each in self._processes.sums(parts))
+        if not math.isfinite(norm) or not math.isfinite(total):
             raise NotFiniteError(
-                f"loss {float(same + cross):.4g}, gradient {norm} on clouds {names}; expected "
-                "finite numbers: look at these clouds, or lower steps.learning_rate"
+                f"loss {total:.4g}, gradient {norm:.4g} on clouds "
+                f"{', '.join(each.name for each in drawn)}; expected finite numbers: look at "
+                "these clouds, or lower steps.learning_rate"
             )
         self._optimizer.step()
-        self.model.follow(cosine(step, self.settings.targets.ema, 1.0, num))
-        num_cells = self._processes.total(len(found.student))
-        return Losses(float(same + cross), float(same), float(cross), norm, num_cells, rate)
-
-    def _seen(self, drawn: Sequence[Drawn], step: int) -> Seen:
-        """The step's clouds with what is hidden of them by now."""
-        mask, num = self.settings.mask, self.settings.steps.num
-        ratio = ramp(step, mask.ratio / 2, mask.ratio, round(mask.warmup * num))
-        views, visible = [], []
-        for each in drawn:
-            generator = torch.Generator().manual_seed(each.seed)
-            for view in each.views:
-                views.append(view)
-                visible.append(hide_blocks(view.cloud.xyz, mask.block_m, ratio, generator))
-        return Seen.of(views, visible).to(self._processes.device)
-
-    def _forward(self, seen: Seen, temperature: float) -> DosStep:
-        if self._norms is None:
-            found: DosStep = self.model(seen, temperature)
-            return found
-        self._norms.begin(self._processes.device)
-        self._teacher_norms.begin(self._processes.device)
-        shared: DosStep = self.model(seen, temperature, self._norms.sum, sum_over_all_of_copy)
-        return shared
+        self.model.follow(cosine(step, self.settings.targets.ema, 1.0, steps.num))
+        named = dict(zip(found.terms, terms, strict=True))
+        return Losses(total, named, norm, self._processes.total(found.num_cells), rate)
 
     @torch.no_grad()
-    def health(self) -> Health:
-        """The figures of the last step."""
-        assert self._last is not None
-        found = self._last
-        features = found.student.features[:_SAMPLED_ROWS].detach()
-        prototypes = self.model.prototypes.detach()
-        unit = torch.nn.functional.normalize(prototypes, dim=1)
-        chosen = torch.softmax(
-            found.student.embedding.detach() @ unit.T / self.settings.targets.student_temperature,
-            dim=1,
-        )
-        usage = chosen.mean(dim=0) if len(chosen) else self.model.prior.float()
-        widths = perplexity(found.target) / max(len(found.target), 1)
-        mean_likeness, copies = likeness(prototypes)
-        return Health(
-            effective_rank=effective_rank(features),
-            deviation=deviation(features) * math.sqrt(features.shape[1]) if len(features) else 0.0,
-            usage_entropy=entropy(usage) / math.log(max(len(usage), 2)),
-            usage_divergence=divergence(usage, self.model.prior),
-            narrowest=float(widths.min()),
-            widest=float(widths.max()),
-            likeness=mean_likeness,
-            copies=copies,
-            matched=found.matched,
-            agreement=found.agreement,
-        )
+    def health(self) -> dict[str, float]:
+        """Figures that show a collapse, of the last step of this process.
 
-    def backbone(self) -> dict[str, Tensor]:
-        """The teacher's backbone, statistics of its norms included: what is worth keeping."""
-        return self.model.teacher.network.backbone.state_dict()
+        `effective_rank` of the student's features, from a few to tens; `deviation` of them at
+        length 1, times sqrt(width): 0 where all are alike, else about 1; and those of the method.
+        """
+        assert self._last is not None
+        rows = self._last.features[:_SAMPLED_ROWS]
+        spread = deviation(rows) * math.sqrt(rows.shape[1]) if len(rows) else 0.0
+        common = {"effective_rank": effective_rank(rows), "deviation": spread}
+        return {**common, **self._last.figures()}
 
     def entries(self) -> dict[str, Any]:
         """Everything that another run needs to go on exactly here."""
@@ -231,6 +170,5 @@ class Pretrainer:
         return {**asdict(self.settings), "num_prototypes": self.num_prototypes}
 
 
-def sum_over_all_of_copy(own: Tensor) -> Tensor:
-    """The sum over all processes, the own tensor as it was."""
+def _sum_of_copies(own: Tensor) -> Tensor:
     return sum_over_all(own.clone())

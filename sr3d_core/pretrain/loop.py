@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,10 @@ from torch.utils.data import DataLoader
 from sr3d_core.checkpoint import backbone_content
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.sources import Scenes
-from sr3d_core.pretrain.branch import cell_stride
-from sr3d_core.pretrain.learner import Drawn, DrawViews, Health, Losses, Pretrainer
-from sr3d_core.pretrain.masks import grid_cells, hide_blocks
+from sr3d_core.pretrain.encoder import cell_stride
+from sr3d_core.pretrain.learner import DrawViews, Losses, Pretrainer, alarms
+from sr3d_core.pretrain.masks import grid_cells
+from sr3d_core.pretrain.method import Drawn
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.training.errors import NotFiniteError, TrainingError, in_one_line
 from sr3d_core.training.interrupt import stop_on_interrupt
@@ -57,7 +58,7 @@ class Progress:
     step: int  # steps done
     num_steps: int
     losses: Losses
-    health: Health | None  # every few steps
+    health: dict[str, float] | None  # every few steps: `Pretrainer.health`
     clouds_per_s: float
     memory_gb: float  # the most so far, NaN where unknown
 
@@ -113,7 +114,8 @@ class _Run:
         first = next(self._batches(0))
         num_rows = processes.total(_num_visible_cells(first, settings))
         self.learner = Pretrainer(settings, num_rows, processes)
-        if processes.is_main and settings.targets.prototypes is None:
+        is_counted = settings.method == "dos" and settings.targets.prototypes is None
+        if processes.is_main and is_counted:
             _log.warning(
                 "%d prototypes: as many as the %d cells of a step can feed (at most %d); "
                 "targets.prototypes sets another number",
@@ -233,22 +235,24 @@ class _Run:
         """Write a line of the log, and say what is wrong."""
         if at.health is None:
             return
-        row = {"step": at.step, **asdict(at.losses), **asdict(at.health)}
+        row = {"step": at.step, **at.losses.row(), **at.health}
+        is_first = not self.log_path.stat().st_size
         with self.log_path.open("a", newline="") as file:
-            csv.writer(file).writerow([f"{value:.6g}" for value in row.values()])
-        for text in at.health.alarms():
+            writer = csv.writer(file)
+            if is_first:
+                writer.writerow(row)
+            writer.writerow([f"{value:.6g}" for value in row.values()])
+        for text in alarms(at.health):
             _log.warning("step %d: %s", at.step, text)
 
     def _begin_files(self) -> str:
         """The log up to this step, which a resumed run writes on; returns what went wrong."""
-        names = ["step", *(f.name for f in (*fields(Losses), *fields(Health)))]
         text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(names)
         if self.step and self.log_path.exists():
             with self.log_path.open(newline="") as file:
-                rows = [row for row in csv.reader(file) if len(row) == len(names)]
-            writer.writerows(r for r in rows if r[0].isdigit() and int(r[0]) <= self.step)
+                head, *rows = list(csv.reader(file)) or [[]]
+            whole = [row for row in rows if len(row) == len(head) and int(row[0]) <= self.step]
+            csv.writer(text).writerows([head, *whole] if head else [])
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
             write_whole({self.log_path: text.getvalue().encode()})
@@ -276,7 +280,7 @@ class _Run:
             return ""
         entries = {**self.learner.entries(), "step": self.step, "settings": self._record()}
         weights = backbone_content(
-            self.learner.architecture, self.learner.backbone(), self._provenance()
+            self.settings.architecture, self.learner.model.backbone(), self._provenance()
         )
         try:
             write_whole({self.state_path: sealed(entries), self.out: weights})
@@ -303,14 +307,11 @@ class _Run:
 
 def _num_visible_cells(drawn: list[Drawn], settings: Pretraining) -> int:
     """How many cells of these clouds the student will see, roughly."""
-    total, cell_m = 0, settings.architecture.voxel_size_m * cell_stride(settings.architecture)
+    total, cell_m = 0, settings.architecture.voxel_size_m * cell_stride(settings.architecture, 0)
     for each in drawn:
-        generator = torch.Generator().manual_seed(each.seed)
-        for view in each.views:
-            xyz = view.cloud.xyz
-            visible = hide_blocks(xyz, settings.mask.block_m, settings.mask.ratio, generator)
-            total += len(grid_cells(xyz[visible], cell_m)[0])
-    return total
+        for view in each.large:
+            total += len(grid_cells(view.cloud.xyz, cell_m)[0])
+    return round(total * (1.0 - settings.mask.ratio))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

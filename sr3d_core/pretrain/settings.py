@@ -15,6 +15,12 @@ from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.prototypes import most_prototypes
 from sr3d_core.sparse.engine_list import Backend
 
+TEMPERATURE_RAMP = 0.05
+"""Share of the steps in which the teacher's temperature rises."""
+
+_PROTOTYPES_OF_ASYMDSD = 128
+"""For two cores; 4096 in the paper, with thousands of clouds a step."""
+
 Method = Literal["dos", "asymdsd"]
 """dos: softmaps over points (arXiv 2512.11465). asymdsd: masked prediction and crops alike
 (arXiv 2506.21724)."""
@@ -32,6 +38,11 @@ class Views:
     """The least share of the smaller crop that is in the other one as well; 0..1."""
     max_points: int = 20_000
     """How many points of a crop are taken at most."""
+    small: int = 2
+    """How many small crops asymdsd takes of a cloud beside the two large ones."""
+    small_fraction: tuple[float, float] = (0.3, 0.6)
+    """Range of the share of a cloud's points that a small crop holds. In the paper, of single
+    objects, 0.05 to 0.4; so little of a room could be anywhere."""
     jitter_m: float = 0.005
     """Standard deviation of each point's own shift, which ends at four times that."""
     augment: Augment = field(
@@ -48,8 +59,10 @@ class Views:
     """The changes of a view. Up stays up: a detector knows gravity."""
 
     def __post_init__(self) -> None:
-        low, high = self.fraction
-        _expect("views.fraction", self.fraction, 0 < low <= high <= 1, "a range in 0..1")
+        for name in ("fraction", "small_fraction"):
+            low, high = getattr(self, name)
+            _expect(f"views.{name}", (low, high), 0 < low <= high <= 1, "a range in 0..1")
+        _expect("views.small", self.small, self.small >= 0, "at least 0")
         _expect("views.min_overlap", self.min_overlap, 0 <= self.min_overlap <= 1, "0..1")
         _expect("views.max_points", self.max_points, self.max_points >= 1, "at least 1")
         _expect("views.jitter_m", self.jitter_m, 0 <= self.jitter_m < math.inf, "at least 0")
@@ -75,13 +88,57 @@ class Mask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asymmetric:
+    """What asymdsd alone has."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    masks: int = 2
+    """How many masks each large crop gets; each costs the student a pass."""
+    ratio: float = 0.7
+    """The share of a crop's cells that is hidden; 0..1."""
+    blocks: float = 0.1
+    """The share of the cells that is in one visible block; above 0, at most 1."""
+    width: int = 64
+    """Of the predictor, and of what it predicts."""
+    layers: int = 2
+    heads: int = 2
+    queries: int = 256
+    """How many hidden cells of a crop are asked for at most."""
+    memory: int = 512
+    """How many visible cells, the nearest ones, are asked at most."""
+    center_momentum: float = 0.9
+    teacher_temperature_of_cells: tuple[float, float] = (0.05, 0.07)
+    """At the start, and from 5 % of the steps on; that of crops is `targets.teacher_temperature`.
+    """
+    of_cells: float = 1.0
+    """Weight of the loss of hidden cells."""
+    of_crops: float = 0.5
+    """Weight of the loss of crops: 1 in the paper. A corner of a room is not the room."""
+    spread: float = 0.01
+    """Weight of KoLeo, which keeps crops apart."""
+
+    def __post_init__(self) -> None:
+        counts = (self.masks, self.width, self.layers, self.heads, self.queries, self.memory)
+        _expect("asymmetric: counts and widths", counts, min(counts) >= 1, "at least 1 each")
+        divides = self.width % self.heads == 0
+        _expect("asymmetric.width", self.width, divides, f"a multiple of heads, {self.heads}")
+        _expect("asymmetric.ratio", self.ratio, 0 < self.ratio < 1, "0..1, ends excluded")
+        _expect("asymmetric.blocks", self.blocks, 0 < self.blocks <= 1, "above 0, at most 1")
+        weights = (self.of_cells, self.of_crops, self.spread)
+        is_some = min(weights) >= 0 and sum(weights) > 0
+        _expect("asymmetric: weights", weights, is_some, "at least 0, not all of them 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Targets:
     """What the teacher says, and how the student is compared with it."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     prototypes: int | None = None
-    """None: as many as the cells of a step can feed, at most `max_prototypes`."""
+    """None: with dos as many as the cells of a step can feed, at most `max_prototypes`; with
+    asymdsd 128."""
     max_prototypes: int = 1024
     alpha: float = 1.3
     """How unequal the prototypes are: their shares fall as rank^-alpha. 0: all alike."""
@@ -111,12 +168,6 @@ class Targets:
             f"two numbers above 0 and below student_temperature, which is {student}: sharper "
             "targets than answers are what drives learning",
         )
-
-    def num_prototypes(self, num_rows: int) -> int:
-        """How many there are where a step has so many cells."""
-        if self.prototypes is not None:
-            return self.prototypes
-        return most_prototypes(num_rows, self.alpha, self.max_prototypes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +213,16 @@ class Pretraining:
     views: Views = field(default_factory=Views)
     mask: Mask = field(default_factory=Mask)
     targets: Targets = field(default_factory=Targets)
+    asymmetric: Asymmetric = field(default_factory=Asymmetric)
     steps: Steps = field(default_factory=Steps)
+
+    def num_prototypes(self, num_rows: int) -> int:
+        """How many there are where a step has so many cells."""
+        if self.targets.prototypes is not None:
+            return self.targets.prototypes
+        if self.method == "asymdsd":
+            return _PROTOTYPES_OF_ASYMDSD
+        return most_prototypes(num_rows, self.targets.alpha, self.targets.max_prototypes)
 
     @property
     def architecture(self) -> Architecture:

@@ -31,16 +31,25 @@ class View:
 
 def two_views(cloud: PointCloud, views: Views, generator: Generator) -> tuple[View, View]:
     """Two crops with enough in common, each with changes of its own. Works on the CPU."""
-    first = crop(cloud.xyz, _share(views, generator), None, generator)
+    first = crop(cloud.xyz, _share(views.fraction, generator), None, generator)
     second = first
     center = int(first[0]) if len(first) else None
     for attempt in range(_TRIES):
         is_last = attempt == _TRIES - 1
         at = center if is_last else None
-        second = crop(cloud.xyz, _share(views, generator), at, generator)
+        second = crop(cloud.xyz, _share(views.fraction, generator), at, generator)
         if overlap(first, second, len(cloud)) >= views.min_overlap:
             break
     return _view(cloud[first], views, generator), _view(cloud[second], views, generator)
+
+
+def small_views(cloud: PointCloud, views: Views, generator: Generator) -> tuple[View, ...]:
+    """The small crops of a cloud, each with changes of its own."""
+    rows = [
+        crop(cloud.xyz, _share(views.small_fraction, generator), None, generator)
+        for _ in range(views.small)
+    ]
+    return tuple(_view(cloud[each], views, generator) for each in rows)
 
 
 def crop(
@@ -75,8 +84,8 @@ def overlap(first: Int[Tensor, " N"], second: Int[Tensor, " M"], num_points: int
     return int(is_in_first[second].sum()) / min(len(first), len(second))
 
 
-def _share(views: Views, generator: Generator) -> float:
-    low, high = views.fraction
+def _share(fraction: tuple[float, float], generator: Generator) -> float:
+    low, high = fraction
     return low + (high - low) * float(torch.rand((), generator=generator))
 
 
