@@ -7,6 +7,7 @@ in AP25. A class with few boxes is fitted towards all classes together.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -23,6 +24,9 @@ RIGHT_IOU = 0.25
 
 FEWEST_RIGHT = 20
 """Right boxes of all classes together, below which nothing can be said."""
+
+NUM_BINS = 10
+"""Equal parts of the score, over which the calibration error is taken."""
 
 _PULL = 4.0  # towards all classes: as a Gaussian of standard deviation 1/2 would
 _NEWTON_STEPS = 100
@@ -73,6 +77,24 @@ def fitted(
             num_right=int(is_right[mine].sum()),
         )
     return calibration
+
+
+def calibration_error(scores: Float[NDArray, " D"], is_right: NDArray[np.bool_]) -> float:
+    """The expected calibration error (ECE), 0..1; NaN without detections.
+
+    In each of `NUM_BINS` parts of the score, the distance of the mean score and the share that is
+    right; the mean of these, weighted by how many detections a part has (Guo et al., "On
+    calibration of modern neural networks", 2017).
+    """
+    if len(scores) == 0:
+        return math.nan
+    over = np.bincount(bin_of(scores), weights=scores - is_right, minlength=NUM_BINS)
+    return float(np.abs(over).sum() / len(scores))
+
+
+def bin_of(scores: Float[NDArray, " D"]) -> NDArray[np.int64]:
+    """The part of the score that each detection is in; a score of 1 is in the last one."""
+    return np.minimum((scores * NUM_BINS).astype(np.int64), NUM_BINS - 1)
 
 
 def _fit(

@@ -74,6 +74,27 @@ def reliability_plot(bins: Sequence[tuple[float, float, int]]) -> bytes:
     return _png(figure)
 
 
+def overlap_plot(
+    bins: Sequence[tuple[float, float, float, float]], pce: Mapping[str, float]
+) -> bytes:
+    """Overlap over the score, and how far both are apart for each class; at least one class.
+
+    `bins` are mean score, mean IoU and the two quarters of IoU in each part of the score.
+    """
+    scores, overlaps, low, high = zip(*bins, strict=True)
+    figure, (means, classes) = _figure(11, max(4.2, 1 + 0.22 * len(pce)), 2)
+    means.plot([0, 1], [0, 1], "--", color="0.5", linewidth=0.8)
+    means.fill_between(scores, low, high, alpha=0.25, linewidth=0)
+    means.plot(scores, overlaps, "o-")
+    means.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="mean score", ylabel="IoU", title="overlap")
+    places = range(len(pce))
+    classes.barh(places, list(pce.values()), color=[class_color(name) for name in pce])
+    classes.set_yticks(places, [plain(name[:28]) for name in pce], fontsize=8)
+    classes.invert_yaxis()
+    classes.set(xlim=(0, 1), xlabel="|score - IoU|", title="PCE")
+    return _png(figure)
+
+
 def training_plot(
     steps: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
 ) -> bytes:

@@ -47,9 +47,10 @@ CORE = {
     "refinement": {"choices", "geometry", "structures"},
     "calibration": {"evaluate", "matches", "model", "structures"},
     "html": set(),
+    "inconsistency": {"detector", "geometry", "matches", "structures", "supervision"},
     "analysis": {
-        *{"calibration", "evaluate", "geometry", "html", "matches", "picture", "plots"},
-        *{"structures", "whole_files"},
+        *{"calibration", "detector", "evaluate", "geometry", "html", "inconsistency"},
+        *{"matches", "picture", "plots", "structures", "supervision", "whole_files"},
     },
     "spread": {"evaluate", "geometry", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
@@ -72,6 +73,7 @@ CORE = {
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
         *{"sparse", "geometry", "whole_files", "detector", "evaluate", "plots"},
+        "inconsistency",
     },
     "console": {"choices", "machine", "sparse", "geometry", "structures", "whole_files"},
     "presets": set(),
@@ -121,6 +123,7 @@ TRAINING = {
     "training",
     "supervision",
     "evaluate",
+    "inconsistency",
     "analysis",
     "spread",
     "calibration",

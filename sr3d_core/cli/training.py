@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from sr3d_core.analysis.analyse import Analysis
-    from sr3d_core.config import Config, Evaluation
+    from sr3d_core.config import Config
     from sr3d_core.train import Progress, Validated
 
 
@@ -258,6 +258,7 @@ def evaluate(
     with one_line_errors():
         from torch.utils.data import DataLoader
 
+        from sr3d_core.config import Evaluation
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
         from sr3d_core.evaluate import evaluate as score
@@ -266,7 +267,8 @@ def evaluate(
         if page is not None:
             _check_page(page, json_out, views)
         require_writable(json_out)
-        evaluation = _evaluation_of(config)
+        chosen = _config_of(config)
+        evaluation = Evaluation() if chosen is None else chosen.evaluation
         detector = Detector.from_checkpoint(
             weights,
             device=device,
@@ -304,7 +306,8 @@ def evaluate(
             else:
                 from sr3d_core.analysis.analyse import analyse
 
-                analysis = analyse(finder, loader, tell, fronts)
+                assigner = None if chosen is None else chosen.criterion.assigner
+                analysis = analyse(finder, loader, tell, fronts, assigner)
                 report = analysis.scores
         result_console().print(report.table())
         if report.fronts:
@@ -339,10 +342,10 @@ def _check_page(page: Path, json_out: Path | None, views: int) -> None:
     require_writable(page)
 
 
-def _evaluation_of(config: str | None) -> Evaluation:
-    """How the scenes are looked at: the `evaluation` of a configuration, or the defaults."""
-    from sr3d_core.config import Evaluation, load_config
+def _config_of(config: str | None) -> Config | None:
+    """The configuration that `--config` names, None where it is not given."""
+    from sr3d_core.config import load_config
 
     if config is None:
-        return Evaluation()
-    return load_config(preset_path(config) if config in preset_names() else config).evaluation
+        return None
+    return load_config(preset_path(config) if config in preset_names() else config)
