@@ -98,12 +98,13 @@ def overlap_plot(
 def training_plot(
     steps: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
 ) -> bytes:
-    """Losses and rate over the steps of a training, and mean AP where it was validated.
+    """Losses and rate over the steps of a training, and mean AP and AIC where it was validated.
 
-    `steps` are rows of log.csv by column, at least one; `scores` lines of validation.jsonl. Losses
-    are means over `_NUM_BINS` parts at most.
+    `steps` are rows of log.csv by column, at least one; `scores` lines of validation.jsonl, which
+    have no AIC where an older version wrote them. Losses are means over `_NUM_BINS` parts at most.
     """
-    figure, axes = _figure(11, 3.6, 3 if scores else 2)
+    with_aic = [line for line in scores if line.get("aic") is not None]
+    figure, axes = _figure(11, 3.6, 2 + bool(scores) + bool(with_aic))
     parts = np.array_split(np.arange(len(steps)), min(len(steps), _NUM_BINS))
     ends = [steps[part[-1]]["step"] for part in parts]
     for name in ("loss", "classification", "box"):
@@ -116,6 +117,10 @@ def training_plot(
     axes[1].set_ylim(bottom=0)
     if scores:
         _plot_scores(axes[2], scores)
+    if with_aic:
+        axes[3].plot([line["step"] for line in with_aic], [line["aic"] for line in with_aic], ".-")
+        axes[3].set(xlabel="step", title="AIC on val")
+        axes[3].set_ylim(bottom=0)
     return _png(figure)
 
 

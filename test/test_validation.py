@@ -16,6 +16,7 @@ import pytest
 import torch
 from training_cases import config, room, tensors, without_boxes
 
+from sr3d_core.analysis.analyse import analyse
 from sr3d_core.checkpoint import read_manifest
 from sr3d_core.config import Config, ConfigError, Evaluation, parse_config
 from sr3d_core.data.augment import Augment
@@ -23,6 +24,7 @@ from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import FolderSource
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.evaluate import evaluate
+from sr3d_core.plots import training_plot
 from sr3d_core.structures import Sample
 from sr3d_core.train import Progress, TrainingError, Validated, train
 from sr3d_core.training.state import read_state
@@ -112,7 +114,11 @@ def test_figures_are_those_of_an_evaluation_of_the_saved_weights(
     detector = Detector.from_checkpoint(
         weights, device="cpu", postprocess=Postprocess(nms="bev"), max_points=3000
     )
-    expected = evaluate(detector, TRAIN).to_dict()
+    other_rules = analyse(detector, TRAIN, assigner=chosen.criterion.assigner).other_rules
+    assert other_rules is not None
+    assert other_rules.assigner == "spota"
+    assert 0 < other_rules.aic < 1
+    expected = {**evaluate(detector, TRAIN).to_dict(), "aic": round(other_rules.aic, 6)}
     assert {"step": 50, **expected} == scores(tmp_path / "run")[-1]
     assert seen[-1].report == expected
     assert seen[-1].report["per_class"].keys() == {"cube", "slab"}
@@ -331,6 +337,16 @@ def test_without_matplotlib_there_are_no_curves(
     assert not (tmp_path / "run" / "curves.png").exists()
 
 
+def test_curves_are_drawn_of_lines_of_before_aic() -> None:
+    steps = [
+        {"step": k, "rate": 1e-3, "loss": 1.0, "classification": 0.5, "box": 0.5} for k in (1, 2)
+    ]
+    old = {"step": 2, "map25": 0.5, "map50": 0.25}
+    drawn = [training_plot(steps, [line]) for line in (old, {**old, "aic": 0.3})]
+    assert all(picture.startswith(b"\x89PNG") for picture in drawn)
+    assert drawn[0] != drawn[1]
+
+
 def test_events_of_tensorboard_are_those_of_the_logs(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -346,5 +362,7 @@ def test_events_of_tensorboard_are_those_of_the_logs(tmp_path: Path) -> None:
     assert [event.value for event in losses] == pytest.approx(
         [float(row[2]) for row in rows[1:]], abs=1e-5
     )
+    aic = [line["aic"] for line in scores(tmp_path / "run")]
+    assert [event.value for event in events.Scalars("val/aic")] == pytest.approx(aic, abs=1e-6)
     figures = events.Scalars("val/map50")
     assert [event.step for event in figures] == [2, 3]

@@ -193,7 +193,9 @@ def _note(at: Progress) -> str:
 def _note_of(found: Validated) -> str:
     ap25, ap50 = (100 * found.report[name] for name in ("map25", "map50"))
     rank = "the best so far" if found.is_best else f"the best is step {found.best_step}"
-    return f"step {found.step} on val: AP25 {ap25:.1f}, AP50 {ap50:.1f} ({rank})"
+    aic = found.report["aic"]
+    apart = "" if aic is None else f", AIC {aic:.3f}"
+    return f"step {found.step} on val: AP25 {ap25:.1f}, AP50 {ap50:.1f}{apart} ({rank})"
 
 
 def evaluate(
