@@ -19,9 +19,11 @@ from sr3d_core.evaluate import rankings
 from sr3d_core.matches import match_all
 from sr3d_core.picture import plain
 from sr3d_core.structures import Detections, Targets
+from sr3d_core.sweeps import Sweep
 
 _MAX_DOTS = 5000
 _NUM_BINS = 400  # of the timeline
+_MANY_TIMES = 5.0  # the first value of a sweep is the last: drawn by their logarithms
 _MISSED, _FOUND = 1, 2
 _STATES = ListedColormap(["white", "#c62828", "#2e7d32"])
 
@@ -134,6 +136,28 @@ def _plot_scores(axis: Any, scores: Sequence[Mapping[str, Any]]) -> None:
     axis.legend(fontsize=8)
 
 
+def sweep_plot(sweeps: Sequence[Sweep]) -> bytes:
+    """Mean AP over the values of each setting, with its deviation over seeds; one at least."""
+    columns = min(len(sweeps), 4)
+    rows = math.ceil(len(sweeps) / columns)
+    figure, axes = _figure(3.4 * columns, 3.2 * rows, columns, rows)
+    has_data = len({sweep.data for sweep in sweeps}) > 1
+    for axis, sweep in zip(axes, sweeps, strict=False):
+        for measure, means in sweep.means.items():
+            spread = [deviation or 0.0 for deviation in sweep.deviations[measure]]
+            axis.errorbar(sweep.values, means, spread, fmt="o-", capsize=3, label=measure.upper())
+        if sweep.values[0] > 0 and sweep.values[-1] / sweep.values[0] >= _MANY_TIMES:
+            axis.set_xscale("log")
+            axis.minorticks_off()
+        axis.set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
+        where = f", {plain(sweep.data[-20:])}" if has_data else ""
+        axis.set(title=f"{plain(sweep.key.rpartition('.')[2])}{where}", ylabel="mean AP (%)")
+        axis.legend(fontsize=8)
+    for axis in axes[len(sweeps) :]:
+        axis.set_axis_off()
+    return _png(figure)
+
+
 def timeline_plot(
     moments: Mapping[str, Sequence[tuple[float, bool]]], frames_s: Sequence[float]
 ) -> bytes:
@@ -206,10 +230,12 @@ def _filled(states: Int[ndarray, "O B"], length: int) -> Int[ndarray, "O B"]:
     return filled
 
 
-def _figure(width: float, height: float, num_axes: int) -> tuple[Figure, list]:
+def _figure(
+    width: float, height: float, num_axes: int, num_rows: int = 1
+) -> tuple[Figure, list[Any]]:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = np.atleast_1d(figure.subplots(1, num_axes)).tolist()
+    axes = np.atleast_1d(figure.subplots(num_rows, num_axes)).ravel().tolist()
     for axis in axes:
         axis.grid(True, linewidth=0.3, alpha=0.5)
     return figure, axes

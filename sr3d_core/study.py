@@ -68,6 +68,9 @@ class Study:
     """Every variant is trained with the seeds 1 to this one."""
     seeds_of: dict[str, int] = field(default_factory=dict)
     """The same for single variants."""
+    tests: int = 1
+    """How often each training is tested, the first time on points as they come, then on others
+    at random (`evaluate_tests`). The published protocol is 5 seeds and 5 tests."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, by name."""
@@ -83,8 +86,8 @@ class Study:
         unknown = [name for name in self.seeds_of if name not in self.variants]
         if unknown:
             raise ValueError(f"seeds_of: no variant {unknown[0]!r}")
-        if not self.data or min(self.num, self.seeds, *self.seeds_of.values()) < 1:
-            raise ValueError("data, num and seeds: expected at least one each")
+        if not self.data or min(self.num, self.seeds, self.tests, *self.seeds_of.values()) < 1:
+            raise ValueError("data, num, seeds and tests: expected at least one each")
 
     @classmethod
     def read(cls, path: Path) -> Study:
@@ -166,7 +169,8 @@ class Outcome:
     """What a study has found so far."""
 
     study: Study
-    scores: dict[str, dict[int, dict[str, Scores]]]  # by variant, seed and data
+    scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]]
+    """By variant, seed and data, one of each test."""
     failures: tuple[str, ...]  # what went wrong with the trainings that are missing
 
 
@@ -193,7 +197,7 @@ def run_study(
     trainings = study.trainings(chosen, seeds)
     for name, seed in trainings:
         check_same(out / f"{name}-{seed}", study.tree(name, seed))
-    scores: dict[str, dict[int, dict[str, Scores]]] = {name: {} for name in chosen}
+    scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
     failures: dict[tuple[str, int], str] = {}
     threads = max(1, (os.cpu_count() or 1) // processes)
     pool = ThreadPoolExecutor(processes)
@@ -326,15 +330,18 @@ def train_apart(
 
 def _scores(
     study: Study, name: str, folder: Path, open_scenes: OpenScenes, device: str
-) -> dict[str, Scores]:
+) -> dict[str, tuple[Scores, ...]]:
     """The scores of one training on all data, from its folder where they are there."""
-    evaluation = study.parsed(name).evaluation
+    evaluation, weights = study.parsed(name).evaluation, digest(folder / WEIGHTS)
     return {
-        data: score(
-            folder / WEIGHTS,
-            Rules(data, study.split, study.num, evaluation, digest(folder / WEIGHTS)),
-            open_scenes,
-            device,
+        data: tuple(
+            score(
+                folder / WEIGHTS,
+                Rules(data, study.split, study.num, evaluation, weights, test),
+                open_scenes,
+                device,
+            )
+            for test in range(1, study.tests + 1)
         )
         for data in study.data
     }

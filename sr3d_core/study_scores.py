@@ -23,6 +23,7 @@ from sr3d_core.config import Evaluation
 from sr3d_core.data.sources import Scenes
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import detector_rules, found_and_true, report
+from sr3d_core.evaluate_tests import InRandomOrder
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_core.whole_files import write_whole
@@ -40,10 +41,12 @@ class Rules:
     num: int
     evaluation: Evaluation
     weights_sha256: str
+    test: int = 1  # which of several tests of the same weights, see `evaluate_tests`
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values; the first test has no number, as where there is no other."""
+        values = asdict(self)
+        return values if self.test > 1 else {key: values[key] for key in values if key != "test"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +64,8 @@ class Scores:
 
 def score(weights: Path, rules: Rules, open_scenes: OpenScenes, device: str) -> Scores:
     """Read the scores from beside the weights, or detect in all scenes and write them there."""
-    path = weights.with_name(f"scores-{_file_name(rules.data)}.json")
+    which = "" if rules.test == 1 else f"-test{rules.test}"
+    path = weights.with_name(f"scores-{_file_name(rules.data)}{which}.json")
     kept = _kept(path, rules)
     if kept is not None:
         return kept
@@ -70,7 +74,9 @@ def score(weights: Path, rules: Rules, open_scenes: OpenScenes, device: str) -> 
         device=device,
         **detector_rules(rules.evaluation),
     )
-    scenes = open_scenes(rules.data, rules.split, rules.num, detector.classes)
+    scenes = InRandomOrder(
+        open_scenes(rules.data, rules.split, rules.num, detector.classes), rules.test
+    )
     samples = (scenes[index] for index in range(len(scenes)))
     detections, targets = found_and_true(detector, samples)
     figures = report(detections, targets, detector.classes, detector.front_classes).to_dict()

@@ -43,6 +43,7 @@ CORE = {
     "evaluate": {"config", "detector", "matches", "right_fronts", "structures"},
     "paired": {"evaluate", "structures"},
     "evaluate_views": {"evaluate", "geometry", "right_fronts", "structures"},
+    "evaluate_tests": {"data", "evaluate", "evaluate_views", "right_fronts", "structures"},
     "merged_views": {"detector", "evaluate", "geometry", "refinement", "structures"},
     "refinement": {"choices", "geometry", "structures"},
     "calibration": {"evaluate", "matches", "model", "structures"},
@@ -56,7 +57,8 @@ CORE = {
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
-    "plots": {"colors", "evaluate", "matches", "picture", "structures"},
+    "plots": {"colors", "evaluate", "matches", "picture", "structures", "sweeps"},
+    "sweeps": set(),
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -67,9 +69,10 @@ CORE = {
         "whole_files",
     },
     "study_scores": {
-        *{"config", "data", "detector", "evaluate", "paired", "structures", "whole_files"},
+        *{"config", "data", "detector", "evaluate", "evaluate_tests", "paired", "structures"},
+        "whole_files",
     },
-    "study_table": {"evaluate", "paired", "study", "study_scores"},
+    "study_table": {"config", "evaluate", "paired", "study", "study_scores"},
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
         *{"sparse", "geometry", "whole_files", "detector", "evaluate", "plots"},

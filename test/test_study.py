@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,15 @@ import yaml
 from cli_harness import assert_one_line_error, sr3d
 from study_cases import assert_differs_in_its_own_keys_alone
 
+from sr3d_core.config import Evaluation
+from sr3d_core.data.readers.class_names import SCANNET, SUNRGBD
 from sr3d_core.evaluate import report
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
-from sr3d_core.study import Study, StudyError, check_same, is_trained, settings_path
-from sr3d_core.study_scores import packed, unpacked
-from sr3d_core.study_table import markdown, note
+from sr3d_core.study import Outcome, Study, StudyError, check_same, is_trained, settings_path
+from sr3d_core.study_scores import Rules, Scores, packed, unpacked
+from sr3d_core.study_table import markdown, note, summary
+from sr3d_core.supervision.center_topk import CenterTopK
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [*sorted((ROOT / "config" / "study").glob("*.yaml")), ROOT / "benchmark" / "variants.yaml"]
@@ -169,14 +173,96 @@ def test_a_note_counts_the_seeds_that_differ_clearly() -> None:
 
 
 def test_a_variant_that_failed_has_an_empty_line() -> None:
-    one = {"mean": 50.0, "deviation": 7.07, "each": [45.0, 55.0]}
+    one = {"mean": 50.0, "deviation": 7.07, "best": 55.04, "each": [45.0, 55.0]}
     row = {"seeds": [1, 2], "data": {"rooms": {"ap25": one, "ap50": {**one, "against_first": {}}}}}
     row["data"]["rooms"]["ap25"]["against_first"] = {}  # type: ignore[index]
     failed = {"seeds": [], "data": {"rooms": {}}}
-    lines = markdown({"first": "plain", "variants": {"plain": row, "bad": failed}}).splitlines()
+    found = {"first": "plain", "tests": 1, "variants": {"plain": row, "bad": failed}}
+    lines = markdown(found).splitlines()
     assert lines[2].split("|")[1:5] == [" plain ", " 2 ", " 50.0 ± 7.1 ", " 50.0 ± 7.1 "]
     assert lines[3].split("|")[1:3] == [" bad ", " 0 "]
+    assert lines[2].split("|")[6] == " 55.0 / 55.0 "
     assert len({line.count("|") for line in lines}) == 1
+
+
+def test_one_figure_has_no_best() -> None:
+    one = {"mean": 50.0, "deviation": None, "best": 50.0, "against_first": {}}
+    row = {"seeds": [1], "data": {"rooms": {"ap25": one, "ap50": one}}}
+    assert "best" not in markdown({"first": "a", "tests": 1, "variants": {"a": row}})
+    assert "best" in markdown({"first": "a", "tests": 2, "variants": {"a": row}})
+
+
+def scored(*shifts: float) -> Scores:
+    """Of a scene with so many chairs, found these shares of a metre aside with falling scores."""
+    truth = torch.zeros(len(shifts), 7)
+    truth[:, 3:6] = 1.0
+    truth[:, 0] = 10.0 * torch.arange(len(shifts))
+    found = truth.clone()
+    found[:, 0] += torch.tensor(shifts)
+    labels = torch.zeros(len(shifts), dtype=torch.int64)
+    scores = torch.linspace(1, 0.5, len(shifts))
+    side = Side(
+        [Detections(Boxes3D.from_array(found), scores, labels)],
+        [Targets(Boxes3D.from_array(truth), labels)],
+        ("chair",),
+    )
+    return Scores(report(side.detections, side.targets, side.classes).to_dict(), side)
+
+
+def test_best_is_of_all_tests_and_the_mean_of_the_means_of_seeds(tmp_path: Path) -> None:
+    """AP50 of chairs 0.1 m and 0.5 m aside: both found, one of two, none: 100, 50 and 0 %."""
+    study = Study.read(written(tmp_path, seeds=2, tests=2))
+    both, one, none = scored(0.1, 0.1), scored(0.1, 0.5), scored(0.5, 0.5)
+    tests = {"plain": {1: {"rooms": (both, one)}, 2: {"rooms": (one, none)}}}
+    found = summary(Outcome(study, tests, ()))
+    figures = found["variants"]["plain"]["data"]["rooms"]["ap50"]
+    assert figures["each_test"] == [[100.0, 50.0], [50.0, 0.0]]
+    assert figures["each"] == [75.0, 25.0]
+    assert (figures["best"], figures["mean"]) == (100.0, 50.0)
+    assert figures["deviation"] == pytest.approx(50 / 2**0.5, abs=1e-6)
+    assert "| best AP25 / AP50 |" in markdown(found)
+    assert "| 100.0 / 100.0 |" in markdown(found)
+
+
+def test_a_seed_is_compared_by_its_first_test(tmp_path: Path) -> None:
+    study = Study.read(written(tmp_path, tests=2, variants={"plain": {}, "other": {}}))
+    good, bad = scored(0.1, 0.1), scored(0.5, 0.5)
+    tests = {"plain": {1: {"rooms": (bad, good)}}, "other": {1: {"rooms": (good, bad)}}}
+    rows = summary(Outcome(study, tests, ()))["variants"]["other"]["data"]["rooms"]
+    assert rows["ap50"]["against_first"]["1"]["difference"] == 1.0
+
+
+def test_the_first_test_is_kept_as_where_there_is_no_other() -> None:
+    """So that scores of before do not have to be measured again."""
+    rules = Rules("rooms", "val", 5, Evaluation(), "0" * 64)
+    assert set(rules.to_dict()) == {"data", "split", "num", "evaluation", "weights_sha256"}
+    assert replace(rules, test=2).to_dict() == {**rules.to_dict(), "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("file", "classes", "coarse"),
+    [
+        (
+            "paper_scannet.yaml",
+            SCANNET,
+            {"bed", "sofa", "table", "window", "bookshelf", "counter", "desk", "curtain"}
+            | {"bathtub"},
+        ),
+        ("paper_sunrgbd.yaml", SUNRGBD, {"bed", "table", "sofa", "desk", "bookshelf"}),
+    ],
+)
+def test_the_baseline_of_the_protocol_has_the_levels_of_tr3d(
+    file: str, classes: tuple[str, ...], coarse: set[str]
+) -> None:
+    """Coarse are the classes that TR3D's published configurations name so."""
+    study = STUDIES[file]
+    assigner = study.parsed("baseline").criterion.assigner
+    assert isinstance(assigner, CenterTopK)
+    assert assigner.level_filter is not None
+    levels = zip(classes, assigner.level_filter, strict=True)
+    assert {name for name, level in levels if level == 1} == coarse
+    assert len(study.trainings(["both"])) * study.tests == 25
+    assert study.parsed("both").evaluation.nms == "bev"
 
 
 def test_another_configuration_does_not_pass_for_the_one_that_was_trained(tmp_path: Path) -> None:
@@ -247,6 +333,14 @@ def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Pa
     assert sr3d(*arguments, "--names", "focal").exit_code == 0
     assert {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")} == times
     assert (out / "table.md").read_text() == table
+
+    assert sr3d(*arguments, "--names", "focal", "--tests", "2").exit_code == 0
+    assert len(list(weights.parent.glob("scores-*.json"))) == 2
+    assert {each: each.stat().st_mtime_ns for each in times} == times
+    figures = json.loads((out / "study.json").read_text())["variants"]["focal"]
+    assert figures["configuration"]["criterion.classification.name"] == "focal"
+    (of_data,) = figures["data"].values()
+    assert [len(tests) for tests in of_data["ap25"]["each_test"]] == [2]
 
     (out / "focal-1" / "trained.txt").unlink()  # as if it had been stopped
     failed = sr3d(*arguments)

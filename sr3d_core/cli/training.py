@@ -39,10 +39,11 @@ from sr3d_core.presets import preset_names, preset_path
 from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from torch.utils.data import DataLoader, Dataset
 
     from sr3d_core.analysis.analyse import Analysis
     from sr3d_core.config import Config
+    from sr3d_core.data.sources import Scenes
     from sr3d_core.train import Progress, Validated
 
 
@@ -235,6 +236,14 @@ def evaluate(
             "mirrored, and report means and standard deviations over the views.",
         ),
     ] = 1,
+    tests: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Test so often, the first time on points as they come, then on others at random, "
+            "and report the best, mean and standard deviation, as the papers do.",
+        ),
+    ] = 1,
     merge_views: MergeViewsOption = 1,
     refine: RefineOption = AS_STORED,
     vote_iou: VoteIouOption = None,
@@ -256,18 +265,24 @@ def evaluate(
       sr3d eval --data my_rooms --report report.html --json report.json
 
       sr3d eval --data scannet --weights runs/sr3d_paper/weights.safetensors --config sr3d_paper
+
+      sr3d eval --data scannet --weights my.safetensors --config sr3d_paper --tests 5
     """
     with one_line_errors():
-        from torch.utils.data import DataLoader
-
         from sr3d_core.config import Evaluation
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
         from sr3d_core.evaluate import evaluate as score
+        from sr3d_core.evaluate_tests import InRandomOrder, TestsReport, evaluate_tests
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
+        if views > 1 and tests > 1:
+            raise ValueError(
+                f"--views {views} and --tests {tests}: their spreads are of different things; "
+                "expected one of both"
+            )
         if page is not None:
-            _check_page(page, json_out, views)
+            _check_page(page, json_out, views, tests)
         require_writable(json_out)
         chosen = _config_of(config)
         evaluation = Evaluation() if chosen is None else chosen.evaluation
@@ -294,14 +309,16 @@ def evaluate(
             )
         scenes = labelled_scenes(data, split, num, detector.classes)
         num = len(scenes)
-        loader: DataLoader[Any] = DataLoader(
-            cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
+        loader, *others = (
+            _loader(InRandomOrder(scenes, test), workers) for test in range(1, tests + 1)
         )
         analysis: Analysis | None = None
-        report: EvaluationReport | ViewsReport
-        with progress_of("scenes", num) as tell:
+        report: EvaluationReport | ViewsReport | TestsReport
+        with progress_of("scenes", num * tests) as tell:
             fronts = detector.front_classes
-            if views > 1:
+            if tests > 1:
+                report = evaluate_tests(finder, [loader, *others], tell, fronts)
+            elif views > 1:
                 report = evaluate_in_views(finder, loader, views, tell, fronts)
             elif page is None:
                 report = score(finder, loader, tell, fronts)
@@ -330,15 +347,28 @@ def evaluate(
             write_page(page, f"sr3d eval {data} {split}", about, analysis)
 
 
-def _check_page(page: Path, json_out: Path | None, views: int) -> None:
+def _loader(scenes: Scenes, workers: int) -> DataLoader[Any]:
+    """Scenes one by one, prepared in other processes if there are any."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        cast("Dataset[Any]", scenes),
+        batch_size=None,
+        sampler=range(len(scenes)),
+        num_workers=workers,
+    )
+
+
+def _check_page(page: Path, json_out: Path | None, views: int, tests: int) -> None:
     """Refuse what cannot be written, before the work starts; ValueError or OSError."""
     import sr3d_core.plots  # noqa: F401  what is missing to draw is said now
 
-    if views > 1:
-        raise ValueError(
-            f"--report and --views {views}: the page is of one view, expected --views 1; for "
-            "figures with their spread run `sr3d eval --views` again without --report"
-        )
+    for option, value in (("--views", views), ("--tests", tests)):
+        if value > 1:
+            raise ValueError(
+                f"--report and {option} {value}: the page is of one look at each scene, expected "
+                f"{option} 1; for figures with their spread run it again without --report"
+            )
     if json_out is not None and page.resolve() == json_out.resolve():
         raise ValueError(f"--report and --json are both {page}; expected two files")
     require_writable(page)
