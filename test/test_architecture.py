@@ -59,6 +59,7 @@ CORE = {
     "picture": {"colors", "geometry", "structures"},
     "plots": {"colors", "evaluate", "matches", "picture", "structures", "sweeps"},
     "sweeps": set(),
+    "timing": {"checkpoint", "detector", "model", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},

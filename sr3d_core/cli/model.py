@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,9 +21,10 @@ from sr3d_core.cli.accuracy import (
     refinement_of,
 )
 from sr3d_core.cli.detect import open_detector
-from sr3d_core.cli.scenes import labelled_scenes
+from sr3d_core.cli.scenes import labelled_scenes, named_config
 from sr3d_core.console import (
     SCENES,
+    BackendOption,
     one_line_errors,
     progress_of,
     require_writable,
@@ -59,6 +60,80 @@ def info(
             table.add_row(name, ", ".join(value) if name == "classes" else str(value))
         result_console().print(table)
         write_json(json_out, content)
+
+
+@app.command()
+def times(
+    weights: Annotated[
+        list[str] | None, typer.Argument(help='Weights files, or "default"; measured in turns.')
+    ] = None,
+    untrained: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also this architecture with random weights: scannet, sunrgbd, s3dis or lite. "
+            "May be given several times.",
+        ),
+    ] = None,
+    data: Annotated[str, typer.Option(help=SCENES)] = "rooms",
+    split: Annotated[str, typer.Option(help="Which scenes; NAME.txt in a folder.")] = "val",
+    num: Annotated[int, typer.Option(min=1, help="How many scenes, at most.")] = 50,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Detect as the `evaluation` of this configuration says, a YAML file or the name "
+            "of a preset; without, as `sr3d eval` does."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    backend: BackendOption = "auto",
+    json_out: Annotated[Path | None, typer.Option("--json", help="Also write it here.")] = None,
+) -> None:
+    """Measure how long weights take from points to boxes, and say how many parameters they have.
+
+    Every scene goes to all of them in turn. Times are those of this machine, with whatever else it
+    does: wall milliseconds, the median over the scenes and what nine tenths of them keep below.
+
+    Examples:
+
+      sr3d model times default runs/my/weights.safetensors
+
+      sr3d model times runs/sr3d_paper/weights.safetensors --config sr3d_paper --data scannet
+
+      sr3d model times --untrained scannet --untrained lite --num 20
+    """
+    with one_line_errors():
+        from sr3d_core.config import Evaluation
+        from sr3d_core.data.sources import source_of
+        from sr3d_core.detector import Detector
+        from sr3d_core.evaluate import detector_rules
+        from sr3d_core.timing import measure_times, surroundings, untrained_detector
+
+        require_writable(json_out)
+        chosen = named_config(config)
+        rules = detector_rules(Evaluation() if chosen is None else chosen.evaluation)
+        how: Any = {"device": device, "backend": backend, **rules}
+        names = weights or ([] if untrained else ["default"])
+        detectors = {name: Detector.from_checkpoint(name, **how) for name in names}
+        for name in untrained or ():
+            detectors[f"{name}, untrained"] = untrained_detector(name, **how)
+        scenes = source_of(data).open(split, num=num)
+        with progress_of("scenes", len(scenes)) as tell:
+            found = measure_times(detectors, (scenes[index] for index in range(len(scenes))), tell)
+        machine = surroundings(next(iter(detectors.values())))
+        table = Table(title=f"{len(scenes)} scenes, on {', '.join(map(str, machine.values()))}")
+        for heading in ("weights", "parameters", "ms", "up to", "network", "after", "scenes/s"):
+            table.add_column(heading, justify="left" if heading == "weights" else "right")
+        for name, of_weights in found.items():
+            table.add_row(name, *of_weights.cells())
+        result_console().print(table)
+        write_json(
+            json_out,
+            {
+                **{"data": data, "split": split, "num_scenes": len(scenes), "machine": machine},
+                "weights": {name: each.to_dict() for name, each in found.items()},
+            },
+        )
 
 
 @app.command()

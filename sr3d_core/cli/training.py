@@ -21,7 +21,7 @@ from sr3d_core.cli.accuracy import (
     VoteIouOption,
     with_switches,
 )
-from sr3d_core.cli.scenes import labelled_scenes
+from sr3d_core.cli.scenes import labelled_scenes, named_config
 from sr3d_core.console import (
     SCENES,
     BackendOption,
@@ -284,7 +284,7 @@ def evaluate(
         if page is not None:
             _check_page(page, json_out, views, tests)
         require_writable(json_out)
-        chosen = _config_of(config)
+        chosen = named_config(config)
         evaluation = Evaluation() if chosen is None else chosen.evaluation
         detector = Detector.from_checkpoint(
             weights,
@@ -372,12 +372,3 @@ def _check_page(page: Path, json_out: Path | None, views: int, tests: int) -> No
     if json_out is not None and page.resolve() == json_out.resolve():
         raise ValueError(f"--report and --json are both {page}; expected two files")
     require_writable(page)
-
-
-def _config_of(config: str | None) -> Config | None:
-    """The configuration that `--config` names, None where it is not given."""
-    from sr3d_core.config import load_config
-
-    if config is None:
-        return None
-    return load_config(preset_path(config) if config in preset_names() else config)
