@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cli_harness import assert_one_line_error, save_untrained, sr3d
 from sample_boxes import found
 
 from sr3d_core.analysis.analyse import Analysis, analyse
-from sr3d_core.analysis.answers import Answers, by_distance, by_size
+from sr3d_core.analysis.answers import Answers, by_distance, by_size, by_visible_share
 from sr3d_core.analysis.page import write_page
 from sr3d_core.analysis.reliability import rank_correlation, reliability
 from sr3d_core.evaluate import average_precision, rankings, report
@@ -170,6 +171,45 @@ def test_a_detection_belongs_to_the_band_of_the_box_that_it_hits() -> None:
     assert (len(near.found[0]), len(middle.found[0])) == (0, 1)
 
 
+def seen(target: Targets, *shares: float) -> Targets:
+    return replace(target, seen=torch.tensor(shares))
+
+
+def test_bands_of_visible_share_tell_what_is_lost() -> None:
+    """Of .1, .5 and .9; the first is missed. Ghosts and scenes without shares are in no band."""
+    targets = seen(truth((CHAIR, cube(0)), (CHAIR, cube(10)), (CHAIR, cube(20))), 0.1, 0.5, 0.9)
+    detections = found((0.9, CHAIR, cube(99)), (0.8, CHAIR, cube(10)), (0.7, CHAIR, cube(20)))
+    other = (found((0.9, CHAIR, cube(0))), truth((CHAIR, cube(0)), (CHAIR, cube(10))))
+    parts = by_visible_share(Answers(CLASSES, [detections, other[0]], [targets, other[1]]))
+    assert parts is not None
+    scores = [report(part.found, part.truth, CLASSES) for part in parts.values()]
+    assert [int(each.ap25.num_truth[CHAIR]) for each in scores] == [1, 1, 1]
+    assert [float(each.ap25.per_class[CHAIR]) for each in scores] == [0.0, 1.0, 1.0]
+
+
+def test_shares_at_an_edge_belong_to_the_lower_band() -> None:
+    targets = seen(truth((CHAIR, cube(0)), (CHAIR, cube(10))), 0.3, 0.6)
+    parts = by_visible_share(Answers(CLASSES, [Detections.empty()], [targets]))
+    assert parts is not None
+    assert [len(part.truth[0]) for part in parts.values()] == [1, 1, 0]
+
+
+def test_where_no_scene_says_what_is_seen_nothing_is_made_up(tmp_path: Path) -> None:
+    assert by_visible_share(Answers(CLASSES, [], [])) is None
+    analysis = mixed()
+    assert analysis.by_visible_share is None
+    assert analysis.to_dict()["by_visible_share"] is None
+    write_page(tmp_path / "page.html", "", {}, analysis)
+    assert "do not say how much" in (tmp_path / "page.html").read_text()
+
+
+def test_what_is_seen_stays_with_its_box() -> None:
+    targets = seen(truth((CHAIR, cube(0)), (BED, cube(10))), 0.25, 0.75)
+    one = targets[torch.tensor([False, True])].to("cpu").map_boxes(lambda boxes: boxes)
+    assert one.with_boxes(one.boxes).seen is not None
+    assert one.with_boxes(one.boxes).seen.tolist() == [0.75]  # type: ignore[union-attr]
+
+
 def test_heights_are_no_distance() -> None:
     high = [0.0, 0.0, 9.0, 1.0, 1.0, 1.0, 0.0]
     near, *_ = by_distance(Answers(CLASSES, [Detections.empty()], [truth((CHAIR, high))])).values()
@@ -249,7 +289,7 @@ def test_the_command_writes_the_page_and_the_same_in_json(tmp_path: Path) -> Non
     values = json.loads(out.read_text())
     assert set(values["analysis"]) == {
         *("precision_at_recall", "reliability", "confusion", "by_size", "by_distance", "worst"),
-        *("pce", "by_nms", "bounds", "aic"),
+        *("pce", "by_nms", "bounds", "aic", "by_visible_share"),
     }
     boxes = sum(row["boxes"] for row in values["per_class"].values())
     assert f"<td>mean</td><td>{boxes}</td>" in page.read_text()

@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from sr3d_core.analysis.answers import DISTANCE_EDGES_M, Answers, by_distance, by_size
+from sr3d_core.analysis.answers import (
+    DISTANCE_EDGES_M,
+    SEEN_EDGES,
+    Answers,
+    by_distance,
+    by_size,
+    by_visible_share,
+)
 from sr3d_core.analysis.confusion import REPORTED, confusion
 from sr3d_core.analysis.reliability import Reliability, reliability
 from sr3d_core.analysis.rules import UnderRules
@@ -71,6 +78,8 @@ class Analysis:
     scores: EvaluationReport
     by_size: Mapping[str, EvaluationReport]
     by_distance: Mapping[str, EvaluationReport]
+    by_visible_share: Mapping[str, EvaluationReport] | None
+    """None where no scene says how much of its objects is seen."""
     reliability: Reliability
     pce: Pce
     other_rules: OtherRules | None
@@ -93,6 +102,12 @@ class Analysis:
             "by_distance": {
                 "edges_m": list(DISTANCE_EDGES_M),
                 **{name: part.to_dict() for name, part in self.by_distance.items()},
+            },
+            "by_visible_share": None
+            if self.by_visible_share is None
+            else {
+                "edges": list(SEEN_EDGES),
+                **{name: part.to_dict() for name, part in self.by_visible_share.items()},
             },
             "worst": [scene.to_dict() for scene in self.worst],
         }
@@ -138,11 +153,13 @@ def analyse(
     found, truth = found_and_true(under or detector, samples, progress, watch)
     answers = Answers(classes, [each.to("cpu") for each in found], truth)
     matches = match_all(answers.found, truth)
+    shares = by_visible_share(answers)
     return Analysis(
         answers,
         report(answers.found, truth, classes, front_classes),
         _scores(by_size(answers)),
         _scores(by_distance(answers)),
+        None if shares is None else _scores(shares),
         reliability(matches, classes),
         pce(matches, len(classes), RIGHT_IOU),
         None if under is None else _by_other_rules(under, answers),

@@ -53,6 +53,7 @@ def _sections(analysis: Analysis) -> Iterator[str]:
         f"are in its frame. Boxes, and AP25 / AP50 in percent. {_MEANS}"
     )
     yield _parts_table(analysis.by_distance)
+    yield from _by_visible_share(analysis.by_visible_share)
     yield html.heading("Worst scenes")
     yield html.note(
         f"As a robot reports: scores from {REPORTED:g}, the best of boxes that overlap."
@@ -61,6 +62,20 @@ def _sections(analysis: Analysis) -> Iterator[str]:
         yield html.note("None: nothing was missed and nothing was wrong.")
     for scene in analysis.worst:
         yield _picture(scene, answers.classes)
+
+
+def _by_visible_share(parts: Mapping[str, EvaluationReport] | None) -> Iterator[str]:
+    yield html.heading("By visible share")
+    if parts is None:
+        yield html.note("Not known: these scenes do not say how much of their objects is seen.")
+        return
+    num = next(iter(parts.values())).num_scenes
+    yield html.note(
+        f"How much of each labelled object is seen, of the {num} scenes that say it. Boxes, and "
+        "AP25 / AP50 in percent. False boxes that touch no labelled box of their class have no "
+        f"such share and are left out, so these figures are higher than those of all. {_MEANS}"
+    )
+    yield _parts_table(parts)
 
 
 def _reliability(found: Reliability) -> Iterator[str]:
