@@ -126,7 +126,8 @@ class Schedule:
     """At most so many of these scenes are scored, spread evenly over the split; at least 1. None:
     all of them."""
     best_by: Literal["ap25", "ap50"] = "ap50"
-    """Which mean average precision says which weights are the best."""
+    """Which mean average precision says which weights are the best; the other one decides between
+    equals."""
     patience: int = 0
     """The training ends after so many validations in a row without gain. 0: never."""
     tensorboard: bool = False
