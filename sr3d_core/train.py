@@ -95,9 +95,9 @@ def train(
     validations, `on_scored` is told how many of how many scenes of one are done, `on_validated`
     what it found; best.safetensors beside the weights is the best. `on_stopped` is told after
     which of how many steps the user stopped it, where something is left to do: a step, or the
-    validation of the last one. Raises TrainingError where it cannot start, as in a folder that another
-    training writes into, where a scene cannot be read, where the loss is no longer finite, or
-    where the disk is full: then it says what is saved.
+    validation of the last one. Raises TrainingError where it cannot start, as in a folder that
+    another training writes into, where a scene cannot be read, where the loss is no longer finite,
+    or where the disk is full: then it says what is saved.
     """
     num_processes = launched_processes(os.environ)
     share = scenes_per_process(config.schedule.batch_size, num_processes)
