@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.augment_presets import spelled_out
 from sr3d_core.data.balance import Balance
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource
@@ -217,7 +218,9 @@ class Config:
 
     network: Network = field(default_factory=Network)
     data: Annotated[AnySource, Field(discriminator="name")] = field(default_factory=RoomsSource)
-    augment: Augment = field(default_factory=Augment)
+    augment: Annotated[Augment, BeforeValidator(spelled_out)] = field(default_factory=Augment)
+    """Or the name of a published one, alone or as `preset` beside what is changed about it: see
+    `AUGMENTATIONS` of `sr3d_core/data/augment_presets.py`."""
     criterion: Criterion = field(default_factory=Criterion)
     schedule: Schedule = field(default_factory=Schedule)
     evaluation: Evaluation = field(default_factory=Evaluation)

@@ -256,7 +256,7 @@ def evaluate(
 
       sr3d eval --data my_rooms --report report.html --json report.json
 
-      sr3d eval --data scannet --weights runs/sr3d_paper/weights.safetensors --config sr3d_paper
+      sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper
     """
     with one_line_errors():
         from torch.utils.data import DataLoader
