@@ -88,7 +88,15 @@ class Paired:
 
 
 def paired(first: Side, second: Side, rng: np.random.Generator) -> Paired:
-    """Compare two detectors on the same scenes; raises ValueError where they share no class."""
+    """Compare two detectors on the same scenes.
+
+    Raises ValueError where they share no class, or were not shown as many scenes.
+    """
+    if len(first.targets) != len(second.targets):
+        raise ValueError(
+            f"the two detectors were scored on {len(first.targets)} and {len(second.targets)} "
+            "scenes; expected the same scenes: score both again"
+        )
     names = [name for name in first.classes if name in second.classes]
     if not names:
         raise ValueError(

@@ -1,8 +1,9 @@
 """What a study has found, as one table in Markdown and as JSON.
 
 Means and standard deviations are over seeds. The note compares each seed with the same seed of the
-first variant on the same scenes: how often the interval of the difference leaves out 0. Such an
-interval knows how scenes differ, not how seeds do; for that there is the spread.
+first variant on the same scenes, and of those that the study names: how often the interval of the
+difference leaves out 0. Such an interval knows how scenes differ, not how seeds do; for that there
+is the spread.
 """
 
 from __future__ import annotations
@@ -44,15 +45,20 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def _of_data(outcome: Outcome, name: str, data: str) -> dict[str, Any]:
     mine = {seed: found[data] for seed, found in outcome.scores[name].items()}
-    firsts = {seed: found[data] for seed, found in outcome.scores[outcome.study.first].items()}
-    shared = [] if name == outcome.study.first else [seed for seed in mine if seed in firsts]
-    pairs = {seed: _differences(firsts[seed], mine[seed]) for seed in shared}
+    pairs = {}
+    for other in outcome.study.compared_with(name):
+        theirs = {seed: found[data] for seed, found in outcome.scores.get(other, {}).items()}
+        shared = [seed for seed in mine if seed in theirs]
+        pairs[other] = {str(seed): _differences(theirs[seed], mine[seed]) for seed in shared}
     return {
         measure: {
             **_spread([each.percent(measure) for each in mine.values()]),
-            "against_first": {
-                str(seed): {**pair[index].to_dict(), "is_clear": pair[index].is_clear}
-                for seed, pair in pairs.items()
+            "against": {
+                other: {
+                    seed: {**pair[index].to_dict(), "is_clear": pair[index].is_clear}
+                    for seed, pair in of_seed.items()
+                }
+                for other, of_seed in pairs.items()
             },
         }
         for index, measure in enumerate(MEASURES)
@@ -86,7 +92,7 @@ def markdown(found: dict[str, Any]) -> str:
         for data in sources:
             of_data = row["data"][data]
             cells += [_cell(of_data.get(measure)) for measure in MEASURES]
-            cells.append(note(of_data["ap50"]["against_first"]) if of_data else "")
+            cells.append(_notes(of_data["ap50"]["against"], found["first"]) if of_data else "")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -96,6 +102,16 @@ def _cell(spread: dict[str, Any] | None) -> str:
         return ""
     deviation = spread["deviation"]
     return f"{spread['mean']:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
+
+
+def _notes(against: dict[str, Any], first: str) -> str:
+    """The notes of all comparisons; those with others than the first say with whom."""
+    notes = {other: note(of_seed) for other, of_seed in against.items()}
+    return "; ".join(
+        text if other == first else f"{text} against {other}"
+        for other, text in notes.items()
+        if text
+    )
 
 
 def note(against: dict[str, dict[str, Any]]) -> str:

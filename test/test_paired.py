@@ -84,3 +84,14 @@ def test_neighbours_that_resemble_each_other_make_the_interval_wider() -> None:
     alone = drawn(64, 1, np.random.default_rng(0))[:, :32].sum(axis=1) / 64 - 1.0
     low, high = np.percentile(alone, (2.5, 97.5))
     assert ap25.high - ap25.low > 1.5 * (high - low)
+
+
+def test_other_scenes_are_no_pairs() -> None:
+    side = Side([], [], ("chair",))
+    one = Side(
+        [Detections(Boxes3D.empty(), torch.zeros(0), torch.zeros(0, dtype=torch.int64))],
+        [Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))],
+        ("chair",),
+    )
+    with pytest.raises(ValueError, match="0 and 1 scenes"):
+        paired(side, one, np.random.default_rng(0))
