@@ -106,6 +106,15 @@ def test_one_anchor_inside_one_box_is_its_positive(assigner: Assigner) -> None:
 
 
 @every
+def test_autocast_changes_no_assignment(assigner: Assigner) -> None:
+    """Distances of half precision would find other anchors than the nearest."""
+    predictions, targets = room()
+    alone = assigner(predictions, targets).target
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(assigner(predictions, targets).target, alone)
+
+
+@every
 @pytest.mark.parametrize("rotated", [False, True])
 def test_the_order_of_the_predictions_does_not_matter(assigner: Assigner, rotated: bool) -> None:
     predictions, targets = room(1, rotated=rotated)
