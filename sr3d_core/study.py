@@ -295,11 +295,20 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
             opened.append(data)
             if len(data.open("train")) == 0:
                 raise StudyError(f"variant {name}: the training split has no scenes")
-    found = {text: source_of(text).open(study.split, num=study.num) for text in study.data}
-    for text, scenes in found.items():
+    found = {}
+    for text in study.data:
+        source = source_of(text)
+        scenes = source.open(study.split, num=study.num)
         if len(scenes) == 0:
             raise StudyError(f"data {text}: the split {study.split} has no scenes to score on")
-    return {text: identity(scenes) for text, scenes in found.items()}
+        for data in opened:
+            if not {*data.classes} & {*source.classes}:
+                raise StudyError(
+                    f"data {text}: labelled with {', '.join(source.classes)}, variants are "
+                    f"trained on {', '.join(data.classes)}; expected a class that both have"
+                )
+        found[text] = identity(scenes)
+    return found
 
 
 def settings_path(folder: Path) -> Path:

@@ -137,6 +137,21 @@ def test_what_cannot_be_done_is_told_in_one_line_before_anything_is_trained(
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
 
 
+def test_scenes_that_no_variant_can_be_scored_on_are_told_before_anything_is_trained(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Else every training would fail after its last step."""
+    path = written(tmp_path, shared={"data": {"name": "folder", "path": str(scenes)}})
+    for_others = Path(shutil.copytree(scenes, tmp_path / "others"))
+    (for_others / "classes.txt").write_text("lorry\n")
+    for labels in (for_others / "labels").iterdir():
+        labels.write_text('{"boxes": []}')
+    out = tmp_path / "out"
+    result = sr3d("study", path, "--out", out, "--data", scenes, "--data", for_others)
+    assert_one_line_error(result, "others", "lorry", "chair")
+    assert not list(out.glob("*"))
+
+
 def test_broken_files_and_unknown_variants_are_told_in_one_line(tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out")
     assert_one_line_error(sr3d("study", tmp_path / "none.yaml", *out), "none.yaml")
