@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from small_scenes import room
 from torch import Tensor
 
+from sr3d_core.geometry import pairs
 from sr3d_core.structures import Boxes3D, Predictions, Targets
 from sr3d_core.supervision import matching
 from sr3d_core.supervision.criterion import Assigner, Criterion
@@ -141,7 +142,7 @@ def test_boxes_taken_one_by_one_give_the_same(
     """As where a scene has so many anchors that one box fills a block."""
     predictions, targets = room(3)
     together = assigner(predictions, targets).target
-    monkeypatch.setitem(matching.PAIRS_AT_ONCE, "cpu", 1)
+    monkeypatch.setitem(pairs.PAIRS_AT_ONCE, "cpu", 1)
     assert torch.equal(assigner(predictions, targets).target, together)
 
 
