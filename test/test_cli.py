@@ -262,6 +262,9 @@ def test_train_says_what_validations_find_and_where_the_best_weights_are(folder:
     assert f"calibrate {folder / 'run' / 'best.safetensors'}" in result.stderr
     assert "rate 3.3e-06" in result.stderr  # 1e-3 in the first of 301 steps of the warm-up
     assert " GB" in result.stderr
+    again = sr3d("train", config, "--out", folder / "run", "--resume")  # nothing is left to do
+    assert again.exit_code == 0, again.output
+    assert f"calibrate {folder / 'run' / 'best.safetensors'}" in again.stderr
 
 
 def test_plain_progress_says_how_long_the_rest_takes(

@@ -152,9 +152,13 @@ def train(
             )
     if is_main:
         say(f"weights: {weights}")
+    best = weights.with_name(BEST)
     if validated is not None:
-        weights = weights.with_name(BEST)
+        weights = best
         say(f"the best on val: {weights}, of step {validated.best_step}")
+    elif is_main and parsed.schedule.validate_steps > 0 and best.is_file():  # of a session before
+        weights = best
+        say(f"the best on val: {weights}")
     if stopped:
         say(f"{stopped}; everything is saved: the same command with --resume goes on")
         raise typer.Exit(STOPPED_BY_USER)
