@@ -19,6 +19,7 @@ from sr3d_core.config import (
     parse_config,
 )
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.augment_presets import AUGMENTATIONS
 from sr3d_core.data.sources import FolderSource
 from sr3d_core.model.network import PRESETS
 from sr3d_core.presets import preset_names, preset_path
@@ -165,6 +166,13 @@ def test_a_published_augmentation_is_one_word(word: str, expected: dict[str, Any
         expected.get("translate_m", 0.0)
     )
     assert parse_config(yaml.safe_load(dump_config(config))) == config
+
+
+def test_every_published_augmentation_is_documented() -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "training.md"
+    assert {"tr3d", "sr3d_paper"} <= set(AUGMENTATIONS)
+    for word in AUGMENTATIONS:
+        assert f"| `{word}` |" in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
