@@ -3,8 +3,8 @@
 Means and standard deviations are over seeds; of a training that is tested several times, its mean
 over the tests counts. The best is that of all tests of all seeds, as published figures have it.
 The note compares each seed with the same seed of the first variant, in the first test, on the same
-scenes: how often the interval of the difference leaves out 0. Such an
-interval knows how scenes differ, not how seeds do; for that there is the spread.
+scenes, and of those that the study names: how often the interval of the difference leaves out 0.
+Such an interval knows how scenes differ, not how seeds do; for that there is the spread.
 """
 
 from __future__ import annotations
@@ -49,15 +49,20 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 
 def _of_data(outcome: Outcome, name: str, data: str) -> dict[str, Any]:
     mine = {seed: found[data] for seed, found in outcome.scores[name].items()}
-    firsts = {seed: found[data] for seed, found in outcome.scores[outcome.study.first].items()}
-    shared = [] if name == outcome.study.first else [seed for seed in mine if seed in firsts]
-    pairs = {seed: _differences(firsts[seed][0], mine[seed][0]) for seed in shared}
+    pairs = {}
+    for other in outcome.study.compared_with(name):
+        theirs = {seed: found[data] for seed, found in outcome.scores.get(other, {}).items()}
+        shared = [seed for seed in mine if seed in theirs]
+        pairs[other] = {str(seed): _differences(theirs[seed][0], mine[seed][0]) for seed in shared}
     return {
         measure: {
             **_spread([[test.percent(measure) for test in tests] for tests in mine.values()]),
-            "against_first": {
-                str(seed): {**pair[index].to_dict(), "is_clear": pair[index].is_clear}
-                for seed, pair in pairs.items()
+            "against": {
+                other: {
+                    seed: {**pair[index].to_dict(), "is_clear": pair[index].is_clear}
+                    for seed, pair in of_seed.items()
+                }
+                for other, of_seed in pairs.items()
             },
         }
         for index, measure in enumerate(MEASURES)
@@ -96,7 +101,7 @@ def markdown(found: dict[str, Any]) -> str:
         for data in sources:
             of_data = row["data"][data]
             cells += [_cell(of_data.get(measure)) for measure in MEASURES]
-            cells.append(note(of_data["ap50"]["against_first"]) if of_data else "")
+            cells.append(_notes(of_data["ap50"]["against"], found["first"]) if of_data else "")
             cells += [_best(of_data)] * has_best
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -112,6 +117,16 @@ def _cell(spread: dict[str, Any] | None) -> str:
 def _best(of_data: dict[str, Any]) -> str:
     best = [of_data[measure]["best"] for measure in MEASURES] if of_data else []
     return " / ".join("-" if value is None else f"{value:.1f}" for value in best)
+
+
+def _notes(against: dict[str, Any], first: str) -> str:
+    """The notes of all comparisons; those with others than the first say with whom."""
+    notes = {other: note(of_seed) for other, of_seed in against.items()}
+    return "; ".join(
+        text if other == first else f"{text} against {other}"
+        for other, text in notes.items()
+        if text
+    )
 
 
 def note(against: dict[str, dict[str, Any]]) -> str:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,7 @@ from sr3d_core.study import Outcome, Study, StudyError, check_same, is_trained, 
 from sr3d_core.study_scores import Rules, Scores, packed, unpacked
 from sr3d_core.study_table import markdown, note, summary
 from sr3d_core.supervision.center_topk import CenterTopK
+from sr3d_core.training.state import read_state
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [*sorted((ROOT / "config" / "study").glob("*.yaml")), ROOT / "benchmark" / "variants.yaml"]
@@ -98,6 +104,9 @@ def test_a_variant_can_begin_from_another_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"against": {"plain": ["plane"]}}, ("against", "plane")),
+        ({"against": {"plane": ["plain"]}}, ("against", "plane")),
+        ({"against": {"plain": ["plain"]}}, ("against", "other variants")),
         ({"variants": {}}, ("variants",)),
         ({"variants": {"a/b": {}}}, ("a/b",)),
         ({"varints": {}}, ("varints",)),
@@ -123,6 +132,21 @@ def test_what_cannot_be_done_is_told_in_one_line_before_anything_is_trained(
         path = written(tmp_path, shared={"data": {"name": "rooms"}}, **changes)
     assert_one_line_error(sr3d("study", path, "--out", tmp_path / "out"), *words)
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_scenes_that_no_variant_can_be_scored_on_are_told_before_anything_is_trained(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Else every training would fail after its last step."""
+    path = written(tmp_path, shared={"data": {"name": "folder", "path": str(scenes)}})
+    for_others = Path(shutil.copytree(scenes, tmp_path / "others"))
+    (for_others / "classes.txt").write_text("lorry\n")
+    for labels in (for_others / "labels").iterdir():
+        labels.write_text('{"boxes": []}')
+    out = tmp_path / "out"
+    result = sr3d("study", path, "--out", out, "--data", scenes, "--data", for_others)
+    assert_one_line_error(result, "others", "lorry", "chair")
+    assert not list(out.glob("*"))
 
 
 def test_broken_files_and_unknown_variants_are_told_in_one_line(tmp_path: Path) -> None:
@@ -174,8 +198,8 @@ def test_a_note_counts_the_seeds_that_differ_clearly() -> None:
 
 def test_a_variant_that_failed_has_an_empty_line() -> None:
     one = {"mean": 50.0, "deviation": 7.07, "best": 55.04, "each": [45.0, 55.0]}
-    row = {"seeds": [1, 2], "data": {"rooms": {"ap25": one, "ap50": {**one, "against_first": {}}}}}
-    row["data"]["rooms"]["ap25"]["against_first"] = {}  # type: ignore[index]
+    row = {"seeds": [1, 2], "data": {"rooms": {"ap25": one, "ap50": {**one, "against": {}}}}}
+    row["data"]["rooms"]["ap25"]["against"] = {}  # type: ignore[index]
     failed = {"seeds": [], "data": {"rooms": {}}}
     found = {"first": "plain", "tests": 1, "variants": {"plain": row, "bad": failed}}
     lines = markdown(found).splitlines()
@@ -186,7 +210,7 @@ def test_a_variant_that_failed_has_an_empty_line() -> None:
 
 
 def test_one_figure_has_no_best() -> None:
-    one = {"mean": 50.0, "deviation": None, "best": 50.0, "against_first": {}}
+    one = {"mean": 50.0, "deviation": None, "best": 50.0, "against": {}}
     row = {"seeds": [1], "data": {"rooms": {"ap25": one, "ap50": one}}}
     assert "best" not in markdown({"first": "a", "tests": 1, "variants": {"a": row}})
     assert "best" in markdown({"first": "a", "tests": 2, "variants": {"a": row}})
@@ -229,7 +253,7 @@ def test_a_seed_is_compared_by_its_first_test(tmp_path: Path) -> None:
     good, bad = scored(0.1, 0.1), scored(0.5, 0.5)
     tests = {"plain": {1: {"rooms": (bad, good)}}, "other": {1: {"rooms": (good, bad)}}}
     rows = summary(Outcome(study, tests, ()))["variants"]["other"]["data"]["rooms"]
-    assert rows["ap50"]["against_first"]["1"]["difference"] == 1.0
+    assert rows["ap50"]["against"]["plain"]["1"]["difference"] == 1.0
 
 
 def test_the_first_test_is_kept_as_where_there_is_no_other() -> None:
@@ -265,11 +289,54 @@ def test_the_baseline_of_the_protocol_has_the_levels_of_tr3d(
     assert study.parsed("both").evaluation.nms == "bev"
 
 
-def test_another_configuration_does_not_pass_for_the_one_that_was_trained(tmp_path: Path) -> None:
+def test_a_variant_is_compared_with_those_that_it_names_beside_the_first(tmp_path: Path) -> None:
+    """`worse` finds nothing, the others all: the truth of every difference is known."""
+    pairs = [scene(2, with_ignored=False) for _ in range(9)]
+    all_found = [found for found, _ in pairs]
+    nothing = [found[found.scores > 9] for found in all_found]
+    truth = [true for _, true in pairs]
+    variants: dict[str, Any] = {"plain": {}, "worse": {}, "third": {}}
+    study = Study.read(written(tmp_path, variants=variants, against={"third": ["worse"]}))
+
+    def scores(found: list[Detections]) -> dict[int, dict[str, tuple[Scores, ...]]]:
+        figures = report(found, truth, ("chair",)).to_dict()
+        return {1: {"rooms": (Scores(figures, Side(found, truth, ("chair",))),)}}
+
+    found = {"plain": scores(all_found), "worse": scores(nothing), "third": scores(all_found)}
+    figures = summary(Outcome(study, found, ()))
+    rows = [row.split("|")[-2].strip() for row in markdown(figures).splitlines()[2:]]
+    assert rows == [
+        "",
+        "-100.0 (of 1: clearly 1 worse)",
+        "+0.0 (of 1: none clear); +100.0 (of 1: clearly 1 better) against worse",
+    ]
+    assert set(figures["variants"]["third"]["data"]["rooms"]["ap25"]["against"]) == {
+        "plain",
+        "worse",
+    }
+    assert study.chosen(["third"]) == ["plain", "worse", "third"]
+    assert study.chosen(["worse"]) == ["plain", "worse"]
+    alone = summary(Outcome(study, {**found, "worse": {}}, ()))
+    assert "against" not in markdown(alone).splitlines()[-1]
+
+
+def test_steps_of_a_study_are_those_of_trainings_that_count_epochs(tmp_path: Path) -> None:
+    path = written(tmp_path, preset="sr3d_paper", shared={"schedule.num_steps": 70})
+    schedule = Study.read(path).parsed("plain").schedule.for_scenes(1201)
+    assert schedule.num_steps == 70
+    path = written(tmp_path, preset="sr3d_paper", shared={"schedule.epochs": 16})
+    assert Study.read(path).parsed("plain").schedule.for_scenes(1201).num_steps == 1201
+
+
+@pytest.mark.parametrize("left", ["state.pt", "trained.txt"])
+def test_another_configuration_does_not_pass_for_the_one_that_was_trained(
+    tmp_path: Path, left: str
+) -> None:
+    """Whether it was begun or is done: the state may be removed then, to save room."""
     study, folder = Study.read(written(tmp_path)), tmp_path / "plain-1"
     check_same(folder, study.tree("plain", 1))  # nothing is there
     folder.mkdir()
-    (folder / "state.pt").touch()
+    (folder / left).touch()
     settings_path(folder).write_text(yaml.safe_dump(study.tree("plain", 1)))
     check_same(folder, study.tree("plain", 1))
     check_same(folder, study.sharing({"schedule.num_workers": 3}).tree("plain", 1))
@@ -329,13 +396,22 @@ def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Pa
         scored["report"]
     )
 
+    with_less = Path(shutil.copytree(scenes, tmp_path / "scenes"))  # scenes that change
+    by_folder = (*arguments, "--names", "focal", "--data", with_less)
+    assert sr3d(*by_folder).exit_code == 0
+    (with_less / "val.txt").write_text("a\nc\n")
+    assert sr3d(*by_folder).exit_code == 0
+    kept = [json.loads(each.read_text()) for each in out.glob("*-1/scores-*.json")]
+    assert sorted(each["report"]["num_scenes"] for each in kept) == [2, 2, 3, 3]
+    assert sr3d(*arguments, "--names", "focal").exit_code == 0
+
     times = {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")}
     assert sr3d(*arguments, "--names", "focal").exit_code == 0
     assert {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")} == times
     assert (out / "table.md").read_text() == table
 
     assert sr3d(*arguments, "--names", "focal", "--tests", "2").exit_code == 0
-    assert len(list(weights.parent.glob("scores-*.json"))) == 2
+    assert len(list(weights.parent.glob("scores-*-test2.json"))) == 1
     assert {each: each.stat().st_mtime_ns for each in times} == times
     figures = json.loads((out / "study.json").read_text())["variants"]["focal"]
     assert figures["configuration"]["criterion.classification.name"] == "focal"
@@ -350,3 +426,30 @@ def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Pa
     assert is_trained(weights.parent)
     rows = (out / "table.md").read_text().splitlines()
     assert [row.split("|")[2].strip() for row in rows[2:]] == ["1", "1", "0"]
+
+
+@pytest.mark.slow
+def test_a_study_that_is_asked_to_end_ends_its_trainings_which_save(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Else they would go on unseen, and the same study once more would train beside them."""
+    pytest.importorskip("accelerate")
+    tiny = {"widths": [8, 8, 8, 8], "stem_channels": 8, "neck_channels": 8}
+    shared = {
+        "network.changes": tiny,
+        "data": {"name": "folder", "path": str(scenes)},
+        "schedule": {"num_steps": 100_000, "batch_size": 1},
+    }
+    path = written(tmp_path, shared=shared, variants={"long": {}, "later": {}}, data=[str(scenes)])
+    out = tmp_path / "out"
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "sr3d_core.cli.main", "study", str(path), "--out", str(out)]
+    log = out / "long-1" / "log.csv"
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}) as study:
+        while study.poll() is None and not (log.exists() and log.read_text().count("\n") > 1):
+            time.sleep(0.05)
+        study.terminate()
+        assert study.wait() != 0
+    assert read_state(out / "long-1" / "state.pt").step > 0
+    assert not (out / "long-1" / "training.lock").exists()
+    assert not (out / "later-1").exists()

@@ -115,6 +115,7 @@ def train(
         folder = out if out is not None else Path("runs") / path.stem
         with progress_in_turn() if is_main else nullcontext() as tell:
             last_step = num_steps = 0
+            stopped = ""
             validated: Validated | None = None
 
             def on_step(at: Progress) -> None:
@@ -132,6 +133,10 @@ def train(
                 validated = found
                 say(_note_of(found))
 
+            def on_stopped(step: int, num_steps: int) -> None:
+                nonlocal stopped
+                stopped = f"stopped at step {step} of {num_steps}"
+
             def on_inspected(num_done: int, num: int) -> None:
                 if tell is not None:
                     tell("scenes inspected", num_done, num)
@@ -144,23 +149,25 @@ def train(
                 on_inspected=on_inspected,
                 on_scored=on_scored,
                 on_validated=on_validated,
+                on_stopped=on_stopped,
             )
     if is_main:
         say(f"weights: {weights}")
+    best = weights.with_name(BEST)
     if validated is not None:
-        weights = weights.with_name(BEST)
+        weights = best
         say(f"the best on val: {weights}, of step {validated.best_step}")
+    elif is_main and parsed.schedule.validate_steps > 0 and best.is_file():  # of a session before
+        weights = best
+        say(f"the best on val: {weights}")
+    if stopped:
+        say(f"{stopped}; everything is saved: the same command with --resume goes on")
+        raise typer.Exit(STOPPED_BY_USER)
     if last_step < num_steps and validated is not None and validated.is_last:
         say(
             f"ended at step {last_step} of {num_steps}: {validated.without_gain} validations "
             "brought no gain (schedule.patience)"
         )
-    elif last_step < num_steps:
-        say(
-            f"stopped at step {last_step} of {num_steps}; everything is saved: "
-            "the same command with --resume goes on"
-        )
-        raise typer.Exit(STOPPED_BY_USER)
     if is_main:
         scenes = data_argument(parsed.data)
         say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
@@ -264,9 +271,9 @@ def evaluate(
 
       sr3d eval --data my_rooms --report report.html --json report.json
 
-      sr3d eval --data scannet --weights runs/sr3d_paper/weights.safetensors --config sr3d_paper
+      sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper
 
-      sr3d eval --data scannet --weights my.safetensors --config sr3d_paper --tests 5
+      sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper --tests 5
     """
     with one_line_errors():
         from sr3d_core.config import Evaluation

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sr3d_core.geometry.pairs import blocks_of_boxes, side_by_side, where
 from sr3d_core.structures import Boxes3D, Predictions
-from sr3d_core.supervision.matching import blocks_of_boxes, side_by_side, where
 
 
 def half_edges(predictions: Predictions, radius: float) -> Float[Tensor, " P"]:

@@ -55,6 +55,7 @@ class _Record:
     last_step: int = 0
     best_step: int = 0
     best_figure: float | None = None
+    best_other: float = 0.0  # mean AP at the other threshold, which decides between equals
     without_gain: int = 0
     best_sha256: str = ""  # of the tensors of the best weights
 
@@ -124,11 +125,18 @@ class Validation:
         return {**scores.to_dict(), "aic": plain_number(aic.value)}
 
     def take(self, step: int, report: dict[str, Any]) -> Validated:
-        """Remember what a validation found, and whether it is a gain."""
-        figure = float(report[f"m{self._schedule.best_by}"])
+        """Remember what a validation found, and whether it is a gain.
+
+        Of equal figures the other threshold decides: a young network is long at an AP50 of 0
+        while its AP25 rises, and is neither without gain nor best where it began.
+        """
+        other_by = "ap25" if self._schedule.best_by == "ap50" else "ap50"
+        figure, other = (float(report[f"m{by}"]) for by in (self._schedule.best_by, other_by))
         before = self._record
-        if before.best_figure is None or figure > before.best_figure:
-            now = replace(before, best_step=step, best_figure=figure, without_gain=0)
+        if before.best_figure is None or (figure, other) > (before.best_figure, before.best_other):
+            now = replace(
+                before, best_step=step, best_figure=figure, best_other=other, without_gain=0
+            )
         else:
             now = replace(before, without_gain=before.without_gain + 1)
         self._record = replace(now, last_step=step)
