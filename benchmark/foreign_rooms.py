@@ -9,6 +9,8 @@ them in up to eight views (quarter turns, mirrored); prints one JSON object, and
 AP25 and AP50 by class, by size, for frames and scans; slopes of predicted over true size; what was
 taken for what; the models with author and licence. `--world own` scores the same on our own
 validation rooms. `--sheet FOLDER` draws the models instead. What the world is: benchmark/foreign.
+`--export FOLDER` writes the scenes instead, for `sr3d eval --data FOLDER` and `sr3d study --data
+FOLDER`.
 
 Nobody trains on this world: it would be no yardstick any more.
 """
@@ -24,6 +26,7 @@ from typing import Any
 
 import torch
 from foreign.archive import HOW_TO_GET
+from foreign.export import export
 from foreign.figures import precision, precision_by_size, slopes, spread
 from foreign.looks import draw_models
 from foreign.page import tables
@@ -57,6 +60,9 @@ def main() -> None:
             for page in draw_models(models, options.sheet):
                 say(str(page))
             return
+        if options.export is not None:
+            _export(options, models, table)
+            return
         study = measure(options, table, models)
     for each in tables(study):
         Console(stderr=True, width=160).print(each)
@@ -79,7 +85,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2, help="of the detector")
     parser.add_argument("--sheet", type=Path, help="folder for pictures of all models")
+    parser.add_argument("--export", type=Path, help="folder for the scenes, as --data reads it")
     options = parser.parse_args()
+    if options.world == "own" and options.export is not None:
+        parser.error("--export is of the foreign world alone")
     if options.world == "foreign" and not options.furniture:
         parser.error(f"--furniture is missing; {HOW_TO_GET}")
     if options.num < 1:
@@ -97,7 +106,7 @@ def measure(
 ) -> dict[str, Any]:
     """The whole study as plain JSON values."""
     started = time.perf_counter()
-    rare = [name for name, is_rare in table.is_rare.items() if is_rare]
+    rare = _rare(table)
     if rare:  # in our own rooms too, so that both worlds compare
         say(f"few foreign models, left out of means: {', '.join(rare)}")
     if options.world == "foreign":
@@ -139,6 +148,38 @@ def measure(
             for model in models
         ],
     }
+
+
+def _rare(table: FurnitureTable) -> list[str]:
+    """Classes of too few models to take a mean over."""
+    return [name for name, is_rare in table.is_rare.items() if is_rare]
+
+
+def _export(
+    options: argparse.Namespace, models: list[ForeignModel], table: FurnitureTable
+) -> None:
+    rare = _rare(table)
+    classes = [name for name in LABELS if name not in rare]
+    _render(options, models, table)
+    furniture = identity_of(options.furniture, options.table)
+    made_of = f"the foreign world, seed {options.seed}, furniture {furniture}"
+    with progress_of("scenes", len(SENSORS) * options.num) as tell:
+        done = export(
+            _folder(options),
+            options.export,
+            options.num,
+            classes,
+            made_of,
+            lambda num_done, num: tell(num_done),
+        )
+    if rare:
+        say(f"few foreign models, boxes left out: {', '.join(rare)}")
+    for text in done.left_out:
+        say(f"left out: {text}")
+    say(
+        f"{options.export}: {done.num_new + done.num_there} scenes; sr3d eval --data "
+        f"{options.export}, sr3d study FILE --data rooms --data {options.export}"
+    )
 
 
 def _folder(options: argparse.Namespace) -> Path:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.augment_presets import spelled_out
 from sr3d_core.data.balance import Balance
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource
@@ -126,7 +127,8 @@ class Schedule:
     """At most so many of these scenes are scored, spread evenly over the split; at least 1. None:
     all of them."""
     best_by: Literal["ap25", "ap50"] = "ap50"
-    """Which mean average precision says which weights are the best."""
+    """Which mean average precision says which weights are the best; the other one decides between
+    equals."""
     patience: int = 0
     """The training ends after so many validations in a row without gain. 0: never."""
     tensorboard: bool = False
@@ -216,7 +218,9 @@ class Config:
 
     network: Network = field(default_factory=Network)
     data: Annotated[AnySource, Field(discriminator="name")] = field(default_factory=RoomsSource)
-    augment: Augment = field(default_factory=Augment)
+    augment: Annotated[Augment, BeforeValidator(spelled_out)] = field(default_factory=Augment)
+    """Or the name of a published one, alone or as `preset` beside what is changed about it: see
+    `AUGMENTATIONS` of `sr3d_core/data/augment_presets.py`."""
     criterion: Criterion = field(default_factory=Criterion)
     schedule: Schedule = field(default_factory=Schedule)
     evaluation: Evaluation = field(default_factory=Evaluation)

@@ -129,6 +129,16 @@ class Postprocess:
         return replace(found, boxes=voting(boxes, scores, labels, kept))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What the network says of one cloud, before boxes suppress each other."""
+
+    cloud: PointCloud  # the points that it saw, near zero, on its device
+    origin: Float[Tensor, " 3"]  # what brings its boxes back, see `geometry.origin`
+    predictions: Predictions  # logits are of the scores in use: calibrated
+    network_ms: float
+
+
 class Detector:
     """A trained network with everything around it.
 
@@ -230,28 +240,37 @@ class Detector:
         more than 10 km from the others. A cloud that reaches farther than 1 km from the origin
         is moved there for the network, and its boxes back; these are float64. The yaw of
         `front_classes` points out of the front, -pi..pi; that of others is one of the box's sides.
-        `time_ms` holds the wall time of `network` (voxels and layers) and of `postprocess`, with
-        the refinement.
+        `time_ms` holds the wall time of `network` (voxels, layers, calibration) and of
+        `postprocess`, with the refinement.
         """
+        look = self.look(cloud)
+        return Detections.empty() if look is None else self.answer(look)
+
+    def look(self, cloud: PointCloud) -> Look | None:
+        """What the network says of a cloud of one scene; None where it has no usable point."""
         cloud, origin = self._prepare(cloud)
         if len(cloud) == 0:
-            return Detections.empty()
+            return None
         started = time.perf_counter()
         with torch.no_grad():
-            predictions: Predictions = self.network(cloud)
+            predictions = calibrated(self.network(cloud), self.classes, self.calibration)
             self._wait()
-            predicted = time.perf_counter()
-            chances = calibrated(predictions, self.classes, self.calibration)
-            refinement = self.refinement if self.postprocess.refine else NONE
-            found = self.postprocess(chances, refinement.voting(self.classes)).to("cpu")
+        return Look(cloud, origin, predictions, 1e3 * (time.perf_counter() - started))
+
+    def answer(self, look: Look, postprocess: Postprocess | None = None) -> Detections:
+        """What `detect` makes of a look; `postprocess` in place of the detector's own."""
+        postprocess = self.postprocess if postprocess is None else postprocess
+        started = time.perf_counter()
+        with torch.no_grad():
+            refinement = self.refinement if postprocess.refine else NONE
+            found = postprocess(look.predictions, refinement.voting(self.classes)).to("cpu")
             found = with_fronts(found, self.classes, self.front_classes)
-            found = refinement.fitted(found, cloud, self.classes)
-        finished = time.perf_counter()
+            found = refinement.fitted(found, look.cloud, self.classes)
         times = {
-            "network": 1e3 * (predicted - started),
-            "postprocess": 1e3 * (finished - predicted),
+            "network": look.network_ms,
+            "postprocess": 1e3 * (time.perf_counter() - started),
         }
-        return Detections(moved(found.boxes, origin), found.scores, found.labels, times)
+        return Detections(moved(found.boxes, look.origin), found.scores, found.labels, times)
 
     def _prepare(self, cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
         """Usable points only, not too many of them, on the network's device, and their origin."""

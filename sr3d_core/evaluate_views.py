@@ -44,8 +44,7 @@ class ViewsReport:
 
     def spread(self, index: int | None) -> tuple[tuple[float, float], ...]:
         """Mean and standard deviation over the views of what `EvaluationReport.figures` gives."""
-        figures = zip(*(view.figures(index) for view in self.views), strict=True)
-        return tuple((float(np.mean(values)), float(np.std(values, ddof=1))) for values in figures)
+        return spread_of(self.views, index)
 
     def to_dict(self) -> dict[str, object]:
         """As of one `EvaluationReport`, each figure the mean over the views.
@@ -83,6 +82,14 @@ class ViewsReport:
                 yield text if text == "-" else f"{text} ± {percent(deviation)}"
 
         return table_of(first, title, cells)
+
+
+def spread_of(
+    reports: Sequence[EvaluationReport], index: int | None
+) -> tuple[tuple[float, float], ...]:
+    """Mean and standard deviation of the figures of several reports, two at least."""
+    figures = zip(*(each.figures(index) for each in reports), strict=True)
+    return tuple((float(np.mean(values)), float(np.std(values, ddof=1))) for values in figures)
 
 
 def evaluate_in_views(

@@ -19,9 +19,11 @@ from sr3d_core.evaluate import rankings
 from sr3d_core.matches import match_all
 from sr3d_core.picture import plain
 from sr3d_core.structures import Detections, Targets
+from sr3d_core.sweeps import Sweep
 
 _MAX_DOTS = 5000
 _NUM_BINS = 400  # of the timeline
+_MANY_TIMES = 5.0  # the first value of a sweep is the last: drawn by their logarithms
 _MISSED, _FOUND = 1, 2
 _STATES = ListedColormap(["white", "#c62828", "#2e7d32"])
 
@@ -74,15 +76,37 @@ def reliability_plot(bins: Sequence[tuple[float, float, int]]) -> bytes:
     return _png(figure)
 
 
+def overlap_plot(
+    bins: Sequence[tuple[float, float, float, float]], pce: Mapping[str, float]
+) -> bytes:
+    """Overlap over the score, and how far both are apart for each class; at least one class.
+
+    `bins` are mean score, mean IoU and the two quarters of IoU in each part of the score.
+    """
+    scores, overlaps, low, high = zip(*bins, strict=True)
+    figure, (means, classes) = _figure(11, max(4.2, 1 + 0.22 * len(pce)), 2)
+    means.plot([0, 1], [0, 1], "--", color="0.5", linewidth=0.8)
+    means.fill_between(scores, low, high, alpha=0.25, linewidth=0)
+    means.plot(scores, overlaps, "o-")
+    means.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="mean score", ylabel="IoU", title="overlap")
+    places = range(len(pce))
+    classes.barh(places, list(pce.values()), color=[class_color(name) for name in pce])
+    classes.set_yticks(places, [plain(name[:28]) for name in pce], fontsize=8)
+    classes.invert_yaxis()
+    classes.set(xlim=(0, 1), xlabel="|score - IoU|", title="PCE")
+    return _png(figure)
+
+
 def training_plot(
     steps: Sequence[Mapping[str, float]], scores: Sequence[Mapping[str, Any]]
 ) -> bytes:
-    """Losses and rate over the steps of a training, and mean AP where it was validated.
+    """Losses and rate over the steps of a training, and mean AP and AIC where it was validated.
 
-    `steps` are rows of log.csv by column, at least one; `scores` lines of validation.jsonl. Losses
-    are means over `_NUM_BINS` parts at most.
+    `steps` are rows of log.csv by column, at least one; `scores` lines of validation.jsonl, which
+    have no AIC where an older version wrote them. Losses are means over `_NUM_BINS` parts at most.
     """
-    figure, axes = _figure(11, 3.6, 3 if scores else 2)
+    with_aic = [line for line in scores if line.get("aic") is not None]
+    figure, axes = _figure(11, 3.6, 2 + bool(scores) + bool(with_aic))
     parts = np.array_split(np.arange(len(steps)), min(len(steps), _NUM_BINS))
     ends = [steps[part[-1]]["step"] for part in parts]
     for name in ("loss", "classification", "box"):
@@ -95,6 +119,10 @@ def training_plot(
     axes[1].set_ylim(bottom=0)
     if scores:
         _plot_scores(axes[2], scores)
+    if with_aic:
+        axes[3].plot([line["step"] for line in with_aic], [line["aic"] for line in with_aic], ".-")
+        axes[3].set(xlabel="step", title="AIC on val")
+        axes[3].set_ylim(bottom=0)
     return _png(figure)
 
 
@@ -106,6 +134,28 @@ def _plot_scores(axis: Any, scores: Sequence[Mapping[str, Any]]) -> None:
     axis.set(xlabel="step", title="mean AP on val (%)")
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=8)
+
+
+def sweep_plot(sweeps: Sequence[Sweep]) -> bytes:
+    """Mean AP over the values of each setting, with its deviation over seeds; one at least."""
+    columns = min(len(sweeps), 4)
+    rows = math.ceil(len(sweeps) / columns)
+    figure, axes = _figure(3.4 * columns, 3.2 * rows, columns, rows)
+    has_data = len({sweep.data for sweep in sweeps}) > 1
+    for axis, sweep in zip(axes, sweeps, strict=False):
+        for measure, means in sweep.means.items():
+            spread = [deviation or 0.0 for deviation in sweep.deviations[measure]]
+            axis.errorbar(sweep.values, means, spread, fmt="o-", capsize=3, label=measure.upper())
+        if sweep.values[0] > 0 and sweep.values[-1] / sweep.values[0] >= _MANY_TIMES:
+            axis.set_xscale("log")
+            axis.minorticks_off()
+        axis.set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
+        where = f", {plain(sweep.data[-20:])}" if has_data else ""
+        axis.set(title=f"{plain(sweep.key.rpartition('.')[2])}{where}", ylabel="mean AP (%)")
+        axis.legend(fontsize=8)
+    for axis in axes[len(sweeps) :]:
+        axis.set_axis_off()
+    return _png(figure)
 
 
 def timeline_plot(
@@ -180,10 +230,12 @@ def _filled(states: Int[ndarray, "O B"], length: int) -> Int[ndarray, "O B"]:
     return filled
 
 
-def _figure(width: float, height: float, num_axes: int) -> tuple[Figure, list]:
+def _figure(
+    width: float, height: float, num_axes: int, num_rows: int = 1
+) -> tuple[Figure, list[Any]]:
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    axes = np.atleast_1d(figure.subplots(1, num_axes)).tolist()
+    axes = np.atleast_1d(figure.subplots(num_rows, num_axes)).ravel().tolist()
     for axis in axes:
         axis.grid(True, linewidth=0.3, alpha=0.5)
     return figure, axes

@@ -111,18 +111,20 @@ class Targets:
     boxes: Boxes3D
     labels: Int[Tensor, " M"]  # int64, index into the class names
     ignored: Targets | None = None  # objects of which too little is seen to ask for their boxes
+    seen: Float[Tensor, " M"] | None = None  # share of each that is seen, 0..1; None: not known
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor | slice) -> Targets:
         """The boxes that a mask, an index tensor or a slice selects, beside all ignored ones."""
-        return Targets(self.boxes[index], self.labels[index], self.ignored)
+        seen = None if self.seen is None else self.seen[index]
+        return Targets(self.boxes[index], self.labels[index], self.ignored, seen)
 
     def map_boxes(self, change: Callable[[Boxes3D], Boxes3D]) -> Targets:
         """The same objects with changed boxes, also those of ignored ones."""
         ignored = None if self.ignored is None else self.ignored.map_boxes(change)
-        return Targets(change(self.boxes), self.labels, ignored)
+        return Targets(change(self.boxes), self.labels, ignored, self.seen)
 
     @property
     def all_boxes(self) -> Boxes3D:
@@ -135,12 +137,13 @@ class Targets:
         ignored = None
         if self.ignored is not None:
             ignored = self.ignored.with_boxes(boxes[len(self) :])
-        return Targets(boxes[: len(self)], self.labels, ignored)
+        return Targets(boxes[: len(self)], self.labels, ignored, self.seen)
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
         ignored = None if self.ignored is None else self.ignored.to(device)
-        return Targets(self.boxes.to(device), self.labels.to(device), ignored)
+        seen = None if self.seen is None else self.seen.to(device)
+        return Targets(self.boxes.to(device), self.labels.to(device), ignored, seen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,8 @@
 
 A YAML file names the training that all begin from, what all share, and the settings of each
 variant by dotted keys. What is trained and scored already is not done again, a training that was
-stopped goes on. The first variant is what the others are compared with, seed by seed.
+stopped goes on. The first variant is what the others are compared with, seed by seed, and which
+else is said by `against`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 import yaml
@@ -27,7 +31,7 @@ from sr3d_core.config import Config, flat_config, parse_config
 from sr3d_core.data.sources import source_of
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.presets import preset_path
-from sr3d_core.study_scores import OpenScenes, Rules, Scores, score
+from sr3d_core.study_scores import OpenScenes, Rules, Scores, identity, score
 from sr3d_core.training.folder import STATE, WEIGHTS
 from sr3d_core.whole_files import write_whole
 
@@ -37,6 +41,8 @@ _BEGINS = ("preset", "config")
 _NAME = re.compile(r"[\w.+-]+")
 _NOT_LEARNT_FROM = ("evaluation.", "schedule.num_workers", "schedule.checkpoint_minutes")
 _STOPPED_BY_USER = 130
+Start = Callable[..., "subprocess.Popen[bytes]"]
+"""Starts a process, with the arguments of `subprocess.Popen`."""
 
 
 class StudyError(ValueError):
@@ -68,6 +74,11 @@ class Study:
     """Every variant is trained with the seeds 1 to this one."""
     seeds_of: dict[str, int] = field(default_factory=dict)
     """The same for single variants."""
+    tests: int = 1
+    """How often each training is tested, the first time on points as they come, then on others
+    at random (`evaluate_tests`). The published protocol is 5 seeds and 5 tests."""
+    against: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Variants that are compared with others beside the first one: `simota: [spota]`."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, by name."""
@@ -83,8 +94,14 @@ class Study:
         unknown = [name for name in self.seeds_of if name not in self.variants]
         if unknown:
             raise ValueError(f"seeds_of: no variant {unknown[0]!r}")
-        if not self.data or min(self.num, self.seeds, *self.seeds_of.values()) < 1:
-            raise ValueError("data, num and seeds: expected at least one each")
+        for name, others in self.against.items():
+            unknown = [each for each in (name, *others) if each not in self.variants]
+            if unknown or name in others:
+                raise ValueError(
+                    f"against: {name}: {', '.join(others)}; expected names of other variants"
+                )
+        if not self.data or min(self.num, self.seeds, self.tests, *self.seeds_of.values()) < 1:
+            raise ValueError("data, num, seeds and tests: expected at least one each")
 
     @classmethod
     def read(cls, path: Path) -> Study:
@@ -104,11 +121,17 @@ class Study:
         return next(iter(self.variants))
 
     def chosen(self, names: Sequence[str]) -> list[str]:
-        """These variants in their order, the first one among them; none: all."""
+        """These variants in their order, with those that they are compared with; none: all."""
         for name in names:
             one_of("variant", name, self.variants)
-        wanted = {self.first, *names} if names else set(self.variants)
+        others = {other for name in names for other in self.against.get(name, ())}
+        wanted = {self.first, *names, *others} if names else set(self.variants)
         return [name for name in self.variants if name in wanted]
+
+    def compared_with(self, name: str) -> list[str]:
+        """What a variant is compared with, the first one before others."""
+        others = self.against.get(name, ())
+        return [each for each in dict.fromkeys((self.first, *others)) if each != name]
 
     def sharing(self, changes: Mapping[str, Any]) -> Study:
         """The same study with further changes that all variants share."""
@@ -125,8 +148,11 @@ class Study:
         )
         path = preset_path(preset) if preset is not None else Path(str(config))
         tree = read_yaml(path, "a configuration in YAML") or {}
-        for key, value in {**self.shared, **own, "schedule.seed": seed}.items():
+        changes = {**self.shared, **own, "schedule.seed": seed}
+        for key, value in changes.items():
             _put(tree, key, deepcopy(value), f"variant {name}")
+        if "schedule.num_steps" in changes and "schedule.epochs" not in changes:
+            tree["schedule"].pop("epochs", None)  # of the preset, which would win over the steps
         return dict(tree)
 
     def parsed(self, name: str, seed: int = 1) -> Config:
@@ -166,7 +192,8 @@ class Outcome:
     """What a study has found so far."""
 
     study: Study
-    scores: dict[str, dict[int, dict[str, Scores]]]  # by variant, seed and data
+    scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]]
+    """By variant, seed and data, one of each test."""
     failures: tuple[str, ...]  # what went wrong with the trainings that are missing
 
 
@@ -189,35 +216,68 @@ def run_study(
     many trainings are done, and which one is.
     """
     chosen = study.chosen(names)
-    _check(study, chosen)
+    scenes = _check(study, chosen)
     trainings = study.trainings(chosen, seeds)
     for name, seed in trainings:
         check_same(out / f"{name}-{seed}", study.tree(name, seed))
-    scores: dict[str, dict[int, dict[str, Scores]]] = {name: {} for name in chosen}
+    scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
     failures: dict[tuple[str, int], str] = {}
     threads = max(1, (os.cpu_count() or 1) // processes)
-    pool = ThreadPoolExecutor(processes)
-    try:
-        running = {
-            pool.submit(_train, out / f"{name}-{seed}", study.tree(name, seed), threads): (
-                name,
-                seed,
-            )
-            for name, seed in trainings
-        }
+    with _children() as start, _pool(processes) as pool:
+        running = {}
+        for name, seed in trainings:
+            folder, tree = out / f"{name}-{seed}", study.tree(name, seed)
+            running[pool.submit(_train, folder, tree, threads, start)] = name, seed
         for num_done, done in enumerate(as_completed(running), start=1):
             name, seed = running[done]
             try:
                 done.result()
                 folder = out / f"{name}-{seed}"
-                scores[name][seed] = _scores(study, name, folder, open_scenes, device)
-            except (ValueError, OSError) as error:
+                scores[name][seed] = _scores(study, name, folder, scenes, open_scenes, device)
+            except (ValueError, OSError, RuntimeError) as error:
                 failures[name, seed] = _named(f"{name}-{seed}", str(error))
             on_done(num_done, len(trainings), f"{name}-{seed}")
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C: what runs saves itself, nothing else begins
     in_order = {name: dict(sorted(found.items())) for name, found in scores.items()}
     return Outcome(study, in_order, tuple(failures[key] for key in trainings if key in failures))
+
+
+@contextmanager
+def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads; what ends them early lets what runs end, and begins nothing else."""
+    pool = ThreadPoolExecutor(size)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _children() -> Iterator[Start]:
+    """What starts processes; within, SIGTERM is passed on to them and then ends this one.
+
+    Ctrl-C reaches them by itself, and both make a training save and stop.
+    """
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(*arguments, **options)
+        processes.append(process)
+        return process
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            process.terminate()  # nothing to one that has ended
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, pass_on)
+    except ValueError:  # not the main thread: nobody sends it signals
+        yield start
+        return
+    try:
+        yield start
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _named(training: str, text: str) -> str:
@@ -225,8 +285,11 @@ def _named(training: str, text: str) -> str:
     return text if training in text else f"{training}: {text}"
 
 
-def _check(study: Study, names: Sequence[str]) -> None:
-    """Read all configurations, and open all scenes that are trained and scored on."""
+def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
+    """Read all configurations, and open all scenes that are trained and scored on.
+
+    Returns which scenes each data has.
+    """
     opened: list[Any] = []
     for name in names:
         config = study.parsed(name)
@@ -236,9 +299,20 @@ def _check(study: Study, names: Sequence[str]) -> None:
             opened.append(data)
             if len(data.open("train")) == 0:
                 raise StudyError(f"variant {name}: the training split has no scenes")
+    found = {}
     for text in study.data:
-        if len(source_of(text).open(study.split, num=study.num)) == 0:
+        source = source_of(text)
+        scenes = source.open(study.split, num=study.num)
+        if len(scenes) == 0:
             raise StudyError(f"data {text}: the split {study.split} has no scenes to score on")
+        for data in opened:
+            if not {*data.classes} & {*source.classes}:
+                raise StudyError(
+                    f"data {text}: labelled with {', '.join(source.classes)}, variants are "
+                    f"trained on {', '.join(data.classes)}; expected a class that both have"
+                )
+        found[text] = identity(scenes)
+    return found
 
 
 def settings_path(folder: Path) -> Path:
@@ -249,7 +323,8 @@ def settings_path(folder: Path) -> Path:
 def check_same(folder: Path, tree: dict[str, Any]) -> None:
     """Raise StudyError where a training that was begun has other settings."""
     path = settings_path(folder)
-    if not (folder / STATE).exists() or not path.exists():
+    is_begun = (folder / STATE).exists() or (folder / TRAINED).exists()
+    if not is_begun or not path.exists():
         return
     before, now = (
         flat_config(parse_config(each, where=str(path)))
@@ -269,10 +344,10 @@ def check_same(folder: Path, tree: dict[str, Any]) -> None:
         )
 
 
-def _train(folder: Path, tree: dict[str, Any], threads: int) -> None:
+def _train(folder: Path, tree: dict[str, Any], threads: int, start: Start) -> None:
     """A training in a process of its own, unless it is done."""
     if not is_trained(folder):
-        train_apart(folder, tree, environment={"OMP_NUM_THREADS": str(threads)})
+        train_apart(folder, tree, environment={"OMP_NUM_THREADS": str(threads)}, start=start)
 
 
 def is_trained(folder: Path) -> bool:
@@ -292,11 +367,13 @@ def train_apart(
     *,
     num_processes: int = 1,
     environment: Mapping[str, str] | None = None,
+    start: Start = subprocess.Popen,
 ) -> None:
     """Run `sr3d train` in a process of its own, or several that share the scenes of a step.
 
     Goes on with what is in the folder. What it prints goes to a file beside the folder. Raises
-    StudyError where it fails or is stopped; `environment` is for what is not set already.
+    StudyError where it fails or is stopped; `environment` is for what is not set already, `start`
+    starts the process.
     """
     check_same(folder, tree)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -306,35 +383,45 @@ def train_apart(
     launch = ["-m", "torch.distributed.run", f"--nproc_per_node={num_processes}"]
     command = ["-m", "sr3d_core.cli.main", "train", str(path), "--out", str(folder), *resume]
     with log.open("ab") as file:
-        done = subprocess.run(
+        process = start(
             [sys.executable, *(launch if num_processes > 1 else []), *command],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             env={**(environment or {}), **os.environ},
         )
-    if done.returncode == _STOPPED_BY_USER:
+        code = process.wait()
+    if code == _STOPPED_BY_USER:
         raise StudyError(f"{folder.name}: stopped and saved; the same command goes on")
-    if done.returncode != 0:
+    if code != 0:
         lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
         raise StudyError(
-            f"{folder.name}: the training ended with {done.returncode}: {lines[-1]} (all it "
+            f"{folder.name}: the training ended with {code}: {lines[-1]} (all it "
             f"printed is in {log})"
         )
     write_whole({folder / TRAINED: digest(folder / WEIGHTS).encode()})
 
 
 def _scores(
-    study: Study, name: str, folder: Path, open_scenes: OpenScenes, device: str
-) -> dict[str, Scores]:
+    study: Study,
+    name: str,
+    folder: Path,
+    scenes: Mapping[str, str],
+    open_scenes: OpenScenes,
+    device: str,
+) -> dict[str, tuple[Scores, ...]]:
     """The scores of one training on all data, from its folder where they are there."""
-    evaluation = study.parsed(name).evaluation
+    evaluation, weights = study.parsed(name).evaluation, digest(folder / WEIGHTS)
     return {
-        data: score(
-            folder / WEIGHTS,
-            Rules(data, study.split, study.num, evaluation, digest(folder / WEIGHTS)),
-            open_scenes,
-            device,
+        data: tuple(
+            score(
+                folder / WEIGHTS,
+                Rules(data, study.split, study.num, evaluation, weights, test),
+                which,
+                open_scenes,
+                device,
+            )
+            for test in range(1, study.tests + 1)
         )
-        for data in study.data
+        for data, which in scenes.items()
     }

@@ -23,6 +23,7 @@ from sr3d_core.config import Evaluation
 from sr3d_core.data.sources import Scenes
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import detector_rules, found_and_true, report
+from sr3d_core.evaluate_tests import InRandomOrder
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
 from sr3d_core.whole_files import write_whole
@@ -40,10 +41,21 @@ class Rules:
     num: int
     evaluation: Evaluation
     weights_sha256: str
+    test: int = 1  # which of several tests of the same weights, see `evaluate_tests`
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values; the first test has no number, as where there is no other."""
+        values = asdict(self)
+        return values if self.test > 1 else {key: values[key] for key in values if key != "test"}
+
+
+def identity(scenes: Scenes) -> str:
+    """Changes with the number of scenes and, where they have names, with these and their order.
+
+    What is in their files is not looked at.
+    """
+    names = "\n".join(getattr(scenes, "names", ()))
+    return f"{len(scenes)} {hashlib.sha256(names.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +71,14 @@ class Scores:
         return float("nan") if value is None else 100.0 * float(value)
 
 
-def score(weights: Path, rules: Rules, open_scenes: OpenScenes, device: str) -> Scores:
-    """Read the scores from beside the weights, or detect in all scenes and write them there."""
-    path = weights.with_name(f"scores-{_file_name(rules.data)}.json")
-    kept = _kept(path, rules)
+def score(weights: Path, rules: Rules, which: str, open_scenes: OpenScenes, device: str) -> Scores:
+    """Read the scores from beside the weights, or detect in all scenes and write them there.
+
+    `which` is the `identity` of the scenes that the rules mean today.
+    """
+    number = "" if rules.test == 1 else f"-test{rules.test}"
+    path = weights.with_name(f"scores-{_file_name(rules.data)}{number}.json")
+    kept = _kept(path, rules, which)
     if kept is not None:
         return kept
     detector = Detector.from_checkpoint(
@@ -70,23 +86,35 @@ def score(weights: Path, rules: Rules, open_scenes: OpenScenes, device: str) -> 
         device=device,
         **detector_rules(rules.evaluation),
     )
-    scenes = open_scenes(rules.data, rules.split, rules.num, detector.classes)
+    scenes = InRandomOrder(
+        open_scenes(rules.data, rules.split, rules.num, detector.classes), rules.test
+    )
     samples = (scenes[index] for index in range(len(scenes)))
     detections, targets = found_and_true(detector, samples)
     figures = report(detections, targets, detector.classes, detector.front_classes).to_dict()
     side = Side(detections, targets, detector.classes)
-    content = {"rules": rules.to_dict(), "classes": detector.classes, "report": figures}
+    content = {
+        "rules": rules.to_dict(),
+        "scenes": which,
+        "classes": detector.classes,
+        "report": figures,
+    }
     write_whole(
         {path.with_suffix(".npz"): packed(side), path: json.dumps(content, indent=1).encode()}
     )
     return Scores(figures, side)
 
 
-def _kept(path: Path, rules: Rules) -> Scores | None:
-    """The scores that were measured by the same rules; None where there are none."""
+def _kept(path: Path, rules: Rules, which: str) -> Scores | None:
+    """The scores that were measured by the same rules on these scenes; None where there are none.
+
+    Those of an earlier version do not say which scenes they are of, and are believed.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["rules"] != json.loads(json.dumps(rules.to_dict())):
+            return None
+        if content.get("scenes", which) != which:
             return None
         side = unpacked(path.with_suffix(".npz").read_bytes(), tuple(content["classes"]))
         return Scores(content["report"], side)

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +33,14 @@ from sr3d_core.training.errors import (
     TrainingError,
     in_one_line,
 )
-from sr3d_core.training.folder import BEST, STATE, WEIGHTS, Progress, RunFolder
+from sr3d_core.training.folder import (
+    BEST,
+    STATE,
+    WEIGHTS,
+    FolderInUseError,
+    Progress,
+    RunFolder,
+)
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.learner import Learner
 from sr3d_core.training.memory_use import peak_memory_gb
@@ -76,6 +84,7 @@ def train(
     on_inspected: Callable[[int, int], None] = lambda num_done, num: None,
     on_scored: Callable[[int, int], None] = lambda num_done, num: None,
     on_validated: Callable[[Validated], None] = lambda validated: None,
+    on_stopped: Callable[[int, int], None] = lambda step, num_steps: None,
 ) -> Path:
     """Train a network and return the path of its weights.
 
@@ -84,9 +93,11 @@ def train(
     user's own are inspected first; `on_inspected` is told how many of how many are done, and
     DatasetError is raised where some cannot be trained on. Where the schedule asks for
     validations, `on_scored` is told how many of how many scenes of one are done, `on_validated`
-    what it found; best.safetensors beside the weights is the best. Raises TrainingError where it
-    cannot start, where a scene cannot be read, where the loss is no longer finite, or where the
-    disk is full: then it says what is saved.
+    what it found; best.safetensors beside the weights is the best. `on_stopped` is told after
+    which of how many steps the user stopped it, where something is left to do: a step, or the
+    validation of the last one. Raises TrainingError where it cannot start, as in a folder that
+    another training writes into, where a scene cannot be read, where the loss is no longer finite,
+    or where the disk is full: then it says what is saved.
     """
     num_processes = launched_processes(os.environ)
     share = scenes_per_process(config.schedule.batch_size, num_processes)
@@ -102,10 +113,13 @@ def train(
             f"{accelerator.num_processes}; expected as many: start them with torchrun"
         )
     run = _Run(config, RunFolder(out_dir), accelerator, share, on_scored, on_validated)
-    run.start(resume)
-    run.inspect(on_inspected)
-    with stop_on_interrupt(is_launched=num_processes > 1) as is_stopped:
-        run.loop(on_step, is_stopped)
+    with run.folder_alone():
+        run.start(resume)
+        run.inspect(on_inspected)
+        with stop_on_interrupt(is_launched=num_processes > 1) as is_stopped:
+            run.loop(on_step, is_stopped)
+    if run.processes.is_main and not run.is_done:
+        on_stopped(run.step, run.config.schedule.num_steps)
     return run.folder.weights
 
 
@@ -140,6 +154,29 @@ class _Run:
         self.share = share  # scenes of a step that this process sees
         self.step = 0
         self.saved: int | None = None  # the step that is on the disk
+        self.has_news = False  # whether more is known of that step than what is on the disk
+
+    @contextmanager
+    def folder_alone(self) -> Iterator[None]:
+        """Within, no other training may use the folder; raises TrainingError where one does."""
+        with ExitStack() as stack:
+
+            def claim() -> str:
+                try:
+                    stack.enter_context(self.folder.alone())
+                except FolderInUseError as error:
+                    return str(error)
+                return ""
+
+            self._on_main(claim)
+            yield
+
+    @property
+    def is_done(self) -> bool:
+        """Whether no step and no validation is left to do."""
+        num_steps = self.config.schedule.num_steps
+        is_at_end = self.step >= num_steps and not self.validation.is_due(self.step, num_steps)
+        return is_at_end or self.validation.has_no_gain
 
     def start(self, resume: bool) -> None:
         """Begin, or take up the run that is in the folder; nothing is written yet."""
@@ -264,9 +301,11 @@ class _Run:
             raise self._failure(trouble) from cause
         if report is None:
             return False
+        trouble = self.folder.note_scores(self.step, report) if self.processes.is_main else ""
+        if any(self.processes.any(bool(trouble))):
+            raise self._failure(trouble)
         validated = self.validation.take(self.step, report)
-        self._on_main(lambda: self.folder.note_scores(self.step, report))
-        self.saved = None  # what is on the disk does not know of this validation
+        self.has_news = True
         self.save()
         if self.processes.is_main:
             if self.events is not None:
@@ -330,7 +369,7 @@ class _Run:
 
     def _write(self) -> str:
         """Save; returns what went wrong, nothing where all is well."""
-        if self.saved == self.step:
+        if self.saved == self.step and not self.has_news:
             return ""
         last = "no step" if self.saved is None else f"step {self.saved}"
         if not self.learner.is_between_steps:
@@ -346,11 +385,12 @@ class _Run:
         is_best = self.validation.is_best(self.step)
         trouble = self.folder.save(state_content(state), weights, is_best)
         if trouble:
+            again = "start again" if self.saved is None else "go on with --resume"
             return (
                 f"{self.folder.path}: step {self.step} cannot be saved ({trouble}), {last} is; "
-                "make room there, then go on with --resume"
+                f"make room there, then {again}"
             )
-        self.saved = self.step
+        self.saved, self.has_news = self.step, False
         trouble = self.folder.draw()
         if trouble:  # which is worth no training
             _log.warning("%s", trouble)
@@ -377,7 +417,7 @@ class _Run:
                 _log.warning("%s", text)
         if self.processes.is_main and not self.folder.has_weights(state.weights_sha256):
             _log.warning("%s is not of step %d: it is written again", WEIGHTS, self.step)
-            self.saved = None
+            self.has_news = True
         return state.average
 
     def _say_rate(self, before: dict[str, Any]) -> None:

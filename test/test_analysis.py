@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cli_harness import assert_one_line_error, save_untrained, sr3d
 from sample_boxes import found
 
 from sr3d_core.analysis.analyse import Analysis, analyse
-from sr3d_core.analysis.answers import Answers, by_distance, by_size
+from sr3d_core.analysis.answers import Answers, by_distance, by_size, by_visible_share
 from sr3d_core.analysis.page import write_page
 from sr3d_core.analysis.reliability import rank_correlation, reliability
 from sr3d_core.evaluate import average_precision, rankings, report
@@ -76,7 +77,8 @@ def test_the_calibration_error_is_the_weighted_distance_of_score_and_share() -> 
         (0.25, CHAIR, cube(10)),
         *((0.25, CHAIR, ghost) for ghost in ghosts[1:]),
     )
-    result = reliability(match_all([detections], [truth((CHAIR, cube(0)), (CHAIR, cube(10)))]))
+    targets = truth((CHAIR, cube(0)), (CHAIR, cube(10)))
+    result = reliability(match_all([detections], [targets]), CLASSES)
     assert [(each.low, each.num, each.share_right) for each in result.bins] == [
         (0.2, 4, 0.25),
         (0.9, 2, 0.5),
@@ -84,8 +86,37 @@ def test_the_calibration_error_is_the_weighted_distance_of_score_and_share() -> 
     assert result.ece == pytest.approx(2 / 6 * 0.45, abs=1e-6)
 
 
+def test_each_class_has_an_error_of_its_own() -> None:
+    """Chairs of .9, both right: .1 off. Beds of .6, one of two right: .1 off; together .1 too."""
+    detections = found(
+        *((0.9, CHAIR, cube(x)) for x in (0, 10)), *((0.6, BED, cube(x)) for x in (20, 30))
+    )
+    targets = truth((CHAIR, cube(0)), (CHAIR, cube(10)), (BED, cube(20)))
+    result = reliability(match_all([detections], [targets]), (*CLASSES, "desk"))
+    assert result.class_ece["chair"] == pytest.approx(0.1, abs=1e-6)
+    assert result.class_ece["bed"] == pytest.approx(0.1, abs=1e-6)
+    assert math.isnan(result.class_ece["desk"])
+
+
+def test_errors_of_one_part_of_the_score_cancel_as_in_its_definition() -> None:
+    """Two of .5, one right: their part is exactly right, whichever of them it is."""
+    detections = found((0.5, CHAIR, cube(0)), (0.5, CHAIR, cube(10)))
+    assert reliability(match_all([detections], [truth((CHAIR, cube(0)))]), CLASSES).ece == 0
+
+
+def test_overlaps_in_a_part_of_the_score_are_a_mean_and_their_middle_half() -> None:
+    """Shifted by 0, 1/3 and 1, cubes of one metre overlap by 1, 1/2 and 0."""
+    shifts = ((0.0, 0.0), (10.0, 1 / 3), (20.0, 1.0))
+    detections = found(*((0.55, CHAIR, cube(x + shift)) for x, shift in shifts))
+    targets = truth(*((CHAIR, cube(x)) for x, _ in shifts))
+    (only,) = reliability(match_all([detections], [targets]), CLASSES).bins
+    assert only.mean_iou == pytest.approx(0.5, abs=1e-5)
+    assert only.quarters == pytest.approx((0.25, 0.75), abs=1e-5)
+
+
 def test_a_score_of_one_belongs_to_the_last_part() -> None:
-    result = reliability(match_all([found((1.0, CHAIR, cube(0)))], [truth((CHAIR, cube(0)))]))
+    matches = match_all([found((1.0, CHAIR, cube(0)))], [truth((CHAIR, cube(0)))])
+    result = reliability(matches, CLASSES)
     assert [(each.low, each.high, each.num) for each in result.bins] == [(0.9, 1.0, 1)]
     assert result.ece == 0
 
@@ -138,6 +169,45 @@ def test_a_detection_belongs_to_the_band_of_the_box_that_it_hits() -> None:
     answers = Answers(CLASSES, [found((0.9, CHAIR, cube(1.9)))], [truth((CHAIR, cube(2.1)))])
     near, middle, _ = by_distance(answers).values()
     assert (len(near.found[0]), len(middle.found[0])) == (0, 1)
+
+
+def seen(target: Targets, *shares: float) -> Targets:
+    return replace(target, seen=torch.tensor(shares))
+
+
+def test_bands_of_visible_share_tell_what_is_lost() -> None:
+    """Of .1, .5 and .9; the first is missed. Ghosts and scenes without shares are in no band."""
+    targets = seen(truth((CHAIR, cube(0)), (CHAIR, cube(10)), (CHAIR, cube(20))), 0.1, 0.5, 0.9)
+    detections = found((0.9, CHAIR, cube(99)), (0.8, CHAIR, cube(10)), (0.7, CHAIR, cube(20)))
+    other = (found((0.9, CHAIR, cube(0))), truth((CHAIR, cube(0)), (CHAIR, cube(10))))
+    parts = by_visible_share(Answers(CLASSES, [detections, other[0]], [targets, other[1]]))
+    assert parts is not None
+    scores = [report(part.found, part.truth, CLASSES) for part in parts.values()]
+    assert [int(each.ap25.num_truth[CHAIR]) for each in scores] == [1, 1, 1]
+    assert [float(each.ap25.per_class[CHAIR]) for each in scores] == [0.0, 1.0, 1.0]
+
+
+def test_shares_at_an_edge_belong_to_the_lower_band() -> None:
+    targets = seen(truth((CHAIR, cube(0)), (CHAIR, cube(10))), 0.3, 0.6)
+    parts = by_visible_share(Answers(CLASSES, [Detections.empty()], [targets]))
+    assert parts is not None
+    assert [len(part.truth[0]) for part in parts.values()] == [1, 1, 0]
+
+
+def test_where_no_scene_says_what_is_seen_nothing_is_made_up(tmp_path: Path) -> None:
+    assert by_visible_share(Answers(CLASSES, [], [])) is None
+    analysis = mixed()
+    assert analysis.by_visible_share is None
+    assert analysis.to_dict()["by_visible_share"] is None
+    write_page(tmp_path / "page.html", "", {}, analysis)
+    assert "do not say how much" in (tmp_path / "page.html").read_text()
+
+
+def test_what_is_seen_stays_with_its_box() -> None:
+    targets = seen(truth((CHAIR, cube(0)), (BED, cube(10))), 0.25, 0.75)
+    one = targets[torch.tensor([False, True])].to("cpu").map_boxes(lambda boxes: boxes)
+    assert one.with_boxes(one.boxes).seen is not None
+    assert one.with_boxes(one.boxes).seen.tolist() == [0.75]  # type: ignore[union-attr]
 
 
 def test_heights_are_no_distance() -> None:
@@ -206,7 +276,9 @@ def test_the_page_loads_nothing_and_escapes_names(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text()
     assert "default-src 'none'" in page
     assert "<script" not in page
-    assert page.count("<img") == page.count('src="data:image/') == 5  # curves, scores, two scenes
+    assert (
+        page.count("<img") == page.count('src="data:image/') == 6
+    )  # curves, scores, overlaps, scenes
     assert "scene 1: 1 right, 1 wrong, 1 missed" in page
 
 
@@ -216,10 +288,34 @@ def test_the_command_writes_the_page_and_the_same_in_json(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.output
     values = json.loads(out.read_text())
     assert set(values["analysis"]) == {
-        *("precision_at_recall", "reliability", "confusion", "by_size", "by_distance", "worst")
+        *("precision_at_recall", "reliability", "confusion", "by_size", "by_distance", "worst"),
+        *("pce", "by_nms", "bounds", "aic", "by_visible_share"),
     }
     boxes = sum(row["boxes"] for row in values["per_class"].values())
     assert f"<td>mean</td><td>{boxes}</td>" in page.read_text()
+    own = {key: values[key] for key in ("map25", "map50", "per_class")}
+    assert own.items() <= values["analysis"]["by_nms"]["3d"].items()
+    assert values["analysis"]["aic"]["assigner"] == "center_topk"
+
+
+def test_the_positives_are_those_of_the_assigner_of_the_configuration(tmp_path: Path) -> None:
+    weights, out, page = save_untrained(tmp_path), tmp_path / "r.json", tmp_path / "r.html"
+    options = ("--num", "1", "--weights", weights, "--report", page, "--json", out)
+    done = sr3d("eval", *options, "--config", "sr3d_paper")
+    assert done.exit_code == 0, done.output
+    values = json.loads(out.read_text())["analysis"]
+    assert values["aic"]["assigner"] == "spota"
+    assert values["by_nms"]["bev"]["map25"] == json.loads(out.read_text())["map25"]
+
+
+def test_merged_views_have_no_network_output_to_judge(tmp_path: Path) -> None:
+    weights, out, page = save_untrained(tmp_path), tmp_path / "r.json", tmp_path / "r.html"
+    options = ("--num", "1", "--weights", weights, "--report", page, "--json", out)
+    done = sr3d("eval", *options, "--merge-views", "2")
+    assert done.exit_code == 0, done.output
+    values = json.loads(out.read_text())["analysis"]
+    assert (values["aic"], values["bounds"], values["by_nms"]) == (None, None, None)
+    assert "merged views" in page.read_text()
 
 
 def test_the_page_of_several_views_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from small_scenes import room
 from torch import Tensor
 
+from sr3d_core.geometry import pairs
 from sr3d_core.structures import Boxes3D, Predictions, Targets
 from sr3d_core.supervision import matching
 from sr3d_core.supervision.criterion import Assigner, Criterion
@@ -106,6 +107,15 @@ def test_one_anchor_inside_one_box_is_its_positive(assigner: Assigner) -> None:
 
 
 @every
+def test_autocast_changes_no_assignment(assigner: Assigner) -> None:
+    """Distances of half precision would find other anchors than the nearest."""
+    predictions, targets = room()
+    alone = assigner(predictions, targets).target
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(assigner(predictions, targets).target, alone)
+
+
+@every
 @pytest.mark.parametrize("rotated", [False, True])
 def test_the_order_of_the_predictions_does_not_matter(assigner: Assigner, rotated: bool) -> None:
     predictions, targets = room(1, rotated=rotated)
@@ -132,7 +142,7 @@ def test_boxes_taken_one_by_one_give_the_same(
     """As where a scene has so many anchors that one box fills a block."""
     predictions, targets = room(3)
     together = assigner(predictions, targets).target
-    monkeypatch.setitem(matching.PAIRS_AT_ONCE, "cpu", 1)
+    monkeypatch.setitem(pairs.PAIRS_AT_ONCE, "cpu", 1)
     assert torch.equal(assigner(predictions, targets).target, together)
 
 

@@ -255,10 +255,16 @@ def test_train_says_what_validations_find_and_where_the_best_weights_are(folder:
     assert result.exit_code == 0, result.output
     assert "step 1 on val: AP25 " in result.stderr
     assert "schedule.patience" in result.stderr
-    assert f"{folder / 'run' / 'best.safetensors'}, of step 1" in result.stderr
+    ended = re.search(r"ended at step (\d) of 9", result.stderr)
+    assert ended is not None
+    best = int(ended[1]) - 1  # the last validation brought no gain
+    assert f"{folder / 'run' / 'best.safetensors'}, of step {best}" in result.stderr
     assert f"calibrate {folder / 'run' / 'best.safetensors'}" in result.stderr
     assert "rate 3.3e-06" in result.stderr  # 1e-3 in the first of 301 steps of the warm-up
     assert " GB" in result.stderr
+    again = sr3d("train", config, "--out", folder / "run", "--resume")  # nothing is left to do
+    assert again.exit_code == 0, again.output
+    assert f"calibrate {folder / 'run' / 'best.safetensors'}" in again.stderr
 
 
 def test_plain_progress_says_how_long_the_rest_takes(

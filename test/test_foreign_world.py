@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 import torch
 import typer
+from foreign.export import export
 from foreign.suites import SUITES
 from foreign.supply import ForeignFurniture, open_models
 from foreign.table import read_table
 from foreign.world import MANIFEST, WorldError, render, scenes
 from furniture_archives import one_of_each
 
+from sr3d_core.data.folder import DatasetError, FolderSource
+from sr3d_core.data.prepare import Prepared
 from sr3d_core.data.rooms.furniture.classes import LABELS, ON_FLOOR, OWN_FURNITURE
 from sr3d_core.data.rooms.scene.room import build_room
 
@@ -42,6 +45,46 @@ def test_suites_hold_10_to_20_pieces_of_many_classes_on_about_seven_metres() -> 
     assert np.quantile(counts, 0.1) >= 10
     assert max(counts) <= 23  # the odd ones and bins that every room may get
     assert np.median(classes) >= 6
+
+
+def test_the_world_is_exported_as_a_folder_that_data_reads(
+    furniture: ForeignFurniture, tmp_path: Path
+) -> None:
+    render(furniture, tmp_path / "cache", 2)
+    kept = [name for name in LABELS if name != "chair"]
+
+    def write(num_rooms: int, made_of: str = "this") -> Prepared:
+        cache, out = tmp_path / "cache", tmp_path / "folder"
+        return export(cache, out, num_rooms, kept, made_of, lambda num_done, num: None)
+
+    assert write(1).num_new == 2
+    assert (write(2).num_new, write(2).num_there) == (2, 4)
+    with pytest.raises(DatasetError, match="made of this, expected that"):
+        write(2, "that")
+    read = FolderSource(path=tmp_path / "folder").open("val")
+    assert read.classes == tuple(kept)
+    assert len(read) == 4
+    num_chairs = 0
+    for index, scene in enumerate(scenes(tmp_path / "cache", 2)):
+        sample, mine = scene.sample, read[index]
+        assert mine.name == sample.name
+        torch.testing.assert_close(mine.cloud.xyz, sample.cloud.xyz.float())
+        torch.testing.assert_close(
+            mine.cloud.features, sample.cloud.features, atol=0.5 / 255, rtol=0
+        )
+        names = [LABELS[label] for label in sample.targets.labels.tolist()]
+        is_kept = torch.tensor([name != "chair" for name in names], dtype=torch.bool)
+        num_chairs += int((~is_kept).sum())
+        torch.testing.assert_close(
+            mine.targets.boxes.array, sample.targets.boxes[is_kept].array, atol=1e-5, rtol=0
+        )
+        assert [kept[label] for label in mine.targets.labels.tolist()] == [
+            name for name in names if name != "chair"
+        ]
+        assert (mine.targets.ignored is None) == (
+            sample.targets.ignored is None or len(sample.targets.ignored) == 0
+        )
+    assert num_chairs > 0
 
 
 def test_rooms_are_kept_and_not_rendered_again(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sr3d_core.evaluate import report
-from sr3d_core.paired import NUM_DRAWS, Side, drawn, paired
+from sr3d_core.paired import NUM_DRAWS, Side, drawn, paired, widening_of
 from sr3d_core.structures import Boxes3D, Detections, Targets
 
 CUBE = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
@@ -84,3 +84,46 @@ def test_neighbours_that_resemble_each_other_make_the_interval_wider() -> None:
     alone = drawn(64, 1, np.random.default_rng(0))[:, :32].sum(axis=1) / 64 - 1.0
     low, high = np.percentile(alone, (2.5, 97.5))
     assert ap25.high - ap25.low > 1.5 * (high - low)
+
+
+def test_other_scenes_are_no_pairs() -> None:
+    side = Side([], [], ("chair",))
+    one = Side(
+        [Detections(Boxes3D.empty(), torch.zeros(0), torch.zeros(0, dtype=torch.int64))],
+        [Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))],
+        ("chair",),
+    )
+    with pytest.raises(ValueError, match="0 and 1 scenes"):
+        paired(side, one, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("num_scenes", [0, 1, 2])
+def test_too_few_scenes_to_draw_from_are_never_clear(num_scenes: int) -> None:
+    """Every draw would be the scenes themselves, and the interval a point."""
+    first, second = side([True] * num_scenes), side([False] * num_scenes)
+    mean = paired(first, second, np.random.default_rng(0)).mean[0]
+    assert not mean.is_clear
+    assert mean.to_dict()["low"] is None
+
+
+def test_the_widening_is_that_of_the_variance_and_of_students_quantile() -> None:
+    """t of 14 degrees of freedom is 2.1448 at 97.5 %; the variance is too small by a tenth."""
+    assert widening_of(10) == pytest.approx(2.1448 / 1.96 / math.sqrt(0.9), abs=0.001)
+    assert widening_of(10_000) == pytest.approx(1.0, abs=0.001)
+
+
+@pytest.mark.slow
+def test_of_two_equally_good_detectors_one_in_twenty_is_called_better(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both find half of the objects, by chance: of 200 comparisons 4 to 18 may be called clear.
+
+    Their number is binomial with mean 10; without the widening it was 20.
+    """
+    monkeypatch.setattr("sr3d_core.paired.NUM_DRAWS", 400)
+    num_clear = 0
+    for seed in range(200):
+        hits = np.random.default_rng(seed).random((2, 64)) < 0.5
+        first, second = (side(row.tolist()) for row in hits)
+        num_clear += paired(first, second, np.random.default_rng(0)).mean[0].is_clear
+    assert 4 <= num_clear <= 18

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from cli_harness import assert_one_line_error, sr3d
 
 from sr3d_core.checkpoint import read_manifest
-from sr3d_core.config import Evaluation, Schedule, load_config
+from sr3d_core.config import (
+    ConfigError,
+    Evaluation,
+    Schedule,
+    dump_config,
+    load_config,
+    parse_config,
+)
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.augment_presets import AUGMENTATIONS
 from sr3d_core.data.sources import FolderSource
+from sr3d_core.model.network import PRESETS
 from sr3d_core.presets import preset_names, preset_path
 from sr3d_core.supervision.losses import BoxDiou
 from sr3d_core.supervision.ras import Ras
@@ -82,6 +93,102 @@ def test_the_papers_presets_say_what_the_paper_prints_beside_what_is_corrected()
         (rate,) = [line for line in lines if "learning_rate:" in line]
         assert "0.001" in rate.partition("#")[0]
         assert "printed: 0.00001" in rate.partition("#")[2]
+
+
+def test_s3dis_is_trained_for_as_many_steps_as_tr3d_does() -> None:
+    """204 rooms 13 times, 16 a step, make 166 steps an epoch (TR3D's count); 12 epochs."""
+    config = load_config(preset_path("sr3d_s3dis"))
+    schedule = config.schedule.for_scenes(204)
+    assert schedule.num_steps == pytest.approx(12 * 166, abs=3)
+    rates = [schedule.rate_at(step) for step in range(schedule.num_steps)]
+    assert rates[0] == rates[1000] == 1e-3
+    falls = [step for step in range(1, schedule.num_steps) if rates[step] < rates[step - 1]]
+    assert falls == pytest.approx([8 * 166, 11 * 166], abs=3)
+    assert config.network.architecture(num_classes=5) == PRESETS["s3dis"]
+    paper = load_config(preset_path("sr3d_paper"))
+    assert config.criterion == paper.criterion
+    assert config.augment.axis_aligned
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        (
+            "tr3d",
+            {
+                "flip_x": 0.5,
+                "flip_y": 0.5,
+                "rotate_rad": (-0.02, 0.02),
+                "scale": (0.9, 1.1),
+                "translate_m": 0.1,
+                "keep_fraction": (0.33, 1.0),
+            },
+        ),
+        (
+            "tr3d_sunrgbd",
+            {
+                "flip_x": 0.5,
+                "rotate_rad": (-0.523599, 0.523599),
+                "scale": (0.85, 1.15),
+                "translate_m": 0.1,
+                "max_points": 100_000,
+            },
+        ),
+        (
+            "tr3d_s3dis",
+            {
+                "flip_x": 0.5,
+                "flip_y": 0.5,
+                "scale": (0.95, 1.05),
+                "translate_m": 0.1,
+                "max_points": 100_000,
+            },
+        ),
+        (
+            "sr3d_paper",
+            {
+                "flip_x": 0.5,
+                "flip_y": 0.5,
+                "rotate_rad": (-0.0872665, 0.0872665),
+                "scale": (0.6, 1.4),
+                "keep_fraction": (0.66, 0.66),
+            },
+        ),
+    ],
+)
+def test_a_published_augmentation_is_one_word(word: str, expected: dict[str, Any]) -> None:
+    """With something changed about it as well; a run's config.yaml says what it stands for."""
+    config = parse_config({"augment": word})
+    assert config.augment == Augment(**expected)
+    changed = parse_config({"augment": {"preset": word, "max_points": 7, "axis_aligned": True}})
+    assert changed.augment == Augment(**{**expected, "max_points": 7, "axis_aligned": True})
+    assert yaml.safe_load(dump_config(config))["augment"]["translate_m"] == (
+        expected.get("translate_m", 0.0)
+    )
+    assert parse_config(yaml.safe_load(dump_config(config))) == config
+
+
+def test_every_published_augmentation_is_documented() -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "training.md"
+    assert {"tr3d", "sr3d_paper"} <= set(AUGMENTATIONS)
+    for word in AUGMENTATIONS:
+        assert f"| `{word}` |" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        ("tr3", "'tr3'.*tr3d, tr3d_sunrgbd"),
+        ({"preset": None}, "'None'.*tr3d"),
+        ({"preset": "tr3d", "flip": 1}, "augment.flip: unknown key"),
+        ({"preset": "tr3d", "flip_x": 2}, "augment.flip_x: 2"),
+        (["tr3d"], "augment"),
+        (None, "augment"),
+    ],
+)
+def test_what_is_no_augmentation_is_refused_by_name(augment: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config({"augment": augment})
 
 
 def test_an_unknown_preset_is_refused_with_the_names_of_all() -> None:

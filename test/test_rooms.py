@@ -35,6 +35,7 @@ from sr3d_core.data.rooms.sample import frame_of, scan_of
 from sr3d_core.data.rooms.scene.floor import Floor
 from sr3d_core.data.rooms.scene.layout import Layout
 from sr3d_core.data.rooms.scene.room import Room, build_room
+from sr3d_core.data.rooms.sight import MIN_SHARE
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Sample
 
@@ -248,6 +249,30 @@ def test_prerendered_rooms_come_back_as_they_were(tmp_path: Path) -> None:
     assert torch.equal(back.targets.boxes.array, fresh.targets.boxes.array)
     assert torch.equal(back.targets.labels, fresh.targets.labels)
     assert rooms.labels_of(0) == fresh.targets.labels.tolist()
+    assert fresh.targets.seen is not None
+    assert back.targets.seen is not None
+    assert torch.equal(back.targets.seen, fresh.targets.seen)
+
+
+def test_rooms_say_how_much_of_each_object_is_seen(samples: list[Sample]) -> None:
+    """No more than all, no less than what makes a box a target; it goes with its box."""
+    for sample in samples:
+        seen = sample.targets.seen
+        assert seen is not None
+        assert seen.shape == sample.targets.labels.shape
+        assert bool(((seen >= MIN_SHARE - 1e-6) & (seen <= 1)).all())
+        name = LABELS[int(sample.targets.labels[-1])] if len(sample.targets) else LABELS[0]
+        alone = relabelled(sample, (name,)).targets.seen
+        assert alone is not None
+        assert alone.tolist() == seen[sample.targets.labels == LABELS.index(name)].tolist()
+    assert any(float(sample.targets.seen.max()) > 0.5 for sample in samples if len(sample.targets))
+
+
+def test_rooms_of_before_are_read_without_what_is_seen(tmp_path: Path) -> None:
+    arrays = packed(room_sample(14, "frame"), 0)
+    np.savez(tmp_path / "one.npz", **{k: v for k, v in arrays.items() if "_seen" not in k})
+    with np.load(tmp_path / "one.npz", allow_pickle=False) as file:
+        assert unpacked(file, 0, "back").targets.seen is None
 
 
 def test_ignored_boxes_are_kept_in_files_and_renumbered(tmp_path: Path) -> None:

@@ -61,6 +61,22 @@ def test_a_source_says_how_it_is_named(data: str) -> None:
     assert source_of(data_argument(source_of(data))) == source_of(data)
 
 
+@pytest.mark.parametrize("name", ["scannet", "rooms", "folder", "infos:a"])
+def test_a_folder_that_is_called_as_a_reader_is_named_apart_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = FolderSource(path=Path(name))
+    assert source_of(data_argument(folder)) == folder
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    (Path(name) / "classes.txt").write_text("chair\n")
+    assert source_of(data_argument(folder)) == folder
+    if ":" not in name:
+        with pytest.raises(ValueError, match=f"folder:{name}.*{name}: for the reader"):
+            source_of(name)
+        assert source_of(f"{name}:") == READERS[name]()
+
+
 @pytest.mark.parametrize(
     ("data", "text"),
     [

@@ -12,8 +12,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from small_scenes import room
 from torch import Tensor
 
+from sr3d_core.geometry import pairs
 from sr3d_core.structures import Boxes3D, Predictions, Targets
-from sr3d_core.supervision import matching, spota
+from sr3d_core.supervision import spota
 from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.matching import cheapest_box
 from sr3d_core.supervision.spota import Spota, center_prior, vertex_distance
@@ -258,7 +259,7 @@ def test_pairs_are_looked_at_in_pieces_with_the_same_result(
 ) -> None:
     scene, truth = room(num_boxes=9)
     expected = by_full_search(Spota(candidates="all"), scene, truth)
-    monkeypatch.setitem(matching.PAIRS_AT_ONCE, "cpu", 1000)
+    monkeypatch.setitem(pairs.PAIRS_AT_ONCE, "cpu", 1000)
     monkeypatch.setattr(spota, "_FEW_PAIRS", 10)
     assert Spota(candidates="all")(scene, truth).target.tolist() == expected
 

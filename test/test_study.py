@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +19,16 @@ import yaml
 from cli_harness import assert_one_line_error, sr3d
 from study_cases import assert_differs_in_its_own_keys_alone
 
+from sr3d_core.config import Evaluation
+from sr3d_core.data.readers.class_names import SCANNET, SUNRGBD
 from sr3d_core.evaluate import report
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
-from sr3d_core.study import Study, StudyError, check_same, is_trained, settings_path
-from sr3d_core.study_scores import packed, unpacked
-from sr3d_core.study_table import markdown, note
+from sr3d_core.study import Outcome, Study, StudyError, check_same, is_trained, settings_path
+from sr3d_core.study_scores import Rules, Scores, packed, unpacked
+from sr3d_core.study_table import markdown, note, summary
+from sr3d_core.supervision.center_topk import CenterTopK
+from sr3d_core.training.state import read_state
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = [*sorted((ROOT / "config" / "study").glob("*.yaml")), ROOT / "benchmark" / "variants.yaml"]
@@ -94,6 +104,9 @@ def test_a_variant_can_begin_from_another_training(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"against": {"plain": ["plane"]}}, ("against", "plane")),
+        ({"against": {"plane": ["plain"]}}, ("against", "plane")),
+        ({"against": {"plain": ["plain"]}}, ("against", "other variants")),
         ({"variants": {}}, ("variants",)),
         ({"variants": {"a/b": {}}}, ("a/b",)),
         ({"varints": {}}, ("varints",)),
@@ -119,6 +132,21 @@ def test_what_cannot_be_done_is_told_in_one_line_before_anything_is_trained(
         path = written(tmp_path, shared={"data": {"name": "rooms"}}, **changes)
     assert_one_line_error(sr3d("study", path, "--out", tmp_path / "out"), *words)
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_scenes_that_no_variant_can_be_scored_on_are_told_before_anything_is_trained(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Else every training would fail after its last step."""
+    path = written(tmp_path, shared={"data": {"name": "folder", "path": str(scenes)}})
+    for_others = Path(shutil.copytree(scenes, tmp_path / "others"))
+    (for_others / "classes.txt").write_text("lorry\n")
+    for labels in (for_others / "labels").iterdir():
+        labels.write_text('{"boxes": []}')
+    out = tmp_path / "out"
+    result = sr3d("study", path, "--out", out, "--data", scenes, "--data", for_others)
+    assert_one_line_error(result, "others", "lorry", "chair")
+    assert not list(out.glob("*"))
 
 
 def test_broken_files_and_unknown_variants_are_told_in_one_line(tmp_path: Path) -> None:
@@ -169,21 +197,146 @@ def test_a_note_counts_the_seeds_that_differ_clearly() -> None:
 
 
 def test_a_variant_that_failed_has_an_empty_line() -> None:
-    one = {"mean": 50.0, "deviation": 7.07, "each": [45.0, 55.0]}
-    row = {"seeds": [1, 2], "data": {"rooms": {"ap25": one, "ap50": {**one, "against_first": {}}}}}
-    row["data"]["rooms"]["ap25"]["against_first"] = {}  # type: ignore[index]
+    one = {"mean": 50.0, "deviation": 7.07, "best": 55.04, "each": [45.0, 55.0]}
+    row = {"seeds": [1, 2], "data": {"rooms": {"ap25": one, "ap50": {**one, "against": {}}}}}
+    row["data"]["rooms"]["ap25"]["against"] = {}  # type: ignore[index]
     failed = {"seeds": [], "data": {"rooms": {}}}
-    lines = markdown({"first": "plain", "variants": {"plain": row, "bad": failed}}).splitlines()
+    found = {"first": "plain", "tests": 1, "variants": {"plain": row, "bad": failed}}
+    lines = markdown(found).splitlines()
     assert lines[2].split("|")[1:5] == [" plain ", " 2 ", " 50.0 ± 7.1 ", " 50.0 ± 7.1 "]
     assert lines[3].split("|")[1:3] == [" bad ", " 0 "]
+    assert lines[2].split("|")[6] == " 55.0 / 55.0 "
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_another_configuration_does_not_pass_for_the_one_that_was_trained(tmp_path: Path) -> None:
+def test_one_figure_has_no_best() -> None:
+    one = {"mean": 50.0, "deviation": None, "best": 50.0, "against": {}}
+    row = {"seeds": [1], "data": {"rooms": {"ap25": one, "ap50": one}}}
+    assert "best" not in markdown({"first": "a", "tests": 1, "variants": {"a": row}})
+    assert "best" in markdown({"first": "a", "tests": 2, "variants": {"a": row}})
+
+
+def scored(*shifts: float) -> Scores:
+    """Of a scene with so many chairs, found these shares of a metre aside with falling scores."""
+    truth = torch.zeros(len(shifts), 7)
+    truth[:, 3:6] = 1.0
+    truth[:, 0] = 10.0 * torch.arange(len(shifts))
+    found = truth.clone()
+    found[:, 0] += torch.tensor(shifts)
+    labels = torch.zeros(len(shifts), dtype=torch.int64)
+    scores = torch.linspace(1, 0.5, len(shifts))
+    side = Side(
+        [Detections(Boxes3D.from_array(found), scores, labels)],
+        [Targets(Boxes3D.from_array(truth), labels)],
+        ("chair",),
+    )
+    return Scores(report(side.detections, side.targets, side.classes).to_dict(), side)
+
+
+def test_best_is_of_all_tests_and_the_mean_of_the_means_of_seeds(tmp_path: Path) -> None:
+    """AP50 of chairs 0.1 m and 0.5 m aside: both found, one of two, none: 100, 50 and 0 %."""
+    study = Study.read(written(tmp_path, seeds=2, tests=2))
+    both, one, none = scored(0.1, 0.1), scored(0.1, 0.5), scored(0.5, 0.5)
+    tests = {"plain": {1: {"rooms": (both, one)}, 2: {"rooms": (one, none)}}}
+    found = summary(Outcome(study, tests, ()))
+    figures = found["variants"]["plain"]["data"]["rooms"]["ap50"]
+    assert figures["each_test"] == [[100.0, 50.0], [50.0, 0.0]]
+    assert figures["each"] == [75.0, 25.0]
+    assert (figures["best"], figures["mean"]) == (100.0, 50.0)
+    assert figures["deviation"] == pytest.approx(50 / 2**0.5, abs=1e-6)
+    assert "| best AP25 / AP50 |" in markdown(found)
+    assert "| 100.0 / 100.0 |" in markdown(found)
+
+
+def test_a_seed_is_compared_by_its_first_test(tmp_path: Path) -> None:
+    study = Study.read(written(tmp_path, tests=2, variants={"plain": {}, "other": {}}))
+    good, bad = scored(0.1, 0.1), scored(0.5, 0.5)
+    tests = {"plain": {1: {"rooms": (bad, good)}}, "other": {1: {"rooms": (good, bad)}}}
+    rows = summary(Outcome(study, tests, ()))["variants"]["other"]["data"]["rooms"]
+    assert rows["ap50"]["against"]["plain"]["1"]["difference"] == 1.0
+
+
+def test_the_first_test_is_kept_as_where_there_is_no_other() -> None:
+    """So that scores of before do not have to be measured again."""
+    rules = Rules("rooms", "val", 5, Evaluation(), "0" * 64)
+    assert set(rules.to_dict()) == {"data", "split", "num", "evaluation", "weights_sha256"}
+    assert replace(rules, test=2).to_dict() == {**rules.to_dict(), "test": 2}
+
+
+@pytest.mark.parametrize(
+    ("file", "classes", "coarse"),
+    [
+        (
+            "paper_scannet.yaml",
+            SCANNET,
+            {"bed", "sofa", "table", "window", "bookshelf", "counter", "desk", "curtain"}
+            | {"bathtub"},
+        ),
+        ("paper_sunrgbd.yaml", SUNRGBD, {"bed", "table", "sofa", "desk", "bookshelf"}),
+    ],
+)
+def test_the_baseline_of_the_protocol_has_the_levels_of_tr3d(
+    file: str, classes: tuple[str, ...], coarse: set[str]
+) -> None:
+    """Coarse are the classes that TR3D's published configurations name so."""
+    study = STUDIES[file]
+    assigner = study.parsed("baseline").criterion.assigner
+    assert isinstance(assigner, CenterTopK)
+    assert assigner.level_filter is not None
+    levels = zip(classes, assigner.level_filter, strict=True)
+    assert {name for name, level in levels if level == 1} == coarse
+    assert len(study.trainings(["both"])) * study.tests == 25
+    assert study.parsed("both").evaluation.nms == "bev"
+
+
+def test_a_variant_is_compared_with_those_that_it_names_beside_the_first(tmp_path: Path) -> None:
+    """`worse` finds nothing, the others all: the truth of every difference is known."""
+    pairs = [scene(2, with_ignored=False) for _ in range(9)]
+    all_found = [found for found, _ in pairs]
+    nothing = [found[found.scores > 9] for found in all_found]
+    truth = [true for _, true in pairs]
+    variants: dict[str, Any] = {"plain": {}, "worse": {}, "third": {}}
+    study = Study.read(written(tmp_path, variants=variants, against={"third": ["worse"]}))
+
+    def scores(found: list[Detections]) -> dict[int, dict[str, tuple[Scores, ...]]]:
+        figures = report(found, truth, ("chair",)).to_dict()
+        return {1: {"rooms": (Scores(figures, Side(found, truth, ("chair",))),)}}
+
+    found = {"plain": scores(all_found), "worse": scores(nothing), "third": scores(all_found)}
+    figures = summary(Outcome(study, found, ()))
+    rows = [row.split("|")[-2].strip() for row in markdown(figures).splitlines()[2:]]
+    assert rows == [
+        "",
+        "-100.0 (of 1: clearly 1 worse)",
+        "+0.0 (of 1: none clear); +100.0 (of 1: clearly 1 better) against worse",
+    ]
+    assert set(figures["variants"]["third"]["data"]["rooms"]["ap25"]["against"]) == {
+        "plain",
+        "worse",
+    }
+    assert study.chosen(["third"]) == ["plain", "worse", "third"]
+    assert study.chosen(["worse"]) == ["plain", "worse"]
+    alone = summary(Outcome(study, {**found, "worse": {}}, ()))
+    assert "against" not in markdown(alone).splitlines()[-1]
+
+
+def test_steps_of_a_study_are_those_of_trainings_that_count_epochs(tmp_path: Path) -> None:
+    path = written(tmp_path, preset="sr3d_paper", shared={"schedule.num_steps": 70})
+    schedule = Study.read(path).parsed("plain").schedule.for_scenes(1201)
+    assert schedule.num_steps == 70
+    path = written(tmp_path, preset="sr3d_paper", shared={"schedule.epochs": 16})
+    assert Study.read(path).parsed("plain").schedule.for_scenes(1201).num_steps == 1201
+
+
+@pytest.mark.parametrize("left", ["state.pt", "trained.txt"])
+def test_another_configuration_does_not_pass_for_the_one_that_was_trained(
+    tmp_path: Path, left: str
+) -> None:
+    """Whether it was begun or is done: the state may be removed then, to save room."""
     study, folder = Study.read(written(tmp_path)), tmp_path / "plain-1"
     check_same(folder, study.tree("plain", 1))  # nothing is there
     folder.mkdir()
-    (folder / "state.pt").touch()
+    (folder / left).touch()
     settings_path(folder).write_text(yaml.safe_dump(study.tree("plain", 1)))
     check_same(folder, study.tree("plain", 1))
     check_same(folder, study.sharing({"schedule.num_workers": 3}).tree("plain", 1))
@@ -243,10 +396,27 @@ def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Pa
         scored["report"]
     )
 
+    with_less = Path(shutil.copytree(scenes, tmp_path / "scenes"))  # scenes that change
+    by_folder = (*arguments, "--names", "focal", "--data", with_less)
+    assert sr3d(*by_folder).exit_code == 0
+    (with_less / "val.txt").write_text("a\nc\n")
+    assert sr3d(*by_folder).exit_code == 0
+    kept = [json.loads(each.read_text()) for each in out.glob("*-1/scores-*.json")]
+    assert sorted(each["report"]["num_scenes"] for each in kept) == [2, 2, 3, 3]
+    assert sr3d(*arguments, "--names", "focal").exit_code == 0
+
     times = {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")}
     assert sr3d(*arguments, "--names", "focal").exit_code == 0
     assert {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")} == times
     assert (out / "table.md").read_text() == table
+
+    assert sr3d(*arguments, "--names", "focal", "--tests", "2").exit_code == 0
+    assert len(list(weights.parent.glob("scores-*-test2.json"))) == 1
+    assert {each: each.stat().st_mtime_ns for each in times} == times
+    figures = json.loads((out / "study.json").read_text())["variants"]["focal"]
+    assert figures["configuration"]["criterion.classification.name"] == "focal"
+    (of_data,) = figures["data"].values()
+    assert [len(tests) for tests in of_data["ap25"]["each_test"]] == [2]
 
     (out / "focal-1" / "trained.txt").unlink()  # as if it had been stopped
     failed = sr3d(*arguments)
@@ -256,3 +426,30 @@ def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Pa
     assert is_trained(weights.parent)
     rows = (out / "table.md").read_text().splitlines()
     assert [row.split("|")[2].strip() for row in rows[2:]] == ["1", "1", "0"]
+
+
+@pytest.mark.slow
+def test_a_study_that_is_asked_to_end_ends_its_trainings_which_save(
+    scenes: Path, tmp_path: Path
+) -> None:
+    """Else they would go on unseen, and the same study once more would train beside them."""
+    pytest.importorskip("accelerate")
+    tiny = {"widths": [8, 8, 8, 8], "stem_channels": 8, "neck_channels": 8}
+    shared = {
+        "network.changes": tiny,
+        "data": {"name": "folder", "path": str(scenes)},
+        "schedule": {"num_steps": 100_000, "batch_size": 1},
+    }
+    path = written(tmp_path, shared=shared, variants={"long": {}, "later": {}}, data=[str(scenes)])
+    out = tmp_path / "out"
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-m", "sr3d_core.cli.main", "study", str(path), "--out", str(out)]
+    log = out / "long-1" / "log.csv"
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(root)}) as study:
+        while study.poll() is None and not (log.exists() and log.read_text().count("\n") > 1):
+            time.sleep(0.05)
+        study.terminate()
+        assert study.wait() != 0
+    assert read_state(out / "long-1" / "state.pt").step > 0
+    assert not (out / "long-1" / "training.lock").exists()
+    assert not (out / "later-1").exists()

@@ -217,6 +217,60 @@ def test_a_kill_before_or_between_the_renames_loses_no_saved_step(
     assert_same_run(run, whole)
 
 
+@pytest.mark.parametrize("rest", [b"\0" * 40, b"3,0.1,\xff\xfe,1,1,1,1\n", b"3,0.00"])
+def test_what_a_power_cut_leaves_in_a_log_stops_no_resume(
+    tmp_path: Path, whole: Path, rest: bytes
+) -> None:
+    def cut(progress: Progress) -> None:
+        if progress.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = tmp_path / "run"
+    train(config(4), run, on_step=cut)
+    for name in ("log.csv", "validation.jsonl"):
+        with (run / name).open("ab") as file:
+            file.write(rest)
+    train(config(4), run, resume=True)
+    (run / "validation.jsonl").unlink()
+    assert_same_run(run, whole)
+
+
+HOLDS = """
+import sys
+from pathlib import Path
+from sr3d_core.training.folder import RunFolder
+
+with RunFolder(Path(sys.argv[1])).alone():
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_two_trainings_cannot_write_into_one_folder(
+    tmp_path: Path, run: Path, is_resumed: bool
+) -> None:
+    """As when a study is started again whose trainings still run."""
+    folder = run if is_resumed else tmp_path / "new"
+    before = sorted(folder.glob("*"))
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"mine\n"
+        with pytest.raises(TrainingError, match="another training"):
+            train(config(5), folder, resume=is_resumed)
+        other.kill()
+    train(config(5), folder, resume=is_resumed)
+    assert read_state(folder / "state.pt").step == 5
+    assert {*before} <= {*folder.glob("*")}
+    assert not (folder / "training.lock").exists()
+
+
 # What a training that fails has saved
 
 

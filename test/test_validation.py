@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from test_whole_files import no_file_longer_than
 from training_cases import config, room, tensors, without_boxes
 
+from sr3d_core.analysis.analyse import analyse
 from sr3d_core.checkpoint import read_manifest
 from sr3d_core.config import Config, ConfigError, Evaluation, parse_config
 from sr3d_core.data.augment import Augment
@@ -23,13 +26,16 @@ from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import FolderSource
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.evaluate import evaluate
+from sr3d_core.plots import training_plot
 from sr3d_core.structures import Sample
 from sr3d_core.train import Progress, TrainingError, Validated, train
+from sr3d_core.training.folder import RunFolder
 from sr3d_core.training.state import read_state
 from sr3d_core.training.validation import Validation
 
 pytest.importorskip("accelerate")
 TRAIN, VAL = [room(0), room(1)], [room(2), room(3), room(4)]
+NAMES = ("map50", "map25")
 EVERY = {"ema_decay": 0.5, "decay_norms": False}
 
 
@@ -46,13 +52,15 @@ def use(patch: pytest.MonkeyPatch, val: Sequence[Sample]) -> None:
     patch.setattr(RoomsSource, "open", lambda self, split: splits[split])
 
 
-def with_figures(patch: pytest.MonkeyPatch, figures: Sequence[float]) -> None:
+def with_figures(
+    patch: pytest.MonkeyPatch, ap50: Sequence[float], ap25: Sequence[float] | None = None
+) -> None:
     """Validation number n, from the first of these on, finds figure number n."""
-    score, left = Validation.score, list(figures)
+    score, left = Validation.score, list(zip(ap50, ap25 or [0.5] * len(ap50), strict=True))
 
     def found(self: Validation, *inputs: Any) -> Any:
         report = score(self, *inputs)
-        return None if report is None else {**report, "map50": left.pop(0), "map25": 0.5}
+        return None if report is None else {**report, **dict(zip(NAMES, left.pop(0), strict=True))}
 
     patch.setattr(Validation, "score", found)
 
@@ -112,7 +120,11 @@ def test_figures_are_those_of_an_evaluation_of_the_saved_weights(
     detector = Detector.from_checkpoint(
         weights, device="cpu", postprocess=Postprocess(nms="bev"), max_points=3000
     )
-    expected = evaluate(detector, TRAIN).to_dict()
+    other_rules = analyse(detector, TRAIN, assigner=chosen.criterion.assigner).other_rules
+    assert other_rules is not None
+    assert other_rules.assigner == "spota"
+    assert 0 < other_rules.aic < 1
+    expected = {**evaluate(detector, TRAIN).to_dict(), "aic": round(other_rules.aic, 6)}
     assert {"step": 50, **expected} == scores(tmp_path / "run")[-1]
     assert seen[-1].report == expected
     assert seen[-1].report["per_class"].keys() == {"cube", "slab"}
@@ -157,12 +169,27 @@ def test_some_of_many_scenes_are_scored_spread_evenly(
     assert scores(tmp_path / "run")[0]["num_scenes"] == len(read)
 
 
-def test_what_the_best_is_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_figures(monkeypatch, [0.2, 0.4])  # by AP50; AP25 stays
+@pytest.mark.parametrize(("best_by", "best"), [("ap25", [1, 1]), ("ap50", [1, 2])])
+def test_what_the_best_is_can_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, best_by: Any, best: list[int]
+) -> None:
+    with_figures(monkeypatch, ap50=[0.2, 0.4], ap25=[0.6, 0.5])
     seen: list[Validated] = []
-    chosen = config(2, validate_steps=1, best_by="ap25")
+    chosen = config(2, validate_steps=1, best_by=best_by)
     train(chosen, tmp_path / "run", on_validated=seen.append)
-    assert [found.best_step for found in seen] == [1, 1]
+    assert [found.best_step for found in seen] == best
+
+
+def test_between_equals_the_other_threshold_decides_also_over_patience(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A young network: nothing overlaps by half yet, but more and more is found."""
+    with_figures(monkeypatch, ap50=[0.0, 0.0, 0.0, 0.0, 0.0], ap25=[0.1, 0.2, 0.4, 0.4, 0.3])
+    seen: list[Validated] = []
+    patient = config(9, validate_steps=1, patience=2)
+    train(patient, tmp_path / "run", on_validated=seen.append)
+    assert [found.best_step for found in seen] == [1, 2, 3, 3, 3]
+    assert [found.without_gain for found in seen] == [0, 0, 0, 1, 2]
 
 
 @pytest.mark.slow
@@ -220,6 +247,65 @@ def test_a_validation_that_is_stopped_is_done_when_the_run_goes_on(tmp_path: Pat
     assert not (tmp_path / "run" / "validation.jsonl").exists()
     train(asked, tmp_path / "run", resume=True)
     assert [line["step"] for line in scores(tmp_path / "run")] == [2, 3]
+
+
+@pytest.mark.parametrize("moment", ["last step", "last validation", "validation at first"])
+def test_a_run_that_is_stopped_before_its_last_validation_is_not_done(
+    tmp_path: Path, moment: str
+) -> None:
+    """All steps are done, or none in this session: neither says that the run is."""
+    asked = config(2, validate_steps=2)
+    stopped: list[tuple[int, int]] = []
+
+    def stop_now(num_done: int, num: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def told(step: int, num_steps: int) -> None:
+        stopped.append((step, num_steps))
+
+    if moment == "last step":
+        train(asked, tmp_path / "run", on_step=stop_after(2), on_stopped=told)
+    else:
+        train(asked, tmp_path / "run", on_scored=stop_now, on_stopped=told)
+    assert stopped == [(2, 2)]
+    if moment == "validation at first":
+        train(asked, tmp_path / "run", resume=True, on_scored=stop_now, on_stopped=told)
+        assert stopped == [(2, 2), (2, 2)]
+    stopped.clear()
+    train(asked, tmp_path / "run", resume=True, on_stopped=told)
+    assert [line["step"] for line in scores(tmp_path / "run")] == [2]
+    assert stopped == []
+
+
+def test_a_disk_that_is_full_at_a_validation_does_not_disown_what_is_saved(
+    tmp_path: Path,
+) -> None:
+    full = ExitStack()
+
+    def fill(progress: Progress) -> None:
+        if progress.step == 3:
+            full.enter_context(no_file_longer_than(10_000))
+
+    with full, pytest.raises(TrainingError, match=r"step 4 cannot be saved .*step 2 is"):
+        train(config(4, validate_steps=2), tmp_path / "run", on_step=fill)
+    assert read_state(tmp_path / "run" / "state.pt").step == 2
+
+
+def test_scores_that_cannot_be_written_lose_no_step_and_are_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(folder: RunFolder, step: int, report: Any) -> str:
+        with (folder.path / "validation.jsonl").open("a") as file:
+            file.write('{"step": 2, "ma')
+        return "validation.jsonl: cannot be written"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "note_scores", cut_off)
+        with pytest.raises(TrainingError, match=r"step 2: .*jsonl.* 2 steps, is saved"):
+            train(config(4, validate_steps=2), tmp_path / "run")
+    assert read_state(tmp_path / "run" / "state.pt").step == 2
+    train(config(4, validate_steps=2), tmp_path / "run", resume=True)
+    assert [line["step"] for line in scores(tmp_path / "run")] == [2, 4]
 
 
 def test_scores_that_a_resumed_run_finds_again_stand_once(tmp_path: Path) -> None:
@@ -331,6 +417,16 @@ def test_without_matplotlib_there_are_no_curves(
     assert not (tmp_path / "run" / "curves.png").exists()
 
 
+def test_curves_are_drawn_of_lines_of_before_aic() -> None:
+    steps = [
+        {"step": k, "rate": 1e-3, "loss": 1.0, "classification": 0.5, "box": 0.5} for k in (1, 2)
+    ]
+    old = {"step": 2, "map25": 0.5, "map50": 0.25}
+    drawn = [training_plot(steps, [line]) for line in (old, {**old, "aic": 0.3})]
+    assert all(picture.startswith(b"\x89PNG") for picture in drawn)
+    assert drawn[0] != drawn[1]
+
+
 def test_events_of_tensorboard_are_those_of_the_logs(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -346,5 +442,7 @@ def test_events_of_tensorboard_are_those_of_the_logs(tmp_path: Path) -> None:
     assert [event.value for event in losses] == pytest.approx(
         [float(row[2]) for row in rows[1:]], abs=1e-5
     )
+    aic = [line["aic"] for line in scores(tmp_path / "run")]
+    assert [event.value for event in events.Scalars("val/aic")] == pytest.approx(aic, abs=1e-6)
     figures = events.Scalars("val/map50")
     assert [event.step for event in figures] == [2, 3]

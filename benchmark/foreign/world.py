@@ -102,10 +102,16 @@ def render(
 def scenes(folder: Path, num: int) -> Iterator[Scene]:
     """Frames and scans of the first rooms in a folder; labels index `classes.LABELS`."""
     for number in range(num):
-        with np.load(_path(folder, number), allow_pickle=False) as arrays:
-            for key, sensor in enumerate(SENSORS):
-                sample = unpacked(arrays, key, f"foreign {number} {sensor}")
-                yield Scene(sample, sensor, LAYOUTS[number % 2])
+        yield from scenes_of_room(folder, number)
+
+
+def scenes_of_room(folder: Path, number: int) -> list[Scene]:
+    """Frame and scan of one room."""
+    with np.load(_path(folder, number), allow_pickle=False) as arrays:
+        return [
+            Scene(unpacked(arrays, key, f"foreign {number} {sensor}"), sensor, LAYOUTS[number % 2])
+            for key, sensor in enumerate(SENSORS)
+        ]
 
 
 def _run(task: Callable[[int], None], numbers: list[int], workers: int) -> Iterator[None]:

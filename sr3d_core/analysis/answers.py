@@ -1,9 +1,11 @@
-"""What was found in scenes beside what is there, and parts of it: by size and by distance.
+"""What was found in scenes beside what is there; parts of it by size, distance, visible share.
 
 Size terciles: the true boxes of a class over all scenes, split into three equal parts by volume.
 Distance: from the cloud's origin to the middle of a box, along the ground.
+Visible share: how much of an object is seen, where the scenes say it (`Targets.seen`).
 A detection belongs to the part of the true box of its class that it overlaps most, also where it
-overlaps it too little, and where it overlaps none to the part that it would fall into itself.
+overlaps it too little. Where it overlaps none it belongs to the part that it would fall into
+itself, and to none by visible share: nobody sees what is not there.
 """
 
 from __future__ import annotations
@@ -26,6 +28,13 @@ DISTANCE_EDGES_M = (2.0, 4.0)
 
 BANDS = ("up to 2 m", "2 to 4 m", "beyond 4 m")
 
+SEEN_EDGES = (0.3, 0.6)
+"""Between the bands of visible share; a box exactly at an edge belongs to the lower band."""
+
+SEEN_BANDS = ("up to 30 %", "30 to 60 %", "beyond 60 %")
+
+_NO_PART = -1
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
@@ -46,8 +55,8 @@ def by_size(answers: Answers) -> dict[str, Answers]:
     """The answers in each of `TERCILES`, of all scenes."""
     edges = _volume_edges(answers)
 
-    def part_of(boxes: Boxes3D, label: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
-        return (_volume(boxes)[:, None] > edges[label]).sum(dim=1)
+    def part_of(record: Detections | Targets) -> Int[Tensor, " N"]:
+        return (_volume(record.boxes)[:, None] > edges[record.labels]).sum(dim=1)
 
     return {name: _only(answers, part_of, part) for part, name in enumerate(TERCILES)}
 
@@ -60,21 +69,34 @@ def by_distance(answers: Answers) -> dict[str, Answers]:
     """
     edges = torch.tensor(DISTANCE_EDGES_M, dtype=torch.float64)
 
-    def part_of(boxes: Boxes3D, label: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
-        del label  # one rule for all classes
-        return (boxes.center[:, :2].double().norm(dim=1)[:, None] > edges).sum(dim=1)
+    def part_of(record: Detections | Targets) -> Int[Tensor, " N"]:
+        return (record.boxes.center[:, :2].double().norm(dim=1)[:, None] > edges).sum(dim=1)
 
     return {name: _only(answers, part_of, part) for part, name in enumerate(BANDS)}
 
 
-_PartOf = Callable[[Boxes3D, Int[Tensor, " N"]], Int[Tensor, " N"]]
+def by_visible_share(answers: Answers) -> dict[str, Answers] | None:
+    """The answers in each of `SEEN_BANDS`, of the scenes that say it; None where none does."""
+    known = [index for index, target in enumerate(answers.truth) if target.seen is not None]
+    if not known:
+        return None
+    edges = torch.tensor(SEEN_EDGES)
+
+    def part_of(record: Detections | Targets) -> Int[Tensor, " N"]:
+        if isinstance(record, Detections) or record.seen is None:
+            return torch.full((len(record),), _NO_PART)
+        return (record.seen[:, None] > edges).sum(dim=1)
+
+    return {name: _only(answers.of(known), part_of, part) for part, name in enumerate(SEEN_BANDS)}
+
+
+_PartOf = Callable[[Detections | Targets], Int[Tensor, " N"]]
 
 
 def _only(answers: Answers, part_of: _PartOf, part: int) -> Answers:
     found, truth = [], []
     for detections, target in zip(answers.found, answers.truth, strict=True):
-        part_of_truth = part_of(target.boxes, target.labels)
-        part_of_found = part_of(detections.boxes, detections.labels)
+        part_of_truth, part_of_found = part_of(target), part_of(detections)
         overlap, index = best_overlap(detections, target)
         touches = overlap > 0
         part_of_found[touches] = part_of_truth[index[touches]]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from sr3d_core import html
-from sr3d_core.analysis.analyse import Analysis
+from sr3d_core.analysis.analyse import Analysis, OtherRules
 from sr3d_core.analysis.confusion import MATCH_IOU, NOTHING, REPORTED
 from sr3d_core.analysis.reliability import Reliability
 from sr3d_core.analysis.worst import WorstScene
 from sr3d_core.calibration import RIGHT_IOU
 from sr3d_core.evaluate import HEAD, IOU_THRESHOLDS, EvaluationReport, percent, rows_of
+from sr3d_core.inconsistency import MOST_CONFIDENT
 from sr3d_core.picture import Outcome, outcome_picture
-from sr3d_core.plots import precision_plot, reliability_plot
+from sr3d_core.plots import overlap_plot, precision_plot, reliability_plot
 from sr3d_core.whole_files import write_whole
 
 _MEANS = "Means are over the classes that have boxes in a part, which may be others in the next."
@@ -37,6 +38,8 @@ def _sections(analysis: Analysis) -> Iterator[str]:
         drawn = precision_plot(answers.found, answers.truth, answers.classes, iou)
         yield html.picture(drawn, "png", f"Every box counts here, however weak. IoU {iou:g}.")
     yield from _reliability(analysis.reliability)
+    yield from _overlaps(analysis)
+    yield from _other_rules(analysis.other_rules)
     yield from _confusion(analysis.confusion)
     yield html.heading("By size")
     yield html.note(
@@ -50,6 +53,7 @@ def _sections(analysis: Analysis) -> Iterator[str]:
         f"are in its frame. Boxes, and AP25 / AP50 in percent. {_MEANS}"
     )
     yield _parts_table(analysis.by_distance)
+    yield from _by_visible_share(analysis.by_visible_share)
     yield html.heading("Worst scenes")
     yield html.note(
         f"As a robot reports: scores from {REPORTED:g}, the best of boxes that overlap."
@@ -58,6 +62,20 @@ def _sections(analysis: Analysis) -> Iterator[str]:
         yield html.note("None: nothing was missed and nothing was wrong.")
     for scene in analysis.worst:
         yield _picture(scene, answers.classes)
+
+
+def _by_visible_share(parts: Mapping[str, EvaluationReport] | None) -> Iterator[str]:
+    yield html.heading("By visible share")
+    if parts is None:
+        yield html.note("Not known: these scenes do not say how much of their objects is seen.")
+        return
+    num = next(iter(parts.values())).num_scenes
+    yield html.note(
+        f"How much of each labelled object is seen, of the {num} scenes that say it. Boxes, and "
+        "AP25 / AP50 in percent. False boxes that touch no labelled box of their class have no "
+        f"such share and are left out, so these figures are higher than those of all. {_MEANS}"
+    )
+    yield _parts_table(parts)
 
 
 def _reliability(found: Reliability) -> Iterator[str]:
@@ -89,6 +107,52 @@ def _reliability(found: Reliability) -> Iterator[str]:
     )
 
 
+def _overlaps(analysis: Analysis) -> Iterator[str]:
+    yield html.heading("Score against overlap")
+    yield html.note(
+        f"PCE {_number(analysis.pce.mean)}: the mean of |score - IoU| over the {MOST_CONFIDENT} "
+        "most confident boxes of each class, IoU being that with the labelled box of the class "
+        "that they overlap most. Beside it the calibration error of each class; - where it is "
+        "never found."
+    )
+    names, bins = analysis.answers.classes, analysis.reliability.bins
+    found = {
+        name: value
+        for name, value in zip(names, analysis.pce.per_class.tolist(), strict=True)
+        if not math.isnan(value)
+    }
+    if found:
+        caption = "Left: mean IoU, and its middle half. Right: PCE of each class."
+        drawn = overlap_plot(
+            [(each.mean_score, each.mean_iou, *each.quarters) for each in bins], found
+        )
+        yield html.picture(drawn, "png", caption)
+    errors = analysis.reliability.class_ece
+    yield html.table(
+        ("class", "PCE", "ECE"),
+        [
+            (name, _number(found.get(name, math.nan)), _number(error))
+            for name, error in errors.items()
+        ],
+    )
+
+
+def _other_rules(rules: OtherRules | None) -> Iterator[str]:
+    yield html.heading("The same boxes by other rules")
+    if rules is None:
+        yield html.note("Not known of merged views: no output of the network is kept of them.")
+        return
+    yield html.note(
+        f"AIC {_number(rules.aic)}: before boxes suppress each other, the mean of |score - IoU| "
+        f"over the {rules.num_positives:,} predictions that {rules.assigner} would train towards "
+        "a box. Below, AP25 / AP50 in percent. 3d, bev: boxes suppress each other by their "
+        "volumes, or seen from above. gt_iou: the predictions that TR3D's rule assigns to a box "
+        "score their true IoU with it; gt_ctr: their score is multiplied by how central they are "
+        "in it. These are bounds: no network knows the labels."
+    )
+    yield _rules_table({**rules.by_overlap, **rules.bounds})
+
+
 def _confusion(taken_for: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     yield html.heading("Confusion")
     yield html.note(
@@ -102,14 +166,36 @@ def _confusion(taken_for: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
 
 
 def _parts_table(parts: Mapping[str, EvaluationReport]) -> str:
+    """A row for each class: of each part its boxes and its average precision."""
+    rows = _rows(
+        parts, lambda index: [cell for part in parts.values() for cell in _cells(part, index)]
+    )
+    return html.table(("class", *(head for name in parts for head in ("boxes", name))), rows)
+
+
+def _rules_table(rules: Mapping[str, EvaluationReport]) -> str:
+    """The same of parts that have the same boxes, which are told once."""
+    rows = _rows(
+        rules,
+        lambda index: [
+            _cells(next(iter(rules.values())), index)[0],
+            *(_cells(rule, index)[1] for rule in rules.values()),
+        ],
+    )
+    return html.table(("class", "boxes", *rules), rows)
+
+
+def _rows(
+    parts: Mapping[str, EvaluationReport], cells: Callable[[int | None], list[object]]
+) -> list[tuple[object, ...]]:
+    """Of the classes that have boxes in any part, and of their mean."""
     classes = next(iter(parts.values())).classes
     rows: list[tuple[object, ...]] = [
-        (name, *(cell for part in parts.values() for cell in _cells(part, index)))
+        (name, *cells(index))
         for index, name in enumerate(classes)
         if any(part.ap25.num_truth[index] for part in parts.values())
     ]
-    rows.append(("mean", *(cell for part in parts.values() for cell in _cells(part, None))))
-    return html.table(("class", *(head for name in parts for head in ("boxes", name))), rows)
+    return [*rows, ("mean", *cells(None))]
 
 
 def _cells(part: EvaluationReport, index: int | None) -> tuple[object, str]:

@@ -1,4 +1,4 @@
-"""The labelled scenes that `--data` names, for the commands that measure on them."""
+"""What commands that measure look at: the scenes of `--data`, by the rules of `--config`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from sr3d_core.choices import alike
 from sr3d_core.console import say
+from sr3d_core.presets import preset_names, preset_path
 
 if TYPE_CHECKING:
+    from sr3d_core.config import Config
     from sr3d_core.data.sources import Scenes
 
 
@@ -41,3 +43,12 @@ def _with_alike(name: str, others: tuple[str, ...]) -> str:
     """A class with the name that the others may have for it."""
     near = alike(name, others)
     return name if near is None else f"{name} (is it their {near}?)"
+
+
+def named_config(config: str | None) -> Config | None:
+    """The configuration that `--config` names, a file or a preset; None where it is not given."""
+    from sr3d_core.config import load_config
+
+    if config is None:
+        return None
+    return load_config(preset_path(config) if config in preset_names() else config)

@@ -21,7 +21,7 @@ from sr3d_core.cli.accuracy import (
     VoteIouOption,
     with_switches,
 )
-from sr3d_core.cli.scenes import labelled_scenes
+from sr3d_core.cli.scenes import labelled_scenes, named_config
 from sr3d_core.console import (
     SCENES,
     BackendOption,
@@ -39,10 +39,11 @@ from sr3d_core.presets import preset_names, preset_path
 from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
 
 if TYPE_CHECKING:
-    from torch.utils.data import Dataset
+    from torch.utils.data import DataLoader, Dataset
 
     from sr3d_core.analysis.analyse import Analysis
-    from sr3d_core.config import Config, Evaluation
+    from sr3d_core.config import Config
+    from sr3d_core.data.sources import Scenes
     from sr3d_core.train import Progress, Validated
 
 
@@ -123,6 +124,7 @@ def train(
         folder = out if out is not None else Path("runs") / path.stem
         with progress_in_turn() if is_main else nullcontext() as tell:
             last_step = num_steps = 0
+            stopped = ""
             validated: Validated | None = None
 
             def on_step(at: Progress) -> None:
@@ -140,6 +142,10 @@ def train(
                 validated = found
                 say(_note_of(found))
 
+            def on_stopped(step: int, num_steps: int) -> None:
+                nonlocal stopped
+                stopped = f"stopped at step {step} of {num_steps}"
+
             def on_inspected(num_done: int, num: int) -> None:
                 if tell is not None:
                     tell("scenes inspected", num_done, num)
@@ -152,23 +158,25 @@ def train(
                 on_inspected=on_inspected,
                 on_scored=on_scored,
                 on_validated=on_validated,
+                on_stopped=on_stopped,
             )
     if is_main:
         say(f"weights: {weights}")
+    best = weights.with_name(BEST)
     if validated is not None:
-        weights = weights.with_name(BEST)
+        weights = best
         say(f"the best on val: {weights}, of step {validated.best_step}")
+    elif is_main and parsed.schedule.validate_steps > 0 and best.is_file():  # of a session before
+        weights = best
+        say(f"the best on val: {weights}")
+    if stopped:
+        say(f"{stopped}; everything is saved: the same command with --resume goes on")
+        raise typer.Exit(STOPPED_BY_USER)
     if last_step < num_steps and validated is not None and validated.is_last:
         say(
             f"ended at step {last_step} of {num_steps}: {validated.without_gain} validations "
             "brought no gain (schedule.patience)"
         )
-    elif last_step < num_steps:
-        say(
-            f"stopped at step {last_step} of {num_steps}; everything is saved: "
-            "the same command with --resume goes on"
-        )
-        raise typer.Exit(STOPPED_BY_USER)
     if is_main:
         scenes = data_argument(parsed.data)
         say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
@@ -202,7 +210,9 @@ def _note(at: Progress) -> str:
 def _note_of(found: Validated) -> str:
     ap25, ap50 = (100 * found.report[name] for name in ("map25", "map50"))
     rank = "the best so far" if found.is_best else f"the best is step {found.best_step}"
-    return f"step {found.step} on val: AP25 {ap25:.1f}, AP50 {ap50:.1f} ({rank})"
+    aic = found.report["aic"]
+    apart = "" if aic is None else f", AIC {aic:.3f}"
+    return f"step {found.step} on val: AP25 {ap25:.1f}, AP50 {ap50:.1f}{apart} ({rank})"
 
 
 def evaluate(
@@ -242,6 +252,14 @@ def evaluate(
             "mirrored, and report means and standard deviations over the views.",
         ),
     ] = 1,
+    tests: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Test so often, the first time on points as they come, then on others at random, "
+            "and report the best, mean and standard deviation, as the papers do.",
+        ),
+    ] = 1,
     merge_views: MergeViewsOption = 1,
     refine: RefineOption = AS_STORED,
     vote_iou: VoteIouOption = None,
@@ -262,20 +280,28 @@ def evaluate(
 
       sr3d eval --data my_rooms --report report.html --json report.json
 
-      sr3d eval --data scannet --weights runs/sr3d_paper/weights.safetensors --config sr3d_paper
+      sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper
+
+      sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper --tests 5
     """
     with one_line_errors():
-        from torch.utils.data import DataLoader
-
+        from sr3d_core.config import Evaluation
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
         from sr3d_core.evaluate import evaluate as score
+        from sr3d_core.evaluate_tests import InRandomOrder, TestsReport, evaluate_tests
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
+        if views > 1 and tests > 1:
+            raise ValueError(
+                f"--views {views} and --tests {tests}: their spreads are of different things; "
+                "expected one of both"
+            )
         if page is not None:
-            _check_page(page, json_out, views)
+            _check_page(page, json_out, views, tests)
         require_writable(json_out)
-        evaluation = _evaluation_of(config)
+        chosen = named_config(config)
+        evaluation = Evaluation() if chosen is None else chosen.evaluation
         detector = Detector.from_checkpoint(
             weights,
             device=device,
@@ -299,21 +325,24 @@ def evaluate(
             )
         scenes = labelled_scenes(data, split, num, detector.classes)
         num = len(scenes)
-        loader: DataLoader[Any] = DataLoader(
-            cast("Dataset[Any]", scenes), batch_size=None, sampler=range(num), num_workers=workers
+        loader, *others = (
+            _loader(InRandomOrder(scenes, test), workers) for test in range(1, tests + 1)
         )
         analysis: Analysis | None = None
-        report: EvaluationReport | ViewsReport
-        with progress_of("scenes", num) as tell:
+        report: EvaluationReport | ViewsReport | TestsReport
+        with progress_of("scenes", num * tests) as tell:
             fronts = detector.front_classes
-            if views > 1:
+            if tests > 1:
+                report = evaluate_tests(finder, [loader, *others], tell, fronts)
+            elif views > 1:
                 report = evaluate_in_views(finder, loader, views, tell, fronts)
             elif page is None:
                 report = score(finder, loader, tell, fronts)
             else:
                 from sr3d_core.analysis.analyse import analyse
 
-                analysis = analyse(finder, loader, tell, fronts)
+                assigner = None if chosen is None else chosen.criterion.assigner
+                analysis = analyse(finder, loader, tell, fronts, assigner)
                 report = analysis.scores
         result_console().print(report.table())
         if report.fronts:
@@ -334,24 +363,28 @@ def evaluate(
             write_page(page, f"sr3d eval {data} {split}", about, analysis)
 
 
-def _check_page(page: Path, json_out: Path | None, views: int) -> None:
+def _loader(scenes: Scenes, workers: int) -> DataLoader[Any]:
+    """Scenes one by one, prepared in other processes if there are any."""
+    from torch.utils.data import DataLoader
+
+    return DataLoader(
+        cast("Dataset[Any]", scenes),
+        batch_size=None,
+        sampler=range(len(scenes)),
+        num_workers=workers,
+    )
+
+
+def _check_page(page: Path, json_out: Path | None, views: int, tests: int) -> None:
     """Refuse what cannot be written, before the work starts; ValueError or OSError."""
     import sr3d_core.plots  # noqa: F401  what is missing to draw is said now
 
-    if views > 1:
-        raise ValueError(
-            f"--report and --views {views}: the page is of one view, expected --views 1; for "
-            "figures with their spread run `sr3d eval --views` again without --report"
-        )
+    for option, value in (("--views", views), ("--tests", tests)):
+        if value > 1:
+            raise ValueError(
+                f"--report and {option} {value}: the page is of one look at each scene, expected "
+                f"{option} 1; for figures with their spread run it again without --report"
+            )
     if json_out is not None and page.resolve() == json_out.resolve():
         raise ValueError(f"--report and --json are both {page}; expected two files")
     require_writable(page)
-
-
-def _evaluation_of(config: str | None) -> Evaluation:
-    """How the scenes are looked at: the `evaluation` of a configuration, or the defaults."""
-    from sr3d_core.config import Evaluation, load_config
-
-    if config is None:
-        return Evaluation()
-    return load_config(preset_path(config) if config in preset_names() else config).evaluation

@@ -50,8 +50,24 @@ def prepare(
     something else, or a scene cannot be read.
     """
     classes = tuple(source.classes)
-    _claim(out, source, classes)
     scenes = source.open(split, classes, num)
+    return write_scenes(scenes, classes, data_argument(source), out, split, on_scene)
+
+
+def write_scenes(
+    scenes: Scenes,
+    classes: Sequence[str],
+    made_of: str,
+    out: Path,
+    split: str,
+    on_scene: Callable[[int, int], None] = lambda num_done, num: None,
+) -> Prepared:
+    """The same for scenes that are open, with labels that index `classes`.
+
+    `made_of` says in one line what they depend on; a folder that was made of something else is
+    refused. Raises DatasetError.
+    """
+    _claim(out, made_of, classes)
     num_there, left_out, names = 0, list[str](), list[str]()
     for index in range(len(scenes)):
         name, is_new, unused = _write(out, scenes, index, classes)
@@ -64,9 +80,9 @@ def prepare(
     return Prepared(len(names) - num_there, num_there, notes, left_out)
 
 
-def _claim(out: Path, source: AnySource, classes: Sequence[str]) -> None:
-    """Make the folder, or see that it was made of the same source."""
-    said = {"data": data_argument(source), "classes": list(classes)}
+def _claim(out: Path, made_of: str, classes: Sequence[str]) -> None:
+    """Make the folder, or see that it was made of the same."""
+    said = {"data": made_of, "classes": list(classes)}
     path = out / PREPARED
     if path.is_file():
         try:
@@ -74,9 +90,9 @@ def _claim(out: Path, source: AnySource, classes: Sequence[str]) -> None:
         except YamlError as error:
             raise DatasetError(str(error)) from error
         if there != said:
-            made_of = there.get("data") if isinstance(there, dict) else there
+            before = there.get("data") if isinstance(there, dict) else there
             raise DatasetError(
-                f"{out}: made of {made_of}, expected {said['data']} with the same classes; choose "
+                f"{out}: made of {before}, expected {said['data']} with the same classes; choose "
                 "another folder"
             )
         return

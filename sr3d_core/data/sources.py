@@ -88,12 +88,17 @@ def source_of(data: str) -> AnySource:
 
     A path may be followed by settings of the reader, `infos:PATH,yaw=clockwise,dataset=sunrgbd`;
     several values of one setting are joined by `+`. Raises ValueError for a path or a setting that
-    the reader does not take.
+    the reader does not take, and where NAME alone is that of a prepared folder as well.
     """
-    name, _, rest = data.partition(":")
+    name, colon, rest = data.partition(":")
     reader = READERS.get(name)
     if reader is None:
         return FolderSource(path=Path(data))
+    if not colon and (Path(data) / "classes.txt").is_file():
+        raise ValueError(
+            f"--data {data}: there is a folder of this name, and {data} is a reader; expected "
+            f"folder:{data}, or {data}: for the reader"
+        )
     settings = _SETTINGS.search(rest)
     assert settings is not None  # it matches nothing, too
     path = rest[: settings.start()]
@@ -111,7 +116,8 @@ def data_argument(source: AnySource) -> str:
         if each.name not in ("name", "path") and getattr(source, each.name) != each.default
     ]
     path = getattr(source, "path", "")
-    if isinstance(source, FolderSource) and not settings:
+    is_plain = isinstance(source, FolderSource) and str(path).partition(":")[0] not in READERS
+    if is_plain and not settings:
         return str(path)
     return f"{source.name}:{path}{''.join(settings)}" if path or settings else source.name
 

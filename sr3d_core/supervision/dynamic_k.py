@@ -18,15 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.geometry.iou import aligned_iou, pairs_that_touch, pairwise_iou
+from sr3d_core.geometry.pairs import blocks_of_boxes, side_by_side, where
 from sr3d_core.structures import Predictions, Targets
-from sr3d_core.supervision.matching import (
-    blocks_of_boxes,
-    cheapest,
-    is_sound,
-    side_by_side,
-    smallest,
-    where,
-)
+from sr3d_core.supervision.matching import cheapest, is_sound, smallest
 from sr3d_core.supervision.regions import half_edges, inside_and_central
 
 ClassCost = Callable[
@@ -102,13 +96,17 @@ class _Match:
 
     def _wanted(self) -> Int[Tensor, " M"]:
         """How many anchors each box takes."""
-        predicted, wanted = self._predictions.boxes[self.candidate], []
+        predicted, truth = self._predictions.boxes[self.candidate], self._targets.boxes
         num = min(self._rule.num_overlaps, len(self.candidate))
-        for block in blocks_of_boxes(len(self._targets), len(predicted), self.candidate.device):
-            truth = self._targets.boxes[block]
-            row, column = pairs_that_touch(truth, predicted, num_axes=3)
-            overlap = aligned_iou(predicted[column], truth[row]).clamp(0, 1)
-            least, _ = cheapest(-overlap, row, column, len(truth), num)
+        row, column = pairs_that_touch(truth, predicted, num_axes=3)
+        wanted = []
+        for block in blocks_of_boxes(len(truth), len(predicted), self.candidate.device):
+            ends = row.new_tensor([block.start, block.stop])
+            first, last = torch.searchsorted(row, ends).tolist()
+            box, other = row[first:last], column[first:last]
+            overlap = aligned_iou(predicted[other], truth[box]).clamp(0, 1)
+            size = block.stop - block.start
+            least, _ = cheapest(-overlap, box - block.start, other, size, num)
             wanted.append((-least).clamp(min=0).sum(dim=1).floor().long())
         return torch.cat(wanted).clamp(min=1, max=len(self.candidate))
 

@@ -7,36 +7,15 @@ and all anchors is ever made: boxes are taken in blocks, see `blocks_of_boxes`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sr3d_core.geometry.pairs import blocks_of_boxes, side_by_side, where
 from sr3d_core.structures import Boxes3D, Predictions, Targets
-
-PAIRS_AT_ONCE = {"cpu": 2**18, "cuda": 2**24}
-"""How many pairs of a box and an anchor are looked at together, by kind of device. On a CPU what
-belongs to them (1 MB in float32) stays in the cache; a GPU wants few large pieces."""
 
 _GROUPS_PER_NEAREST = 2
 _MIN_GROUPS = 128
-
-
-def blocks_of_boxes(num_boxes: int, num_anchors: int, device: torch.device) -> Iterator[slice]:
-    """Boxes, a few at a time: memory is bounded however many boxes and anchors a scene has.
-
-    A block has at most `PAIRS_AT_ONCE` pairs with all anchors, or one box.
-    """
-    size = max(1, PAIRS_AT_ONCE.get(device.type, 2**24) // max(1, num_anchors))
-    for first in range(0, num_boxes, size):
-        yield slice(first, min(first + size, num_boxes))
-
-
-def side_by_side(rows: Float[Tensor, "P C"]) -> Float[Tensor, "P C"]:
-    """The same rows, stored so that each column lies in one piece, which is faster to read."""
-    return rows.T.contiguous().T
 
 
 def squared_distance(
@@ -143,18 +122,6 @@ def smallest(
     columns[row, place] = column
     order = table.sort(dim=1, stable=True)
     return order.values[:, :num], columns.gather(1, order.indices[:, :num])
-
-
-def where(mask: Bool[Tensor, "B P"]) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
-    """Rows and columns of what is true, row by row.
-
-    On a CPU by numpy, which takes an eighth of torch's time where little is true.
-    """
-    if mask.device.type != "cpu":
-        row, column = mask.nonzero(as_tuple=True)
-        return row, column
-    flat = torch.from_numpy(np.flatnonzero(mask.numpy()))
-    return flat // mask.shape[1], flat % mask.shape[1]
 
 
 def has_box(predictions: Predictions) -> Bool[Tensor, " P"]:

@@ -16,16 +16,10 @@ from pydantic import ConfigDict
 from torch import Tensor
 
 from sr3d_core.geometry.iou import aligned_iou, pairs_that_touch
+from sr3d_core.geometry.pairs import blocks_of_boxes, side_by_side, where
 from sr3d_core.structures import Assignment, Boxes3D, Predictions, Targets
 from sr3d_core.supervision.class_costs import focal_background, focal_cost
-from sr3d_core.supervision.matching import (
-    blocks_of_boxes,
-    cheapest,
-    is_sound,
-    places,
-    side_by_side,
-    where,
-)
+from sr3d_core.supervision.matching import cheapest, is_sound, places
 from sr3d_core.supervision.regions import half_edges, inside_and_central
 
 SMALLEST_IOU = 1e-7
@@ -105,22 +99,18 @@ class Ota:
         edge = half_edges(predictions, self.center_radius)
         sound = is_sound(predictions).nonzero()[:, 0]
         anchors, predicted = side_by_side(predictions.anchors[sound]), predictions.boxes[sound]
-        parts = [(sound[:0], sound[:0], sound[:0].bool())]
+        parts = [(sound[:0], sound[:0])]
         for block in blocks_of_boxes(len(boxes), len(sound), anchors.device):
             inside, central = inside_and_central(boxes[block], anchors, edge[sound])
-            is_pair = inside.logical_and_(central)
-            box, column = where(is_pair)
-            is_poor = torch.ones(len(is_pair), dtype=torch.bool, device=sound.device)
-            is_poor[box] = False
-            poor = is_poor.nonzero()[:, 0] + block.start
-            row, other = pairs_that_touch(boxes[poor], predicted, num_axes=3)
-            box = torch.cat([box + block.start, poor[row]])
-            is_offered = torch.arange(len(box), device=box.device) >= len(column)
-            order = box.argsort(stable=True)
-            anchor = sound[torch.cat([column, other])]
-            parts.append((box[order], anchor[order], is_offered[order]))
-        box, anchor, is_offered = (torch.cat(part) for part in zip(*parts, strict=True))
-        return box, anchor, is_offered
+            box, column = where(inside.logical_and_(central))
+            parts.append((box + block.start, column))
+        box, column = (torch.cat(part) for part in zip(*parts, strict=True))
+        poor = (torch.bincount(box, minlength=len(boxes)) == 0).nonzero()[:, 0]
+        row, other = pairs_that_touch(boxes[poor], predicted, num_axes=3)
+        is_offered = torch.arange(len(box) + len(row), device=box.device) >= len(box)
+        box, anchor = torch.cat([box, poor[row]]), sound[torch.cat([column, other])]
+        order = box.argsort(stable=True)
+        return box[order], anchor[order], is_offered[order]
 
 
 class Transport:

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sr3d_core.geometry.pairs import blocks_of_boxes, side_by_side, where
 from sr3d_core.structures import Boxes3D, Predictions
-from sr3d_core.supervision.matching import blocks_of_boxes, side_by_side, where
 
 
 def half_edges(predictions: Predictions, radius: float) -> Float[Tensor, " P"]:
@@ -66,7 +66,7 @@ def _is_inside(boxes: Boxes3D, x: Tensor, y: Tensor, z: Tensor) -> Bool[Tensor, 
 
 
 def centerness(boxes: Boxes3D, anchors: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
-    """FCAF3D's centre-ness of `anchors[i]` in `boxes[i]`, which it lies inside; 1 at the centre.
+    """FCAF3D's centre-ness of `anchors[i]` in `boxes[i]`: 1 at the centre, 0 at faces and outside.
 
     The square root of the product, over the three axes of the box, of its distance to the nearer
     face over that to the farther one (arXiv 2112.00322, sec 3.3).
@@ -77,4 +77,4 @@ def centerness(boxes: Boxes3D, anchors: Float[Tensor, "N 3"]) -> Float[Tensor, "
     y = offset[:, 1] * cos - offset[:, 0] * sin
     away = torch.stack([x, y, offset[:, 2]], dim=1).abs()
     half = boxes.size / 2
-    return ((half - away) / (half + away)).prod(dim=1).sqrt()
+    return ((half - away).clamp(min=0) / (half + away)).prod(dim=1).sqrt()

@@ -18,19 +18,17 @@ from torch import Tensor
 
 from sr3d_core.geometry.boxes import bounds, corners, volume
 from sr3d_core.geometry.iou import aligned_diou, aligned_iou
+from sr3d_core.geometry.pairs import blocks_of_boxes, side_by_side, where
 from sr3d_core.structures import Assignment, Boxes3D, Predictions, Targets
 from sr3d_core.supervision.class_costs import focal_cost
 from sr3d_core.supervision.matching import (
-    blocks_of_boxes,
     cheapest,
     cheapest_box,
     check_levels,
     has_box,
     level_of_boxes,
     nearest_anchors,
-    side_by_side,
     squared_distance,
-    where,
 )
 
 SMALLEST_IOU = 1e-7

@@ -24,9 +24,11 @@ class Events:
             self._writer.add_scalar(f"loss/{name}", value, at.step)
 
     def validated(self, step: int, report: dict[str, Any]) -> None:
-        """A validation: means, and AP of the classes that are there."""
+        """A validation: means, AIC where it is known, and AP of the classes that are there."""
         for name in ("map25", "map50"):
             self._writer.add_scalar(f"val/{name}", report[name], step)
+        if report["aic"] is not None:
+            self._writer.add_scalar("val/aic", report["aic"], step)
         for name, row in report["per_class"].items():
             if row["ap50"] is not None:
                 self._writer.add_scalar(f"val ap50/{name}", row["ap50"], step)

@@ -10,13 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sr3d_core.checkpoint import CheckpointError, read_manifest
 from sr3d_core.config import Config, dump_config
 from sr3d_core.structures import Losses
+from sr3d_core.training.errors import TrainingError
 from sr3d_core.whole_files import remove_parts, write_whole
 
 WEIGHTS = "weights.safetensors"
@@ -26,7 +29,12 @@ CURVES = "curves.png"
 STATE = "state.pt"
 _CONFIG = "config.yaml"
 _LOG = "log.csv"
+_LOCK = "training.lock"
 _LOG_COLUMNS = ("step", "rate", "loss", "classification", "box", "positives", "scenes_per_s")
+
+
+class FolderInUseError(TrainingError):
+    """A folder that another training is writing into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,30 @@ class RunFolder:
     def weights(self) -> Path:
         """The file to detect with."""
         return self.path / WEIGHTS
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within, the folder is this process's; raises FolderInUseError where it is another's.
+
+        The lock is the system's and ends with the process, however that ends; where the system or
+        the disk knows no such locks there is none. The folder is made where there is none, and
+        removed again where nothing came into it.
+        """
+        is_new = not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = _locked(self.path / _LOCK)
+        except OSError:  # what is written next says why nothing can be
+            lock = None
+        try:
+            yield
+        finally:
+            if lock is not None:
+                (self.path / _LOCK).unlink(missing_ok=True)
+                lock.close()
+            if is_new:
+                with suppress(OSError):  # not empty
+                    self.path.rmdir()
 
     @property
     def best(self) -> Path:
@@ -137,6 +169,31 @@ class RunFolder:
         return _holds(self.best, sha256)
 
 
+def _locked(path: Path) -> IO[bytes] | None:
+    """A file that is open and locked, until it is closed; None where there are no locks.
+
+    A lock of the process: those that it starts to read scenes, and that may outlive it for some
+    seconds, do not have it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    file = path.open("ab")
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # which of the two depends on the system
+        file.close()
+        raise FolderInUseError(
+            f"{path.parent}: another training is writing into this folder; expected one at a "
+            "time: wait for it, stop it, or choose another folder"
+        ) from None
+    except OSError:  # a disk without locks
+        file.close()
+        return None
+    return file
+
+
 def _holds(path: Path, sha256: str) -> bool:
     try:
         return read_manifest(path).sha256 == sha256
@@ -144,17 +201,34 @@ def _holds(path: Path, sha256: str) -> bool:
         return False
 
 
+def _whole_lines(path: Path) -> list[str]:
+    """The lines that were written to their end, none where there is no such file.
+
+    A power cut may leave a line cut short, or bytes that nobody wrote.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lines = [line.removesuffix("\r") for line in text.split("\n")[:-1]]
+    return [line for line in lines if line.isprintable() and "\ufffd" not in line]
+
+
+def _step_rows(path: Path) -> list[list[str]]:
+    """The rows of log.csv, without its head."""
+    rows = csv.reader(_whole_lines(path))
+    return [row for row in rows if len(row) == len(_LOG_COLUMNS) and row[0].isdigit()]
+
+
 def _log_rows(path: Path) -> list[dict[str, float]]:
-    """The whole lines of log.csv, by column."""
-    with path.open(newline="") as file:
-        rows = [row for row in csv.reader(file) if len(row) == len(_LOG_COLUMNS)]
-    return [dict(zip(_LOG_COLUMNS, map(float, row), strict=True)) for row in rows[1:]]
+    """The same by column."""
+    return [dict(zip(_LOG_COLUMNS, map(float, row), strict=True)) for row in _step_rows(path)]
 
 
 def _score_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of validation.jsonl, none where there is no such file."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    """What the lines of validation.jsonl say."""
+    found = []
+    for line in _whole_lines(path):
+        with suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return [each for each in found if isinstance(each, dict) and isinstance(each.get("step"), int)]
 
 
 def _scores_until(path: Path, last_step: int) -> bytes:
@@ -165,14 +239,10 @@ def _scores_until(path: Path, last_step: int) -> bytes:
 
 def _log_until(path: Path, last_step: int) -> bytes:
     """log.csv without the lines that a resumed run will write again, or that were cut short."""
-    rows: list[list[str]] = []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = [row for row in csv.reader(file) if len(row) == len(_LOG_COLUMNS)]
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_LOG_COLUMNS)
-    writer.writerows(row for row in rows if row[0].isdigit() and int(row[0]) <= last_step)
+    writer.writerows(row for row in _step_rows(path) if int(row[0]) <= last_step)
     return text.getvalue().encode()
 
 

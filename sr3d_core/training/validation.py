@@ -1,7 +1,8 @@
 """Scoring the split val while a training runs: which weights are the best, and when to stop.
 
 Scored is what would be saved, by the `Detector` and the code of `sr3d eval`, in a network of its
-own: a run with validations learns the same as one without, bit by bit.
+own: a run with validations learns the same as one without, bit by bit. From the same look of the
+network comes AIC (`sr3d_core.inconsistency`), by the assigner that the run learns with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from sr3d_core.config import Config
 from sr3d_core.data.balance import KnownLabels
 from sr3d_core.data.sources import Scenes
 from sr3d_core.detector import Detector
-from sr3d_core.evaluate import evaluate
+from sr3d_core.evaluate import found_and_true, plain_number, report
+from sr3d_core.inconsistency import Aic, Looking
+from sr3d_core.structures import Detections, Sample
 from sr3d_core.training.errors import TrainingError
 
 _REMEDY = (
@@ -32,7 +35,7 @@ class Validated:
     """What one validation found."""
 
     step: int
-    report: dict[str, Any]  # as `sr3d eval --json` writes it
+    report: dict[str, Any]  # as `sr3d eval --json` writes it, and "aic"
     best_step: int
     best_figure: float  # mean AP of the best step, 0..1
     without_gain: int  # validations since then
@@ -52,6 +55,7 @@ class _Record:
     last_step: int = 0
     best_step: int = 0
     best_figure: float | None = None
+    best_other: float = 0.0  # mean AP at the other threshold, which decides between equals
     without_gain: int = 0
     best_sha256: str = ""  # of the tensors of the best weights
 
@@ -61,6 +65,7 @@ class Validation:
 
     def __init__(self, config: Config) -> None:
         self._schedule = config.schedule
+        self._assigner = config.criterion.assigner
         self._scenes = None if config.schedule.validate_steps == 0 else scenes_of(config)
         self._record = _Record(_protocol(config, self._scenes))
 
@@ -102,22 +107,36 @@ class Validation:
             if is_stopped():
                 raise _StoppedError
 
+        looking, aic = Looking(detector), Aic(self._assigner)
+
+        def watch(sample: Sample, found: Detections) -> None:
+            del found
+            aic.add(looking.last, sample.targets)
+
         try:
-            report = evaluate(detector, loader, tell, detector.front_classes)
+            detections, targets = found_and_true(looking, loader, tell, watch)
         except _StoppedError:
             return None
-        if int(report.ap50.num_truth.sum()) == 0:
+        scores = report(detections, targets, detector.classes, detector.front_classes)
+        if int(scores.ap50.num_truth.sum()) == 0:
             raise TrainingError(
                 f"{len(chosen)} scenes of the split val were scored and have no boxes; {_REMEDY}"
             )
-        return report.to_dict()
+        return {**scores.to_dict(), "aic": plain_number(aic.value)}
 
     def take(self, step: int, report: dict[str, Any]) -> Validated:
-        """Remember what a validation found, and whether it is a gain."""
-        figure = float(report[f"m{self._schedule.best_by}"])
+        """Remember what a validation found, and whether it is a gain.
+
+        Of equal figures the other threshold decides: a young network is long at an AP50 of 0
+        while its AP25 rises, and is neither without gain nor best where it began.
+        """
+        other_by = "ap25" if self._schedule.best_by == "ap50" else "ap50"
+        figure, other = (float(report[f"m{by}"]) for by in (self._schedule.best_by, other_by))
         before = self._record
-        if before.best_figure is None or figure > before.best_figure:
-            now = replace(before, best_step=step, best_figure=figure, without_gain=0)
+        if before.best_figure is None or (figure, other) > (before.best_figure, before.best_other):
+            now = replace(
+                before, best_step=step, best_figure=figure, best_other=other, without_gain=0
+            )
         else:
             now = replace(before, without_gain=before.without_gain + 1)
         self._record = replace(now, last_step=step)

@@ -62,7 +62,8 @@ def _renumbered(targets: Targets, index: Tensor) -> Targets:
     labels = index[targets.labels]
     kept = labels >= 0
     ignored = None if targets.ignored is None else _renumbered(targets.ignored, index)
-    return Targets(targets.boxes[kept], labels[kept], ignored)
+    seen = None if targets.seen is None else targets.seen[kept]
+    return Targets(targets.boxes[kept], labels[kept], ignored, seen)
 
 
 def _checked(label_space: Sequence[str]) -> tuple[str, ...]:
@@ -124,6 +125,7 @@ def _packed(targets: Targets, key: str) -> dict[str, np.ndarray]:
     return {
         f"{key}_boxes": targets.boxes.array.numpy().astype(np.float32),
         f"{key}_labels": targets.labels.numpy().astype(np.uint8),
+        **({} if targets.seen is None else {f"{key}_seen": targets.seen.numpy()}),
     }
 
 
@@ -138,7 +140,10 @@ def unpacked(arrays: np.lib.npyio.NpzFile, key: int, name: str) -> Sample:
 
 def _unpacked(arrays: np.lib.npyio.NpzFile, key: str, ignored: Targets | None) -> Targets:
     boxes = Boxes3D.from_array(torch.from_numpy(arrays[f"{key}_boxes"]))
-    return Targets(boxes, torch.from_numpy(arrays[f"{key}_labels"].astype(np.int64)), ignored)
+    labels = torch.from_numpy(arrays[f"{key}_labels"].astype(np.int64))
+    name = f"{key}_seen"  # earlier versions rendered without
+    seen = torch.from_numpy(arrays[name]) if name in arrays.files else None
+    return Targets(boxes, labels, ignored, seen)
 
 
 class PrerenderedRooms(Dataset[Sample]):

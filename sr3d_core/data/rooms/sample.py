@@ -127,7 +127,10 @@ def _sample(
             row[6] = (placed.yaw + turn + np.pi) % (2 * np.pi) - np.pi
         labels = np.array([room.things[k].label for k in things], dtype=np.int64)
         return Targets(
-            Boxes3D.from_array(torch.from_numpy(rows)), torch.from_numpy(labels), ignored
+            Boxes3D.from_array(torch.from_numpy(rows)),
+            torch.from_numpy(labels),
+            ignored,
+            torch.from_numpy(share[things].astype(np.float32)),
         )
 
     return Sample(cloud, targets(sight.clear, targets(sight.ignored)), name)
