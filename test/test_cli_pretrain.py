@@ -1,0 +1,115 @@
+"""`sr3d pretrain` and `sr3d train --init`, as a user types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import Result
+from pretrain_cases import SETTINGS
+from training_cases import room
+from typer.testing import CliRunner
+
+from sr3d_core.checkpoint import read_manifest
+from sr3d_core.cli.main import app
+
+TINY = {
+    "preset": "lite",
+    "changes": {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in SETTINGS.changes.items()
+    },
+    "targets": {"hidden": 16, "bottleneck": 8, "prototypes": 6},
+    "steps": {"num": 2, "batch_size": 2, "log_steps": 1},
+}
+
+
+def sr3d(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(each) for each in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Settings and a folder of clouds, one of them damaged, in a folder further down."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    (folder / "settings.yaml").write_text(yaml.safe_dump(TINY))
+    below = folder / "clouds" / "kitchen"
+    below.mkdir(parents=True)
+    for seed in range(2):
+        np.save(below / f"{seed}.npy", room(seed).cloud.xyz.numpy())
+    (below / "damaged.npy").write_bytes(b"nothing")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(folder: Path) -> Path:
+    out = folder / "pre.safetensors"
+    done = sr3d("pretrain", folder / "clouds", "--settings", folder / "settings.yaml", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "damaged.npy" in done.output
+    return out
+
+
+def test_a_folder_of_clouds_becomes_weights(folder: Path, weights: Path) -> None:
+    origin = read_manifest(weights).pretraining
+    assert origin is not None
+    assert origin["clouds"] == 2
+    assert list(origin["sources"]) == [str(folder / "clouds")]
+    assert len(weights.with_suffix(".csv").read_text().splitlines()) == 3
+
+
+def test_a_training_starts_from_it(tmp_path: Path, weights: Path) -> None:
+    config = {
+        "network": {"preset": "lite", "changes": TINY["changes"]},
+        "data": {"name": "rooms", "num_val": 1},
+        "augment": {"max_points": 2000},
+        "schedule": {"num_steps": 1, "batch_size": 1},
+    }
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(config))
+    done = sr3d("train", tmp_path / "small.yaml", "--init", weights, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    kept = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert kept["network"]["weights"] == str(weights)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("nowhere",), "nowhere: no such file, folder or reader"),
+        (("clouds/kitchen/damaged.npy",), "no cloud to learn from"),
+        (("clouds", "--method", "mae"), "dos, asymdsd"),
+        (("clouds", "--out", "pre.pt"), "expected .safetensors"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_clear_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], found: str
+) -> None:
+    monkeypatch.chdir(folder)
+    given = arguments if "--out" in arguments else (*arguments, "--out", "new.safetensors")
+    done = sr3d("pretrain", *given)
+    assert done.exit_code != 0
+    assert found in done.output
+    assert "Traceback" not in done.output
+    assert not (folder / "new.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("mask: {ratio: 2}", "mask.ratio"),
+        ("targets: {teacher_temperature: [0.2, 0.2]}", "targets.teacher_temperature"),
+        ("stepz: {num: 3}", "stepz"),
+        ("changes: {widths: [1, 2]}", "widths"),
+        ("- a", "settings"),
+    ],
+)
+def test_wrong_settings_name_the_key(tmp_path: Path, folder: Path, text: str, found: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    out = tmp_path / "new.safetensors"
+    done = sr3d("pretrain", folder / "clouds", "--settings", path, "--out", out)
+    assert done.exit_code == 1
+    assert found in done.output
+    assert "Traceback" not in done.output
