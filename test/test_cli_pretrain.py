@@ -46,7 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def weights(folder: Path) -> Path:
     out = folder / "pre.safetensors"
-    done = sr3d("pretrain", folder / "clouds", "--settings", folder / "settings.yaml", "--out", out)
+    settings = folder / "settings.yaml"
+    done = sr3d("pretrain", folder / "clouds", "--settings", settings, "--out", out)
     assert done.exit_code == 0, done.output
     assert "damaged.npy" in done.output
     return out
