@@ -22,9 +22,15 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from sr3d_core.data.cloud_file import CloudFileError, read_noted
+from sr3d_core.data.cloud_file import CloudFileError, clouds_named, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
-from sr3d_core.data.file_scenes import DatasetError, FileScenes, SceneLabels, refuse
+from sr3d_core.data.file_scenes import (
+    DatasetError,
+    FileScenes,
+    SceneLabels,
+    is_plain_name,
+    refuse,
+)
 from sr3d_core.data.label_checks import box_faults
 from sr3d_core.plain_text import read_text
 from sr3d_core.records import LabelRecord, Record, RecordError, read_records
@@ -150,14 +156,17 @@ def _find_clouds(root: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _find_cloud(root: Path, name: str) -> Path:
-    path = PurePosixPath(name)
-    if path.as_posix() != name or path.is_absolute() or ".." in path.parts:
+    if not is_plain_name(name):
         raise DatasetError(
             f"{root}: scene {name!r}, expected a name below clouds/ without . or .., so that no "
             "scene has two names; write it so into the list"
         )
-    files = [root / "clouds" / f"{name}{suffix}" for suffix in SUFFIXES]
-    found = [path for path in files if path.is_file()]
+    found = clouds_named(root / "clouds", name)
+    if not found and (root / "clouds" / name).is_file():
+        raise DatasetError(
+            f"{root}: scene {name!r}, expected its name without the ending of the file; write "
+            f"{PurePosixPath(name).with_suffix('')} into the list"
+        )
     if not found:
         raise DatasetError(
             f"{root / 'clouds'}: no cloud of scene {name!r}, expected {name} with one of the "

@@ -7,6 +7,7 @@ clouds only where no label is faulty.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,19 @@ from pathlib import Path
 import torch
 
 from sr3d_core.choices import alike
-from sr3d_core.data.file_scenes import DatasetError, FileScenes
+from sr3d_core.data.file_scenes import (
+    DatasetError,
+    FileScenes,
+    SceneLabels,
+    about_other_classes,
+)
 from sr3d_core.data.folder import FolderDataset, listed
 from sr3d_core.data.label_checks import Suspicions
 from sr3d_core.data.readers.class_names import known_as
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes, data_argument
 from sr3d_core.geometry.boxes import points_in_boxes
+from sr3d_core.records import label_records
 from sr3d_core.structures import Sample
 
 _MAX_FAULTS = 20  # scenes with faults, after which no further one is read
@@ -71,10 +78,11 @@ def inspect_scenes(
             *_about_classes(scenes.own_classes),
         ]
     suspicions, guesses, left_out = Suspicions(), dict[str, str](), list[str]()
+    others = Counter[str]()
     num_unread = 0
     for index in () if faults else range(len(scenes)):
         try:
-            sample, guess, place, unused = _read(scenes, index)
+            sample, guess, labels = _read(scenes, index)
         except DatasetError as error:
             faults.append(str(error))
             if len(faults) == _MAX_FAULTS:
@@ -84,12 +92,16 @@ def inspect_scenes(
             continue
         if guess:
             guesses[sample.name] = guess
-        left_out += unused
+        left_out += labels.left_out
+        names = [record.class_name for record in labels.records]
+        others.update(name for name in names if name not in scenes.classes)
+        place = _place(labels, scenes.classes)
         scene = Inspected(sample, points_inside(sample), place)
         suspicions.add(sample, scene.num_inside, place)
         on_scene(index + 1, scene)
     told = [*warnings, *_about_guesses(guesses), *_about_unused(left_out)]
     notes = scenes.notes if isinstance(scenes, FileScenes) else ()
+    notes += (about_other_classes(others),) if others else ()
     return Inspection(faults, [*told, *suspicions.warnings()], num_unread, notes)
 
 
@@ -113,20 +125,23 @@ def inspect_before_training(
     return [*found.notes, *found.warnings]
 
 
-def _read(scenes: Scenes, index: int) -> tuple[Sample, str, list[int], list[str]]:
-    """One scene, what of its cloud was a guess, where each target stands in its file, and which
-    boxes of the file cannot be used."""
+def _read(scenes: Scenes, index: int) -> tuple[Sample, str, SceneLabels]:
+    """One scene, what of its cloud was a guess, and its boxes as its file has them."""
     if not isinstance(scenes, FileScenes):
         sample = scenes[index]
-        return sample, "", list(range(len(sample.targets))), []
+        records = label_records(sample.targets, scenes.classes)
+        return sample, "", SceneLabels(sample.name, records, [])
     sample, note = scenes.read(index)
-    labels = scenes.labels(index)
-    place = [
+    return sample, note, scenes.labels(index)
+
+
+def _place(labels: SceneLabels, classes: Sequence[str]) -> list[int]:
+    """Where each target stands in its file."""
+    return [
         row
         for row, record in enumerate(labels.records)
-        if record.class_name in scenes.classes and not record.ignored
+        if record.class_name in classes and not record.ignored
     ]
-    return sample, note, place, labels.left_out
 
 
 def _about_unused(left_out: Sequence[str]) -> list[str]:

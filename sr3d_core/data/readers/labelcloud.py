@@ -122,6 +122,12 @@ class LabelCloudSource:
             return radians, "no box is turned, or boxes are given by their vertices"
         form = self._definition()[1]
         is_large = max(abs(angle) for angle in angles) > 2 * math.pi
+        if form == "centroid_abs" and min(angles) < 0 and not is_large:
+            raise DatasetError(
+                f"{self.path}: _classes.json says centroid_abs, degrees from 0 to 360, but "
+                f"rotations span {min(angles):g}..{max(angles):g}, as radians do; say "
+                "angles=degrees or angles=radians"
+            )
         if form == "centroid_abs" or (not form and is_large):
             return degrees, "rotations in degrees (centroid_abs)"
         if is_large:
