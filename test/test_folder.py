@@ -172,7 +172,9 @@ def test_classes_that_other_programs_call_otherwise_are_told(tmp_path: Path) -> 
     root = make(tmp_path, [CHAIR])
     (root / "classes.txt").write_text("chair\nshowercurtrain\ngarbage_bin\n")
     (warning,) = (
-        each for each in inspect_scenes(FolderDataset(root, "train")).warnings if "classes" in each
+        each
+        for each in inspect_scenes(FolderDataset(root, "train")).warnings
+        if "classes.txt" in each
     )
     assert "'showercurtrain' is called 'shower_curtain'" in warning
 

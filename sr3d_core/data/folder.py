@@ -39,6 +39,9 @@ from sr3d_core.structures import PointCloud
 __all__ = ["DatasetError", "FolderDataset", "FolderSource", "listed", "read_classes"]
 
 
+_SCENE_LIST = "one scene name a line, as `sr3d data split FOLDER` writes them"
+
+
 class LabelFile(Record):
     """What labels/NAME.json holds."""
 
@@ -64,7 +67,7 @@ class FolderDataset(FileScenes):
         self.own_classes = read_classes(self.root)
         self.classes = self.own_classes if classes is None else tuple(classes)
         self.split = split
-        self.names = _lines(self.root / f"{split}.txt", "one scene name a line")[:num]
+        self.names = _lines(self.root / f"{split}.txt", _SCENE_LIST)[:num]
         self._clouds = _find_clouds(self.root, self.names)
 
     def labels(self, index: int) -> SceneLabels:
@@ -106,6 +109,13 @@ class FolderSource:
         """The scenes of one split, at most `num`; labels index `classes`. Raises DatasetError."""
         return FolderDataset(self.path, split, classes, num)
 
+    def labelled(self) -> list[str]:
+        """The names of all scenes with labels, whether they are in a list or not."""
+        labels = self.path / "labels"
+        return sorted(
+            path.relative_to(labels).with_suffix("").as_posix() for path in labels.rglob("*.json")
+        )
+
 
 def read_classes(root: Path) -> tuple[str, ...]:
     """The class names of a folder; raises DatasetError."""
@@ -117,7 +127,7 @@ def read_classes(root: Path) -> tuple[str, ...]:
 def listed(root: Path, split: str) -> list[str]:
     """The scenes of a split; none where there is no such list, or where it cannot be used."""
     try:
-        return _lines(root / f"{split}.txt", "one scene name a line")
+        return _lines(root / f"{split}.txt", _SCENE_LIST)
     except DatasetError:
         return []
 

@@ -6,7 +6,6 @@ clouds only where no label is faulty.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ from sr3d_core.data.file_scenes import (
     SceneLabels,
     about_other_classes,
 )
-from sr3d_core.data.folder import FolderDataset, listed
+from sr3d_core.data.folder import FolderDataset, FolderSource, listed
 from sr3d_core.data.label_checks import Suspicions
 from sr3d_core.data.readers.class_names import known_as
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes, data_argument
+from sr3d_core.data.split import how_to_split, scan_of
 from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.records import label_records
 from sr3d_core.structures import Sample
@@ -33,7 +33,6 @@ from sr3d_core.structures import Sample
 _MAX_FAULTS = 20  # scenes with faults, after which no further one is read
 _POINTS_AT_ONCE = 100_000
 _SPLITS = ("train", "val", "test")
-_SCAN = re.compile(r"(?:.*/)?(scene\d{4})_\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def inspect_scenes(
         warnings = [
             *_about_shared_scenes(scenes),
             *_about_shared_rooms(scenes),
-            *_about_unlisted_labels(scenes.root),
+            *(_about_unlisted_labels(scenes.root) or _about_no_val(scenes)),
             *_about_other_splits(scenes),
             *_about_classes(scenes.own_classes),
         ]
@@ -196,10 +195,10 @@ def _about_shared_scenes(scenes: FolderDataset) -> list[str]:
 
 def _about_shared_rooms(scenes: FolderDataset) -> list[str]:
     """ScanNet's scans of one room have one number, and another number each."""
-    rooms = {name: match[1] for name in scenes.names if (match := _SCAN.fullmatch(name))}
+    rooms = {name: room for name in scenes.names if (room := scan_of(name))}
     warnings = []
     for other in _other_splits(scenes) if rooms and scenes.split in _SPLITS else ():
-        theirs = {m[1] for name in listed(scenes.root, other) if (m := _SCAN.fullmatch(name))}
+        theirs = {scan_of(name) for name in listed(scenes.root, other)}
         shared = sorted(name for name, room in rooms.items() if room in theirs)
         if shared:
             warnings.append(
@@ -229,18 +228,22 @@ def _about_other_splits(scenes: FolderDataset) -> list[str]:
 
 def _about_unlisted_labels(root: Path) -> list[str]:
     known = {name for path in root.glob("*.txt") for name in listed(root, path.stem)}
-    labels = root / "labels"
-    unused = sorted({_name_of(path, labels) for path in labels.rglob("*.json")} - known)
+    unused = sorted(set(FolderSource(path=root).labelled()) - known)
     if not unused:
         return []
     return [
         f"{len(unused)} label files are of scenes in no list, the first labels/{unused[0]}.json; "
-        "write its name into train.txt or val.txt"
+        f"{how_to_split(FolderSource(path=root))} writes them into train.txt and val.txt"
     ]
 
 
-def _name_of(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+def _about_no_val(scenes: FolderDataset) -> list[str]:
+    if scenes.split != "train" or listed(scenes.root, "val"):
+        return []
+    return [
+        "val.txt lists no scene, so nothing tells how good the weights are on scenes that they "
+        f"have not seen; {how_to_split(FolderSource(path=scenes.root))} holds some back"
+    ]
 
 
 def _about_classes(classes: Sequence[str]) -> list[str]:

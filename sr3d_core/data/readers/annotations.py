@@ -115,7 +115,10 @@ def in_split(names: Sequence[str], root: Path, split: str) -> list[str]:
             )
         return listed
     if split != "train" or (root / "val.txt").is_file():
-        expected = f"train, or a list {path.name} with one scene name a line in the folder"
+        expected = (
+            f"train, or a list {path.name} with one scene name a line in the folder; `sr3d data "
+            "split READER:PATH` writes both"
+        )
         raise no_split(root, split, (expected,))
     return unique(names, root)
 

@@ -88,6 +88,10 @@ class LabelCloudSource:
 
         return AnnotatedClouds(scenes, classes or self.classes, partial(_parsed, factor), (note,))
 
+    def labelled(self) -> list[str]:
+        """The names of all scenes with labels, whether they are in a list or not."""
+        return [path.stem for path in self._files()]
+
     def _files(self) -> list[Path]:
         folder = existing_folder(self.path / self.labels, "the labels of labelCloud")
         files = [path for path in sorted(folder.glob("*.json")) if not path.stem.startswith("_")]
