@@ -112,7 +112,7 @@ def reported_figures(path: Path, sha256: str) -> dict[str, float]:
         )
     if not all(isinstance(value, (int, float)) for value in figures.values()):
         raise CheckpointError(
-            f"{path}: {figures}, expected a number each; score scenes with boxes, without --views"
+            f"{path}: {figures}, expected a number each; score scenes that have boxes"
         )
     return {f"{scenes}: {name}": float(value) for name, value in figures.items()}
 

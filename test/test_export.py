@@ -220,7 +220,7 @@ def test_figures_of_a_report_stand_in_the_card(weights: Path, tmp_path: Path) ->
     [
         ({"sha256": "0" * 64}, "measured on weights with sha256 000000000000"),
         ({"map25": None}, "expected a number each"),
-        ({"map25": {"mean": 0.5}}, "without --views"),
+        ({"map25": "0.5"}, "expected a number each; score scenes that have boxes"),
     ],
 )
 def test_a_report_of_something_else_is_refused(

@@ -109,11 +109,30 @@ def test_one_folder_of_all_scenes_is_no_room(tmp_path: Path) -> None:
 
 def test_a_single_room_cannot_be_split(tmp_path: Path) -> None:
     add(tmp_path, "scene0000_00", "scene0000_01")
-    with pytest.raises(DatasetError, match="2 labelled scenes of one room"):
+    with pytest.raises(DatasetError, match="labelled is 2 scenes of one room"):
         split_scenes(FolderSource(path=tmp_path))
     assert not (tmp_path / "train.txt").exists()
+    with pytest.raises(DatasetError, match="labelled is none"):
+        split_scenes(FolderSource(path=tmp_path / "nowhere"))
     with pytest.raises(DatasetError, match="its splits are those of the data set"):
         split_scenes(S3disSource(path=tmp_path))
+
+
+def unlearnt(root: Path) -> list[str]:
+    warnings = inspect_scenes(FolderSource(path=root).open("train")).warnings
+    return [text for text in warnings if "only scenes of val.txt" in text]
+
+
+def test_a_class_whose_boxes_are_all_held_back_is_told(tmp_path: Path) -> None:
+    names = [f"room{index}" for index in range(5)]
+    split_scenes(FolderSource(path=add(tmp_path, *names)))
+    (tmp_path / "classes.txt").write_text("lamp\nsamovar\nnever_seen\n")
+    assert not unlearnt(tmp_path)
+    held_back = lists(tmp_path)[1][0]
+    boxes = [BOX, {**BOX, "class": "samovar", "center": [0.5, 1, 0.4]}]
+    (tmp_path / "labels" / f"{held_back}.json").write_text(json.dumps({"boxes": boxes}))
+    (warning,) = unlearnt(tmp_path)
+    assert "boxes of samovar: scored, but never learnt" in warning
 
 
 def test_labelling_tools_get_lists_too(tmp_path: Path) -> None:
@@ -130,6 +149,17 @@ def test_labelling_tools_get_lists_too(tmp_path: Path) -> None:
     for source in (LabelCloudSource(path=cloud), SustechPointsSource(path=tool)):
         split_scenes(source)
         assert [len(source.open(split)) for split in ("train", "val")] == [2, 1]
+
+
+def test_a_folder_that_is_not_there_is_told_with_the_place_it_is_sought_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    sr3d("data", "init", tmp_path / "elsewhere" / "mine")
+    config = tmp_path / "elsewhere" / "mine" / "mine.yaml"
+    config.write_text(config.read_text().replace(str(tmp_path / "elsewhere" / "mine"), "mine"))
+    monkeypatch.chdir(tmp_path)
+    assert_one_line_error(sr3d("train", config), f"mine: no such folder in {tmp_path}")
 
 
 def test_the_commands_lead_a_newcomer_to_a_split(tmp_path: Path) -> None:

@@ -120,7 +120,10 @@ class FolderSource:
 def read_classes(root: Path) -> tuple[str, ...]:
     """The class names of a folder; raises DatasetError."""
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; check the path")
+        place = "" if root.is_absolute() else f" in {Path.cwd()}"
+        raise DatasetError(
+            f"{root}: no such folder{place}, expected labelled scenes; check the path"
+        )
     return tuple(_lines(root / "classes.txt", "one class name a line"))
 
 

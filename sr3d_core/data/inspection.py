@@ -74,6 +74,7 @@ def inspect_scenes(
             *_about_shared_rooms(scenes),
             *(_about_unlisted_labels(scenes.root) or _about_no_val(scenes)),
             *_about_other_splits(scenes),
+            *_about_unlearnt_classes(scenes),
             *_about_classes(scenes.own_classes),
         ]
     suspicions, guesses, left_out = Suspicions(), dict[str, str](), list[str]()
@@ -234,6 +235,26 @@ def _about_unlisted_labels(root: Path) -> list[str]:
     return [
         f"{len(unused)} label files are of scenes in no list, the first labels/{unused[0]}.json; "
         f"{how_to_split(FolderSource(path=root))} writes them into train.txt and val.txt"
+    ]
+
+
+def _about_unlearnt_classes(scenes: FolderDataset) -> list[str]:
+    """Classes whose few boxes are all held back."""
+    if scenes.split != "train" or not listed(scenes.root, "val"):
+        return []
+    try:
+        shown, scored = (
+            {record.class_name for index in range(len(part)) for record in part.records(index)}
+            for part in (scenes, FolderDataset(scenes.root, "val"))
+        )
+    except DatasetError:  # which is told for itself
+        return []
+    alone = [name for name in scenes.own_classes if name in scored - shown]
+    if not alone:
+        return []
+    return [
+        f"only scenes of val.txt have boxes of {', '.join(alone)}: scored, but never learnt; move "
+        "some of them to train.txt"
     ]
 
 

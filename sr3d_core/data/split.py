@@ -75,9 +75,10 @@ def split_scenes(source: AnySource, val_share: float = VAL_SHARE) -> Split:
     train += [name for name in new if name not in held_back]
     val += [name for name in new if name in held_back]
     if not train or not val:
+        found = f"{len(train) + len(val)} scenes of one room" if train or val else "none"
         raise DatasetError(
-            f"{root}: {len(train) + len(val)} labelled scenes of one room, expected two rooms or "
-            "more; label more, or write train.txt and val.txt yourself"
+            f"{root}: labelled is {found}, expected scenes of two rooms or more; label more, or "
+            "write train.txt and val.txt yourself"
         )
     files = {"train": train, "val": val}
     write_whole({root / f"{name}.txt": _text(names) for name, names in files.items()})
