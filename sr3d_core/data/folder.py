@@ -112,9 +112,8 @@ class FolderSource:
     def labelled(self) -> list[str]:
         """The names of all scenes with labels, whether they are in a list or not."""
         labels = self.path / "labels"
-        return sorted(
-            path.relative_to(labels).with_suffix("").as_posix() for path in labels.rglob("*.json")
-        )
+        files = (path for path in labels.rglob("*.json") if not path.name.startswith("."))
+        return sorted(path.relative_to(labels).with_suffix("").as_posix() for path in files)
 
 
 def read_classes(root: Path) -> tuple[str, ...]:

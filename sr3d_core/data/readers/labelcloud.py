@@ -94,7 +94,7 @@ class LabelCloudSource:
 
     def _files(self) -> list[Path]:
         folder = existing_folder(self.path / self.labels, "the labels of labelCloud")
-        files = [path for path in sorted(folder.glob("*.json")) if not path.stem.startswith("_")]
+        files = [path for path in sorted(folder.glob("*.json")) if path.stem[0] not in "._"]
         if not files:
             raise DatasetError(f"{folder}: no .json, expected one for each labelled cloud")
         return files
