@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from sr3d_core.model.chances import ClassCalibration
 from sr3d_core.model.network import SR3D, Architecture
+from sr3d_core.plain_text import read_text
 from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.whole_files import write_whole
 
@@ -31,6 +32,8 @@ WEIGHTS_NAME = "weights.safetensors"
 """The weights file of a folder that stands for weights."""
 MANIFEST_NAME = "manifest.json"
 """In an exported folder: what the header of its weights says, for people and other programs."""
+CLASSES_NAME = "classes.txt"
+"""There as well: the classes, one a line."""
 _HEADER_KEY = "sr3d_manifest"
 
 
@@ -217,17 +220,32 @@ def _exported_manifest(path: Path) -> Path | None:
 
 
 def _check_exported(path: Path, manifest: Manifest) -> None:
-    """Refuse an exported folder whose manifest.json was changed: what it says would not act."""
+    """Refuse an exported folder that was changed: what its other files say would not act."""
     beside = _exported_manifest(path)
     if beside is None:
         return
-    found, true = asdict(_parse(beside, beside.read_text(encoding="utf-8"))), asdict(manifest)
+    found, true = asdict(_parse(beside, _text_beside(beside))), asdict(manifest)
     wrong = [key for key in true if found[key] != true[key]]
+    names = beside.with_name(CLASSES_NAME)
+    if not wrong and names.is_file():
+        is_same = _text_beside(names).splitlines() == list(manifest.classes)
+        beside, wrong = names, [] if is_same else ["names"]
     if wrong:
         raise CheckpointError(
             f"{beside}: {', '.join(wrong)} not as in {path.name}, which is what acts; expected "
             "the same in both: change the weights that it was made of and export them again"
         )
+
+
+def _text_beside(path: Path) -> str:
+    """A file of an exported folder. Raises CheckpointError."""
+    try:
+        return read_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}), expected a text as `sr3d export` wrote it; get "
+            "the folder again"
+        ) from error
 
 
 def _content(state: dict[str, Tensor], manifest: Manifest) -> bytes:
@@ -309,7 +327,17 @@ def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """
     wrapped = state.get("state_dict")
     entries: dict[str, Tensor] = wrapped if isinstance(wrapped, dict) else state
-    return dict(_translated(name, tensor) for name, tensor in entries.items())
+    translated = dict[str, Tensor]()
+    origin = dict[str, str]()
+    for name, tensor in entries.items():
+        ours, value = _translated(name, tensor)
+        if ours in translated:
+            raise CheckpointError(
+                f"entries {origin[ours]!r} and {name!r} are the same part of TR3D; expected one: "
+                "which of the two was trained?"
+            )
+        translated[ours], origin[ours] = value, name
+    return translated
 
 
 _NECK = {

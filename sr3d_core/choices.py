@@ -28,6 +28,9 @@ FURNITURE_SOURCES = ("infinigen", "folder")
 FURNITURE_SHARE = 0.3
 """Share of a room's furniture that is from a library, where nothing else is said."""
 
+VAL_SHARE = 0.2
+"""Share of a user's own scenes that is held back, where nothing else is said."""
+
 NUM_VIEWS = (1, 2, 4, 8)
 """In how many views a scene may be looked at: quarter turns first, then these mirrored."""
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sr3d_core.checkpoint import (
+    CLASSES_NAME,
     DEFAULT_WEIGHTS,
     MANIFEST_NAME,
     WEIGHTS_NAME,
+    CheckpointError,
     Manifest,
     checkpoint_content,
     load_checkpoint,
@@ -35,7 +39,7 @@ _SHIPPED_MORE = (
     "<https://github.com/sr3d/sr3d/blob/main/docs/model_card.md>."
 )
 
-_CLASSES_NAME = "classes.txt"
+_REPORTED = ("map25", "map50", "num_scenes")
 _USE = """
 ## Use it
 
@@ -51,12 +55,16 @@ programs.
 """
 
 
-def export_folder(weights: str | Path, folder: Path, license: str = "") -> Manifest:
+def export_folder(
+    weights: str | Path, folder: Path, license: str = "", reports: Sequence[Path] = ()
+) -> Manifest:
     """Write weights, manifest, classes and model card into a new folder, all or nothing.
 
-    `license` replaces what the weights say of their terms. The tensors stay as they are stored:
-    detections from the folder are the same to the last bit. Raises FileExistsError where `folder`
-    is there already, CheckpointError for weights that cannot be used.
+    `license` replaces what the weights say of their terms; the figures of `reports`, which
+    `sr3d eval --json` wrote of these weights, are added to those that they hold. The tensors stay
+    as they are stored: detections from the folder are the same to the last bit. Raises
+    FileExistsError where `folder` is there already, CheckpointError for weights or reports that
+    cannot be used.
     """
     if folder.exists() or folder.is_symlink():
         raise FileExistsError(
@@ -66,18 +74,47 @@ def export_folder(weights: str | Path, folder: Path, license: str = "") -> Manif
     network, manifest = load_checkpoint(weights)
     is_shipped = weights_file(weights) == DEFAULT_WEIGHTS
     terms = license or manifest.license or (SHIPPED_LICENSE if is_shipped else "")
-    manifest = replace(manifest, license=terms)
+    results = dict(manifest.results)
+    for report in reports:
+        results |= reported_figures(report, manifest.sha256)
+    manifest = replace(manifest, license=terms, results=results)
     content, manifest = checkpoint_content(network, manifest, state=stored_tensors(weights))
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     limits = [SHIPPED_LIMIT, _SHIPPED_MORE] if is_shipped else []
     texts = {
         MANIFEST_NAME: manifest_text(manifest),
-        _CLASSES_NAME: "".join(f"{name}\n" for name in manifest.classes),
+        CLASSES_NAME: "".join(f"{name}\n" for name in manifest.classes),
         CARD_NAME: model_card(manifest, num_parameters, limits=limits) + _USE,
     }
     files = {WEIGHTS_NAME: content, **{name: text.encode() for name, text in texts.items()}}
     _write_folder(folder, files)
     return manifest
+
+
+def reported_figures(path: Path, sha256: str) -> dict[str, float]:
+    """What a report of `sr3d eval --json` measured, by names that say on which scenes.
+
+    Raises CheckpointError where it is none, or not of the weights with this digest.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        scenes = f"{report['data']}, {report['split']}"
+        found, figures = report["sha256"], {name: report[name] for name in _REPORTED}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: no report ({type(error).__name__}: {error}), expected what `sr3d eval "
+            "--json` writes; score the weights again"
+        ) from error
+    if found != sha256:
+        raise CheckpointError(
+            f"{path}: measured on weights with sha256 {str(found)[:12]}..., expected those with "
+            f"{sha256[:12]}...; score these"
+        )
+    if not all(isinstance(value, (int, float)) for value in figures.values()):
+        raise CheckpointError(
+            f"{path}: {figures}, expected a number each; score scenes that have boxes"
+        )
+    return {f"{scenes}: {name}": float(value) for name, value in figures.items()}
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]) -> None:

@@ -27,6 +27,13 @@ _FIGURES = {
 }
 """What the names of results mean."""
 
+_FIGURES_OF_REPORTS = {
+    "map25": "mean AP25 on these scenes",
+    "map50": "mean AP50 there",
+    "num_scenes": "how many of these scenes",
+}
+"""What the names of results mean that are from a report: `DATA, SPLIT: NAME`."""
+
 _CODINGS = {
     "tr3d": "as TR3D's: the longer side is always dy, yaw is modulo half a turn",
     "own_height": "as TR3D's, with a height of its own: yaw is modulo half a turn",
@@ -94,9 +101,14 @@ def _results(manifest: Manifest) -> str:
     if not manifest.results:
         return "Nothing was measured, or nobody wrote it down: score them with `sr3d eval`."
     rows = [
-        (name, f"{value:g}", _FIGURES.get(name, "")) for name, value in manifest.results.items()
+        (name, f"{value:.4g}", _FIGURES.get(name) or _of_report(name))
+        for name, value in manifest.results.items()
     ]
     return _table(("figure", "value", "what it is"), rows)
+
+
+def _of_report(name: str) -> str:
+    return _FIGURES_OF_REPORTS.get(name.rpartition(": ")[2], "")
 
 
 def _classes(manifest: Manifest) -> str:

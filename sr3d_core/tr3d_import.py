@@ -115,6 +115,11 @@ def _weights_of(path: Path, content: Any) -> tuple[dict[str, Tensor], dict[str, 
         if name.startswith("ema_"):
             unused[str(key)] = "a moving average of weights; those of the network itself are used"
         elif isinstance(value, Tensor):
+            if name in weights:
+                raise CheckpointError(
+                    f"{path}: entry {name!r} is there twice, with `module.` and without; expected "
+                    "one network: remove the other"
+                )
             weights[name] = value
         elif inner is None:
             unused |= _not_used(str(key), value)
@@ -146,6 +151,11 @@ def _checked(path: Path, name: str, tensor: Tensor) -> Tensor:
         raise CheckpointError(
             f"{path}: entry {name!r} holds numbers that are not finite: the training diverged, or "
             "the file is damaged; take an earlier checkpoint"
+        )
+    if name.endswith(".running_var") and bool((tensor < 0).any()):
+        raise CheckpointError(
+            f"{path}: entry {name!r} holds variances below 0; expected none: the file is damaged, "
+            "get it again"
         )
     return tensor.detach().float() if tensor.is_floating_point() else tensor.detach()
 

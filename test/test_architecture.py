@@ -31,7 +31,7 @@ CORE = {
         "whole_files",
     },
     "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
-    "checkpoint": {"config", "model", "refinement", "whole_files"},
+    "checkpoint": {"config", "model", "plain_text", "refinement", "whole_files"},
     "torch_file": set(),
     "tr3d_import": {"checkpoint", "data", "model", "torch_file"},
     "model_card": {"checkpoint", "model"},

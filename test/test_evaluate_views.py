@@ -117,7 +117,7 @@ def test_the_command_without_views_reports_as_before(tmp_path: Path) -> None:
     weights, out = save_untrained(tmp_path), tmp_path / "report.json"
     assert sr3d("eval", "--num", "1", "--weights", weights, "--json", out).exit_code == 0
     report = json.loads(out.read_text())
-    head = {"data", "split", "model", "num_scenes"}
+    head = {"data", "split", "model", "sha256", "num_scenes"}
     means = {"map25", "map50", "mean_recall25", "mean_recall50"}
     assert set(report) == head | means | {"per_class"}
     assert set(report["per_class"]["chair"]) == {

@@ -157,8 +157,84 @@ def test_a_manifest_that_was_edited_is_refused_as_it_would_not_act(
     path.write_text("{")
     with pytest.raises(CheckpointError, match=r"manifest\.json: its manifest cannot be underst"):
         load_checkpoint(folder)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CheckpointError, match=r"manifest\.json: cannot be read"):
+        load_checkpoint(folder)
     path.write_text(text)
     load_checkpoint(folder)
+
+
+def test_classes_that_were_edited_are_refused_as_they_would_not_act(
+    weights: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    export_folder(weights, folder)
+    path = folder / "classes.txt"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))  # as some unpack it
+    load_checkpoint(folder)
+    path.write_text(path.read_text().replace("table", "desk"))
+    with pytest.raises(CheckpointError, match=r"classes\.txt: names not as in weights"):
+        load_checkpoint(folder)
+    path.unlink()
+    load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_folder_that_was_moved_is_the_same(
+    weights: Path, tmp_path: Path, read_only: bool
+) -> None:
+    export_folder(weights, tmp_path / "mine")
+    moved = tmp_path / "a b" / "é"
+    moved.parent.mkdir()
+    (tmp_path / "mine").rename(moved)
+    if read_only:
+        for path in (*moved.iterdir(), moved):
+            path.chmod(0o555 if path.is_dir() else 0o444)
+    assert Detector.from_checkpoint(moved, device="cpu").classes == CLASSES
+    moved.chmod(0o755)
+
+
+def write_report(path: Path, sha256: str, **changes: object) -> Path:
+    """What `sr3d eval --json` writes, shortened."""
+    head = {"data": "my_rooms", "split": "val", "model": "best.safetensors", "sha256": sha256}
+    figures = {"num_scenes": 7, "map25": 0.62513, "map50": 0.5, "per_class": {}}
+    path.write_text(json.dumps({**head, **figures, **changes}))
+    return path
+
+
+def test_figures_of_a_report_stand_in_the_card(weights: Path, tmp_path: Path) -> None:
+    report = write_report(tmp_path / "report.json", read_manifest(weights).sha256)
+    folder = tmp_path / "mine"
+    result = sr3d("export", weights, folder, "--report", report)
+    assert result.exit_code == 0, result.output
+    assert "| my_rooms, val: map25 | 0.6251 | mean AP25 on these scenes |" in (
+        (folder / "README.md").read_text()
+    )
+    results = read_manifest(folder).results
+    assert results["my_rooms, val: map25"] == 0.62513
+    assert results["rooms_map25"] == 0.53  # what was known before stays
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sha256": "0" * 64}, "measured on weights with sha256 000000000000"),
+        ({"map25": None}, "expected a number each"),
+        ({"map25": "0.5"}, "expected a number each; score scenes that have boxes"),
+    ],
+)
+def test_a_report_of_something_else_is_refused(
+    weights: Path, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    sha256 = read_manifest(weights).sha256
+    report = write_report(tmp_path / "report.json", sha256)
+    report.write_text(json.dumps({**json.loads(report.read_text()), **changes}))
+    assert_one_line_error(sr3d("export", weights, tmp_path / "mine", "--report", report), said)
+    report.write_text("[]")
+    assert_one_line_error(
+        sr3d("export", weights, tmp_path / "mine", "--report", report), "no report"
+    )
+    assert not (tmp_path / "mine").exists()
 
 
 def test_an_exported_folder_stays_as_it_is(weights: Path, tmp_path: Path) -> None:

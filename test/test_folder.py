@@ -172,6 +172,21 @@ def test_classes_that_other_programs_call_otherwise_are_told(tmp_path: Path) -> 
     root = make(tmp_path, [CHAIR])
     (root / "classes.txt").write_text("chair\nshowercurtrain\ngarbage_bin\n")
     (warning,) = (
-        each for each in inspect_scenes(FolderDataset(root, "train")).warnings if "classes" in each
+        each
+        for each in inspect_scenes(FolderDataset(root, "train")).warnings
+        if "classes.txt" in each
     )
     assert "'showercurtrain' is called 'shower_curtain'" in warning
+
+
+def test_endings_may_be_in_upper_case(tmp_path: Path) -> None:
+    root = make(tmp_path, [CHAIR])
+    (root / "clouds" / "kitchen.txt").rename(root / "clouds" / "kitchen.TXT")
+    assert len(FolderDataset(root, "train")[0].cloud) == 2
+
+
+def test_a_list_of_file_names_is_told_how_scenes_are_named(tmp_path: Path) -> None:
+    root = make(tmp_path, [CHAIR])
+    (root / "train.txt").write_text("kitchen.txt\n")
+    with pytest.raises(DatasetError, match="without the ending of the file; write kitchen into"):
+        FolderDataset(root, "train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from foreign_layouts import Known, info_v1, room, write_bin, write_v1
 from sr3d_core.cli.training import validated_where_possible
 from sr3d_core.config import load_config
 from sr3d_core.data.file_scenes import DatasetError
-from sr3d_core.data.folder import FolderSource
+from sr3d_core.data.folder import FolderDataset, FolderSource
 from sr3d_core.data.inspection import inspect_before_training, inspect_scenes
 from sr3d_core.data.prepare import prepare
 from sr3d_core.data.readers.infos import InfosSource
@@ -74,6 +75,36 @@ def test_boxes_that_come_twice_are_written_once_and_told(tmp_path: Path) -> None
     made = prepare(InfosSource(path=tmp_path / "infos"), tmp_path / "out", "train")
     assert made.left_out == ["scene0000_00: 1 boxes that came twice"]
     assert len(FolderSource(path=tmp_path / "out").open("train")[0].targets) == 1
+
+
+def test_boxes_of_classes_that_are_not_read_are_told(infos: Path, tmp_path: Path) -> None:
+    known = room("scene0000_00", ("chair", "zebra", "zebra"), 0, False)
+    labels = [0, 1, 1]
+    write_bin(infos / "points/scene0000_00.bin", known.table)
+    names = ("chair", "zebra")
+    write_v1(infos / "scannet_infos_train.pkl", names, [info_v1(known, labels)], "1.1")
+    source, said = InfosSource(path=infos), "2 boxes of other classes are left out (zebra 2)"
+    assert said in inspect_before_training(source)
+    assert said in prepare(source, tmp_path / "out", "train").notes
+
+
+class _Elsewhere(FolderSource):
+    """A source whose scenes have a name that leads out of the folder."""
+
+    def open(
+        self, split: str, classes: Sequence[str] | None = None, num: int | None = None
+    ) -> FolderDataset:
+        scenes = super().open(split, classes, num)
+        scenes._clouds = {"../../lounge": scenes._clouds[scenes.names[0]]}
+        scenes.names = ["../../lounge"]
+        return scenes
+
+
+def test_a_name_does_not_lead_out_of_the_folder(infos: Path, tmp_path: Path) -> None:
+    prepare(InfosSource(path=infos), tmp_path / "one", "train", num=1)
+    with pytest.raises(DatasetError, match=r"scene '../../lounge', expected a name without"):
+        prepare(_Elsewhere(path=tmp_path / "one"), tmp_path / "sub/sub/two", "train")
+    assert not list(tmp_path.rglob("lounge*"))
 
 
 def test_rooms_and_ignored_boxes_are_prepared_too(tmp_path: Path) -> None:

@@ -136,6 +136,40 @@ def test_scannet_is_aligned_and_named_as_here(tmp_path: Path, form: str) -> None
     assert (as_they_are - scenes[0].cloud.xyz).norm(dim=1).min() > 0.1
 
 
+def test_infos_without_a_single_matrix_say_so(tmp_path: Path) -> None:
+    known = room("scene0000_00", ("bed",), 1, turned=False)
+    write_bin(tmp_path / "points/scene0000_00.bin", known.table)
+    write_v1(tmp_path / "scannet_infos_train.pkl", SCANNET_NAMES, [info_v1(known, [1])], "1.1")
+    notes = InfosSource(path=tmp_path).open("train").notes
+    assert any("no axis_align_matrix in any scene" in note for note in notes)
+
+
+def test_a_matrix_that_some_scenes_lack_is_refused_as_their_boxes_would_lie_elsewhere(
+    tmp_path: Path,
+) -> None:
+    infos = []
+    for index in range(2):
+        known = room(f"scene000{index}_00", ("bed",), index, turned=False)
+        write_bin(tmp_path / f"points/{known.name}.bin", known.table)
+        infos.append(info_v1(known, [1]))
+    infos[0]["axis_align_matrix"] = ALIGN.tolist()
+    write_v1(tmp_path / "scannet_infos_train.pkl", SCANNET_NAMES, infos, "1.1")
+    with pytest.raises(DatasetError, match=r"data_list\[1\]: no axis_align_matrix.*align=no"):
+        InfosSource(path=tmp_path).open("train")
+    assert len(InfosSource(path=tmp_path, align="no").open("train")) == 2
+
+
+@pytest.mark.parametrize("path", ["points\\000001.bin", ".\\data\\sunrgbd\\points\\000001.bin"])
+def test_paths_that_were_written_on_windows_are_found(tmp_path: Path, path: str) -> None:
+    known = room("000001", (), 0)
+    write_bin(tmp_path / "points/000001.bin", known.table)
+    info = info_v0(known, []) | {"pts_path": path}
+    (tmp_path / "sunrgbd_infos_train.pkl").write_bytes(pickle.dumps([info]))
+    scenes = InfosSource(path=tmp_path).open("train")
+    assert scenes.names == ["000001"]
+    assert len(scenes[0].cloud) == len(known.xyz)
+
+
 def test_labels_index_the_classes_that_are_asked_for(tmp_path: Path) -> None:
     scannet(tmp_path, "v1")
     scenes = InfosSource(path=tmp_path).open("train", ("garbage_bin", "lamp", "bed"))

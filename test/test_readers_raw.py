@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ from PIL import Image
 from scipy.io import savemat
 
 from sr3d_core.data.file_scenes import DatasetError
+from sr3d_core.data.inspection import inspect_scenes
 from sr3d_core.data.readers.s3dis import S3disSource
 from sr3d_core.data.readers.scannet import ScanNetSource
 from sr3d_core.data.readers.sunrgbd import SunRgbdSource
 from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
+from sr3d_core.data.sources import source_of
 
 # --- ScanNet ------------------------------------------------------------------------------------
 
@@ -156,6 +159,21 @@ def test_what_belongs_to_all_scans_is_missed_at_once(scannet: tuple[Path, Known]
     write_label_map(root, LABEL_MAP)
     with pytest.raises(DatasetError, match=r"scene0009_00: no such folder"):
         ScanNetSource(path=root).open("train")[0]
+
+
+def test_classes_are_asked_for_as_anybody_spells_them(scannet: tuple[Path, Known]) -> None:
+    root, _ = scannet
+    source = source_of(f"scannet:{root},classes=Lamp+Trash can")
+    sample = source.open("train")[0]
+    assert tuple(source.classes) == ("lamp", "garbage_bin")
+    assert sorted(sample.targets.labels.tolist()) == [0, 1]
+    with pytest.raises(DatasetError, match=r"classes=lampe: .*expected some of .*lamp"):
+        source_of(f"scannet:{root},classes=lampe").open("train")
+
+
+def test_boxes_of_classes_nobody_asked_for_are_counted(scannet: tuple[Path, Known]) -> None:
+    found = inspect_scenes(ScanNetSource(path=scannet[0]).open("train"))
+    assert "1 boxes of other classes are left out (lamp 1)" in found.notes
 
 
 # --- SUN RGB-D of VoteNet's scripts -------------------------------------------------------------
@@ -370,6 +388,16 @@ def test_frames_as_they_are_downloaded(official: Path, labels: Any, depth: Any, 
     )
 
 
+def test_depths_end_where_the_toolbox_of_the_data_set_ends_them(official: Path) -> None:
+    """There 8 m is the farthest: 8.191 m is put at 8 m, what the sensor saw stays."""
+    farthest = {}
+    for depth in ("filled", "raw"):
+        cloud = SunRgbdSource(path=official, depth=depth).open("train", num=1)[0].cloud
+        farthest[depth] = float((cloud.xyz.double() @ torch.from_numpy(TILT))[:, 1].max())
+    assert farthest["filled"] == pytest.approx(8.0, abs=1e-5)
+    assert farthest["raw"] == pytest.approx(8.191, abs=1e-5)
+
+
 def test_a_frame_without_boxes_is_normal(official: Path) -> None:
     write_meta(official, [])
     assert len(SunRgbdSource(path=official).open("train", num=1)[0].targets) == 0
@@ -497,3 +525,15 @@ def test_rooms_without_objects_or_points(tmp_path: Path) -> None:
         S3disSource(path=tmp_path).open("train")
     with pytest.raises(DatasetError, match="no split 'test'"):
         S3disSource(path=tmp_path).open("test")
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+@pytest.mark.parametrize("reader", ["s3dis", "infos"])
+def test_an_area_that_is_none_is_refused_as_nothing_would_be_held_back(
+    tmp_path: Path, reader: str, split: str
+) -> None:
+    for area in range(1, 7):
+        write_s3dis(tmp_path, area, room("office_1", (), 0))
+        (tmp_path / f"s3dis_infos_Area_{area}.pkl").write_bytes(pickle.dumps([]))
+    with pytest.raises(DatasetError, match=r"val_area=9, expected one of 1, 2, 3, 4, 5, 6"):
+        source_of(f"{reader}:{tmp_path},val_area=9").open(split)

@@ -103,6 +103,26 @@ def test_the_format_that_labelcloud_notes_settles_the_unit(tmp_path: Path, form:
     assert boxes.yaw.tolist() == pytest.approx(known.boxes[:, 6].tolist(), abs=1e-6)
 
 
+def test_a_format_that_the_numbers_contradict_is_refused(tmp_path: Path) -> None:
+    known = room("hall", CLASSES, 0)
+    known.boxes[0, 6] *= -1
+    write_labelcloud(tmp_path, known, "centroid_rel")
+    write_definition(tmp_path, "centroid_abs")
+    with pytest.raises(DatasetError, match=r"degrees from 0 to 360.*angles=radians"):
+        LabelCloudSource(path=tmp_path).open("train")
+    boxes = LabelCloudSource(path=tmp_path, angles="radians").open("train")[0].targets.boxes
+    assert boxes.yaw.tolist() == pytest.approx(known.boxes[:, 6].tolist(), abs=1e-6)
+
+
+def test_endings_may_be_in_upper_case(tmp_path: Path) -> None:
+    known = room("hall", CLASSES, 0)
+    write_labelcloud(tmp_path, known, "vertices")
+    cloud = tmp_path / "pointclouds/hall.pcd"
+    cloud.rename(cloud.with_suffix(".PCD"))
+    scenes = LabelCloudSource(path=tmp_path).open("train")
+    assert len(scenes[0].cloud) == len(known.xyz)
+
+
 def test_boxes_that_lean_are_left_out_and_told(tmp_path: Path) -> None:
     known = room("hall", CLASSES, 0)
     path = write_labelcloud(tmp_path, known, "centroid_abs")

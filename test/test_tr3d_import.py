@@ -195,6 +195,7 @@ def _without(entries: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 KERNEL = "backbone.layer1.0.conv1.kernel"
+VARIANCE = "backbone.norm1.bn.running_var"
 
 
 @pytest.mark.parametrize(
@@ -207,6 +208,12 @@ KERNEL = "backbone.layer1.0.conv1.kernel"
         (lambda e: {**e, KERNEL: e[KERNEL].reshape(-1)}, r"shape \(1728,\)"),
         (lambda e: {**e, KERNEL: e[KERNEL][:8]}, r"layer1\.0\.conv1\.kernel"),
         (lambda e: {**e, KERNEL: e[KERNEL] * torch.nan}, "not finite"),
+        (lambda e: {**e, VARIANCE: -e[VARIANCE]}, "variances below 0"),
+        (lambda e: {**e, f"module.{KERNEL}": e[KERNEL]}, "twice, with `module.` and without"),
+        (
+            lambda e: {**e, "bbox_head.conv_cls.bias": e["head.cls_conv.bias"]},
+            "'head.cls_conv.bias' and 'bbox_head.conv_cls.bias' are the same part",
+        ),
         (lambda e: {**e, KERNEL: 1.5}, "one 1.5, expected a tensor"),
         (lambda e: {**e, "backbone.conv1.kernel": torch.ones(27, 4, 8)}, "4 numbers for each"),
         (lambda e: {**e, "head.bbox_conv.kernel": torch.ones(8, 7)}, "7 numbers for each box"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS
+from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS, VAL_SHARE
 from sr3d_core.cli.furniture import furniture
 from sr3d_core.console import (
     SCENES,
@@ -75,8 +75,8 @@ def init(
         for path in make_folder(folder, names, own_data(folder)):
             say(f"made {path}")
         say(
-            f"put NAME.ply into {folder / 'clouds'}, NAME.json into {folder / 'labels'} and each "
-            f"NAME into train.txt or val.txt; then: sr3d train {config_path(folder)}"
+            f"put NAME.ply into {folder / 'clouds'} and NAME.json into {folder / 'labels'}; then: "
+            f"sr3d data split {folder}, and: sr3d train {config_path(folder)}"
         )
 
 
@@ -402,6 +402,32 @@ def prepare(
                 say(f"{len(made.left_out)} boxes are left out, the first {made.left_out[0]}")
             say(f"{out}: {made.num_new} scenes of {name} written, {made.num_there} were there")
         say(f"now: sr3d data inspect {out}")
+
+
+@app.command()
+def split(
+    data: Annotated[
+        str,
+        typer.Argument(help="Folder of your own scenes, labelcloud:PATH or sustechpoints:PATH."),
+    ],
+    share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="The share of scenes that is held back.")
+    ] = VAL_SHARE,
+) -> None:
+    """Write train.txt and val.txt: which labelled scenes are learnt from, which held back.
+
+    The same names always give the same lists. Scenes of one folder, and scans of one room of
+    ScanNet, stay together. Lists that hold scenes of both kinds already only grow.
+
+    Example: sr3d data split my_rooms
+    """
+    with one_line_errors():
+        from sr3d_core.data.sources import source_of
+        from sr3d_core.data.split import split_scenes
+
+        made = split_scenes(source_of(data), share)
+        say(f"train.txt: {len(made.train)} scenes; val.txt: {len(made.val)}; {made.num_new} new")
+        say(f"now: sr3d data inspect {data}")
 
 
 @app.command()

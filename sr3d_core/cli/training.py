@@ -184,6 +184,8 @@ def train(
 
 def validated_where_possible(config: Config) -> Config:
     """A preset on other scenes: validated as it says where these have a split val, else not."""
+    from sr3d_core.data.split import how_to_split
+
     try:
         num_scenes = len(config.data.open("val")) if config.schedule.validate_steps else 0
     except ValueError as error:
@@ -191,9 +193,10 @@ def validated_where_possible(config: Config) -> Config:
         say(f"there is no split val: {error}")
     if num_scenes or not config.schedule.validate_steps:
         return config
+    how = how_to_split(config.data) or "list scenes of val beside those of train"
     say(
-        "not validated while it trains, so the last weights are kept and not the best: to mend it "
-        "list scenes of val beside those of train"
+        "not validated while it trains, so the last weights are kept and not the best; to mend "
+        f"it: {how}"
     )
     return replace(config, schedule=replace(config.schedule, validate_steps=0, patience=0))
 
@@ -285,6 +288,7 @@ def evaluate(
       sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper --tests 5
     """
     with one_line_errors():
+        from sr3d_core.checkpoint import read_manifest
         from sr3d_core.config import Evaluation
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
@@ -347,7 +351,8 @@ def evaluate(
         result_console().print(report.table())
         if report.fronts:
             result_console().print(fronts_table(report.fronts))
-        head = {"data": data, "split": split, "model": weights}
+        sha256 = read_manifest(weights).sha256
+        head = {"data": data, "split": split, "model": weights, "sha256": sha256}
         more = {} if analysis is None else {"analysis": analysis.to_dict()}
         write_json(json_out, {**head, **report.to_dict(), **more})
         if page is not None and analysis is not None:

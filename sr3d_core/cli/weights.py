@@ -76,6 +76,14 @@ def export(
     weights: Annotated[str, typer.Argument(help='Weights file or folder, or "default".')],
     folder: Annotated[Path, typer.Argument(help="The folder to make; it must not be there yet.")],
     license_text: LicenseOption = "",
+    reports: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.json",
+            help="Put figures into the card that `sr3d eval --json` measured of these weights.",
+        ),
+    ] = None,
 ) -> None:
     """Make a folder to pass on: weights, what they are as JSON, and a model card.
 
@@ -86,13 +94,17 @@ def export(
 
       sr3d export runs/my_rooms/weights.safetensors my_weights --license "CC-BY-4.0, by us"
 
+      sr3d export runs/my_rooms/best.safetensors my_weights --report report.json
+
       sr3d detect room.ply --weights my_weights
     """
     with one_line_errors():
         from sr3d_core.export import export_folder
 
-        manifest = export_folder(weights, folder, license_text)
+        manifest = export_folder(weights, folder, license_text, reports or ())
         if not manifest.license:
             say("nobody said under which terms these weights may be used: --license")
+        if not manifest.results:
+            say("the card has no figures: score the weights with sr3d eval --json, then --report")
         names = ", ".join(sorted(path.name for path in folder.iterdir()))
         result_console().print(f"{folder}: {names}", markup=False)

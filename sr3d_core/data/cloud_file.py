@@ -29,6 +29,7 @@ from sr3d_core.structures import Boxes3D, PointCloud
 __all__ = [
     "CloudFile",
     "CloudFileError",
+    "clouds_named",
     "noted_cloud",
     "open_cloud",
     "open_turned",
@@ -195,3 +196,12 @@ def _rotation(
         raise CloudFileError(
             f"{path}: {error}; say which way is up: --up z, --up y or --up -y (camera frames)"
         ) from error
+
+
+def clouds_named(folder: Path, name: str) -> list[Path]:
+    """The cloud files of a scene in a folder, with any ending, in lower case or in upper case."""
+    endings = (ending for suffix in SUFFIXES for ending in (suffix, suffix.upper()))
+    found = [path for ending in endings if (path := folder / f"{name}{ending}").is_file()]
+    # Where upper and lower case are the same, one file is found by both names.
+    distinct = {(stat.st_dev, stat.st_ino): path for path in found if (stat := path.stat())}
+    return list(distinct.values())

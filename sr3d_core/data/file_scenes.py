@@ -7,9 +7,9 @@ one scene; what a `Sample` is made of them, and which are refused, is the same f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +20,8 @@ from sr3d_core.data.cloud_formats.raw import RawCloud
 from sr3d_core.data.label_checks import scene_faults
 from sr3d_core.records import LabelRecord, boxes_of, targets_of
 from sr3d_core.structures import PointCloud, Sample
+
+_MOST_NAMED = 5  # classes
 
 
 class DatasetError(ValueError):
@@ -78,6 +80,25 @@ class FileScenes(ABC):
     @abstractmethod
     def cloud(self, index: int) -> tuple[PointCloud, str, Path]:
         """The points of one scene, what of them was a guess, and their file."""
+
+
+def about_other_classes(num_boxes: Mapping[str, int]) -> str:
+    """What to say of boxes whose classes nobody asked for, by class; nothing where there are none.
+
+    The most frequent classes are named.
+    """
+    if not num_boxes:
+        return ""
+    by_number = sorted(num_boxes, key=lambda name: (-num_boxes[name], name))
+    named = ", ".join(f"{name} {num_boxes[name]}" for name in by_number[:_MOST_NAMED])
+    more = f" and {len(by_number) - _MOST_NAMED} more" if by_number[_MOST_NAMED:] else ""
+    return f"{sum(num_boxes.values())} boxes of other classes are left out ({named}{more})"
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a scene's name is a path below a folder, spelled in the one way there is."""
+    path = PurePosixPath(name)
+    return path.as_posix() == name and not path.is_absolute() and ".." not in path.parts
 
 
 def upright_cloud(path: Path, raw: RawCloud) -> tuple[PointCloud, str, Path]:

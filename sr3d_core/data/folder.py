@@ -22,15 +22,24 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from sr3d_core.data.cloud_file import CloudFileError, read_noted
+from sr3d_core.data.cloud_file import CloudFileError, clouds_named, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
-from sr3d_core.data.file_scenes import DatasetError, FileScenes, SceneLabels, refuse
+from sr3d_core.data.file_scenes import (
+    DatasetError,
+    FileScenes,
+    SceneLabels,
+    is_plain_name,
+    refuse,
+)
 from sr3d_core.data.label_checks import box_faults
 from sr3d_core.plain_text import read_text
 from sr3d_core.records import LabelRecord, Record, RecordError, read_records
 from sr3d_core.structures import PointCloud
 
 __all__ = ["DatasetError", "FolderDataset", "FolderSource", "listed", "read_classes"]
+
+
+_SCENE_LIST = "one scene name a line, as `sr3d data split FOLDER` writes them"
 
 
 class LabelFile(Record):
@@ -58,7 +67,7 @@ class FolderDataset(FileScenes):
         self.own_classes = read_classes(self.root)
         self.classes = self.own_classes if classes is None else tuple(classes)
         self.split = split
-        self.names = _lines(self.root / f"{split}.txt", "one scene name a line")[:num]
+        self.names = _lines(self.root / f"{split}.txt", _SCENE_LIST)[:num]
         self._clouds = _find_clouds(self.root, self.names)
 
     def labels(self, index: int) -> SceneLabels:
@@ -100,18 +109,27 @@ class FolderSource:
         """The scenes of one split, at most `num`; labels index `classes`. Raises DatasetError."""
         return FolderDataset(self.path, split, classes, num)
 
+    def labelled(self) -> list[str]:
+        """The names of all scenes with labels, whether they are in a list or not."""
+        labels = self.path / "labels"
+        files = (path for path in labels.rglob("*.json") if not path.name.startswith("."))
+        return sorted(path.relative_to(labels).with_suffix("").as_posix() for path in files)
+
 
 def read_classes(root: Path) -> tuple[str, ...]:
     """The class names of a folder; raises DatasetError."""
     if not root.is_dir():
-        raise DatasetError(f"{root}: no such folder; check the path")
+        place = "" if root.is_absolute() else f" in {Path.cwd()}"
+        raise DatasetError(
+            f"{root}: no such folder{place}, expected labelled scenes; check the path"
+        )
     return tuple(_lines(root / "classes.txt", "one class name a line"))
 
 
 def listed(root: Path, split: str) -> list[str]:
     """The scenes of a split; none where there is no such list, or where it cannot be used."""
     try:
-        return _lines(root / f"{split}.txt", "one scene name a line")
+        return _lines(root / f"{split}.txt", _SCENE_LIST)
     except DatasetError:
         return []
 
@@ -150,14 +168,17 @@ def _find_clouds(root: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _find_cloud(root: Path, name: str) -> Path:
-    path = PurePosixPath(name)
-    if path.as_posix() != name or path.is_absolute() or ".." in path.parts:
+    if not is_plain_name(name):
         raise DatasetError(
             f"{root}: scene {name!r}, expected a name below clouds/ without . or .., so that no "
             "scene has two names; write it so into the list"
         )
-    files = [root / "clouds" / f"{name}{suffix}" for suffix in SUFFIXES]
-    found = [path for path in files if path.is_file()]
+    found = clouds_named(root / "clouds", name)
+    if not found and (root / "clouds" / name).is_file():
+        raise DatasetError(
+            f"{root}: scene {name!r}, expected its name without the ending of the file; write "
+            f"{PurePosixPath(name).with_suffix('')} into the list"
+        )
     if not found:
         raise DatasetError(
             f"{root / 'clouds'}: no cloud of scene {name!r}, expected {name} with one of the "

@@ -6,7 +6,7 @@ clouds only where no label is faulty.
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,25 @@ from pathlib import Path
 import torch
 
 from sr3d_core.choices import alike
-from sr3d_core.data.file_scenes import DatasetError, FileScenes
-from sr3d_core.data.folder import FolderDataset, listed
+from sr3d_core.data.file_scenes import (
+    DatasetError,
+    FileScenes,
+    SceneLabels,
+    about_other_classes,
+)
+from sr3d_core.data.folder import FolderDataset, FolderSource, listed
 from sr3d_core.data.label_checks import Suspicions
 from sr3d_core.data.readers.class_names import known_as
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes, data_argument
+from sr3d_core.data.split import how_to_split, scan_of
 from sr3d_core.geometry.boxes import points_in_boxes
+from sr3d_core.records import label_records
 from sr3d_core.structures import Sample
 
 _MAX_FAULTS = 20  # scenes with faults, after which no further one is read
 _POINTS_AT_ONCE = 100_000
 _SPLITS = ("train", "val", "test")
-_SCAN = re.compile(r"(?:.*/)?(scene\d{4})_\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +72,17 @@ def inspect_scenes(
         warnings = [
             *_about_shared_scenes(scenes),
             *_about_shared_rooms(scenes),
-            *_about_unlisted_labels(scenes.root),
+            *(_about_unlisted_labels(scenes.root) or _about_no_val(scenes)),
             *_about_other_splits(scenes),
+            *_about_unlearnt_classes(scenes),
             *_about_classes(scenes.own_classes),
         ]
     suspicions, guesses, left_out = Suspicions(), dict[str, str](), list[str]()
+    others = Counter[str]()
     num_unread = 0
     for index in () if faults else range(len(scenes)):
         try:
-            sample, guess, place, unused = _read(scenes, index)
+            sample, guess, labels = _read(scenes, index)
         except DatasetError as error:
             faults.append(str(error))
             if len(faults) == _MAX_FAULTS:
@@ -84,12 +92,16 @@ def inspect_scenes(
             continue
         if guess:
             guesses[sample.name] = guess
-        left_out += unused
+        left_out += labels.left_out
+        names = [record.class_name for record in labels.records]
+        others.update(name for name in names if name not in scenes.classes)
+        place = _place(labels, scenes.classes)
         scene = Inspected(sample, points_inside(sample), place)
         suspicions.add(sample, scene.num_inside, place)
         on_scene(index + 1, scene)
     told = [*warnings, *_about_guesses(guesses), *_about_unused(left_out)]
     notes = scenes.notes if isinstance(scenes, FileScenes) else ()
+    notes += (about_other_classes(others),) if others else ()
     return Inspection(faults, [*told, *suspicions.warnings()], num_unread, notes)
 
 
@@ -113,20 +125,23 @@ def inspect_before_training(
     return [*found.notes, *found.warnings]
 
 
-def _read(scenes: Scenes, index: int) -> tuple[Sample, str, list[int], list[str]]:
-    """One scene, what of its cloud was a guess, where each target stands in its file, and which
-    boxes of the file cannot be used."""
+def _read(scenes: Scenes, index: int) -> tuple[Sample, str, SceneLabels]:
+    """One scene, what of its cloud was a guess, and its boxes as its file has them."""
     if not isinstance(scenes, FileScenes):
         sample = scenes[index]
-        return sample, "", list(range(len(sample.targets))), []
+        records = label_records(sample.targets, scenes.classes)
+        return sample, "", SceneLabels(sample.name, records, [])
     sample, note = scenes.read(index)
-    labels = scenes.labels(index)
-    place = [
+    return sample, note, scenes.labels(index)
+
+
+def _place(labels: SceneLabels, classes: Sequence[str]) -> list[int]:
+    """Where each target stands in its file."""
+    return [
         row
         for row, record in enumerate(labels.records)
-        if record.class_name in scenes.classes and not record.ignored
+        if record.class_name in classes and not record.ignored
     ]
-    return sample, note, place, labels.left_out
 
 
 def _about_unused(left_out: Sequence[str]) -> list[str]:
@@ -181,10 +196,10 @@ def _about_shared_scenes(scenes: FolderDataset) -> list[str]:
 
 def _about_shared_rooms(scenes: FolderDataset) -> list[str]:
     """ScanNet's scans of one room have one number, and another number each."""
-    rooms = {name: match[1] for name in scenes.names if (match := _SCAN.fullmatch(name))}
+    rooms = {name: room for name in scenes.names if (room := scan_of(name))}
     warnings = []
     for other in _other_splits(scenes) if rooms and scenes.split in _SPLITS else ():
-        theirs = {m[1] for name in listed(scenes.root, other) if (m := _SCAN.fullmatch(name))}
+        theirs = {scan_of(name) for name in listed(scenes.root, other)}
         shared = sorted(name for name, room in rooms.items() if room in theirs)
         if shared:
             warnings.append(
@@ -214,18 +229,42 @@ def _about_other_splits(scenes: FolderDataset) -> list[str]:
 
 def _about_unlisted_labels(root: Path) -> list[str]:
     known = {name for path in root.glob("*.txt") for name in listed(root, path.stem)}
-    labels = root / "labels"
-    unused = sorted({_name_of(path, labels) for path in labels.rglob("*.json")} - known)
+    unused = sorted(set(FolderSource(path=root).labelled()) - known)
     if not unused:
         return []
     return [
         f"{len(unused)} label files are of scenes in no list, the first labels/{unused[0]}.json; "
-        "write its name into train.txt or val.txt"
+        f"{how_to_split(FolderSource(path=root))} writes them into train.txt and val.txt"
     ]
 
 
-def _name_of(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).with_suffix("").as_posix()
+def _about_unlearnt_classes(scenes: FolderDataset) -> list[str]:
+    """Classes whose few boxes are all held back."""
+    if scenes.split != "train" or not listed(scenes.root, "val"):
+        return []
+    try:
+        shown, scored = (
+            {record.class_name for index in range(len(part)) for record in part.records(index)}
+            for part in (scenes, FolderDataset(scenes.root, "val"))
+        )
+    except DatasetError:  # which is told for itself
+        return []
+    alone = [name for name in scenes.own_classes if name in scored - shown]
+    if not alone:
+        return []
+    return [
+        f"only scenes of val.txt have boxes of {', '.join(alone)}: scored, but never learnt; move "
+        "some of them to train.txt"
+    ]
+
+
+def _about_no_val(scenes: FolderDataset) -> list[str]:
+    if scenes.split != "train" or listed(scenes.root, "val"):
+        return []
+    return [
+        "val.txt lists no scene, so nothing tells how good the weights are on scenes that they "
+        f"have not seen; {how_to_split(FolderSource(path=scenes.root))} holds some back"
+    ]
 
 
 def _about_classes(classes: Sequence[str]) -> list[str]:

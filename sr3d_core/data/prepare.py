@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from sr3d_core.data.file_scenes import DatasetError, FileScenes
+from sr3d_core.data.file_scenes import (
+    DatasetError,
+    FileScenes,
+    about_other_classes,
+    is_plain_name,
+)
 from sr3d_core.data.sources import AnySource, Scenes, data_argument
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.records import LabelRecord, label_records
@@ -68,15 +74,17 @@ def write_scenes(
     refused. Raises DatasetError.
     """
     _claim(out, made_of, classes)
-    num_there, left_out, names = 0, list[str](), list[str]()
+    num_there, names, left_out, others = 0, list[str](), list[str](), Counter[str]()
     for index in range(len(scenes)):
-        name, is_new, unused = _write(out, scenes, index, classes)
-        names.append(name)
-        num_there += not is_new
-        left_out += unused
+        written = _write(out, scenes, index, classes)
+        names.append(written.name)
+        num_there += not written.is_new
+        left_out += written.left_out
+        others.update(written.others)
         on_scene(index + 1, len(scenes))
     write_whole({out / f"{split}.txt": "".join(f"{name}\n" for name in names).encode()})
     notes = scenes.notes if isinstance(scenes, FileScenes) else ()
+    notes += (about_other_classes(others),) if others else ()
     return Prepared(len(names) - num_there, num_there, notes, left_out)
 
 
@@ -105,28 +113,42 @@ def _claim(out: Path, made_of: str, classes: Sequence[str]) -> None:
     write_whole({out / "classes.txt": lines.encode(), path: text.encode()})
 
 
-def _write(
-    out: Path, scenes: Scenes, index: int, classes: Sequence[str]
-) -> tuple[str, bool, list[str]]:
-    """Write one scene: its name, whether it is new, and boxes that are left out."""
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What came of one scene."""
+
+    name: str
+    is_new: bool
+    left_out: list[str]
+    others: list[str]  # the class of each box of a class that nobody asked for
+
+
+def _write(out: Path, scenes: Scenes, index: int, classes: Sequence[str]) -> _Written:
+    """Write one scene, where it is not there yet."""
     if isinstance(scenes, FileScenes) and _is_there(out, scenes.names[index]):
-        return scenes.names[index], False, []
+        return _Written(scenes.names[index], False, [], [])
     sample = scenes[index]
     if _is_there(out, sample.name):
-        return sample.name, False, []
+        return _Written(sample.name, False, [], [])
     records = label_records(sample.targets, classes)
     once = list(dict.fromkeys(records))
     cloud, labels = _files(out, sample.name)
     for path in (cloud, labels):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole({cloud: _npz(sample.cloud), labels: _json(once)})
-    unused = list(scenes.labels(index).left_out) if isinstance(scenes, FileScenes) else []
+    unused, others = list[str](), list[str]()
+    if isinstance(scenes, FileScenes):
+        found = scenes.labels(index)
+        unused += found.left_out
+        others += [each.class_name for each in found.records if each.class_name not in classes]
     if len(once) < len(records):
         unused.append(f"{sample.name}: {len(records) - len(once)} boxes that came twice")
-    return sample.name, True, unused
+    return _Written(sample.name, True, unused, others)
 
 
 def _files(out: Path, name: str) -> tuple[Path, Path]:
+    if not is_plain_name(name):  # it is the foreign data's, and must not lead out of the folder
+        raise DatasetError(f"{out}: scene {name!r}, expected a name without . or .. in it")
     return out / "clouds" / f"{name}.npz", out / "labels" / f"{name}.json"
 
 

@@ -18,16 +18,12 @@ from torch.utils.data import DataLoader, Dataset
 from sr3d_core.config import Config
 from sr3d_core.data.balance import KnownLabels
 from sr3d_core.data.sources import Scenes
+from sr3d_core.data.split import how_to_split
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import found_and_true, plain_number, report
 from sr3d_core.inconsistency import Aic, Looking
 from sr3d_core.structures import Detections, Sample
 from sr3d_core.training.errors import TrainingError
-
-_REMEDY = (
-    "list scenes with boxes that the training does not see, such as every fifth one, or set "
-    "schedule.validate_steps: 0 to train without validation"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class Validation:
     """The validations of one run; every process keeps the same record of them."""
 
     def __init__(self, config: Config) -> None:
-        self._schedule = config.schedule
+        self._schedule, self._remedy = config.schedule, _remedy(config)
         self._assigner = config.criterion.assigner
         self._scenes = None if config.schedule.validate_steps == 0 else scenes_of(config)
         self._record = _Record(_protocol(config, self._scenes))
@@ -120,7 +116,8 @@ class Validation:
         scores = report(detections, targets, detector.classes, detector.front_classes)
         if int(scores.ap50.num_truth.sum()) == 0:
             raise TrainingError(
-                f"{len(chosen)} scenes of the split val were scored and have no boxes; {_REMEDY}"
+                f"{len(chosen)} scenes of the split val were scored and have no boxes; "
+                f"{self._remedy}"
             )
         return {**scores.to_dict(), "aic": plain_number(aic.value)}
 
@@ -187,6 +184,16 @@ class _StoppedError(Exception):
     """The user asks to stop."""
 
 
+def _remedy(config: Config) -> str:
+    """What to do where nothing can be scored."""
+    command = how_to_split(config.data)
+    how = f" ({command} holds a fifth back)" if command else ""
+    return (
+        f"list scenes with boxes that the training does not see{how}, or set "
+        "schedule.validate_steps: 0 to train without validation"
+    )
+
+
 def scenes_of(config: Config) -> Scenes:
     """The scenes of the split val; raises TrainingError where nothing can be scored on them."""
     try:
@@ -198,12 +205,12 @@ def scenes_of(config: Config) -> Scenes:
     except ValueError as error:
         raise TrainingError(
             f"schedule.validate_steps is {config.schedule.validate_steps}, but the split val "
-            f"cannot be read: {error}; {_REMEDY}"
+            f"cannot be read: {error}; {_remedy(config)}"
         ) from error
     if len(scenes) == 0 or (labels is not None and not any(labels)):
         raise TrainingError(
             f"schedule.validate_steps is {config.schedule.validate_steps}, but the split val has "
-            f"{len(scenes)} scenes and no boxes; expected some of both: {_REMEDY}"
+            f"{len(scenes)} scenes and no boxes; expected some of both: {_remedy(config)}"
         )
     return scenes
 

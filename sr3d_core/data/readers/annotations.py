@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sr3d_core.data.cloud_file import CloudFileError, read_noted
+from sr3d_core.data.cloud_file import CloudFileError, clouds_named, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.file_scenes import DatasetError, FileScenes, SceneLabels, scene_labels
 from sr3d_core.data.readers.class_names import our_name
@@ -93,8 +93,7 @@ class AnnotatedClouds(FileScenes):
 
 def cloud_of(folders: Sequence[Path], name: str) -> Path:
     """The cloud file of a scene; raises DatasetError where there is none."""
-    files = (folder / f"{name}{suffix}" for folder in folders for suffix in SUFFIXES)
-    found = next((path for path in files if path.is_file()), None)
+    found = next((path for folder in folders for path in clouds_named(folder, name)), None)
     if found is None:
         raise DatasetError(
             f"{' or '.join(map(str, folders))}: no cloud {name}, expected one with an ending of "
@@ -116,7 +115,10 @@ def in_split(names: Sequence[str], root: Path, split: str) -> list[str]:
             )
         return listed
     if split != "train" or (root / "val.txt").is_file():
-        expected = f"train, or a list {path.name} with one scene name a line in the folder"
+        expected = (
+            f"train, or a list {path.name} with one scene name a line in the folder; `sr3d data "
+            "split READER:PATH` writes both"
+        )
         raise no_split(root, split, (expected,))
     return unique(names, root)
 

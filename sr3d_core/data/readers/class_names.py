@@ -7,6 +7,9 @@ those of NYU-40; what most programs call its garbage bins, 39, is there all othe
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 SCANNET_BY_NYU40: dict[int, str] = {
     **{3: "cabinet", 4: "bed", 5: "chair", 6: "sofa", 7: "table", 8: "door", 9: "window"},
@@ -46,6 +49,12 @@ def our_name(name: str) -> str:
 def known_as(name: str) -> str | None:
     """What a class is called here that goes by another word elsewhere; None for all others."""
     return _FOREIGN.get(_plain(name))
+
+
+ClassNames = Annotated[
+    tuple[str, ...], AfterValidator(lambda names: tuple(our_name(name) for name in names))
+]
+"""Classes that a configuration or a command asks for, however they are spelled there."""
 
 
 def _plain(name: str) -> str:

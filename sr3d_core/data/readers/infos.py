@@ -39,7 +39,7 @@ from sr3d_core.data.plain_pickle import PickleError, read_pickle
 from sr3d_core.data.readers import class_names
 from sr3d_core.data.readers.arrays import load_bin, raw_cloud
 from sr3d_core.data.readers.class_names import our_name
-from sr3d_core.data.readers.lists import existing_folder, unique
+from sr3d_core.data.readers.lists import S3DIS_AREAS, existing_folder, s3dis_areas, unique
 from sr3d_core.data.readers.yaw_sign import Decision, Scene, YawSign, decide
 from sr3d_core.structures import PointCloud
 
@@ -67,7 +67,7 @@ _FILES = {
 }
 _FOLDERS = ("points", "bins", "offline_prepared_data", ".")
 _SPLITS = ("train", "val", "test")
-_AREAS = (1, 2, 3, 4, 5, 6)
+_NO_MATRIX = "no axis_align_matrix in any scene, so points are taken to be aligned already"
 _OTHER_FURNITURE = {"otherfurniture": "garbage_bin", "other_furniture": "garbage_bin"}
 """UniDet3D's name of ScanNet's class 39, by which it labels ScanNet and 3RScan."""
 
@@ -127,15 +127,20 @@ class InfosSource:
         if split not in _SPLITS:
             raise DatasetError(f"{self.path}: no split {split!r}, expected {', '.join(_SPLITS)}")
         if dataset == "s3dis":
-            areas = [area for area in _AREAS if (area == self.val_area) == (split != "train")]
+            areas = s3dis_areas(self.path, split, self.val_area)
             return [self.path / _FILES[dataset][0].format(split=area) for area in areas]
         names = [file.format(split=split) for file in _FILES[dataset]]
         paths = [self.path / name for name in names]
         return [next((path for path in paths if path.is_file()), paths[0])]
 
 
+def _lacks_matrix(info: _Info) -> bool:
+    """Whether its boxes cannot be where its points are, if those of others have to be turned."""
+    return info.aligned_from_file is None and len(info.rows) > 0
+
+
 def _all_files(dataset: InfosOf) -> list[str]:
-    splits = _AREAS if dataset == "s3dis" else _SPLITS
+    splits = S3DIS_AREAS if dataset == "s3dis" else _SPLITS
     return [file.format(split=split) for file in _FILES[dataset] for split in splits]
 
 
@@ -174,6 +179,7 @@ class InfosScenes(FileScenes):
             f"{dataset}, infos of {read[0].version}",
             *([self._yaw.note] if any(len(info.rows) for info in self._infos) else []),
             *(["points turned by axis_align_matrix"] if self._is_aligned else []),
+            *([_NO_MATRIX] if dataset == "scannet" and self._all_lack_matrices() else []),
             *([f"{num_ignored} boxes with the label -1 are left out"] if num_ignored else []),
         )
 
@@ -196,7 +202,7 @@ class InfosScenes(FileScenes):
         return path, RawCloud(raw.xyz @ matrix[:3, :3].T + matrix[:3, 3], raw.rgb, raw.note)
 
     def _find(self, info: _Info) -> Path:
-        relative = PurePosixPath(info.lidar_path)
+        relative = _posix(info.lidar_path)
         is_inside = not relative.is_absolute() and ".." not in relative.parts
         paths = [self._root / relative] if is_inside else []
         paths += [self._root / folder / relative.name for folder in _FOLDERS]
@@ -209,11 +215,11 @@ class InfosScenes(FileScenes):
         return found
 
     def _alignment(self, source: InfosSource, dataset: InfosOf) -> bool:
+        matrices = {info.where: info.aligned_from_file for info in self._infos}
         turned = [
-            info.where
-            for info in self._infos
-            if info.aligned_from_file is not None
-            and not np.allclose(info.aligned_from_file, np.eye(4))
+            where
+            for where, matrix in matrices.items()
+            if matrix is not None and not np.allclose(matrix, np.eye(4))
         ]
         if source.align == "auto" and dataset != "scannet" and turned:
             raise DatasetError(
@@ -221,7 +227,18 @@ class InfosScenes(FileScenes):
                 "ScanNet only; whether its points are still to be turned is unsure: say it with "
                 "align=yes or align=no"
             )
+        lacking = [info.where for info in self._infos if _lacks_matrix(info)]
+        if source.align != "no" and turned and lacking:
+            raise DatasetError(
+                f"{lacking[0]}: no axis_align_matrix, but others have one ({turned[0]}), expected "
+                "one in each scene with boxes; make the infos again, or say align=no if all "
+                "points are aligned already"
+            )
         return source.align != "no" and bool(turned)
+
+    def _all_lack_matrices(self) -> bool:
+        has_boxes = any(len(info.rows) for info in self._infos)
+        return has_boxes and all(info.aligned_from_file is None for info in self._infos)
 
     def _decision(self, source: InfosSource, first: _File) -> Decision:
         stated = first.stated_yaw
@@ -351,7 +368,12 @@ def _class_name(name: str, dataset: InfosOf) -> str:
 
 
 def _scene_name(path: str) -> str:
-    return PurePosixPath(path).stem.removesuffix("_point")
+    return _posix(path).stem.removesuffix("_point")
+
+
+def _posix(path: str) -> PurePosixPath:
+    """A path that may have been written on Windows."""
+    return PurePosixPath(path.replace("\\", "/"))
 
 
 def _field(tree: Any, key: str, kind: Any, where: str) -> Any:

@@ -88,9 +88,13 @@ class LabelCloudSource:
 
         return AnnotatedClouds(scenes, classes or self.classes, partial(_parsed, factor), (note,))
 
+    def labelled(self) -> list[str]:
+        """The names of all scenes with labels, whether they are in a list or not."""
+        return [path.stem for path in self._files()]
+
     def _files(self) -> list[Path]:
         folder = existing_folder(self.path / self.labels, "the labels of labelCloud")
-        files = [path for path in sorted(folder.glob("*.json")) if not path.stem.startswith("_")]
+        files = [path for path in sorted(folder.glob("*.json")) if path.stem[0] not in "._"]
         if not files:
             raise DatasetError(f"{folder}: no .json, expected one for each labelled cloud")
         return files
@@ -122,6 +126,12 @@ class LabelCloudSource:
             return radians, "no box is turned, or boxes are given by their vertices"
         form = self._definition()[1]
         is_large = max(abs(angle) for angle in angles) > 2 * math.pi
+        if form == "centroid_abs" and min(angles) < 0 and not is_large:
+            raise DatasetError(
+                f"{self.path}: _classes.json says centroid_abs, degrees from 0 to 360, but "
+                f"rotations span {min(angles):g}..{max(angles):g}, as radians do; say "
+                "angles=degrees or angles=radians"
+            )
         if form == "centroid_abs" or (not form and is_large):
             return degrees, "rotations in degrees (centroid_abs)"
         if is_large:

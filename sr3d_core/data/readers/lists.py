@@ -8,6 +8,9 @@ from pathlib import Path
 from sr3d_core.data.file_scenes import DatasetError
 from sr3d_core.plain_text import read_text
 
+S3DIS_AREAS = (1, 2, 3, 4, 5, 6)
+"""The areas of S3DIS: buildings, or parts of one."""
+
 
 def existing_folder(path: Path, what: str) -> Path:
     """A folder that must be there. Raises DatasetError."""
@@ -56,3 +59,13 @@ def unique(names: Sequence[str], path: Path) -> list[str]:
 def no_split(where: Path, split: str, expected: Sequence[str]) -> DatasetError:
     """What to say where a data set has no such split."""
     return DatasetError(f"{where}: no split {split!r}, expected one of {', '.join(expected)}")
+
+
+def s3dis_areas(where: Path, split: str, val_area: int) -> list[int]:
+    """The areas of a split of S3DIS: val is `val_area`, train all others. Raises DatasetError."""
+    if val_area not in S3DIS_AREAS:
+        raise DatasetError(
+            f"{where}: val_area={val_area}, expected one of {', '.join(map(str, S3DIS_AREAS))}: "
+            "without it no area would be held back"
+        )
+    return [area for area in S3DIS_AREAS if (area == val_area) == (split != "train")]

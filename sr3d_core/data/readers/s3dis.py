@@ -29,11 +29,10 @@ from sr3d_core.data.file_scenes import (
     upright_cloud,
 )
 from sr3d_core.data.readers.arrays import raw_cloud
-from sr3d_core.data.readers.class_names import S3DIS, our_name
-from sr3d_core.data.readers.lists import existing_folder, no_split
+from sr3d_core.data.readers.class_names import S3DIS, ClassNames, our_name
+from sr3d_core.data.readers.lists import existing_folder, no_split, s3dis_areas
 from sr3d_core.structures import PointCloud
 
-_AREAS = (1, 2, 3, 4, 5, 6)
 _KNOWN_FAULT = ("Area_5", "hallway_6", "Annotations", "ceiling_1.txt")
 
 
@@ -48,7 +47,7 @@ class S3disSource:
     """Folder with Area_1/ to Area_6/."""
     val_area: int = 5
     """The area that is the split val; the others that are there are train."""
-    classes: tuple[str, ...] = S3DIS
+    classes: ClassNames = S3DIS
     """The classes to read: those of the benchmark, or others such as column."""
     front_classes: tuple[str, ...] = ()
     """None has a front: boxes have no yaw."""
@@ -60,7 +59,7 @@ class S3disSource:
         if split not in ("train", "val"):
             raise no_split(self.path, split, ("train", "val"))
         root = existing_folder(self.path, "a folder with Area_1 to Area_6")
-        areas = [area for area in _AREAS if (area == self.val_area) == (split == "val")]
+        areas = s3dis_areas(root, split, self.val_area)
         there = [area for area in areas if (root / f"Area_{area}").is_dir()]
         rooms = [
             folder

@@ -38,7 +38,7 @@ from sr3d_core.data.file_scenes import (
     scene_labels,
     upright_cloud,
 )
-from sr3d_core.data.readers.class_names import SCANNET, SCANNET_BY_NYU40, our_name
+from sr3d_core.data.readers.class_names import SCANNET, SCANNET_BY_NYU40, ClassNames, our_name
 from sr3d_core.data.readers.lists import (
     existing_folder,
     needed_file,
@@ -62,7 +62,7 @@ class ScanNetSource:
     name: Literal["scannet"] = "scannet"
     path: Path = Path("data/scannet")
     """Folder with scans/, scannetv2-labels.combined.tsv and the lists of scans."""
-    classes: tuple[str, ...] = SCANNET
+    classes: ClassNames = SCANNET
     """The classes to read: those of the benchmark, or names of NYU-40 such as lamp."""
     front_classes: tuple[str, ...] = ()
     """None has a front: boxes have no yaw."""
@@ -83,7 +83,19 @@ class ScanNetSource:
             if split == "test"
             else _label_map(needed_file(places, (_LABEL_MAP,), "the names of ScanNet's objects"))
         )
+        _check_known(self.classes, numbers)
         return ScanNetScenes(root, names, numbers, classes or self.classes, split == "test")
+
+
+def _check_known(classes: Sequence[str], numbers: dict[str, str]) -> None:
+    """Refuse classes that no object can have: scenes would be read without a word, and empty."""
+    known = {*SCANNET, *numbers.values()}
+    unknown = [name for name in classes if name not in known]
+    if numbers and unknown:
+        raise DatasetError(
+            f"classes={'+'.join(unknown)}: not in {_LABEL_MAP}, expected some of "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,8 +9,9 @@
 
 Depth of a PNG: d = ((v >> 3) | (v << 13)) / 1000 m, 0 = none. A pixel (counted from 1) becomes
 Rtilt (x, d, -y): x right, y forward, z up, the origin at the camera, so that the floor lies at
-about z = -1.2 .. -1.6. `depth_bfx` has its holes filled, as all published figures use it; `depth`
-is what the sensor saw. Boxes: half sizes along the rows of `basis`, the second of which is along
+about z = -1.2 .. -1.6. `depth_bfx` has its holes filled, as all published figures use it, and its
+depths end at 8 m, as in the data set's own toolbox: what is farther is put there. `depth` is what
+the sensor saw. Boxes: half sizes along the rows of `basis`, the second of which is along
 the orientation; yaw = atan2(oy, ox), counter-clockwise.
 """
 
@@ -36,7 +37,7 @@ from sr3d_core.data.file_scenes import (
     scene_labels,
     upright_cloud,
 )
-from sr3d_core.data.readers.class_names import SUNRGBD, our_name
+from sr3d_core.data.readers.class_names import SUNRGBD, ClassNames, our_name
 from sr3d_core.data.readers.lists import (
     existing_folder,
     needed_file,
@@ -67,7 +68,7 @@ class SunRgbdSource:
     which v1 was made of."""
     depth: Literal["filled", "raw"] = "filled"
     """Which depth: `depth_bfx`, whose holes are filled, or `depth` as the sensor saw it."""
-    classes: tuple[str, ...] = SUNRGBD
+    classes: ClassNames = SUNRGBD
     """The classes to read: those of the benchmark, or any others of the files."""
     front_classes: tuple[str, ...] = ()
     """Classes whose labels have a yaw that points out of the object's front."""
@@ -145,6 +146,8 @@ class SunRgbdScenes(FileScenes):
         folder = existing_folder(self._root / name, f"the frame {name}")
         path = _only_file(folder / self._folder, "*.png")
         depth = _depth_m(path)
+        if self._folder == _DEPTH_FOLDERS["filled"]:
+            depth = np.minimum(depth, _FARTHEST_M)
         k, rtilt = self._calibration(folder, name)
         row, column = np.nonzero(depth)
         d = depth[row, column]
@@ -183,6 +186,7 @@ class SunRgbdScenes(FileScenes):
         )
 
 
+_FARTHEST_M = 8.0
 _DEPTH_FOLDERS = {"filled": "depth_bfx", "raw": "depth"}
 
 

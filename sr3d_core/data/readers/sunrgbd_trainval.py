@@ -26,7 +26,7 @@ from sr3d_core.data.file_scenes import (
     upright_cloud,
 )
 from sr3d_core.data.readers.arrays import raw_cloud
-from sr3d_core.data.readers.class_names import SUNRGBD, our_name
+from sr3d_core.data.readers.class_names import SUNRGBD, ClassNames, our_name
 from sr3d_core.data.readers.lists import (
     existing_folder,
     needed_file,
@@ -51,7 +51,7 @@ class SunRgbdTrainvalSource:
     """Folder with depth/, label/ and the lists of frames, or the folder around it."""
     labels: Literal["v2", "v1"] = "v2"
     """Which labels; those of v1 are noisier."""
-    classes: tuple[str, ...] = SUNRGBD
+    classes: ClassNames = SUNRGBD
     """The classes to read: those of the benchmark, or any others of the files."""
     front_classes: tuple[str, ...] = ()
     """Classes whose labels have a yaw that points out of the object's front."""

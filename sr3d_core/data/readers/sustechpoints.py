@@ -63,6 +63,10 @@ class SustechPointsSource:
         ]
         return AnnotatedClouds(scenes, classes or self.classes, _parse, ())
 
+    def labelled(self) -> list[str]:
+        """The names of all scenes with labels, whether they are in a list or not."""
+        return list(self._files())
+
     def _files(self) -> dict[str, Path]:
         """The label file of every scene, by name."""
         root = existing_folder(self.path, "a folder of SUSTechPOINTS with label/ and lidar/")
