@@ -1,7 +1,7 @@
 """How far scores are from the overlaps that they stand for: AIC and PCE (arXiv 2511.16140).
 
-AIC looks at what the network says before boxes suppress each other: the mean of |score - IoU| over
-the predictions that an assigner would train towards a box, with the score of the box's class.
+AIC looks at what the network says before boxes suppress each other: the mean of `|score - IoU|`
+over the predictions that an assigner would train towards a box, with the score of the box's class.
 PCE looks at what comes out: the same mean over the most confident detections of each class, with
 the IoU of the box of the class that each overlaps most, 0 where its scene has none. The paper has
 no formula of PCE that we know of; this is how we read its words. Detections of objects that are
@@ -72,7 +72,7 @@ class Looking:
 
 
 class Aic:
-    """The mean of |score - IoU| over the positives of all scenes."""
+    """The mean of `|score - IoU|` over the positives of all scenes."""
 
     def __init__(self, assigner: Assigner) -> None:
         self._assigner = assigner
@@ -96,7 +96,7 @@ class Aic:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pce:
-    """|score - IoU| of the most confident detections."""
+    """`|score - IoU|` of the most confident detections."""
 
     per_class: Float[ndarray, " K"]  # mean of each class, NaN where it is never found
     mean: float  # over these detections of all classes, NaN without any
