@@ -1,10 +1,12 @@
 """A small pre-training, for tests and for the processes they start.
 
-As a program it trains every case into the folder it is given; torchrun starts two of these.
+As a program it trains every case into the folder it is given; torchrun starts two of these. With
+`unreadable` as well, the second process cannot read what it is to see in the third step.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,12 +60,34 @@ class Clouds(list[Any]):
 CLOUDS = Clouds(room(seed) for seed in range(4))
 
 
-def pretrained(path: Path, settings: Pretraining, **options: Any) -> Path:
+class Unreadable(Clouds):
+    """The same, which cannot be read after so many times."""
+
+    num_good = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        self.num_good -= 1
+        if self.num_good < 0:
+            raise OSError("the disk is gone")
+        return super().__getitem__(index)
+
+
+def unreadable_after(num_good: int) -> Unreadable:
+    clouds = Unreadable(CLOUDS)
+    clouds.num_good = num_good
+    return clouds
+
+
+def pretrained(path: Path, settings: Pretraining, clouds: Clouds = CLOUDS, **options: Any) -> Path:
     """Pre-train into a file."""
-    return pretrain(settings, CLOUDS, path, sources={"four rooms": "0"}, **options)
+    return pretrain(settings, clouds, path, sources={"four rooms": "0"}, **options)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if sys.argv[2:] == ["unreadable"]:
+        # One cloud for the count of prototypes, then one a step.
+        clouds = unreadable_after(3) if os.environ["RANK"] == "1" else CLOUDS
+        pretrained(Path(sys.argv[1]) / "dos.safetensors", SETTINGS, clouds)
     for name, settings in CASES.items():
         pretrained(Path(sys.argv[1]) / f"{name}.safetensors", settings)

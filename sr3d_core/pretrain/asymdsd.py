@@ -24,7 +24,7 @@ from torch import Generator, Tensor, nn
 
 from sr3d_core.pretrain.diagnostics import entropy
 from sr3d_core.pretrain.encoder import Cells, Encoder, cell_stride, found_among, initialised
-from sr3d_core.pretrain.masks import hide_all_but_blocks
+from sr3d_core.pretrain.masks import different_cells, hide_all_but_blocks
 from sr3d_core.pretrain.method import Drawn, Found, Sums, follow
 from sr3d_core.pretrain.predictor import Predictor, nearest_rows, some_rows
 from sr3d_core.pretrain.prototypes import (
@@ -57,8 +57,7 @@ def visible_points(
 
     Cells are those of the network, from the origin on, so that none is half hidden.
     """
-    cells = torch.floor(cloud.xyz.double() / cell_m)
-    unique, row = torch.unique(cells, dim=0, return_inverse=True)
+    unique, row = different_cells(torch.floor(cloud.xyz.double() / cell_m).long())
     return hide_all_but_blocks(unique.float(), own.ratio, own.blocks, generator)[row]
 
 
@@ -145,7 +144,7 @@ class AsymDsd(nn.Module):
 
         def figures() -> Mapping[str, float]:
             most = math.log(max(cell_targets.shape[1], 2))
-            posterior = float(torch.special.entr(cell_targets).sum(dim=1).mean())
+            posterior = float(torch.special.entr(cell_targets[rows]).sum(dim=1).mean())
             return {
                 "marginal_entropy": entropy(cell_targets.mean(dim=0)) / most,
                 "posterior_entropy": posterior,

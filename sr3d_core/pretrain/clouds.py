@@ -83,7 +83,8 @@ def open_clouds(
     """
     if source.partition(":")[0] in READERS:
         scenes = source_of(source).open("train")
-        return scenes, _digest([f"{source} {len(scenes)}"]), []
+        names = getattr(scenes, "names", ())
+        return scenes, _digest([f"{source} {len(scenes)}", *names]), []
     path = Path(source)
     if not path.exists():
         raise ValueError(
@@ -96,13 +97,21 @@ def open_clouds(
         why = faults[0] if faults else f"there is no file that ends with {' '.join(SUFFIXES)}"
         raise ValueError(f"{source}: no cloud to learn from: {why}")
     left_out = [f"left out, {fault}" for fault in faults]
-    sizes = [f"{each.name} {each.stat().st_size}" for each in files.paths]
-    return files, _digest(sizes), [*left_out, *notes]
+    contents = [f"{each.name} {_digest_of_file(each)}" for each in files.paths]
+    return files, _digest(contents), [*left_out, *notes]
 
 
 def _clouds_below(folder: Path) -> list[Path]:
     """All clouds of a folder, in an order that is always the same."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def _digest_of_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _digest(lines: Sequence[str]) -> str:

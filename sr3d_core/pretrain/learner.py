@@ -17,7 +17,7 @@ from sr3d_core.pretrain.dos import Dos
 from sr3d_core.pretrain.method import Drawn, Found, Sums
 from sr3d_core.pretrain.schedules import cosine, learning_rate
 from sr3d_core.pretrain.settings import Pretraining
-from sr3d_core.pretrain.views import small_views, two_views
+from sr3d_core.pretrain.views import near_origin, small_views, two_views
 from sr3d_core.structures import Sample
 from sr3d_core.training.errors import NotFiniteError
 from sr3d_core.training.processes import Processes, sum_over_all
@@ -37,10 +37,10 @@ class DrawViews:
 
     def __call__(self, sample: Sample, generator: torch.Generator) -> Drawn:
         """The views of a cloud; labels are not looked at."""
-        views = self.settings.views
-        large = two_views(sample.cloud, views, generator)
+        views, cloud = self.settings.views, near_origin(sample.cloud)
+        large = two_views(cloud, views, generator)
         has_small = self.settings.method == "asymdsd"
-        small = small_views(sample.cloud, views, generator) if has_small else ()
+        small = small_views(cloud, views, generator) if has_small else ()
         seed = int(torch.randint(2**31, (), generator=generator))
         return Drawn(large, small, seed, sample.name)
 
@@ -110,12 +110,31 @@ class Pretrainer:
             lr=steps.learning_rate,
         )
         self._last: Found | None = None
+        self.is_between_steps = True
+        """Whether weights and teacher are those of one step, not half of the next one."""
 
     def learn(self, drawn: Sequence[Drawn], step: int) -> Losses:
         """Do step number `step`, 0 being the first.
 
-        Raises NotFiniteError where loss or gradient are not; then no weight has changed.
+        Raises NotFiniteError where loss or gradient are not, and is then as it was before, as
+        after any other error. All processes see the same sums, so all raise at the same step.
         """
+        before = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            losses = self._gradient(drawn, step)
+        except Exception:
+            with torch.no_grad():
+                for buffer, own in zip(self.model.buffers(), before, strict=True):
+                    buffer.copy_(own)
+            raise
+        self.is_between_steps = False
+        self._optimizer.step()
+        self.model.follow(cosine(step, self.settings.targets.ema, 1.0, self.settings.steps.num))
+        self.is_between_steps = True
+        return losses
+
+    def _gradient(self, drawn: Sequence[Drawn], step: int) -> Losses:
+        """Work out the gradient of all processes' clouds."""
         steps = self.settings.steps
         warmup = round(steps.warmup * steps.num)
         rate = learning_rate(step, steps.learning_rate, steps.num, warmup, 0.0, _LAST_RATE)
@@ -124,6 +143,7 @@ class Pretrainer:
         self.model.train()
         for norms in self._norms:
             norms.begin(self._processes.device)
+        self._last = None  # or what it holds would need room beside the next one
         self._last = found = self.model.found(drawn, step, self._sums, self._processes.device)
         self._optimizer.zero_grad()
         loss = self._norms[0].tied(found.total) if self._norms else found.total
@@ -138,8 +158,6 @@ class Pretrainer:
                 f"{', '.join(each.name for each in drawn)}; expected finite numbers: look at "
                 "these clouds, or lower steps.learning_rate"
             )
-        self._optimizer.step()
-        self.model.follow(cosine(step, self.settings.targets.ema, 1.0, steps.num))
         named = dict(zip(found.terms, terms, strict=True))
         return Losses(total, named, norm, self._processes.total(found.num_cells), rate)
 
@@ -151,10 +169,16 @@ class Pretrainer:
         length 1, times sqrt(width): 0 where all are alike, else about 1; and those of the method.
         """
         assert self._last is not None
-        rows = self._last.features[:_SAMPLED_ROWS]
+        every = max(1, math.ceil(len(self._last.features) / _SAMPLED_ROWS))
+        rows = self._last.features[::every]  # the first ones would be those of one cloud
         spread = deviation(rows) * math.sqrt(rows.shape[1]) if len(rows) else 0.0
         common = {"effective_rank": effective_rank(rows), "deviation": spread}
         return {**common, **self._last.figures()}
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all that would be saved is made of numbers."""
+        return all(bool(each.isfinite().all()) for each in self.model.state_dict().values())
 
     def entries(self) -> dict[str, Any]:
         """Everything that another run needs to go on exactly here."""

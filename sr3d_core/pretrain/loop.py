@@ -11,8 +11,10 @@ import io
 import json
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,15 +25,22 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch.utils.data import DataLoader
 
-from sr3d_core.checkpoint import backbone_content
+from sr3d_core.checkpoint import CheckpointError, backbone_content, read_manifest
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.sources import Scenes
 from sr3d_core.pretrain.encoder import cell_stride
 from sr3d_core.pretrain.learner import DrawViews, Losses, Pretrainer, alarms
 from sr3d_core.pretrain.masks import grid_cells
 from sr3d_core.pretrain.method import Drawn
+from sr3d_core.pretrain.prototypes import most_prototypes
 from sr3d_core.pretrain.settings import Pretraining
-from sr3d_core.training.errors import NotFiniteError, TrainingError, in_one_line
+from sr3d_core.training.errors import (
+    NotFiniteError,
+    ProcessLostError,
+    TrainingError,
+    in_one_line,
+)
+from sr3d_core.training.folder import FolderInUseError, locked, whole_lines
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.memory_use import peak_memory_gb
 from sr3d_core.training.processes import (
@@ -41,7 +50,7 @@ from sr3d_core.training.processes import (
     scenes_per_process,
 )
 from sr3d_core.training.state import read_sealed, sealed
-from sr3d_core.whole_files import write_whole
+from sr3d_core.whole_files import remove_parts, write_whole
 
 __all__ = ["Progress", "pretrain"]
 
@@ -88,9 +97,10 @@ def pretrain(
     leave_at_exit()
     processes = Processes(accelerator.process_index, accelerator.num_processes, accelerator.device)
     run = _Run(settings, clouds, out, dict(sources), processes, share)
-    run.start(resume)
-    with stop_on_interrupt(is_launched=num > 1) as is_stopped:
-        run.loop(on_step, is_stopped)
+    with run.alone():
+        run.start(resume)
+        with stop_on_interrupt(is_launched=num > 1) as is_stopped:
+            run.loop(on_step, is_stopped)
     return out
 
 
@@ -110,16 +120,35 @@ class _Run:
             raise TrainingError("there are no clouds to learn from; expected at least one")
         self.settings, self.clouds, self.out, self.sources = settings, clouds, out, sources
         self.processes, self.share = processes, share
-        self.step, self.saved = 0, -1
-        first = next(self._batches(0))
+        self.step = 0
+        self.saved: int | None = None  # the step that is on the disk
+        self.has_news = False  # whether the weights of that step are not
+        first = self._next(self._batches(0))
         num_rows = processes.total(_num_visible_cells(first, settings))
+        if num_rows == 0:
+            names = ", ".join(each.name for each in first)
+            raise TrainingError(
+                f"the clouds of the first step hold no points ({names}); expected some: leave "
+                "out clouds without points"
+            )
         self.learner = Pretrainer(settings, num_rows, processes)
-        is_counted = settings.method == "dos" and settings.targets.prototypes is None
-        if processes.is_main and is_counted:
+        if processes.is_main and settings.method == "dos":
+            self._say_prototypes(num_rows)
+
+    def _say_prototypes(self, num_rows: int) -> None:
+        targets, num = self.settings.targets, self.learner.num_prototypes
+        most = most_prototypes(num_rows, targets.alpha, targets.max_prototypes)
+        if targets.prototypes is None:
             _log.warning(
                 "%d prototypes: as many as the %d cells of a step can feed (at most %d); "
                 "targets.prototypes sets another number",
-                *(self.learner.num_prototypes, num_rows, settings.targets.max_prototypes),
+                *(num, num_rows, targets.max_prototypes),
+            )
+        elif num > most:
+            _log.warning(
+                "targets.prototypes is %d, but the %d cells of a step feed only %d: the last ones "
+                "get less than a cell and learn noise; expected at most %d, or more clouds a step",
+                *(num, num_rows, most, most),
             )
 
     @property
@@ -132,16 +161,50 @@ class _Run:
         """A line every few steps."""
         return self.out.with_suffix(".csv")
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within, no other pre-training writes these files; TrainingError where one does."""
+        path = self.out.with_suffix(".lock")
+        with ExitStack() as stack:
+
+            def claim() -> str:
+                try:
+                    self.out.parent.mkdir(parents=True, exist_ok=True)
+                    lock = locked(path, f"{self.out}: another pre-training is writing this")
+                except FolderInUseError as error:
+                    return str(error)
+                except OSError:  # what is written next says why nothing can be
+                    return ""
+                if lock is not None:
+                    stack.callback(lock.close)
+                    stack.callback(path.unlink, missing_ok=True)
+                return ""
+
+            self._on_main(claim)
+            yield
+
     def start(self, resume: bool) -> None:
         """Begin, or go on where the files say; TrainingError where they do not fit."""
         if resume:
             self._take_up(read_sealed(self.state_path))
-        elif self.state_path.exists() or self.out.exists():
-            raise TrainingError(
+        else:
+            self._on_main(self._what_is_there)
+        self.processes.copy_from_main(self.learner.model.state_dict())
+
+    def _what_is_there(self) -> str:
+        """What a new run would overwrite, in words."""
+        if self.state_path.exists() or self.out.exists():
+            return (
                 f"{self.out}: there is a pre-training already; expected a new name: continue it "
                 "with --resume, or choose another one"
             )
-        self.processes.copy_from_main(self.learner.model.state_dict())
+        has_text = self.log_path.exists() and self.log_path.stat().st_size > 0
+        if has_text and not _steps_of(self.log_path):
+            return (
+                f"{self.log_path}: is no log of a pre-training, and would be overwritten by one; "
+                "expected no such file: choose another --out"
+            )
+        return ""
 
     def _take_up(self, entries: dict[str, Any]) -> None:
         before, now = entries.get("settings"), self._record()
@@ -166,6 +229,9 @@ class _Run:
                 "this version of SR3D: begin anew under another name"
             ) from error
         self.step = self.saved = int(entries["step"])
+        if self.processes.is_main and not _is_of_step(self.out, self.step):
+            _log.warning("%s is not of step %d: it is written again", self.out, self.step)
+            self.has_news = True
 
     def _record(self) -> dict[str, Any]:
         """What has to be the same for a run to go on, as plain values by dotted key."""
@@ -192,9 +258,11 @@ class _Run:
         self._on_main(self._begin_files)
         try:
             self._step_on(on_step, is_stopped)
-        except TrainingError:
+        except ProcessLostError as error:  # others cannot be asked
+            raise TrainingError(f"step {self.step}: {error}; {self._saved_alone()}") from error
+        except TrainingError:  # says what is saved
             raise
-        except Exception as error:  # a reader's, whatever it is: what is learnt must not be lost
+        except Exception as error:  # others may not know: what is learnt must not be lost
             raise TrainingError(
                 f"step {self.step}: {in_one_line(error)}; {self._saved_alone()}"
             ) from error
@@ -206,24 +274,23 @@ class _Run:
         seen = self._batches(self.step)
         saved = started = time.monotonic()
         while self.step < steps.num:
-            drawn = next(seen)
-            try:
-                losses = self.learner.learn(drawn, self.step)
-            except NotFiniteError as error:
-                raise TrainingError(f"step {self.step}: {error}; {self._saved_alone()}") from error
+            losses = self._learn(self._next(seen))
             self.step += 1
             now = time.monotonic()
             is_told = self.step % steps.log_steps == 0 or self.step == steps.num
             health = self.learner.health() if is_told and self.processes.is_main else None
             speed = steps.batch_size / (now - started)
             started = now
+            trouble = ""
             if self.processes.is_main:
                 memory = peak_memory_gb(self.processes.device)
                 progress = Progress(self.step, steps.num, losses, health, speed, memory)
-                self._note(progress)
+                trouble = self._note(progress)
                 on_step(progress)
             is_due = now - saved > steps.checkpoint_minutes * 60
-            is_due, is_over = self.processes.any(is_due, is_stopped())
+            has_trouble, is_due, is_over = self.processes.any(bool(trouble), is_due, is_stopped())
+            if has_trouble:
+                raise self._failure(trouble)
             if is_due:
                 self._on_main(self._write)
                 saved = now
@@ -231,30 +298,64 @@ class _Run:
                 break
         self._on_main(self._write)
 
-    def _note(self, at: Progress) -> None:
-        """Write a line of the log, and say what is wrong."""
+    def _next(self, seen: Iterator[list[Drawn]]) -> list[Drawn]:
+        """The clouds of this step; saves and raises where any process cannot read its own."""
+        drawn, trouble, cause = None, "", None
+        try:
+            drawn = next(seen)
+        except Exception as error:  # whatever a reader raises: what is learnt must not be lost
+            trouble, cause = in_one_line(error), error
+        if any(self.processes.any(drawn is None)):
+            raise self._failure(trouble) from cause
+        assert drawn is not None
+        return drawn
+
+    def _learn(self, drawn: list[Drawn]) -> Losses:
+        """One optimiser step; saves and raises where loss or gradient are not finite."""
+        try:
+            return self.learner.learn(drawn, self.step)
+        except NotFiniteError as error:
+            raise self._failure(str(error)) from error
+        except ValueError as error:  # a cloud that makes no voxels, say
+            names = ", ".join(each.name for each in drawn)
+            raise ValueError(f"clouds {names}: {error}") from error
+
+    def _failure(self, trouble: str) -> TrainingError:
+        """Save, and say what is wrong and what is saved; called by all processes."""
+        troubles = self.processes.all_of(trouble)
+        if len(troubles) > 1:
+            troubles = [f"process {rank}: {text}" for rank, text in enumerate(troubles) if text]
+        outcome = self.processes.main_says(self._saved_alone())
+        return TrainingError(f"step {self.step}: {'; '.join(troubles)}; {outcome}")
+
+    def _note(self, at: Progress) -> str:
+        """Write a line of the log, and say what is wrong with what is learnt.
+
+        Returns why the line could not be written, nothing where it could.
+        """
         if at.health is None:
-            return
+            return ""
         row = {"step": at.step, **at.losses.row(), **at.health}
-        is_first = not self.log_path.stat().st_size
-        with self.log_path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if is_first:
-                writer.writerow(row)
-            writer.writerow([f"{value:.6g}" for value in row.values()])
+        try:
+            with self.log_path.open("a", newline="") as file:
+                writer = csv.writer(file)
+                if not file.tell():
+                    writer.writerow(row)
+                writer.writerow([f"{value:.6g}" for value in row.values()])
+        except OSError as error:
+            return f"{self.log_path}: cannot be written ({error.strerror}); make room"
         for text in alarms(at.health):
             _log.warning("step %d: %s", at.step, text)
+        return ""
 
     def _begin_files(self) -> str:
         """The log up to this step, which a resumed run writes on; returns what went wrong."""
         text = io.StringIO(newline="")
-        if self.step and self.log_path.exists():
-            with self.log_path.open(newline="") as file:
-                head, *rows = list(csv.reader(file)) or [[]]
-            whole = [row for row in rows if len(row) == len(head) and int(row[0]) <= self.step]
-            csv.writer(text).writerows([head, *whole] if head else [])
+        if self.step:
+            csv.writer(text).writerows(_steps_of(self.log_path, self.step))
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)
+            remove_parts([self.state_path, self.out, self.log_path])
             write_whole({self.log_path: text.getvalue().encode()})
         except OSError as error:
             return (
@@ -266,6 +367,8 @@ class _Run:
         """Save the steps done, without asking the others, and say how that went."""
         if not self.processes.is_main:
             return "the first process says what is saved"
+        if self.step == 0:
+            return "no step was done, so there is nothing to save"
         return self._write() or f"what was learnt before, {self.step} steps, is saved"
 
     def _on_main(self, action: Callable[[], str]) -> None:
@@ -276,20 +379,29 @@ class _Run:
 
     def _write(self) -> str:
         """Save state and weights, both or neither; returns what went wrong."""
-        if self.saved == self.step:
+        if self.saved == self.step and not self.has_news:
             return ""
+        last = "no step" if self.saved is None else f"step {self.saved}"
+        if not self.learner.is_between_steps:
+            return f"step {self.step + 1} was cut off midway and cannot be saved; {last} is"
+        if not self.learner.is_finite:
+            return (
+                f"the network is no longer finite after step {self.step} and is not saved; {last} "
+                "is: lower steps.learning_rate"
+            )
         entries = {**self.learner.entries(), "step": self.step, "settings": self._record()}
         weights = backbone_content(
             self.settings.architecture, self.learner.model.backbone(), self._provenance()
         )
+        again = "start again" if self.saved is None else "go on with --resume"
         try:
             write_whole({self.state_path: sealed(entries), self.out: weights})
         except OSError as error:
             return (
-                f"{self.out}: step {self.step} cannot be saved ({error.strerror}), step "
-                f"{self.saved} is; make room there, then go on with --resume"
+                f"{self.out}: step {self.step} cannot be saved ({error.strerror}), {last} is; "
+                f"make room there, then {again}"
             )
-        self.saved = self.step
+        self.saved, self.has_news = self.step, False
         return ""
 
     def _provenance(self) -> dict[str, Any]:
@@ -303,6 +415,23 @@ class _Run:
             "of_teacher": True,
             "settings": json.loads(json.dumps(settings)),
         }
+
+
+def _steps_of(path: Path, last_step: int = sys.maxsize) -> list[list[str]]:
+    """The head of a log and its whole rows up to a step; [] where it is no log."""
+    head, *rows = list(csv.reader(whole_lines(path))) or [[]]
+    if head[:2] != ["step", "loss"]:
+        return []
+    whole = [row for row in rows if len(row) == len(head) and row[0].isdigit()]
+    return [head, *(row for row in whole if int(row[0]) <= last_step)]
+
+
+def _is_of_step(path: Path, step: int) -> bool:
+    """Whether a weights file is that of a pre-training of so many steps."""
+    with suppress(CheckpointError):
+        origin = read_manifest(path).pretraining
+        return origin is not None and origin.get("steps") == step
+    return False
 
 
 def _num_visible_cells(drawn: list[Drawn], settings: Pretraining) -> int:

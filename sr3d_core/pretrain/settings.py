@@ -123,6 +123,11 @@ class Asymmetric:
         _expect("asymmetric: counts and widths", counts, min(counts) >= 1, "at least 1 each")
         divides = self.width % self.heads == 0
         _expect("asymmetric.width", self.width, divides, f"a multiple of heads, {self.heads}")
+        momentum = self.center_momentum
+        _expect("asymmetric.center_momentum", momentum, 0 <= momentum <= 1, "0..1")
+        sharp = self.teacher_temperature_of_cells
+        are_sharp = min(sharp) > 0 and max(sharp) < math.inf
+        _expect("asymmetric.teacher_temperature_of_cells", sharp, are_sharp, "above 0")
         _expect("asymmetric.ratio", self.ratio, 0 < self.ratio < 1, "0..1, ends excluded")
         _expect("asymmetric.blocks", self.blocks, 0 < self.blocks <= 1, "above 0, at most 1")
         weights = (self.of_cells, self.of_crops, self.spread)
@@ -195,6 +200,9 @@ class Steps:
         rates = (self.learning_rate, self.clip_norm)
         _expect("steps: learning_rate, clip_norm", rates, min(rates) > 0, "above 0")
         _expect("steps.warmup", self.warmup, 0 <= self.warmup < 1, "0..1")
+        decay = self.weight_decay
+        _expect("steps.weight_decay", decay, 0 <= decay < math.inf, "at least 0")
+        _expect("steps.seed", self.seed, self.seed >= 0, "at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

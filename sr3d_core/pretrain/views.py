@@ -29,6 +29,18 @@ class View:
         return self.transform.originals(xyz)
 
 
+def near_origin(cloud: PointCloud) -> PointCloud:
+    """The cloud moved by whole metres, so that its middle is at the origin.
+
+    Views are turned and scaled about the origin. A cloud in coordinates of a map would be thrown
+    far away by that, in another direction for every view.
+    """
+    if not len(cloud):
+        return cloud
+    middle = cloud.xyz.double().mean(dim=0).round()
+    return PointCloud((cloud.xyz.double() - middle).float(), cloud.features, cloud.scene)
+
+
 def two_views(cloud: PointCloud, views: Views, generator: Generator) -> tuple[View, View]:
     """Two crops with enough in common, each with changes of its own. Works on the CPU."""
     first = crop(cloud.xyz, _share(views.fraction, generator), None, generator)

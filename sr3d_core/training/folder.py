@@ -76,7 +76,8 @@ class RunFolder:
         is_new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = _locked(self.path / _LOCK)
+            in_use = f"{self.path}: another training is writing into this folder"
+            lock = locked(self.path / _LOCK, in_use)
         except OSError:  # what is written next says why nothing can be
             lock = None
         try:
@@ -169,8 +170,10 @@ class RunFolder:
         return _holds(self.best, sha256)
 
 
-def _locked(path: Path) -> IO[bytes] | None:
+def locked(path: Path, in_use: str) -> IO[bytes] | None:
     """A file that is open and locked, until it is closed; None where there are no locks.
+
+    Raises FolderInUseError that begins with `in_use` where another process has it.
 
     A lock of the process: those that it starts to read scenes, and that may outlive it for some
     seconds, do not have it.
@@ -185,8 +188,7 @@ def _locked(path: Path) -> IO[bytes] | None:
     except (BlockingIOError, PermissionError):  # which of the two depends on the system
         file.close()
         raise FolderInUseError(
-            f"{path.parent}: another training is writing into this folder; expected one at a "
-            "time: wait for it, stop it, or choose another folder"
+            f"{in_use}; expected one at a time: wait for it, stop it, or choose another place"
         ) from None
     except OSError:  # a disk without locks
         file.close()
@@ -201,7 +203,7 @@ def _holds(path: Path, sha256: str) -> bool:
         return False
 
 
-def _whole_lines(path: Path) -> list[str]:
+def whole_lines(path: Path) -> list[str]:
     """The lines that were written to their end, none where there is no such file.
 
     A power cut may leave a line cut short, or bytes that nobody wrote.
@@ -213,7 +215,7 @@ def _whole_lines(path: Path) -> list[str]:
 
 def _step_rows(path: Path) -> list[list[str]]:
     """The rows of log.csv, without its head."""
-    rows = csv.reader(_whole_lines(path))
+    rows = csv.reader(whole_lines(path))
     return [row for row in rows if len(row) == len(_LOG_COLUMNS) and row[0].isdigit()]
 
 
@@ -225,7 +227,7 @@ def _log_rows(path: Path) -> list[dict[str, float]]:
 def _score_lines(path: Path) -> list[dict[str, Any]]:
     """What the lines of validation.jsonl say."""
     found = []
-    for line in _whole_lines(path):
+    for line in whole_lines(path):
         with suppress(json.JSONDecodeError):
             found.append(json.loads(line))
     return [each for each in found if isinstance(each, dict) and isinstance(each.get("step"), int)]

@@ -95,8 +95,16 @@ def _take_backbone(network: SR3D, path: str | Path) -> WarmStart:
             f"{path}: a backbone of another network: {'; '.join(differing)}; expected the same: "
             "set network.preset and network.changes as it was pre-trained, or pre-train again"
         )
-    network.load_state_dict(stored_tensors(path), strict=False)
-    fresh = sorted(name for name in network.state_dict() if not name.startswith("backbone."))
+    stored = stored_tensors(path)
+    shapes = {name: t.shape for name, t in network.state_dict().items()}
+    fresh = sorted(name for name in shapes if not name.startswith("backbone."))
+    expected = {name: shape for name, shape in shapes.items() if name not in fresh}
+    if {name: t.shape for name, t in stored.items()} != expected:
+        raise CheckpointError(
+            f"{path}: its {len(stored)} tensors are not the {len(expected)} of this backbone; "
+            "expected one that this version of SR3D pre-trained: pre-train again"
+        )
+    network.load_state_dict(stored, strict=False)
     return WarmStart(taken=["the backbone, pre-trained"], fresh=fresh)
 
 
