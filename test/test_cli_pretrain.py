@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pretrain_cases import SETTINGS
 from training_cases import room
 from typer.testing import CliRunner
 
-from sr3d_core.checkpoint import read_manifest
+from sr3d_core.checkpoint import read_manifest, stored_tensors
 from sr3d_core.cli.main import app
 
 TINY = {
@@ -40,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed in range(2):
         np.save(below / f"{seed}.npy", room(seed).cloud.xyz.numpy())
     (below / "damaged.npy").write_bytes(b"nothing")
+    (folder / "drive").mkdir()
+    (folder / "drive" / "drive.bag").write_bytes(b"")
     return folder
 
 
@@ -61,6 +64,33 @@ def test_a_folder_of_clouds_becomes_weights(folder: Path, weights: Path) -> None
     assert len(weights.with_suffix(".csv").read_text().splitlines()) == 3
 
 
+def test_its_manifest_is_shown(weights: Path, tmp_path: Path) -> None:
+    done = sr3d("model", "info", weights, "--json", tmp_path / "info.json")
+    assert done.exit_code == 0, done.output
+    shown = json.loads((tmp_path / "info.json").read_text())
+    assert shown["pretraining"] == read_manifest(weights).pretraining
+    tensors = stored_tensors(weights).items()
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    num = sum(each.numel() for name, each in tensors if not name.endswith(statistics))
+    assert shown["num_parameters"] == num
+
+
+def test_a_cloud_that_changed_is_another_source(folder: Path, weights: Path) -> None:
+    cloud = folder / "clouds" / "kitchen" / "0.npy"
+    before = cloud.read_bytes()
+    cloud.write_bytes(before[:-4] + np.float32(1.0).tobytes())  # as long as before
+    settings = folder / "settings.yaml"
+    try:
+        done = sr3d(
+            *("pretrain", folder / "clouds", "--settings", settings, "--out", weights),
+            "--resume",
+        )
+    finally:
+        cloud.write_bytes(before)
+    assert done.exit_code == 1
+    assert "sources was" in done.output
+
+
 def test_a_training_starts_from_it(tmp_path: Path, weights: Path) -> None:
     config = {
         "network": {"preset": "lite", "changes": TINY["changes"]},
@@ -80,6 +110,8 @@ def test_a_training_starts_from_it(tmp_path: Path, weights: Path) -> None:
     [
         (("nowhere",), "nowhere: no such file, folder or reader"),
         (("clouds/kitchen/damaged.npy",), "no cloud to learn from"),
+        (("drive",), "drive: is a recording"),
+        (("drive/drive.bag",), "drive.bag: is a recording"),
         (("clouds", "--method", "mae"), "dos, asymdsd"),
         (("clouds", "--out", "pre.pt"), "expected .safetensors"),
     ],

@@ -34,6 +34,8 @@ from sr3d_core.console import (
 )
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from sr3d_core.calibration import Measured
 
 app = typer.Typer(help="Look at weights files.", no_args_is_help=True)
@@ -54,9 +56,15 @@ def info(
     Example: sr3d model info runs/my/weights.safetensors
     """
     with one_line_errors():
-        from sr3d_core.checkpoint import load_checkpoint
+        from sr3d_core.checkpoint import load_checkpoint, read_manifest, stored_tensors
+        from sr3d_core.model.network import SR3D
 
-        network, manifest = load_checkpoint(weights)
+        manifest = read_manifest(weights)
+        if manifest.pretraining is None:
+            network: Module = load_checkpoint(weights)[0]
+        else:
+            stored_tensors(weights)  # says what is damaged
+            network = SR3D(manifest.architecture).backbone
         num_parameters = sum(parameter.numel() for parameter in network.parameters())
         content = {**asdict(manifest), "num_parameters": num_parameters}
         table = Table(title=f"weights {weights}", show_header=False)

@@ -14,6 +14,8 @@ from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.sources import READERS, Scenes, source_of
 from sr3d_core.structures import Boxes3D, Sample, Targets
 
+_RECORDINGS = (".bag", ".mcap", ".db3")
+
 
 class CloudFiles:
     """Files of clouds, each a scene without labels."""
@@ -91,6 +93,11 @@ def open_clouds(
             f"{source}: no such file, folder or reader; expected clouds ({' '.join(SUFFIXES)}), a "
             f"folder of them, or one of {', '.join(READERS)} with its path: see `sr3d data --help`"
         )
+    if _is_recording(path):
+        raise ValueError(
+            f"{source}: is a recording, which cannot be learnt from directly; expected clouds "
+            f"({' '.join(SUFFIXES)}): write those of its frames into a folder, and name that"
+        )
     found = [path] if path.is_file() else _clouds_below(path)
     files, faults, notes = CloudFiles(found, up).without_unusable(on_read)
     if not len(files):
@@ -99,6 +106,12 @@ def open_clouds(
     left_out = [f"left out, {fault}" for fault in faults]
     contents = [f"{each.name} {_digest_of_file(each)}" for each in files.paths]
     return files, _digest(contents), [*left_out, *notes]
+
+
+def _is_recording(path: Path) -> bool:
+    """Whether it is a bag of ROS 1 or 2, or the folder of one."""
+    files = [path] if path.is_file() else path.iterdir()
+    return any(each.suffix.lower() in _RECORDINGS for each in files)
 
 
 def _clouds_below(folder: Path) -> list[Path]:
