@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pretrain_cases import ASYMMETRIC, CLOUDS, SETTINGS, Clouds, pretrained, unreadable_after
@@ -18,6 +19,7 @@ from training_cases import room
 
 from sr3d_core.checkpoint import CheckpointError, backbone_content, stored_tensors
 from sr3d_core.model.network import SR3D
+from sr3d_core.pretrain.clouds import CloudFiles
 from sr3d_core.pretrain.learner import DrawViews, Pretrainer
 from sr3d_core.pretrain.masks import different_cells
 from sr3d_core.pretrain.settings import Asymmetric, Pretraining, Steps
@@ -282,3 +284,17 @@ def test_a_foreign_file_starts_no_training(tmp_path: Path, content: bytes | None
 def test_settings_that_cannot_be_are_refused(build: Callable[[], Any], found: str) -> None:
     with pytest.raises(ValueError, match=found):
         build()
+
+
+def test_few_clouds_are_read_once_and_many_each_time(tmp_path: Path) -> None:
+    for seed in range(3):
+        np.save(tmp_path / f"{seed}.npy", room(seed).cloud.xyz.numpy())
+    paths = sorted(tmp_path.iterdir())
+    files = CloudFiles(paths, "z", kept_points=len(room(0).cloud))
+    assert files.leave_out_unusable(lambda num_done, num: None) == ([], [])
+    first = [files[index].cloud.xyz for index in range(3)]
+    for path in paths[1:]:
+        np.save(path, np.ones((4, 3), np.float32))
+    paths[0].unlink()
+    assert torch.equal(files[0].cloud.xyz, first[0])
+    assert [len(files[index].cloud) for index in (1, 2)] == [4, 4]

@@ -12,39 +12,56 @@ from sr3d_core.choices import UpAxis
 from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.sources import READERS, Scenes, source_of
-from sr3d_core.structures import Boxes3D, Sample, Targets
+from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 _RECORDINGS = (".bag", ".mcap", ".db3")
 
 
+KEPT_POINTS = 10_000_000
+"""So many points stay in memory once they are read, 320 MB; clouds beyond are read each time."""
+
+
 class CloudFiles:
-    """Files of clouds, each a scene without labels."""
+    """Files of clouds, each a scene without labels.
+
+    Reading a cloud and finding its floor takes as long as learning from it, so the first ones stay
+    in memory.
+    """
 
     classes: tuple[str, ...] = ()
 
-    def __init__(self, paths: Sequence[Path], up: UpAxis) -> None:
+    def __init__(self, paths: Sequence[Path], up: UpAxis, kept_points: int = KEPT_POINTS) -> None:
         self.paths, self._up = list(paths), up
+        self._kept, self._room = dict[Path, PointCloud](), kept_points
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sample:
         path = self.paths[index]
-        cloud, _ = read_noted(path, self._up)
+        cloud = self._kept[path] if path in self._kept else self._read(path)[0]
         nothing = Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))
         return Sample(cloud, nothing, str(path))
 
-    def without_unusable(
+    def _read(self, path: Path) -> tuple[PointCloud, str]:
+        """A cloud and what of it was a guess; it is kept where there is room."""
+        cloud, note = read_noted(path, self._up)
+        if len(cloud) <= self._room:
+            self._kept[path] = cloud
+            self._room -= len(cloud)
+        return cloud, note
+
+    def leave_out_unusable(
         self, on_read: Callable[[int, int], None]
-    ) -> tuple[CloudFiles, list[str], list[str]]:
-        """Those that can be read, why the others cannot, and what of them was a guess.
+    ) -> tuple[list[str], list[str]]:
+        """Forget those that cannot be read; returns why, and what of the others was a guess.
 
         Reads all of them once; `on_read` is told how many of how many are done.
         """
         good, faults, notes = [], [], []
         for num_done, path in enumerate(self.paths, start=1):
             try:
-                _, note = read_noted(path, self._up)
+                _, note = self._read(path)
             except (CloudFileError, OSError) as error:
                 faults.append(str(error))
             else:
@@ -52,7 +69,8 @@ class CloudFiles:
                 if note:
                     notes.append(f"{path}: {note}")
             on_read(num_done, len(self.paths))
-        return CloudFiles(good, self._up), faults, notes
+        self.paths = good
+        return faults, notes
 
 
 class Joined:
@@ -99,7 +117,8 @@ def open_clouds(
             f"({' '.join(SUFFIXES)}): write those of its frames into a folder, and name that"
         )
     found = [path] if path.is_file() else _clouds_below(path)
-    files, faults, notes = CloudFiles(found, up).without_unusable(on_read)
+    files = CloudFiles(found, up)
+    faults, notes = files.leave_out_unusable(on_read)
     if not len(files):
         why = faults[0] if faults else f"there is no file that ends with {' '.join(SUFFIXES)}"
         raise ValueError(f"{source}: no cloud to learn from: {why}")
