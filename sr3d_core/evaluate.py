@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from rich.table import Table
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from sr3d_core.config import Evaluation
@@ -110,11 +111,29 @@ class Ranking:
         return hits / np.where(count > 0, count, np.nan), hits / total
 
     def average_precision(self, weight: Int[ndarray, "B S"] | None = None) -> Float[ndarray, " B"]:
-        """Area under the precision envelope: at each recall the best precision from there on."""
-        recalls, precisions = self.curve(weight)
-        steps = np.diff(recalls, axis=1, prepend=0.0)
+        """Area under the precision envelope: at each recall the best precision from there on.
+
+        Only at right detections does recall grow, and precision is best: the others count in the
+        totals alone, which is what makes a thousand ways of counting quick.
+        """
+        if weight is None:
+            weight = np.ones((1, len(self.num_truth)), np.int64)
+        right = np.flatnonzero(self.is_right)
+        often = weight[:, self.scene[right]]
+        hits = np.cumsum(often, axis=1)
+        precisions = hits / np.maximum(np.cumsum(self._since_last(right) @ weight.T, axis=0).T, 1)
+        count = (weight @ self.num_truth)[:, None]
+        steps = often / np.where(count > 0, count, np.nan)
         area: Float[ndarray, " B"] = (steps * _envelope(precisions)).sum(axis=1)
         return area
+
+    def _since_last(self, right: Int[ndarray, " R"]) -> csr_array:
+        """For each right detection how many of each scene came after the one before, up to it."""
+        num_before = right[-1] + 1 if len(right) else 0
+        row = np.searchsorted(right, np.arange(num_before))
+        once = np.ones(num_before, np.int64)
+        shape = (len(right), len(self.num_truth))
+        return csr_array((once, (row, self.scene[:num_before])), shape=shape)
 
     def precision_at(self, recall: Float[ndarray, " L"]) -> Float[ndarray, " L"]:
         """The best precision from each recall on, 0 where so much is never found."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from sr3d_core.evaluate import report
+from sr3d_core.evaluate import Ranking, report
 from sr3d_core.paired import NUM_DRAWS, Side, drawn, paired, widening_of
 from sr3d_core.structures import Boxes3D, Detections, Targets
 
@@ -127,3 +127,25 @@ def test_of_two_equally_good_detectors_one_in_twenty_is_called_better(
         first, second = (side(row.tolist()) for row in hits)
         num_clear += paired(first, second, np.random.default_rng(0)).mean[0].is_clear
     assert 4 <= num_clear <= 18
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_precision_of_draws_is_that_of_each_detection_counted_so_often(share: float) -> None:
+    """Every detection written out as often as its scene counts, and the area summed up by hand."""
+    random = np.random.default_rng(3)
+    scene = random.integers(0, 6, 40)
+    ranking = Ranking(
+        scores=np.linspace(1, 0, 40),
+        scene=scene,
+        is_right=random.random(40) < share,
+        num_truth=np.bincount(scene, minlength=6) + 1,
+    )
+    weight = random.integers(0, 3, (7, 6))
+    weight[0] = 1
+    for often, area in zip(weight, ranking.average_precision(weight), strict=True):
+        hits = np.repeat(ranking.is_right, often[scene])
+        precisions = np.cumsum(hits) / np.arange(1, len(hits) + 1)
+        envelope = [precisions[k:].max() for k in range(len(hits))]
+        expected = np.sum(hits * envelope) / (often @ ranking.num_truth)
+        assert area == pytest.approx(expected, abs=1e-12)
+    assert ranking.average_precision() == ranking.average_precision(weight[:1])
