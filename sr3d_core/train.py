@@ -51,6 +51,7 @@ from sr3d_core.training.processes import (
     leave_at_exit,
     scenes_per_process,
 )
+from sr3d_core.training.run import SharedRun
 from sr3d_core.training.state import (
     ALIKE_IN_ALL_PROCESSES,
     MAY_CHANGE,
@@ -123,7 +124,7 @@ def train(
     return run.folder.weights
 
 
-class _Run:
+class _Run(SharedRun):
     """One training: what it sees, what learns, and how that is saved."""
 
     def __init__(
@@ -313,40 +314,12 @@ class _Run:
             self.on_validated(validated)
         return True
 
-    def _next(self, seen: Iterator[Batch]) -> Batch:
-        """The scenes of this step; saves and raises where any process cannot read its own."""
-        batch, trouble, cause = None, "", None
-        try:
-            batch = next(seen)
-        except Exception as error:  # whatever a reader raises: what is learnt must not be lost
-            trouble, cause = in_one_line(error), error
-        if any(self.processes.any(batch is None)):
-            raise self._failure(trouble) from cause
-        assert batch is not None
-        return batch
-
     def _learn(self, batch: Batch) -> Losses:
         """One optimiser step; saves and raises where loss or gradient are not finite."""
         try:
             return self.learner.learn(batch, self.step)
         except NotFiniteError as error:
             raise self._failure(str(error)) from error
-
-    def _failure(self, trouble: str) -> TrainingError:
-        """Save, and say what is wrong and what is saved; called by all processes."""
-        troubles = self.processes.all_of(trouble)
-        if len(troubles) > 1:
-            troubles = [f"process {rank}: {text}" for rank, text in enumerate(troubles) if text]
-        outcome = self.processes.main_says(self._saved_alone())
-        return TrainingError(f"step {self.step}: {'; '.join(troubles)}; {outcome}")
-
-    def _saved_alone(self) -> str:
-        """Save the steps done, without asking the others, and say how that went."""
-        if not self.processes.is_main:
-            return "the first process says what is saved"
-        if self.step == 0:
-            return "no step was done before, so there is nothing to save"
-        return self._write() or f"what was learnt before, {self.step} steps, is saved"
 
     def save(self) -> None:
         """Write the weights and everything a resumed run needs; both files or neither.
@@ -355,12 +328,6 @@ class _Run:
         over a sound one.
         """
         self._on_main(self._write)
-
-    def _on_main(self, action: Callable[[], str]) -> None:
-        """Let the main process write; what it says went wrong stops all."""
-        trouble = self.processes.main_says(action() if self.processes.is_main else "")
-        if trouble:
-            raise TrainingError(trouble)
 
     def _prepare(self) -> str:
         """Write what a run's folder holds before its next step; returns what went wrong."""

@@ -49,6 +49,7 @@ from sr3d_core.training.processes import (
     leave_at_exit,
     scenes_per_process,
 )
+from sr3d_core.training.run import SharedRun
 from sr3d_core.training.state import read_sealed, sealed
 from sr3d_core.whole_files import remove_parts, write_whole
 
@@ -104,7 +105,7 @@ def pretrain(
     return out
 
 
-class _Run:
+class _Run(SharedRun):
     """One pre-training: what it sees, what learns, and how that is saved."""
 
     def __init__(
@@ -298,18 +299,6 @@ class _Run:
                 break
         self._on_main(self._write)
 
-    def _next(self, seen: Iterator[list[Drawn]]) -> list[Drawn]:
-        """The clouds of this step; saves and raises where any process cannot read its own."""
-        drawn, trouble, cause = None, "", None
-        try:
-            drawn = next(seen)
-        except Exception as error:  # whatever a reader raises: what is learnt must not be lost
-            trouble, cause = in_one_line(error), error
-        if any(self.processes.any(drawn is None)):
-            raise self._failure(trouble) from cause
-        assert drawn is not None
-        return drawn
-
     def _learn(self, drawn: list[Drawn]) -> Losses:
         """One optimiser step; saves and raises where loss or gradient are not finite."""
         try:
@@ -319,14 +308,6 @@ class _Run:
         except ValueError as error:  # a cloud that makes no voxels, say
             names = ", ".join(each.name for each in drawn)
             raise ValueError(f"clouds {names}: {error}") from error
-
-    def _failure(self, trouble: str) -> TrainingError:
-        """Save, and say what is wrong and what is saved; called by all processes."""
-        troubles = self.processes.all_of(trouble)
-        if len(troubles) > 1:
-            troubles = [f"process {rank}: {text}" for rank, text in enumerate(troubles) if text]
-        outcome = self.processes.main_says(self._saved_alone())
-        return TrainingError(f"step {self.step}: {'; '.join(troubles)}; {outcome}")
 
     def _note(self, at: Progress) -> str:
         """Write a line of the log, and say what is wrong with what is learnt.
@@ -362,20 +343,6 @@ class _Run:
                 f"{error.filename or self.log_path}: {error.strerror}; expected a place to write"
             )
         return ""
-
-    def _saved_alone(self) -> str:
-        """Save the steps done, without asking the others, and say how that went."""
-        if not self.processes.is_main:
-            return "the first process says what is saved"
-        if self.step == 0:
-            return "no step was done, so there is nothing to save"
-        return self._write() or f"what was learnt before, {self.step} steps, is saved"
-
-    def _on_main(self, action: Callable[[], str]) -> None:
-        """Let the main process write; what it says went wrong stops all."""
-        trouble = self.processes.main_says(action() if self.processes.is_main else "")
-        if trouble:
-            raise TrainingError(trouble)
 
     def _write(self) -> str:
         """Save state and weights, both or neither; returns what went wrong."""
