@@ -30,8 +30,10 @@ NODE_NAME = "sr3d_doctor"
 _FEW, _MANY = 5, 20
 _WHILE_S = 2.0
 _DEPTH = 10
-SETTLE_S = 3.0
+_SETTLE_S = 3.0
 """So long others of a kind may show themselves after the first: Fast DDS announces so often."""
+_UNNEEDED_S = 8.0
+"""Two announcements may be lost, on a machine that has much to do."""
 
 
 class Probe:
@@ -66,7 +68,7 @@ class Probe:
     def detectors(self, wanted: str, wait_s: float, is_needed: bool) -> list[str]:
         """The detectors that run; a wanted one is waited for, or else the first.
 
-        One that is not needed is not waited for once other nodes have shown themselves.
+        One that is not needed is waited for shortly, from when other nodes have shown themselves.
         """
         found: list[str] = []
 
@@ -76,7 +78,7 @@ class Probe:
 
         if not is_needed:
             self.spin_until(lambda: len(self.node.get_node_names()) > 1, wait_s)
-            wait_s = SETTLE_S
+            wait_s = min(wait_s, _UNNEEDED_S)
         self._wait_for_all(look, wait_s)
         return found
 
@@ -109,7 +111,7 @@ class Probe:
         """Look until something is found, and again when the others had time to come."""
         self.spin_until(look, wait_s)
         if look():
-            self.spin_until(lambda: False, SETTLE_S)
+            self.spin_until(lambda: False, _SETTLE_S)
             look()
 
     def sample(

@@ -111,7 +111,7 @@ def doctors(
         *("-p", "frames.up:=floor", "-p", "classes.chair.enabled:=false"),
     )
     given = ("-p", f"model.weights:={weights}", "-p", "input.extra_topics:=['/b/points']")
-    doctors.examine(alone=(), given=("--wait", "10", "--ros-args", *given))
+    doctors.examine(alone=(), given=("--wait", "15", "--ros-args", *given))
     start_detector(
         BACK,
         *("-r", "~/input/depth:=/a/depth", "-r", "~/input/camera_info:=/a/camera_info"),

@@ -199,10 +199,10 @@ def test_parameters_that_change_under_load_are_applied_without_losing_a_frame(
 def test_thirty_big_clouds_a_second_do_not_pile_up(
     process: NodeProcess, robot: Robot, tmp_path: Path
 ) -> None:
-    """Overload: 9.6 MB clouds at 30 Hz into a detector of 300 ms; memory stays flat.
+    """Overload: 9.6 MB clouds at 30 Hz into a detector of 300 ms; memory does not grow with them.
 
-    A queue would hold a hundred clouds when the camera ends, which are all worked on then;
-    benchmark/overload.py says how old boxes are.
+    A queue would hold all that came and were not worked on; a few are in hand or on the wire, and
+    up to 64 MB are shared memory. benchmark/overload.py says how old boxes are.
     """
     if not os.access("/dev/shm", os.W_OK):
         pytest.skip("no shared memory on this machine")
@@ -216,10 +216,15 @@ def test_thirty_big_clouds_a_second_do_not_pile_up(
         values = {entry.key: entry.value for entry in robot.diagnosed("memory").values}
         megabytes.append(float(values["process (MB)"]))
 
+    def num_piled_up() -> int:
+        now = robot.latest_status()
+        return int(now.received - before.received - (now.processed - before.processed))
+
     camera = start_camera(tmp_path, hz=30, num_points=150_000)
     try:
         camera.wait_for_line("publishing")
-        robot.wait(lambda: len(robot.detections) >= 15, "no detections", note_memory)
+        robot.wait(lambda: num_piled_up() >= 80, "hardly any clouds come", note_memory)
+        note_memory()
         camera.interrupt()
         robot.wait(lambda: camera.has_ended, "the camera does not end")
         arrived_while_sending = len(robot.detections)
@@ -229,9 +234,7 @@ def test_thirty_big_clouds_a_second_do_not_pile_up(
     robot.statuses.clear()
     robot.wait(robot.adds_up, "in is not out + dropped")
     assert len(robot.detections) - arrived_while_sending <= 3  # in hand, in the slot, on the wire
-    after = robot.latest_status()
-    assert after.received - before.received > after.processed - before.processed
-    assert megabytes[-1] - megabytes[len(megabytes) // 2] < 100.0
+    assert max(megabytes) - megabytes[0] < 9.6 * 80 / 2
 
 
 def test_a_silent_publisher_is_named_with_advice(process: NodeProcess, robot: Robot) -> None:
