@@ -52,6 +52,41 @@ class PointCloud:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Images:
+    """Color images of one size, rectified, with where their cameras stood.
+
+    A camera looks along +z, x to the right and y down (REP-103's optical frame); pixel centres are
+    at whole numbers, that of the first pixel at 0.
+    """
+
+    pixels: Float[Tensor, "B 3 H W"]  # red, green, blue in 0..1, as the camera encodes them (sRGB)
+    intrinsics: Float[Tensor, "B 3 3"]  # pixels: `u = fx x/z + cx`, `v = fy y/z + cy`
+    world_from_camera: Float[Tensor, "B 4 4"]  # metres, the world z up
+    depth: Float[Tensor, "B H W"] | None = None  # metres along z, 0 where unknown; for training
+    height: Float[Tensor, " B"] | None = None  # metres above the floor; NaN: unknown
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: Tensor | slice) -> Images:
+        """The images that a mask, an index tensor or a slice selects."""
+        depth = None if self.depth is None else self.depth[index]
+        height = None if self.height is None else self.height[index]
+        place = self.world_from_camera[index]
+        return Images(self.pixels[index], self.intrinsics[index], place, depth, height)
+
+    def to(self, device: torch.device | str) -> Images:
+        """The same images on another device."""
+        return Images(
+            self.pixels.to(device),
+            self.intrinsics.to(device),
+            self.world_from_camera.to(device),
+            None if self.depth is None else self.depth.to(device),
+            None if self.height is None else self.height.to(device),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Boxes3D:
     """Upright boxes: geometric centre, full extents, counter-clockwise yaw about +z.
 
