@@ -207,7 +207,7 @@ class _Run(SharedRun):
                 "classes and architecture"
             )
         if self.processes.is_main and start.fresh:
-            taken, fresh = "; ".join(start.taken), "; ".join(start.fresh)
+            taken, fresh = "; ".join(start.taken), "; ".join(start.fresh_in_short)
             _log.warning("taken from %s: %s. Starting afresh: %s", weights, taken, fresh)
 
     def inspect(self, on_inspected: Callable[[int, int], None]) -> None:

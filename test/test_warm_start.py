@@ -12,7 +12,7 @@ from test_network import TINY
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_checkpoint, save_checkpoint
 from sr3d_core.config import ConfigError, parse_config
 from sr3d_core.model.network import SR3D
-from sr3d_core.training.warm_start import take_weights
+from sr3d_core.training.warm_start import WarmStart, take_weights
 
 MANIFEST = Manifest(architecture=TINY, classes=("chair", "table", "desk"))
 
@@ -105,6 +105,12 @@ def test_a_fresh_head_takes_all_but_the_head(weights: Path) -> None:
         torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
     assert {f"class {name}" for name in MANIFEST.classes} <= set(start.fresh)
     assert not [row for row in start.taken if row.startswith(("class ", "box: "))]
+
+
+def test_many_fresh_tensors_of_one_part_are_counted() -> None:
+    few = ["class a", "box: height", "head.rate.bias", "head.rate.weight"]
+    start = WarmStart([], [*few, *(f"neck.{i}.weight" for i in range(7))])
+    assert start.fresh_in_short == [*few, "neck (7 tensors)"]
 
 
 def test_a_fresh_head_needs_weights_for_the_rest() -> None:

@@ -116,7 +116,9 @@ def _exchange() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0].rstrip(".")
+    """What an error says, in plain characters: gloo paints some."""
+    line = str(error).partition("\n")[0].encode("ascii", "ignore").decode()
+    return line.strip().rstrip(".")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ and what is not taken starts as it was initialised.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from sr3d_core.model.network import SR3D
 
 LEAST_SHARE = 0.5
 """Weights of which less fits a network are of another one."""
+_MANY = 3
+"""More tensors of one part are not named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,14 @@ class WarmStart:
     taken: list[str]
     fresh: list[str]
     """What starts as it was initialised; of a class the name that the file may have for it."""
+
+    @property
+    def fresh_in_short(self) -> list[str]:
+        """The same, with tensors of one part of the network counted where they are many."""
+        parts = Counter(row.partition(".")[0] for row in self.fresh if " " not in row)
+        many = {part for part, num in parts.items() if num > _MANY}
+        rows = [row for row in self.fresh if row.partition(".")[0] not in many]
+        return [*rows, *(f"{part} ({parts[part]} tensors)" for part in sorted(many))]
 
 
 def take_weights(

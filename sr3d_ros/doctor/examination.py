@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, fail, ok
@@ -36,6 +37,7 @@ from sr3d_ros.doctor.topics import (
     check_topic,
     not_one_topic,
 )
+from sr3d_ros.node.interrupts import Interrupts
 from sr3d_ros.parameters.command_line import explained, values_of_files
 from sr3d_ros.parameters.detector import load_detector
 from sr3d_ros.parameters.file import NODE
@@ -73,9 +75,10 @@ def examine_robot(
     `node` is the detector that is meant, "" = the one that runs or, where parameters are given or
     none runs, what would run with them; `points` a topic to look at instead of its own.
     """
+    interrupts = Interrupts()
     try:
-        rclpy.init(args=list(arguments))
-        probe = Probe()
+        rclpy.init(args=list(arguments), signal_handler_options=SignalHandlerOptions.NO)
+        probe = Probe(interrupts)
     except Exception as error:  # of rclpy: RCLError, which is not public, or a ValueError
         remedy = "correct what stands after --ros-args; see docs/parameters.md"
         findings.add(fail("parameters", str(explained(error, arguments)), remedy))

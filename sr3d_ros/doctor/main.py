@@ -26,6 +26,7 @@ from sr3d_ros.doctor.findings import LOOKED_AT, Findings
 from sr3d_ros.versions import REMEDY, installed
 
 WAIT_S = 8.0
+_INTERRUPTED = 130  # what shells call ended by Ctrl-C
 _PACKAGES = {
     "sensor_msgs.msg": "sensor_msgs",
     "vision_msgs.msg": "vision_msgs",
@@ -89,6 +90,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(lines_of(finding, colored), flush=True)
 
     findings = Findings(tell)
+    try:
+        _examine(findings, given, options)
+    except KeyboardInterrupt:
+        print("interrupted before all was examined", file=sys.stderr)
+        return _INTERRUPTED
+    _write(findings.all, options.json)
+    healthy = is_healthy(findings.all)
+    if not quiet:
+        print(verdict(findings.all), flush=True)
+    return 0 if healthy else 1
+
+
+def _examine(findings: Findings, given: Sequence[str], options: argparse.Namespace) -> None:
+    """This machine; then the robot, where ROS and torch are there to look at it."""
     findings.examine("python", checks.check_python)
     findings.examine("versions", check_versions)
     has_ros = findings.examine("ros", check_ros)
@@ -101,11 +116,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         names = ("detector", "parameters", "gpu", "engine", "weights", *LOOKED_AT, "inference")
         findings.skip_rest(names, "python packages are missing")
-    _write(findings.all, options.json)
-    healthy = is_healthy(findings.all)
-    if not quiet:
-        print(verdict(findings.all), flush=True)
-    return 0 if healthy else 1
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -116,7 +126,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "that runs, its topics, the transforms and one cloud. After --ros-args: parameters and "
         "remaps of a detector that is to be examined instead.",
         epilog="Exit status: 0 = detection works, also where the last line tells of warnings; "
-        "1 = something failed; 2 = wrong arguments.",
+        "1 = something failed; 2 = wrong arguments; 130 = Ctrl-C.",
     )
     parser.add_argument(
         "--node",

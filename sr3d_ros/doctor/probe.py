@@ -17,6 +17,7 @@ from sr3d_ros.doctor.detector import Running
 from sr3d_ros.doctor.running import ask
 from sr3d_ros.doctor.topics import Publisher, TopicSample
 from sr3d_ros.node.graph import names_of_detectors, sensor_topics, subscriptions_of
+from sr3d_ros.node.interrupts import Interrupts
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
 from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.rules import is_foreign
@@ -39,7 +40,8 @@ _UNNEEDED_S = 8.0
 class Probe:
     """Receives while `spin_until` runs; parameters and remaps are those of the detector."""
 
-    def __init__(self) -> None:
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
         self.node = Node(NODE_NAME, automatically_declare_parameters_from_overrides=True)
         self.transforms: TransformSource = Tf2Source(self.node)
         self._executor = SingleThreadedExecutor()
@@ -59,7 +61,8 @@ class Probe:
         """Receive messages until something is true or the time is over."""
         end_s = time.monotonic() + limit_s
         while not is_over() and time.monotonic() < end_s:
-            self._executor.spin_once(timeout_sec=0.05)
+            with self._interrupts.held():
+                self._executor.spin_once(timeout_sec=0.05)
 
     def follow_clock(self) -> None:
         """Take the time from /clock."""

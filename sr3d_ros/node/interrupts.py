@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -15,13 +17,25 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self._are_left = False
+        self._are_left = self._are_held = self._has_come = False
         signal.signal(signal.SIGINT, self._on_signal)
 
     def leave_to_rclpy(self) -> None:
         """From now on the node spins, or ends."""
         self._are_left = True
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, a KeyboardInterrupt waits for the end: for one call of rclpy that is short."""
+        self._are_held = True
+        try:
+            yield
+        finally:
+            self._are_held = False
+        if self._has_come:
+            raise KeyboardInterrupt
+
     def _on_signal(self, *_: Any) -> None:
-        if not self._are_left:
+        self._has_come = True
+        if not (self._are_left or self._are_held):
             raise KeyboardInterrupt

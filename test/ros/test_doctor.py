@@ -207,3 +207,11 @@ def test_clouds_that_fast_dds_loses_are_called_lost(doctors: dict[str, Any]) -> 
     is_partly = arrival["status"] == "warn"
     assert process.wait_for_end() == (0 if is_partly else 1)
     assert process.output.splitlines()[-1].startswith("it will run" if is_partly else "not well")
+
+
+def test_an_interrupt_ends_the_doctor_in_one_line(start_node: Any) -> None:
+    doctor = start_node("--wait", "600", command=COMMAND)
+    doctor.wait_for_line("packages ")  # from now on it waits for a detector
+    doctor.interrupt()
+    doctor.require_end(130)
+    assert doctor.output.count("interrupted before all was examined") == 1
