@@ -147,9 +147,20 @@ def _unpacked(arrays: np.lib.npyio.NpzFile, key: str, ignored: Targets | None) -
 
 
 class PrerenderedRooms(Dataset[Sample]):
-    """All samples in a folder that `prerender` filled, also while it is still filling it."""
+    """The samples in a folder that `prerender` filled, also while it is still filling it.
 
-    def __init__(self, folder: str | Path, label_space: Sequence[str] = LABELS) -> None:
+    Of all rooms, or of `num_rooms` of them: the first ones of the permutation that `draw` gives,
+    so that the rooms of a smaller number are among those of a larger one. At most `num` samples.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        label_space: Sequence[str] = LABELS,
+        num_rooms: int | None = None,
+        draw: int = 0,
+        num: int | None = None,
+    ) -> None:
         self._folder = Path(folder)
         path = self._folder / MANIFEST
         if not path.is_file():
@@ -169,10 +180,20 @@ class PrerenderedRooms(Dataset[Sample]):
             )
         self._per_room = int(manifest["num_frames"]) + int(manifest["scan"])
         self._files = sorted(self._folder.glob("room_*.npz"))
+        if num_rooms is not None:
+            if num_rooms > len(self._files):
+                raise RoomsError(
+                    f"{self._folder}: {len(self._files)} rooms, expected at least the {num_rooms} "
+                    "that are asked for: render more with `sr3d data rooms`"
+                )
+            order = np.random.default_rng(draw).permutation(len(self._files))
+            self._files = sorted(self._files[room] for room in order[:num_rooms])
+        self._num = num
         self.classes = _checked(label_space)
 
     def __len__(self) -> int:
-        return len(self._files) * self._per_room
+        there = len(self._files) * self._per_room
+        return there if self._num is None else min(self._num, there)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
