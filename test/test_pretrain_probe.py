@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,23 @@ from sr3d_core.pretrain.probe import (
     probed_scene,
     raw_geometry,
 )
-from sr3d_core.pretrain.probing import encoder_of, room_of
+from sr3d_core.pretrain.probing import encoder_of, random_encoder, room_of
 from sr3d_core.pretrain.settings import Pretraining
-from sr3d_core.structures import Boxes3D, PointCloud, Targets
+from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 NUM_CLASSES, NUM_KINDS = 3, 6
+
+
+@dataclass(frozen=True)
+class OneScene:
+    sample: Sample
+    classes: tuple[str, ...] = ("chair",)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.sample
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -210,6 +223,21 @@ def test_weights_give_the_features_of_their_own_backbone(tmp_path: Path) -> None
     cloud = PointCloud.single(torch.rand(500, 3, generator=seeded(7)) * 2, None)
     with torch.no_grad():
         torch.testing.assert_close(encoder_of(path)(cloud)[0], own(cloud, 1).features)
+
+
+def test_a_network_that_has_learnt_nothing_knows_how_its_values_spread() -> None:
+    """Or they would fade from layer to layer: each norm gives mean 0 and deviation 1."""
+    cloud = PointCloud.single(torch.rand(3000, 3, generator=seeded(8)) * 4, None)
+    nothing = Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))
+    encoder = random_encoder(
+        Pretraining(changes=TINY).architecture, OneScene(Sample(cloud, nothing, "a")), seed=1
+    )
+    heard: list[torch.Tensor] = []
+    norm = next(each for each in encoder.modules() if isinstance(each, torch.nn.BatchNorm1d))
+    norm.register_forward_hook(lambda module, given, found: heard.append(found))
+    encoder(cloud)  # with gradients, or nothing passes through the norm itself
+    torch.testing.assert_close(heard[0].mean(dim=0), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(heard[0].std(dim=0), torch.ones(4), atol=0.05, rtol=0)
 
 
 def test_the_command_has_a_row_for_each_file_and_two_beside(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -65,7 +65,8 @@ def probe_weights(
     if len(scenes) == 0:
         raise ValueError("there are no scenes to probe on; expected at least two rooms")
     encoders = [(name, encoder_of(name)) for name in weights]
-    architectures = list(dict.fromkeys(encoder.architecture for _, encoder in encoders))
+    alike = (replace(encoder.architecture, num_classes=1) for _, encoder in encoders)
+    architectures = list(dict.fromkeys(alike))  # of the backbone
     several = len(architectures) > 1
     for number, architecture in enumerate(architectures, start=1):
         which = f" {number}" if several else ""
@@ -129,11 +130,10 @@ def random_encoder(architecture: Architecture, scenes: Scenes, seed: int) -> _Fe
     """
     torch.manual_seed(seed)
     found = _Features(architecture)
-    norms = [each for each in found.modules() if isinstance(each, nn.BatchNorm1d)]
-    for norm in norms:
-        norm.train()
-        norm.momentum = None  # the plain mean over what it sees  # type: ignore[assignment]
-        norm.reset_running_stats()
+    for norm in found.modules():
+        if isinstance(norm, nn.BatchNorm1d):
+            norm.momentum = None  # the plain mean over what it sees
+    found.train()
     with torch.no_grad():
         for index in range(0, len(scenes), max(1, len(scenes) // _SCENES_OF_NORMS)):
             found(_thinned(scenes[index].cloud))
