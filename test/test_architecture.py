@@ -62,8 +62,8 @@ CORE = {
     "timing": {"checkpoint", "detector", "model", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "pretrain": {
-        *{"checkpoint", "choices", "data", "model", "plain_yaml", "sparse", "structures"},
-        *{"training", "whole_files"},
+        *{"checkpoint", "choices", "data", "geometry", "model", "plain_yaml", "sparse"},
+        *{"structures", "training", "whole_files"},
     },
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
