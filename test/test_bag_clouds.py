@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +27,9 @@ from typer.testing import CliRunner
 from sr3d_core.checkpoint import read_manifest, stored_tensors
 from sr3d_core.cli.main import app
 from sr3d_core.data.cloud_file import read_cloud
-from sr3d_core.data.keyframes import listed_in
+from sr3d_core.data.keyframes import Keyframe, listed_in, write_keyframes
 from sr3d_core.geometry.viewpoint import seen_from
+from sr3d_core.structures import PointCloud
 
 OPTICAL_FROM_LEVEL = np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]])
 CAMERA = (0.0, 0.0, 1.2)
@@ -34,11 +38,14 @@ CAMERA = (0.0, 0.0, 1.2)
 @pytest.fixture(autouse=True)
 def with_entry_point(tmp_path_factory: pytest.TempPathFactory, monkeypatch: Any) -> None:
     """As pip installs it, also where this copy was installed before the entry point came."""
+    project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    value = re.search(r'\n\[project.entry-points."sr3d.clouds"\].*\nbag = "(.+)"', project)
+    assert value is not None
     site = tmp_path_factory.mktemp("site")
     info = site / "sr3dclouds-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sr3dclouds\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[sr3d.clouds]\nbag = sr3d_ros.bag.clouds\n")
+    (info / "entry_points.txt").write_text(f"[sr3d.clouds]\nbag = {value[1]}\n")
     monkeypatch.syspath_prepend(site)
 
 
@@ -554,3 +561,71 @@ def test_where_nothing_reads_recordings_it_says_so(
     done = sr3d("pretrain", bag, "--out", tmp_path / "pre.safetensors")
     assert done.exit_code == 1
     assert "sr3d.clouds" in done.output
+
+
+class Broken:
+    """An entry point whose module does not load."""
+
+    value = "broken.module"
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def load(self) -> Any:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "texts"),
+    [
+        (ZeroDivisionError("by zero"), ("broken.module", "ZeroDivisionError")),
+        (ModuleNotFoundError("No module named 'rosbags'", name="rosbags"), ("rosbags", "[bag]")),
+    ],
+)
+def test_what_reads_recordings_says_why_it_does_not_load(
+    bag: Path, tmp_path: Path, monkeypatch: Any, error: Exception, texts: tuple[str, ...]
+) -> None:
+    entry = Broken(error)
+    monkeypatch.setattr("sr3d_core.pretrain.recordings.entry_points", lambda group: (entry,))
+    done = sr3d("pretrain", bag, "--out", tmp_path / "pre.safetensors")
+    assert done.exit_code == 1
+    for text in texts:
+        assert text in done.output
+    assert "Traceback" not in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [("bag", "clouds"), ("pretrain",)])
+def test_a_full_disk_leaves_nothing(
+    bag: Path, tmp_path: Path, monkeypatch: Any, command: tuple[str, ...]
+) -> None:
+    write, count = Path.write_bytes, itertools.count()
+
+    def full(self: Path, data: Any) -> int:
+        if self.suffix == ".ply" and next(count) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    done = sr3d(*command, bag, "--out", tmp_path / "new.safetensors")
+    assert done.exit_code == 1
+    assert "000003.ply" in done.output
+    assert "full" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_colors_that_some_points_lack_are_grey(tmp_path: Path) -> None:
+    rgb = torch.tensor([[1.0, 0.0, 0.5], [math.nan] * 3, [0.2, 0.4, 0.6]])
+    xyz = torch.arange(9.0).reshape(3, 3)
+    frames = [
+        Keyframe(PointCloud.single(xyz, rgb), 5, "", None),
+        Keyframe(PointCloud.single(xyz[:0], None), 6, "", None),  # is left out
+        Keyframe(PointCloud.single(xyz, None), 7, "", None),
+    ]
+    assert write_keyframes(tmp_path / "new", "drive", frames) == (2, 6)
+    first, second = (read_cloud(tmp_path / "new" / f"00000{k}.ply", "z") for k in range(2))
+    assert torch.equal(first.xyz, xyz)
+    assert torch.equal((255 * first.features).round()[1], torch.full((3,), 128.0))
+    torch.testing.assert_close(first.features[[0, 2]], rgb[[0, 2]], atol=0.002, rtol=0)
+    assert bool(second.features.isnan().all())
+    assert [each.stamp_ns for each in listed_in(tmp_path / "new").values()] == [5, 7]

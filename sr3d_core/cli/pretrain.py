@@ -27,9 +27,9 @@ def pretrain(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Clouds to learn from: a file, a folder with clouds in it, a recording (bag), or "
-            "scenes whose labels are not looked at, `rooms` or READER:PATH (see `sr3d data "
-            "--help`).",
+            help="Clouds to learn from: a file, a folder with clouds in it, a recording, or "
+            "scenes whose labels are not looked at, `rooms` or READER:PATH (see "
+            "`sr3d data --help`).",
         ),
     ],
     out: Annotated[

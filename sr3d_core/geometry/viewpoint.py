@@ -69,7 +69,9 @@ def seen_from(xyz: Float[Tensor, "N 3"], viewpoint: Viewpoint) -> Bool[Tensor, "
         return torch.zeros(0, dtype=torch.bool)
     matrix = viewpoint.cloud_from_camera
     away = ((xyz.double() - matrix[:3, 3]) @ matrix[:3, :3]).float()
-    return _in_image(away, viewpoint.slopes) & _unhidden(away, spacing_m(xyz))
+    seen = _in_image(away, viewpoint.slopes)
+    seen[seen.clone()] = _unhidden(away[seen], spacing_m(xyz))
+    return seen
 
 
 def spacing_m(xyz: Float[Tensor, "N 3"]) -> float:
