@@ -384,10 +384,11 @@ def test_a_recording_teaches_what_its_clouds_teach(
     assert not (tmp_path / "folder.clouds").exists()
 
 
+@pytest.mark.parametrize("num_deleted", [1, None])
 def test_a_run_goes_on_from_a_recording_whose_clouds_were_deleted(
-    bag: Path, written: Path, tmp_path: Path
+    bag: Path, written: Path, tmp_path: Path, num_deleted: int | None
 ) -> None:
-    """Beside another source; to the last bit."""
+    """Some or all; beside another source; to the last bit."""
     settings = tiny(tmp_path)
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     sources = (bag, written / "000001.ply")
@@ -395,9 +396,8 @@ def test_a_run_goes_on_from_a_recording_whose_clouds_were_deleted(
     stop_after(1, lambda: sr3d("pretrain", *sources, "--settings", settings, "--out", parts))
     assert read_manifest(parts).pretraining["steps"] == 1  # type: ignore[index]
     (kept,) = (tmp_path / "parts.clouds").iterdir()
-    for path in kept.iterdir():
+    for path in sorted(kept.iterdir())[:num_deleted]:
         path.unlink()
-    kept.rmdir()
     learn(*sources, "--settings", settings, "--out", parts, "--resume")
     assert_same(whole, parts)
 
@@ -509,6 +509,22 @@ def test_what_was_asked_for_is_there_where_it_says_so(tmp_path: Path) -> None:
     learn(bag, "--topic", "/left/points", "--up", "z", "--settings", settings, "--out", out)
     bag = write_bag(tmp_path / "wall", "mcap", no_floor)
     learn(bag, "--up", "z", "--settings", settings, "--out", tmp_path / "wall.safetensors")
+
+
+def test_recordings_in_a_folder_of_clouds_are_named(
+    bag: Path, written: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "all" / "drive").mkdir(parents=True)
+    for path in bag.iterdir():
+        (tmp_path / "all" / "drive" / path.name).symlink_to(path)
+    done = sr3d("pretrain", tmp_path / "all", "--out", tmp_path / "pre.safetensors")
+    assert done.exit_code == 1
+    assert "1 recordings below" in done.output
+    assert "all/drive" in done.output
+    (tmp_path / "all" / "cloud.ply").symlink_to(written / "000003.ply")
+    settings, out = tiny(tmp_path), tmp_path / "pre.safetensors"
+    done = learn(tmp_path / "all", "--up", "z", "--settings", settings, "--out", out)
+    assert "left out, 1 recordings below" in done.output
 
 
 def test_axes_of_files_are_not_for_recordings(bag: Path, tmp_path: Path) -> None:

@@ -17,7 +17,12 @@ from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.keyframes import Listed, listed_in
 from sr3d_core.data.sources import READERS, Scenes, source_of
 from sr3d_core.geometry.viewpoint import Viewpoint
-from sr3d_core.pretrain.recordings import Recordings, digest_of_file, is_recording
+from sr3d_core.pretrain.recordings import (
+    Recordings,
+    digest_of_file,
+    is_recording,
+    recordings_below,
+)
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 KEPT_POINTS = 10_000_000
@@ -197,11 +202,21 @@ def open_clouds(
     found = [path] if path.is_file() else _clouds_below(path)
     files = CloudFiles(found, up)
     faults, notes = files.leave_out_unusable(partial(on_read, "clouds read"))
+    faults += _recordings_not_named(path)
     if not len(files):
         why = faults[0] if faults else f"there is no file that ends with {' '.join(SUFFIXES)}"
         raise ValueError(f"{source}: no cloud to learn from: {why}")
     left_out = [f"left out, {fault}" for fault in faults]
     return files, _digest(files.contents), [*said, *left_out, *notes]
+
+
+def _recordings_not_named(path: Path) -> list[str]:
+    """What to say of recordings further down in a folder of clouds."""
+    below = recordings_below(path) if path.is_dir() else []
+    if not below:
+        return []
+    first = ", ".join(str(each) for each in below[:3]) + ", ..." * (len(below) > 3)
+    return [f"{len(below)} recordings below {path}: name each of them as a source: {first}"]
 
 
 def _clouds_below(folder: Path) -> list[Path]:

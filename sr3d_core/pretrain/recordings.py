@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from sr3d_core.choices import UpAxis
-from sr3d_core.data.keyframes import LIST, KeyframeSettings
+from sr3d_core.data.keyframes import LIST, KeyframeSettings, listed_in
 
 GROUP = "sr3d.clouds"
 _ENDING = re.compile(r".+\.(bag|mcap|db3)(\.(active|zst|zstd))?", re.IGNORECASE)
@@ -69,8 +69,11 @@ class Recordings:
         key = self._key(recording, up, partial(on_read, f"{recording}: MB compared"))
         folder = self.folder / f"{recording.name}-{key}"
         with _alone(folder):
-            if (folder / LIST).is_file():
+            names = listed_in(folder)
+            if names and all((folder / name).is_file() for name in names):
                 return folder, [f"{recording}: its clouds are in {folder} already"]
+            for name in (*names, LIST):  # of a folder that somebody took clouds out of
+                (folder / name).unlink(missing_ok=True)
             notes = _reader(recording).write_clouds(
                 recording,
                 folder,
@@ -103,6 +106,12 @@ def is_recording(path: Path) -> bool:
     """Whether it is a bag of ROS 1 or 2, or the folder of one."""
     files = [path] if path.is_file() else path.iterdir()
     return any(_ENDING.fullmatch(each.name) for each in files)
+
+
+def recordings_below(folder: Path) -> list[Path]:
+    """The recordings further down in a folder that is none."""
+    files = (path for path in folder.rglob("*") if _ENDING.fullmatch(path.name))
+    return sorted({path.parent if path.parent != folder else path for path in files})
 
 
 def digest_of_file(path: Path, on_read: Callable[[int], None] = lambda num_bytes: None) -> str:
