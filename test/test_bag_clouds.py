@@ -511,6 +511,18 @@ def test_what_was_asked_for_is_there_where_it_says_so(tmp_path: Path) -> None:
     learn(bag, "--up", "z", "--settings", settings, "--out", tmp_path / "wall.safetensors")
 
 
+def test_clouds_of_a_recording_are_upright_whatever_they_show(tmp_path: Path) -> None:
+    """No floor is looked for again, and no axis of other files turns them."""
+    bag = write_bag(tmp_path / "wall", "mcap", no_floor)
+    done = sr3d("bag", "clouds", bag, "--up", "none", "--out", tmp_path / "clouds")
+    assert done.exit_code == 0, done.output
+    settings = tiny(tmp_path)
+    for up in ("auto", "-y"):
+        out = tmp_path / f"{up}.safetensors"
+        learn(tmp_path / "clouds", "--up", up, "--settings", settings, "--out", out)
+    assert_same(tmp_path / "auto.safetensors", tmp_path / "-y.safetensors")
+
+
 def test_recordings_in_a_folder_of_clouds_are_named(
     bag: Path, written: Path, tmp_path: Path
 ) -> None:
