@@ -303,15 +303,22 @@ class Detections:
     labels: Int[Tensor, " D"]  # int64, index into the class names
     time_ms: dict[str, float] = field(default_factory=dict)  # wall time per stage, may be empty
     facing: Float[Tensor, " D"] | None = None  # where fronts point, while yaws do not say it yet
+    depth_std_m: Float[Tensor, " D"] | None = None
+    """Of boxes that a color image gave: how far off along the line of sight they may be, one
+    standard deviation, NaN where unknown. None: of a cloud."""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that a mask, an index tensor or a slice selects."""
-        facing = None if self.facing is None else self.facing[index]
         return Detections(
-            self.boxes[index], self.scores[index], self.labels[index], self.time_ms, facing
+            self.boxes[index],
+            self.scores[index],
+            self.labels[index],
+            self.time_ms,
+            None if self.facing is None else self.facing[index],
+            None if self.depth_std_m is None else self.depth_std_m[index],
         )
 
     @classmethod
@@ -331,4 +338,5 @@ class Detections:
             self.labels.to(device),
             self.time_ms,
             None if self.facing is None else self.facing.to(device),
+            None if self.depth_std_m is None else self.depth_std_m.to(device),
         )

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CORE = {
     "structures": set(),
+    "arrays": {"structures"},
     "choices": set(),
     "colors": set(),
     "plain_text": set(),
@@ -36,7 +37,7 @@ CORE = {
     "tr3d_import": {"checkpoint", "data", "model", "torch_file"},
     "model_card": {"checkpoint", "model"},
     "export": {"checkpoint", "model_card", "whole_files"},
-    "detector": {"checkpoint", "model", "geometry", "refinement", "structures"},
+    "detector": {"arrays", "checkpoint", "model", "geometry", "refinement", "structures"},
     "memory": {"detector", "geometry", "records", "structures", "whole_files"},
     "matches": {"geometry", "structures"},
     "right_fronts": {"matches", "structures"},
@@ -44,7 +45,7 @@ CORE = {
     "paired": {"evaluate", "structures"},
     "evaluate_views": {"evaluate", "geometry", "right_fronts", "structures"},
     "evaluate_tests": {"data", "evaluate", "evaluate_views", "right_fronts", "structures"},
-    "merged_views": {"detector", "evaluate", "geometry", "refinement", "structures"},
+    "merged_views": {"arrays", "detector", "evaluate", "geometry", "refinement", "structures"},
     "refinement": {"choices", "geometry", "structures"},
     "calibration": {"evaluate", "matches", "model", "structures"},
     "html": set(),

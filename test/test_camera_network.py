@@ -29,7 +29,7 @@ from sr3d_core.structures import Images, PointCloud
 
 EXAMPLES = json.loads((Path(__file__).parent / "camera_examples.json").read_text())["examples"]
 SMALL = replace(LITE, num_classes=2, widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), neck_channels=8)
-STUDENT = CameraArchitecture(points=SMALL, size=(64, 48), channels=8)
+CAMERA = CameraArchitecture(size=(64, 48), channels=8)
 
 
 def tensor(rows: Any) -> Tensor:
@@ -61,7 +61,7 @@ def images(num: int = 1, width: int = 64, height: int = 48, depth_m: float = 0.0
 @pytest.fixture(scope="module")
 def student() -> CameraSR3D:
     torch.manual_seed(0)
-    return CameraSR3D(STUDENT).eval()
+    return CameraSR3D(SMALL, CAMERA).eval()
 
 
 def test_the_mean_and_deviation_of_a_distribution_over_bins() -> None:
@@ -183,7 +183,7 @@ def test_the_student_never_reads_depth_where_it_has_to_do_without(student: Camer
 @pytest.mark.parametrize("kind", ["distribution", "point", "smear"])
 def test_each_kind_of_lift_reaches_boxes_and_learns(kind: Any) -> None:
     torch.manual_seed(0)
-    network = CameraSR3D(replace(STUDENT, lift=kind)).train()
+    network = CameraSR3D(SMALL, replace(CAMERA, lift=kind)).train()
     output = network.raw(images(2))
     assert len(output.lifted) > 0
     sum(level.logits.sum() for level in output.levels).backward()
@@ -205,7 +205,7 @@ def test_images_of_a_batch_do_not_meet(student: CameraSR3D) -> None:
 def test_the_student_takes_over_the_later_stages_of_its_teacher() -> None:
     """Fed with the teacher's own voxels of that stage, it says what the teacher says."""
     torch.manual_seed(1)
-    teacher, network = SR3D(SMALL).eval(), CameraSR3D(STUDENT).eval()
+    teacher, network = SR3D(SMALL).eval(), CameraSR3D(SMALL, CAMERA).eval()
     network.start_from(teacher)
     with torch.no_grad():
         voxels = teacher.voxels(PointCloud.single(torch.rand(400, 3) * 2, None))
@@ -250,6 +250,6 @@ def test_features_of_images_are_a_cell_for_every_eight_pixels() -> None:
 
 def test_an_architecture_of_sizes_that_no_network_has_is_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 8"):
-        CameraArchitecture(points=SMALL, size=(321, 240))
+        CameraArchitecture(size=(321, 240))
     with pytest.raises(ValueError, match="minimum_probability"):
-        CameraArchitecture(points=SMALL, minimum_probability=1.0)
+        CameraArchitecture(minimum_probability=1.0)

@@ -36,12 +36,10 @@ _OF_POINTS = ("backbone.layer3.", "backbone.layer4.", "neck.", "head.")
 
 @dataclass(frozen=True, kw_only=True)
 class CameraArchitecture:
-    """What the student is built of."""
+    """What the student is built of, up to the voxels; from there on it is an `Architecture`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    points: Architecture
-    """Of the point-cloud network whose later stages it has."""
     image: str = "res_lite"
     """res_lite, resnet18, or a network of timm such as timm:mobilenetv3_small_100."""
     size: tuple[int, int] = (320, 240)
@@ -83,13 +81,13 @@ class CameraSR3D(nn.Module):
     backend: Backend = "auto"
     """Which engine multiplies; may be changed at any time."""
 
-    def __init__(self, architecture: CameraArchitecture) -> None:
+    def __init__(self, architecture: Architecture, camera: CameraArchitecture) -> None:
         super().__init__()
-        self.architecture = a = architecture
-        points, channels = a.points, a.channels
-        self.image = ImageNetwork(a.image, channels)
+        self.architecture, self.camera = architecture, camera
+        points, channels = architecture, camera.channels
+        self.image = ImageNetwork(camera.image, channels)
         self.mix = nn.Sequential(nn.Conv2d(channels + _EMBEDDING, channels, 1), nn.ReLU())
-        self.depth = _branch(channels, a.depth.bins)
+        self.depth = _branch(channels, camera.depth.bins)
         self.context = nn.Sequential(*_branch(channels, points.widths[1]), nn.ReLU())
         sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
         third, fourth = (stage(*each) for each in sizes)
@@ -130,8 +128,13 @@ class CameraSR3D(nn.Module):
 
     def forward(self, images: Images) -> Predictions:
         """Boxes in metres and logits at every anchor point; what `SR3D` says of a cloud."""
+        return self.look(images)[0]
+
+    def look(self, images: Images) -> tuple[Predictions, CameraOutput]:
+        """The same, and what it is made from."""
         output = self.raw(images)
-        return decoded(output.levels, self.architecture.points, is_training=self.training)
+        predictions = decoded(output.levels, self.architecture, is_training=self.training)
+        return predictions, output
 
     def raw(self, images: Images, *, has_depth: bool = False) -> CameraOutput:
         """All that the student says of images, whatever their size.
@@ -139,13 +142,13 @@ class CameraSR3D(nn.Module):
         With `has_depth` cells are lifted to where the images' depth says that they are, as if the
         student's own were perfect; a cell whose depth is unknown is nowhere.
         """
-        images = fitted(images, self.architecture.size)
+        images = fitted(images, self.camera.size)
         rays = cell_rays(images)
         features = self.image(images.pixels)
         features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         focal = images.intrinsics[:, 0, 0].float()
-        centers_m = self.architecture.depth.centers_m(focal)
+        centers_m = self.camera.depth.centers_m(focal)
         context = self.context(features).permute(0, 2, 3, 1).float()
         if has_depth:
             depths_m = cell_depth(images)[..., None]
@@ -161,12 +164,12 @@ class CameraSR3D(nn.Module):
 
     def _chance(self, depth_logits: Float[Tensor, "B h w D"]) -> Float[Tensor, "B h w D"]:
         """How likely each cell is in each bin, 0 where it is not to be lifted."""
-        if self.architecture.lift == "smear":
+        if self.camera.lift == "smear":
             return torch.ones_like(depth_logits)
         probability = depth_logits.softmax(dim=-1)
         is_kept = probability == probability.amax(dim=-1, keepdim=True)
-        if self.architecture.lift == "distribution":
-            is_kept |= probability >= self.architecture.minimum_probability
+        if self.camera.lift == "distribution":
+            is_kept |= probability >= self.camera.minimum_probability
         return torch.where(is_kept, probability, 0.0)
 
     def _lifted(
@@ -179,7 +182,7 @@ class CameraSR3D(nn.Module):
     ) -> SparseTensor:
         origin = images.world_from_camera[:, None, None, None, :3, 3].to(rays.dtype)
         points = origin + rays[:, :, :, None] * depths_m[..., None].to(rays.dtype)
-        architecture = self.architecture.points
+        architecture = self.architecture
         return lift(
             picked(points, chance, context, chance > 0),
             architecture.voxel_size_m,
@@ -215,15 +218,18 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
     return Images(pixels, intrinsics, images.world_from_camera, depth, images.height)
 
 
+def cell_pixels(images: Images) -> Float[Tensor, "h w 2"]:
+    """Column and row of the centre of every cell, in pixels."""
+    height, width = (side // STRIDE for side in images.pixels.shape[-2:])
+    rows = STRIDE * torch.arange(height, dtype=torch.float64) + (STRIDE - 1) / 2
+    columns = STRIDE * torch.arange(width, dtype=torch.float64) + (STRIDE - 1) / 2
+    return torch.stack([*torch.meshgrid(columns, rows, indexing="xy")], dim=-1)
+
+
 def cell_rays(images: Images) -> Float[Tensor, "B h w 3"]:
     """What one metre of depth adds to the camera's place, for the centre of every cell."""
-    height, width = (side // STRIDE for side in images.pixels.shape[-2:])
     intrinsics = images.intrinsics.double()
-    centre = (STRIDE - 1) / 2
-    rows = STRIDE * torch.arange(height, device=intrinsics.device).double() + centre
-    columns = STRIDE * torch.arange(width, device=intrinsics.device).double() + centre
-    pixels = torch.stack([*torch.meshgrid(columns, rows, indexing="xy")], dim=-1)
-    pixels = functional.pad(pixels, (0, 1), value=1.0)
+    pixels = functional.pad(cell_pixels(images).to(intrinsics.device), (0, 1), value=1.0)
     to_world = images.world_from_camera[:, :3, :3].double() @ torch.linalg.inv(intrinsics)
     return torch.einsum("bij,hwj->bhwi", to_world, pixels)
 

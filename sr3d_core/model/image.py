@@ -28,9 +28,6 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as all
 class ImageNetwork(nn.Module):
     """A residual network with a feature pyramid; `name` is one of PLAIN, or a network of timm."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, name: str, channels: int) -> None:
         """`channels` come out. Raises ValueError for an unknown name."""
         super().__init__()
@@ -38,12 +35,11 @@ class ImageNetwork(nn.Module):
         widths: list[int] = self.stages.widths
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
         self.smooth = nn.Conv2d(channels, channels, 3, padding=1)
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(_STD)[:, None, None], persistent=False)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Features of cells of 8 x 8 pixels; H and W are multiples of 8."""
-        levels = self.stages((pixels - self.mean) / self.std)
+        mean, std = (pixels.new_tensor(each)[:, None, None] for each in (_MEAN, _STD))
+        levels = self.stages((pixels - mean) / std)
         top: Tensor | None = None
         for lateral, level in zip(reversed(self.lateral), reversed(levels), strict=True):
             own = lateral(level)
