@@ -104,21 +104,17 @@ def save_checkpoint(
     Returns the manifest as written. The file appears whole or not at all.
     """
     path = Path(path)
-    content, written = checkpoint_content(network, manifest, half)
+    content, written = checkpoint_content(network.state_dict(), manifest, half)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole({path: content})
     return written
 
 
 def checkpoint_content(
-    network: AnyNetwork,
-    manifest: Manifest,
-    half: bool = False,
-    state: dict[str, Tensor] | None = None,
+    state: dict[str, Tensor], manifest: Manifest, half: bool = False
 ) -> tuple[bytes, Manifest]:
-    """What `save_checkpoint` writes, and the manifest in it; `state` stands for the network's."""
-    tensors = network.state_dict() if state is None else state
-    stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
+    """What `save_checkpoint` writes for a network of this state, and the manifest in it."""
+    stored = {name: _stored(name, tensor, half) for name, tensor in state.items()}
     written = replace(manifest, sha256=_digest(stored))
     return _content(stored, written), written
 

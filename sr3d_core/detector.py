@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,7 +30,7 @@ from sr3d_core.model.camera_network import CameraSR3D, cell_pixels
 from sr3d_core.model.chances import ClassCalibration, calibrated
 from sr3d_core.model.depth import mean_and_std
 from sr3d_core.refinement import NONE, Refinement
-from sr3d_core.structures import Boxes3D, Detections, Images, PointCloud, Predictions
+from sr3d_core.structures import Boxes3D, Detections, Images, PointCloud, Predictions, Sample
 
 MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
@@ -229,7 +229,7 @@ class Detector:
         detector.refinement = manifest.refinement
         detector.front_classes = manifest.front_classes
         if detector.takes_images:
-            detector.detect_image(_blank_image())
+            detector.detect(_blank_image())
         else:
             detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
@@ -260,7 +260,7 @@ class Detector:
         uint8 or 0..1, rectified, with intrinsics `K` (3,3) in pixels and the pose (4,4) of the
         camera's optical frame (x right, y down, z forward) in a world that has z up; `height_m` is
         the camera's above the floor, None where unknown. Raises ValueError for what does not fit
-        these weights or these shapes; for points see `detect`, for images `detect_image`.
+        these weights or these shapes; see `detect`.
         """
         if not self.takes_images:
             if xyz is None or image is not None:
@@ -271,30 +271,40 @@ class Detector:
                 "these weights take color images, expected image, K and world_from_camera, and no "
                 f"points; {_OTHER}"
             )
-        return self.detect_image(as_images(image, K, world_from_camera, height_m))
+        return self.detect(as_images(image, K, world_from_camera, height_m))
 
-    def detect(self, cloud: PointCloud) -> Detections:
-        """Find objects in a cloud of one scene; the result is on the CPU.
+    def detect(self, seen: PointCloud | Images) -> Detections:
+        """Find objects in a cloud of one scene, or in one image; the result is on the CPU.
 
         Points are left out where they are not finite, have a coordinate beyond 10,000 km or lie
-        more than 10 km from the others. A cloud that reaches farther than 1 km from the origin
-        is moved there for the network, and its boxes back; these are float64. The yaw of
-        `front_classes` points out of the front, -pi..pi; that of others is one of the box's sides.
-        `time_ms` holds the wall time of `network` (voxels, layers, calibration) and of
-        `postprocess`, with the refinement.
+        more than 10 km from the others. What reaches farther than 1 km from the origin is moved
+        there for the network, and its boxes back; these are float64. The yaw of `front_classes`
+        points out of the front, -pi..pi; that of others is one of the box's sides. `time_ms` holds
+        the wall time of `network` (voxels, layers, calibration) and of `postprocess`, with the
+        refinement. Of an image, `depth_std_m` says how far off along the line of sight each box
+        may be. Raises ValueError for what these weights do not take.
         """
-        look = self.look(cloud)
+        look = self.look(seen)
         return Detections.empty() if look is None else self.answer(look)
 
-    def detect_image(self, images: Images) -> Detections:
-        """Find objects in one image, of weights that take images; the result is on the CPU.
+    def look(self, seen: PointCloud | Images) -> Look | None:
+        """What the network says of one scene; None of a cloud that has no usable point."""
+        if self.takes_images != isinstance(seen, Images):
+            kind = "color images" if self.takes_images else "clouds"
+            raise ValueError(f"these weights take {kind}, expected one; {_OTHER}")
+        return self._look_at(seen) if isinstance(seen, Images) else self._look_into(seen)
 
-        `depth_std_m` says how far off along the line of sight each box may be.
-        """
-        return self.answer(self.look_at(images))
+    def _look_into(self, cloud: PointCloud) -> Look | None:
+        cloud, origin = self._prepare(cloud)
+        if len(cloud) == 0:
+            return None
+        started = time.perf_counter()
+        with torch.no_grad():
+            predictions = calibrated(self.network(cloud), self.classes, self.calibration)
+            self._wait()
+        return Look(cloud, origin, predictions, 1e3 * (time.perf_counter() - started))
 
-    def look_at(self, images: Images) -> Look:
-        """What the network says of one image."""
+    def _look_at(self, images: Images) -> Look:
         assert isinstance(self.network, CameraSR3D)
         origin = images.world_from_camera[0, :3, 3].double().cpu()
         origin = torch.where(origin.abs() > FAR_M, origin.round(), 0.0)
@@ -311,22 +321,6 @@ class Detector:
         none = PointCloud.single(torch.zeros(0, 3, device=self.device), None)
         seen = SeenImage(output.images, std_m)
         return Look(none, origin, predictions, 1e3 * (time.perf_counter() - started), seen)
-
-    def look(self, cloud: PointCloud) -> Look | None:
-        """What the network says of a cloud of one scene; None where it has no usable point.
-
-        Raises ValueError where the weights take images.
-        """
-        if self.takes_images:
-            raise ValueError(f"these weights take color images, expected one; {_OTHER}")
-        cloud, origin = self._prepare(cloud)
-        if len(cloud) == 0:
-            return None
-        started = time.perf_counter()
-        with torch.no_grad():
-            predictions = calibrated(self.network(cloud), self.classes, self.calibration)
-            self._wait()
-        return Look(cloud, origin, predictions, 1e3 * (time.perf_counter() - started))
 
     def answer(self, look: Look, postprocess: Postprocess | None = None) -> Detections:
         """What `detect` makes of a look; `postprocess` in place of the detector's own."""
@@ -355,6 +349,21 @@ class Detector:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def seen_by(detector: Any, sample: Sample) -> PointCloud | Images:
+    """What a detector is to look at of a labelled scene: its image where it takes images.
+
+    Raises ValueError where the scene has none.
+    """
+    if not getattr(detector, "takes_images", False):
+        return sample.cloud
+    if sample.images is None:
+        raise ValueError(
+            f"{sample.name}: has no color image, which these weights take; expected data with "
+            "images, such as rooms:,images=true"
+        )
+    return sample.images
 
 
 def std_of_boxes(boxes: Boxes3D, seen: SeenImage) -> Float[Tensor, " D"]:

@@ -65,6 +65,25 @@ class Images:
     depth: Float[Tensor, "B H W"] | None = None  # metres along z, 0 where unknown; for training
     height: Float[Tensor, " B"] | None = None  # metres above the floor; NaN: unknown
 
+    @classmethod
+    def joined(cls, parts: Sequence[Images | None]) -> Images | None:
+        """All images, in order; None where one is missing. They are of one size.
+
+        Depth and heights are kept where all have them.
+        """
+        known = [part for part in parts if part is not None]
+        if not known or len(known) < len(parts):
+            return None
+        depths = [part.depth for part in known if part.depth is not None]
+        heights = [part.height for part in known if part.height is not None]
+        return cls(
+            torch.cat([part.pixels for part in known]),
+            torch.cat([part.intrinsics for part in known]),
+            torch.cat([part.world_from_camera for part in known]),
+            torch.cat(depths) if len(depths) == len(known) else None,
+            torch.cat(heights) if len(heights) == len(known) else None,
+        )
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -188,6 +207,7 @@ class Sample:
     cloud: PointCloud  # one scene, `scene` all 0
     targets: Targets
     name: str  # where it comes from, for reports and errors
+    images: Images | None = None  # one, of what the cloud shows; where it is known and wanted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,6 +217,7 @@ class Batch:
     cloud: PointCloud
     targets: tuple[Targets, ...]
     names: tuple[str, ...]
+    images: Images | None = None  # one of each scene, in order; None where a scene has none
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Batch:
@@ -207,12 +228,14 @@ class Batch:
             torch.cat([sample.cloud.features for sample in samples]),
             torch.cat(scene),
         )
-        return cls(cloud, tuple(s.targets for s in samples), tuple(s.name for s in samples))
+        targets, names = tuple(s.targets for s in samples), tuple(s.name for s in samples)
+        return cls(cloud, targets, names, Images.joined([s.images for s in samples]))
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         targets = tuple(target.to(device) for target in self.targets)
-        return Batch(self.cloud.to(device), targets, self.names)
+        images = None if self.images is None else self.images.to(device)
+        return Batch(self.cloud.to(device), targets, self.names, images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,6 +295,10 @@ class Losses:
     quality: Float[Tensor, ""] | None = None  # None: not asked for, as the others
     consistency: Float[Tensor, ""] | None = None
     front: Float[Tensor, ""] | None = None
+    depth: Float[Tensor, ""] | None = None  # this and those that follow: of a camera student
+    features: Float[Tensor, ""] | None = None
+    relations: Float[Tensor, ""] | None = None
+    response: Float[Tensor, ""] | None = None
 
     @property
     def terms(self) -> dict[str, Float[Tensor, ""]]:
@@ -282,6 +309,10 @@ class Losses:
             "quality": self.quality,
             "consistency": self.consistency,
             "front": self.front,
+            "depth": self.depth,
+            "features": self.features,
+            "relations": self.relations,
+            "response": self.response,
         }
         return {name: term for name, term in named.items() if term is not None}
 

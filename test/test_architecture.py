@@ -31,7 +31,10 @@ CORE = {
         "plain_yaml",
         "whole_files",
     },
-    "config": {"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
+    "config": {
+        *{"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
+        "structures",
+    },
     "checkpoint": {"config", "model", "plain_text", "refinement", "whole_files"},
     "torch_file": set(),
     "tr3d_import": {"checkpoint", "data", "model", "torch_file"},
@@ -43,7 +46,7 @@ CORE = {
     "right_fronts": {"matches", "structures"},
     "evaluate": {"config", "detector", "matches", "right_fronts", "structures"},
     "paired": {"evaluate", "structures"},
-    "evaluate_views": {"evaluate", "geometry", "right_fronts", "structures"},
+    "evaluate_views": {"detector", "evaluate", "geometry", "right_fronts", "structures"},
     "evaluate_tests": {"data", "evaluate", "evaluate_views", "right_fronts", "structures"},
     "merged_views": {"arrays", "detector", "evaluate", "geometry", "refinement", "structures"},
     "refinement": {"choices", "geometry", "structures"},
@@ -54,7 +57,7 @@ CORE = {
         *{"calibration", "detector", "evaluate", "geometry", "html", "inconsistency"},
         *{"matches", "picture", "plots", "structures", "supervision", "whole_files"},
     },
-    "spread": {"evaluate", "geometry", "matches", "checkpoint", "structures"},
+    "spread": {"detector", "evaluate", "geometry", "matches", "checkpoint", "structures"},
     "open3d_bridge": {"structures"},
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
@@ -69,6 +72,10 @@ CORE = {
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
         *{"training", "whole_files"},
+    },
+    "distill": {
+        *{"checkpoint", "config", "data", "detector", "geometry", "model", "plain_yaml", "sparse"},
+        *{"structures", "supervision", "training"},
     },
     "study": {
         *{"choices", "config", "data", "plain_yaml", "presets", "study_scores", "training"},

@@ -42,6 +42,8 @@ class CameraArchitecture:
 
     image: str = "res_lite"
     """res_lite, resnet18, or a network of timm such as timm:mobilenetv3_small_100."""
+    input: Literal["rgb", "depth"] = "rgb"
+    """What its images show: colors, or the depth that belongs to them, to teach another one by."""
     size: tuple[int, int] = (320, 240)
     """Width and height that images are brought to, in pixels; multiples of 8."""
     channels: int = 64
@@ -144,7 +146,8 @@ class CameraSR3D(nn.Module):
         """
         images = fitted(images, self.camera.size)
         rays = cell_rays(images)
-        features = self.image(images.pixels)
+        pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
+        features = self.image(pixels)
         features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         focal = images.intrinsics[:, 0, 0].float()
@@ -240,6 +243,28 @@ def cell_depth(images: Images) -> Float[Tensor, "B h w"]:
         raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
     half = STRIDE // 2
     return images.depth[:, half::STRIDE, half::STRIDE].nan_to_num(0.0)
+
+
+def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
+    """Depth as an image: 1 / depth in 1/metres, whether it is known, and the height in metres.
+
+    Heights are above the world's zero, 0 where unknown.
+    """
+    if images.depth is None:
+        raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
+    depth = images.depth.nan_to_num(0.0)
+    is_known = depth > 0
+    rows, columns = (
+        torch.arange(side, dtype=torch.float64, device=depth.device) for side in depth.shape[-2:]
+    )
+    to_camera = torch.linalg.inv(images.intrinsics.double())
+    upwards = torch.einsum("bi,bij->bj", images.world_from_camera[:, 2, :3].double(), to_camera)
+    slope = upwards[:, 0, None, None] * columns + upwards[:, 1, None, None] * rows[:, None]
+    slope = slope + upwards[:, 2, None, None]
+    height = images.world_from_camera[:, 2, 3, None, None].double() + slope * depth
+    inverse = 1 / depth.clamp(min=1e-3)
+    parts = [torch.where(is_known, part, 0.0) for part in (inverse, height.to(depth.dtype))]
+    return torch.stack([parts[0], is_known.to(depth.dtype), parts[1]], dim=1)
 
 
 def _embedding(images: Images, rays: Float[Tensor, "B h w 3"]) -> Float[Tensor, "B 5 h w"]:
