@@ -297,26 +297,25 @@ def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def sentences(error: ValidationError) -> str:
-    """Every mistake of a tree of values, with the key that it was found at."""
-    return "; ".join(_sentence(each) for each in error.errors())
+def sentences(error: ValidationError, kind: type[Config] = Config) -> str:
+    """Every mistake of a tree of values for a configuration, with the key it was found at."""
+    return "; ".join(_sentence(each, kind) for each in error.errors())
 
 
-def _sentence(mistake: Any) -> str:
+def _sentence(mistake: Any, kind: type[Config]) -> str:
     if "error" in mistake.get("ctx", {}):  # raised by the part itself, which names its key
         return str(mistake["ctx"]["error"])
     where = ".".join(map(str, mistake["loc"])) or "top level"
     if mistake["type"] == "unexpected_keyword_argument":
-        alike = difflib.get_close_matches(str(mistake["loc"][-1]), _known_keys(), n=2, cutoff=0.4)
+        known = _known_keys(kind)
+        alike = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=2, cutoff=0.4)
         return f"{where}: unknown key; did you mean {' or '.join(alike) or 'another file'}?"
     return f"{where}: {mistake['msg']}, found {mistake['input']!r}"
 
 
-def _known_keys() -> list[str]:
+def _known_keys(kind: type[Config]) -> list[str]:
     """Every key that a configuration may have, at any depth."""
-    parts = TypeAdapter(Config).json_schema()["$defs"].values()
+    parts = TypeAdapter(kind).json_schema()["$defs"].values()
     keys = {key for part in parts for key in part.get("properties", {})}
-    keys |= {entry.name for entry in fields(Config)} | {
-        entry.name for entry in fields(Architecture)
-    }
+    keys |= {entry.name for entry in fields(kind)} | {entry.name for entry in fields(Architecture)}
     return sorted(keys)

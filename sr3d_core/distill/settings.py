@@ -233,4 +233,4 @@ def parse_camera_config(tree: Any, where: str = "config") -> CameraConfig:
     try:
         return _ADAPTER.validate_python(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {sentences(error)}") from error
+        raise ConfigError(f"{where}: {sentences(error, CameraConfig)}") from error

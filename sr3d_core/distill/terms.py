@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from sr3d_core.distill.settings import DepthTerm, Distill, Level
 from sr3d_core.distill.teachers import Taught
-from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.geometry.iou import aligned_diou, pairwise_iou
 from sr3d_core.model.camera_network import CameraOutput, cell_depth, cell_rays
 from sr3d_core.model.depth import mean_and_std
@@ -44,6 +43,7 @@ from sr3d_core.supervision.distill.selection import (
 
 _KEPT = 0.9  # of what is followed from step to step
 _REFERENCE_SHARE = 0.5
+_SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -291,7 +291,7 @@ def _cells_in(output: CameraOutput, scene: int, boxes: Boxes3D) -> Bool[Tensor, 
     depth = cell_depth(images)[0]
     origin = images.world_from_camera[0, :3, 3].double()
     xyz = (origin + cell_rays(images)[0] * depth[..., None].double()).reshape(-1, 3)
-    is_in = points_in_boxes(xyz.to(boxes.center.dtype), boxes)
+    is_in = rows_inside(xyz.to(boxes.center.dtype), boxes, _SURFACE_M)
     return is_in & (depth.flatten() > 0)[:, None]
 
 
