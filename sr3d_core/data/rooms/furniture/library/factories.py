@@ -25,6 +25,7 @@ import numpy as np
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.library.file import About, Model, check_model
+from sr3d_core.data.rooms.furniture.material import unknown
 from sr3d_core.data.rooms.furniture.mesh import Mesh, turn_z
 
 MAX_FACES = 600
@@ -150,6 +151,7 @@ def _model(factory: Factory, seed: int, arrays: dict[str, np.ndarray]) -> Model:
         arrays["faces"],
         color,
         np.where(arrays["is_clear"], GLASS_ABSORBS, 0.0),
+        unknown(len(arrays["faces"])),
     )
     name = f"{factory.path.split(':')[1]} {seed}"
     turned = mesh.turned(turn_z(np.deg2rad(factory.turned_deg))).grounded()
