@@ -89,7 +89,9 @@ def _row_range(
     column, row = u / safe, v / safe
     off = (_largest(column) < 0) | (_smallest(column) > camera.width - 1)
     first = np.where(whole, np.ceil(np.clip(_smallest(row), 0, camera.height)), 0)
-    last = np.where(whole, np.floor(np.clip(_largest(row), -1, camera.height - 1)), camera.height - 1)
+    last = np.where(
+        whole, np.floor(np.clip(_largest(row), -1, camera.height - 1)), camera.height - 1
+    )
     last = np.where(~some | (whole & off), -1, last)
     return first.astype(np.int64), last.astype(np.int64)
 

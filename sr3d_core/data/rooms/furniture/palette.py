@@ -74,7 +74,7 @@ def wall(rng: np.random.Generator) -> Color:
 def ground(rng: np.random.Generator) -> Color:
     """Wood, tiles or carpet."""
     if rng.random() < 0.5:
-        return wood(rng)
+        return Paint(wood(rng), Material.GROUND)
     color = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0, 0.25), rng.uniform(0.2, 0.8))
     return Paint(color, Material.GROUND)
 
