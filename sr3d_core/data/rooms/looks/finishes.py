@@ -1,8 +1,8 @@
 """What surfaces look like: colors, pattern, gloss, for each material and class of things.
 
-Colors are kept as reflectance, linear in light: palette colors are those of a screen (sRGB) and are
-converted. Real rooms have what `_RECIPES` says; in some images everything has any finish at all, so
-that a network does not learn that beds are white and floors brown (domain randomisation).
+Colors are kept as reflectance, linear in light: palette colors are those of a screen (sRGB) and
+are converted. Real rooms have what `_RECIPES` says; in some images everything has any finish at
+all, so that a network does not learn that beds are white and floors brown (domain randomisation).
 """
 
 from __future__ import annotations

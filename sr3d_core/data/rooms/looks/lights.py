@@ -26,8 +26,8 @@ Color = Float[ndarray, " 3"]
 
 _WINDOW = LABELS.index("window")
 _MOST_LAMPS, _MOST_WINDOWS = 3, 2
-_LAMP_MAP_PX, _SUN_MAP_PX = 224, 352
-_WIDE_TAN = 3.2  # half the width of a lamp's image over its distance: 73 degrees
+_LAMP_MAP_PX, _SUN_MAP_PX = 256, 352
+_WIDE_TAN = 2.8  # half the width of a lamp's image over its distance: 70 degrees
 _SUN_AWAY_M = 40.0
 _BEHIND_M = 0.3  # so far within the room stands the light that is a window
 

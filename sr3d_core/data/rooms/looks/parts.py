@@ -1,9 +1,9 @@
 """The parts of a room that are painted one by one: boards, cushions, legs, panels of wall.
 
 Triangles that share a corner are one part. A part has its own coordinates for patterns: those of
-the piece it belongs to, turned with it, the part's longest extent first, so that wood has its grain
-along boards. The shell has the room's, the vertical first. Parts of one piece that are of the same
-color and material have one finish.
+the piece it belongs to, turned with it, the part's longest extent first, so that wood has its
+grain along boards. The shell has the room's, the vertical first. Parts of one piece that are of
+the same color and material have one finish.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """From a seed to color images with true depth, the cloud of the same moment, and boxes.
 
 One frame of axes for all three: z up, levelled up to a few degrees as a robot's clouds are. The
-cloud is what a depth camera with the same lens at the same place measures, colored by the image, so
-its points lie on the rays of their pixels. Which boxes are targets and which are ignored follows
-from the cloud, by the rule of all frames (`sight`).
+cloud is what a depth camera with the same lens at the same place measures, colored by the image,
+so its points lie on the rays of their pixels. Which boxes are targets and which are ignored
+follows from the cloud, by the rule of all frames (`sight`).
 """
 
 from __future__ import annotations

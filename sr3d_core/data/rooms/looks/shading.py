@@ -1,8 +1,9 @@
 """The light that comes from every pixel of a view: patterns, lamps, shadows, dark corners.
 
 Lambert's law and the highlights of Blinn and Phong. What reaches a surface from everywhere is the
-same in the whole room but for corners: ambient occlusion is guessed from the depth image itself, by
-how much of it stands out above a surface's own plane near by (Mittring, "Finding next gen", 2007).
+same in the whole room but for corners: ambient occlusion is guessed from the depth image itself,
+by how much of it stands out above a surface's own plane near by (Mittring, "Finding next gen",
+2007).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a light can see: a depth image taken from where it is, looked up for points of the room.
 
-Lights are cameras of the rasteriser. A point is lit as far as nothing lies before it in the light's
-image, averaged over a disc of pixels as wide as the light is large, so that shadows are soft
-(Reeves, Salesin and Cook, "Rendering antialiased shadows with depth maps", 1987). A triangle never
-shades itself, and points are lifted off their surface by the width of that disc, or it would.
+Lights are cameras of the rasteriser. A point is lit as far as nothing lies before it in the
+light's image, averaged over a disc of pixels as wide as the light is large, so that shadows are
+soft (Reeves, Salesin and Cook, "Rendering antialiased shadows with depth maps", 1987). What is
+compared is the depth of the surface's own plane in each of these pixels, or it would shade itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from sr3d_core.geometry.camera import Pinhole
 GOLDEN_RAD = float(np.pi * (3 - 5**0.5))
 """From point to point of Vogel's spiral, which covers a disc evenly."""
 
-_LIFT_M = 0.01
+_NEAR_M = np.float32(0.015)  # what lies so little before a surface does not shade it
+_BEND_M = np.float32(0.25)
 _TAPS = 7
 
 
@@ -69,8 +70,8 @@ class ShadowMap:
         camera = self.pinhole
         turn = self.room_from_light.astype(np.float32)
         local = (xyz - self.position.astype(np.float32)) @ turn
-        width = np.abs(local[:, 2]) * np.float32((1.5 + self.softness_px) / camera.fx)
-        local += (normal * (width + np.float32(_LIFT_M))[:, None]) @ turn
+        across = normal @ turn
+        plane = np.einsum("nc,nc->n", local, across)
         depth = local[:, 2]
         is_before = depth > 0.05
         z = np.where(is_before, depth, np.float32(1.0))
@@ -79,19 +80,17 @@ class ShadowMap:
         inside = is_before & (u >= 0) & (v >= 0)
         inside &= (u <= camera.width - 1) & (v <= camera.height - 1)
         total = np.zeros(len(xyz), dtype=np.float32)
-        near = depth - np.float32(_LIFT_M)
-        for column, row in _disc(self.softness_px):
-            at = self._pixel(u + column, v + row, inside)
-            total += (self.depth[at] >= near) | (self.face[at] == face)
+        for right, down in _disc(self.softness_px):
+            column = np.clip(u + (right + np.float32(0.5)), 0, camera.width - 1).astype(np.int32)
+            row = np.clip(v + (down + np.float32(0.5)), 0, camera.height - 1).astype(np.int32)
+            at = np.where(inside, row * camera.width + column, 0)
+            # Where the surface's own plane lies in that pixel.
+            ray_x = (column - np.float32(camera.cx)) * np.float32(1 / camera.fx)
+            ray_y = (row - np.float32(camera.cy)) * np.float32(1 / camera.fy)
+            slope = across[:, 0] * ray_x + across[:, 1] * ray_y + across[:, 2]
+            own = np.clip(plane / np.where(slope == 0, 1, slope), z - _BEND_M, z + _BEND_M)
+            total += (self.depth[at] >= own - _NEAR_M) | (self.face[at] == face)
         return np.where(inside, total / _TAPS, np.float32(self.is_lit_outside))
-
-    def _pixel(
-        self, u: Float[ndarray, " N"], v: Float[ndarray, " N"], inside: Bool[ndarray, " N"]
-    ) -> Int[ndarray, " N"]:
-        camera = self.pinhole
-        column = np.clip((u + np.float32(0.5)), 0, camera.width - 1).astype(np.int32)
-        row = np.clip((v + np.float32(0.5)), 0, camera.height - 1).astype(np.int32)
-        return np.where(inside, row * camera.width + column, 0)
 
 
 def _disc(radius: float) -> list[tuple[np.float32, np.float32]]:

@@ -1,8 +1,8 @@
 """Square tiles of patterns that repeat without a seam, drawn once, and how pixels look them up.
 
 A tile holds two numbers from 0 to 1 at each place: how much of a surface's second color is mixed
-into its first, and how bright it is (0.5 as it is). Along u runs what has a direction: the grain of
-wood, the length of planks, the rows of bricks. Smaller copies of each tile, down to a single
+into its first, and how bright it is (0.5 as it is). Along u runs what has a direction: the grain
+of wood, the length of planks, the rows of bricks. Smaller copies of each tile, down to a single
 number, are looked up where a pixel covers more than one of its points, so that nothing flickers
 far away.
 """
