@@ -19,6 +19,7 @@ from sr3d_core.data.rooms.camera.sensor import Sighting, View
 from sr3d_core.data.rooms.looks.finishes import Finishes
 from sr3d_core.data.rooms.looks.lights import Lighting, Source
 from sr3d_core.data.rooms.looks.parts import Parts, parts_of
+from sr3d_core.data.rooms.looks.rounding import Rounding
 from sr3d_core.data.rooms.looks.shadows import GOLDEN_RAD
 from sr3d_core.data.rooms.looks.tiles import PATTERNS, VARIANTS, all_tiles, plaster
 from sr3d_core.data.rooms.scene.room import Room
@@ -39,6 +40,7 @@ class Stage:
 
     room: Room
     parts: Parts
+    rounding: Rounding
     finishes: Finishes
     lighting: Lighting
 
@@ -46,7 +48,8 @@ class Stage:
     def of(cls, room: Room, rng: Rng) -> Stage:
         """With finishes as real rooms have them."""
         parts = parts_of(room)
-        return cls(room, parts, Finishes.of(parts.groups, rng), Lighting.random(room, rng))
+        finishes = Finishes.of(parts.groups, rng)
+        return cls(room, parts, Rounding.of(room), finishes, Lighting.random(room, rng))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,12 +58,13 @@ class Spots:
 
     face: Int[ndarray, " N"]
     xyz: Float[ndarray, "N 3"]
-    normal: Float[ndarray, "N 3"]  # towards the camera's side
+    normal: Float[ndarray, "N 3"]  # of the triangle, towards the camera's side
+    bent: Float[ndarray, "N 3"]  # of the round surface that the triangle stands for
     to_camera: Float[ndarray, "N 3"]  # unit length
     width: Float[ndarray, " N"]  # of a pixel on the surface, metres
 
     @classmethod
-    def of(cls, view: View, seen: Sighting) -> Spots:
+    def of(cls, rounding: Rounding, view: View, seen: Sighting) -> Spots:
         """Of the pixels with a hit, row by row."""
         is_hit = seen.hits.face >= 0
         face, depth = seen.hits.face[is_hit], seen.hits.depth[is_hit].astype(np.float32)
@@ -71,10 +75,12 @@ class Spots:
         cosine = np.einsum("nc,nc->n", normal, rays) / long
         normal *= np.where(cosine > 0, np.float32(-1), np.float32(1))[:, None]
         slope = np.sqrt(np.maximum(np.abs(cosine), np.float32(0.1)))
+        xyz = rays * depth[:, None] + view.position.astype(np.float32)
         return cls(
             face,
-            rays * depth[:, None] + view.position.astype(np.float32),
+            xyz,
             normal,
+            rounding.at(face, xyz, normal),
             -rays / long[:, None],
             depth / np.float32(view.pinhole.fx) / slope,
         )
@@ -90,11 +96,11 @@ def light_of(
     is_hit = seen.hits.face >= 0
     if not is_hit.any():
         return image
-    spots = Spots.of(view, seen)
+    spots = Spots.of(stage.rounding, view, seen)
     group = stage.parts.group[stage.parts.of_face[spots.face]]
     color = _reflectance(stage.parts, finishes, spots)
     dim = _occlusion(view, seen)[is_hit]
-    up = 0.75 + 0.25 * spots.normal[:, 2]
+    up = 0.75 + 0.25 * spots.bent[:, 2]
     ambient = stage.lighting.ambient.astype(np.float32)
     total = (dim * up)[:, None] * ambient
     gleam = (0.5 * dim)[:, None] * ambient * finishes.gloss[group]
@@ -165,7 +171,7 @@ def _shine(
     away = source.position.astype(np.float32) - spots.xyz
     far = _length(away)
     away /= np.maximum(far, np.float32(1e-4))[:, None]
-    cosine = np.einsum("nc,nc->n", spots.normal, away)
+    cosine = np.einsum("nc,nc->n", spots.bent, away)
     strength = np.ones_like(far) if source.is_far else (2 / np.maximum(far, 0.6)) ** 2
     if source.facing is not None:
         strength = strength * np.clip(-(away @ source.facing.astype(np.float32)), 0, 1)
@@ -181,7 +187,7 @@ def _shine(
         return
     half = away[shiny] + spots.to_camera[shiny]
     half /= np.maximum(_length(half), np.float32(1e-4))[:, None]
-    mirrored = np.clip(np.einsum("nc,nc->n", spots.normal[shiny], half), 0, 1)
+    mirrored = np.clip(np.einsum("nc,nc->n", spots.bent[shiny], half), 0, 1)
     shine = finishes.shine[group[shiny]]
     peak = mirrored**shine * (shine + 8) / 8
     gleam[shiny] += finishes.gloss[group[shiny]] * peak[:, None] * reaches[is_shiny]
