@@ -81,10 +81,10 @@ class Camera:
 
     def _exposure(self, image: Image) -> float:
         """By the mean of logarithms, so that a window does not count for more than it is large;
-        less where more than a tenth of the image would be too bright."""
+        less, down to a half, where more than a tenth of the image would be too bright."""
         bright = np.maximum(image @ _LUMA, 1e-4)
         gain = self.middle / float(np.exp(np.log(bright).mean()))
-        return min(gain, _WHITE / float(np.quantile(bright, 0.9)))
+        return max(min(gain, _WHITE / float(np.quantile(bright, 0.9))), gain / 2)
 
     def _own_balance(self, light: Image) -> Float[ndarray, " 3"]:
         """Most of the light's color is taken out, as cameras do, then what is left is wrong."""

@@ -36,7 +36,8 @@ class Rounding:
         mine, other = _meetings(faces)
         cosine = np.einsum("pc,pc->p", own[mine // 3], own[other // 3])
         near = np.abs(cosine) > _LEAST_COSINE
-        added = across[other[near] // 3] * np.sign(cosine[near])[:, None]
+        weight = _angles(corners, across).reshape(-1)[other[near]] * np.sign(cosine[near])
+        added = own[other[near] // 3] * weight[:, None]
         total = np.stack([np.bincount(mine[near], c, 3 * len(faces)) for c in added.T], axis=1)
         length = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
         normals = (total / length).reshape(-1, 3, 3)
@@ -68,6 +69,15 @@ def _meetings(faces: Int[ndarray, "F 3"]) -> tuple[Int[ndarray, " M"], Int[ndarr
     mine = np.repeat(order, count)
     step = np.arange(len(mine)) - np.repeat(np.cumsum(count) - count, count)
     return mine, order[np.repeat(first, count) + step]
+
+
+def _angles(
+    corners: Float[ndarray, "F 3 3"], across: Float[ndarray, "F 3"]
+) -> Float[ndarray, "F 3"]:
+    """Radians at the corners: a side that is cut into two triangles counts once."""
+    double_area = np.linalg.norm(across, axis=1)[:, None]
+    ahead, behind = np.roll(corners, -1, axis=1) - corners, np.roll(corners, 1, axis=1) - corners
+    return np.arctan2(double_area, np.einsum("fkc,fkc->fk", ahead, behind))
 
 
 def _shares(corners: Float[ndarray, "N 3 3"], xyz: Float[ndarray, "N 3"]) -> ndarray:

@@ -227,8 +227,8 @@ class Tiles:
         level = np.log2(np.maximum(width * SIZE, 1.0)).round().astype(np.int32)
         level = np.minimum(level, _LEVELS - 1)
         size = np.right_shift(SIZE, level)
-        column = (u * size).astype(np.int32) & (size - 1)
-        row = (v * size).astype(np.int32) & (size - 1)
+        column = np.floor(u * size).astype(np.int32) & (size - 1)
+        row = np.floor(v * size).astype(np.int32) & (size - 1)
         place = tile.astype(np.int64) * self.length + self.starts[level] + row * size + column
         return self.points[place].astype(np.float32) * np.float32(1 / 255)
 
