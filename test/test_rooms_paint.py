@@ -10,7 +10,12 @@ import pytest
 from sr3d_core.data.rooms.camera.sensor import orientation
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.classes import LABELS
-from sr3d_core.data.rooms.furniture.material import Material, Paint, material_of
+from sr3d_core.data.rooms.furniture.material import (
+    Material,
+    Paint,
+    material_of,
+    material_of_models,
+)
 from sr3d_core.data.rooms.furniture.mesh import Mesh, box, cylinder, quad
 from sr3d_core.data.rooms.furniture.piece import NO_LABEL, Piece
 from sr3d_core.data.rooms.looks.developing import Camera, encode
@@ -50,6 +55,11 @@ def test_colors_of_the_palette_know_their_material() -> None:
     assert material_of(palette.ground(rng)) == Material.GROUND
     assert material_of(palette.blend(WOOD, (0, 0, 0), 0.1)) == Material.WOOD
     assert material_of((0.1, 0.2, 0.3)) == Material.UNKNOWN
+
+
+def test_clear_parts_of_models_from_files_are_glass() -> None:
+    found = material_of_models(np.array([0.0, 0.7, 0.3]))
+    assert found.tolist() == [Material.UNKNOWN, Material.GLASS, Material.UNKNOWN]
 
 
 def test_meshes_keep_the_material_of_their_color() -> None:

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from enum import IntEnum
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
+
+_CLEAR = 0.5  # least absorption
 
 
 class Material(IntEnum):
@@ -49,6 +51,7 @@ def material_of(color: Sequence[float]) -> Material:
     return color.material if isinstance(color, Paint) else Material.UNKNOWN
 
 
-def unknown(num: int) -> Int[ndarray, " F"]:
-    """Materials of `num` triangles that nobody told."""
-    return np.zeros(num, dtype=np.int64)
+def material_of_models(absorbs: Float[ndarray, " F"]) -> Int[ndarray, " F"]:
+    """Materials of models from files, which tell one thing: what is clear absorbs most, and is
+    glass."""
+    return np.where(absorbs > _CLEAR, int(Material.GLASS), int(Material.UNKNOWN))

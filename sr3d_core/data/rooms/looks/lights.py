@@ -112,7 +112,7 @@ def _lamps(room: Room, casts: Bool[ndarray, " F"], rng: Rng, fewest: int) -> lis
         position = np.array([*spots[k], room.layout.floor.height - hang])
         color = _temperature(kelvin) * rng.uniform(0.6, 1.5)
         down = orientation(rng.uniform(-np.pi, np.pi), -np.pi / 2, 0.0)
-        image = _map(room, casts, (down, position), rng.uniform(0.6, 2.5), True)
+        image = _map(room, casts, (down, position), rng.uniform(1.2, 3.0), True)
         out.append(Source(position, color, None, False, image))
     return out
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from sr3d_core.data.rooms.furniture.material import unknown
+from sr3d_core.data.rooms.furniture.material import material_of_models
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def mesh_of(geometries: Iterable[trimesh.Trimesh]) -> Mesh:
                 np.asarray(geometry.faces, dtype=np.int64),
                 np.broadcast_to(color, (num, 3)).copy(),
                 np.full(num, 1.0 - alpha),
-                unknown(num),
+                material_of_models(np.full(num, 1.0 - alpha)),
             )
         )
     return Mesh.cat(parts)
