@@ -24,7 +24,7 @@ from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
 from sr3d_core.data.readers.sustechpoints import SustechPointsSource
 from sr3d_core.data.readers.votenet import VoteNetSource
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.structures import Sample
+from sr3d_core.structures import ImageSample, Sample
 
 
 class Scenes(Protocol):
@@ -37,6 +37,18 @@ class Scenes(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class ImageScenes(Protocol):
+    """Color images by index, each with the labelled cloud of the same moment."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names that labels index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> ImageSample: ...
 
 
 class SceneSource(Protocol):
@@ -106,6 +118,15 @@ def source_of(data: str) -> AnySource:
     if path:
         given["path"] = path
     return _made(reader, given, data)
+
+
+def open_images(
+    source: AnySource, split: str, classes: Sequence[str], num: int | None = None
+) -> ImageScenes:
+    """The color images of one split, at most `num`; ValueError where a source has none."""
+    if not isinstance(source, RoomsSource):
+        raise ValueError(f"{source.name}: a source without color images, expected rooms")
+    return source.open_images(split, classes, num)
 
 
 def data_argument(source: AnySource) -> str:

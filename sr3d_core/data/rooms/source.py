@@ -9,10 +9,19 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS, RoomSensor, one_of
+from sr3d_core.choices import (
+    FURNITURE_SHARE,
+    ROOM_SENSORS,
+    ROOM_SPLITS,
+    RoomSensor,
+    RoomSplit,
+    one_of,
+)
 from sr3d_core.data.rooms.dataset import PrerenderedRooms, Rooms
 from sr3d_core.data.rooms.furniture.classes import LABELS, WITH_FRONT
 from sr3d_core.data.rooms.furniture.library.supply import furniture_of
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
+from sr3d_core.data.rooms.looks.dataset import PrerenderedImages, RoomImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +76,21 @@ class RoomsSource:
         """The scenes of one split; labels index `classes`. Raises ValueError."""
         if split == "train" and self.prerendered is not None:
             return PrerenderedRooms(self.prerendered, classes)
+        chosen, num, supply = self._made(split, num)
+        return Rooms(chosen, num, self.sensors, classes, supply)
+
+    def open_images(
+        self, split: str, classes: Sequence[str] = LABELS, num: int | None = None
+    ) -> RoomImages | PrerenderedImages:
+        """The color images of one split, each with depth, cloud and boxes. Raises ValueError."""
+        if split == "train" and self.prerendered is not None:
+            return PrerenderedImages(self.prerendered, classes)
+        chosen, num, supply = self._made(split, num)
+        return RoomImages(chosen, num, classes, supply)
+
+    def _made(self, split: str, num: int | None) -> tuple[RoomSplit, int, FurnitureSupply]:
+        """Split, number and furniture of rooms that are made as they are asked for."""
         chosen = one_of("split of the rooms", split, ROOM_SPLITS)
         num = num or (self.num_train if chosen == "train" else self.num_val)
         library = self.furniture if chosen == "train" else None
-        supply = furniture_of(library, self.furniture_share)
-        return Rooms(chosen, num, self.sensors, classes, supply)
+        return chosen, num, furniture_of(library, self.furniture_share)
