@@ -211,14 +211,6 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ImageSample:
-    """One color image, and the labelled scene of the same moment in the same world frame."""
-
-    images: Images  # one, `images.depth` true or measured, for training
-    sample: Sample  # the cloud of the depth camera beside it, and the boxes that can be seen
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Several scenes; `targets[i]` belongs to the points with `scene == i`."""
 

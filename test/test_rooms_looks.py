@@ -42,9 +42,9 @@ from sr3d_core.data.rooms.scene.floor import Floor
 from sr3d_core.data.rooms.scene.layout import Layout
 from sr3d_core.data.rooms.scene.room import Build, Room, build_room
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.data.sources import open_images
+from sr3d_core.data.sources import source_of, with_images
 from sr3d_core.geometry.camera import Pinhole
-from sr3d_core.structures import ImageSample
+from sr3d_core.structures import Sample
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ HEIGHT_M = 2.5
 
 
 @pytest.fixture(scope="module")
-def images() -> list[ImageSample]:
+def images() -> list[Sample]:
     """The first image of each of six rooms."""
     return [found for seed in range(6) for found in image_samples(seed, 1)]
 
@@ -99,8 +99,8 @@ def level_view(position: tuple[float, float, float]) -> View:
     return View(LENS, orientation(0.0, 0.0, 0.0), np.array(position), 9.0, PERFECT)
 
 
-def digest(found: ImageSample) -> str:
-    images, sample = found.images, found.sample
+def digest(found: Sample) -> str:
+    images, sample = found.images, found
     assert images.depth is not None
     assert images.height is not None
     arrays = [images.pixels, images.intrinsics, images.world_from_camera, images.depth]
@@ -160,16 +160,14 @@ def test_boxes_and_camera_are_in_the_same_world_frame() -> None:
     view = level_view((1.0, 2.0, 1.2))
     stage = Stage.of(room, np.random.default_rng(0))
     found = image_of(stage, np.random.default_rng(1), "box", view=view)
-    assert found.sample.targets.labels.tolist() == [LABELS.index("cabinet")]
+    assert found.targets.labels.tolist() == [LABELS.index("cabinet")]
     camera_from_world = torch.linalg.inv(found.images.world_from_camera[0].double())
-    center = camera_from_world @ torch.cat(
-        [found.sample.targets.boxes.center[0].double(), torch.ones(1)]
-    )
+    center = camera_from_world @ torch.cat([found.targets.boxes.center[0].double(), torch.ones(1)])
     # .2 m to the left, .2 m below the camera, 1.75 m ahead.
     assert center[:3].tolist() == pytest.approx([-0.2, 0.2, 1.75], abs=1e-4)
 
 
-def test_the_world_is_level_up_to_three_degrees(images: list[ImageSample]) -> None:
+def test_the_world_is_level_up_to_three_degrees(images: list[Sample]) -> None:
     for seed, found in enumerate(images):
         room = closed(build_room(np.random.default_rng(seed)), np.random.default_rng(0))
         assert room.layout.floor.height > 2
@@ -182,9 +180,9 @@ def test_the_world_is_level_up_to_three_degrees(images: list[ImageSample]) -> No
         assert float(rotation[2, 1]) < -0.7  # the image's down is down in the world
 
 
-def test_points_of_the_cloud_lie_on_the_rays_of_their_pixels(images: list[ImageSample]) -> None:
+def test_points_of_the_cloud_lie_on_the_rays_of_their_pixels(images: list[Sample]) -> None:
     for found in images:
-        shot, cloud = found.images, found.sample.cloud
+        shot, cloud = found.images, found.cloud
         assert shot.depth is not None
         camera_from_world = torch.linalg.inv(shot.world_from_camera[0].double())
         place = cloud.xyz.double() @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
@@ -200,7 +198,7 @@ def test_points_of_the_cloud_lie_on_the_rays_of_their_pixels(images: list[ImageS
 
 
 def test_pixels_are_whole_numbers_of_255_neither_black_nor_white(
-    images: list[ImageSample],
+    images: list[Sample],
 ) -> None:
     for found in images:
         pixels = 255 * found.images.pixels
@@ -214,16 +212,16 @@ def test_pixels_are_whole_numbers_of_255_neither_black_nor_white(
         assert float(grey.std()) > 8
 
 
-def test_depth_and_targets_are_finite(images: list[ImageSample]) -> None:
+def test_depth_and_targets_are_finite(images: list[Sample]) -> None:
     for found in images:
         assert found.images.depth is not None
         assert torch.isfinite(found.images.depth).all()
-        assert torch.isfinite(found.sample.cloud.xyz).all()
-        assert torch.isfinite(found.sample.targets.boxes.array).all()
+        assert torch.isfinite(found.cloud.xyz).all()
+        assert torch.isfinite(found.targets.boxes.array).all()
 
 
-def test_ignored_boxes_go_with_the_targets(images: list[ImageSample]) -> None:
-    ignored = [found.sample.targets.ignored for found in images]
+def test_ignored_boxes_go_with_the_targets(images: list[Sample]) -> None:
+    ignored = [found.targets.ignored for found in images]
     assert all(each is not None for each in ignored)
     assert sum(len(each) for each in ignored if each is not None) > 0
 
@@ -289,8 +287,8 @@ def test_an_empty_room_has_no_targets() -> None:
     room = room_with()
     stage = Stage.of(room, np.random.default_rng(0))
     found = image_of(stage, np.random.default_rng(0), "empty")
-    assert len(found.sample.targets) == len(found.sample.targets.ignored or []) == 0
-    assert len(found.sample.cloud) > 1000
+    assert len(found.targets) == len(found.targets.ignored or []) == 0
+    assert len(found.cloud) > 1000
     assert torch.isfinite(found.images.pixels).all()
 
 
@@ -301,8 +299,8 @@ def test_where_nothing_is_there_is_no_depth() -> None:
     found = image_of(stage, np.random.default_rng(0), "void", view=level_view((1.0, 2.0, 1.2)))
     assert found.images.depth is not None
     assert float(found.images.depth.max()) == 0.0
-    assert len(found.sample.cloud) == 0
-    assert found.sample.targets.boxes.array.shape == (0, 7)
+    assert len(found.cloud) == 0
+    assert found.targets.boxes.array.shape == (0, 7)
     assert torch.isfinite(found.images.pixels).all()
 
 
@@ -346,8 +344,8 @@ def test_cameras_stand_where_they_may_and_look_where_they_should() -> None:
     assert max(pitch) <= 10.01
 
 
-def test_most_images_show_furniture_that_is_a_target(images: list[ImageSample]) -> None:
-    assert sum(len(found.sample.targets) > 0 for found in images) >= len(images) - 1
+def test_most_images_show_furniture_that_is_a_target(images: list[Sample]) -> None:
+    assert sum(len(found.targets) > 0 for found in images) >= len(images) - 1
 
 
 def test_a_fifth_of_the_images_has_finishes_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,7 +375,7 @@ def test_finishes_at_random_change_colors_and_nothing_else() -> None:
 
 
 def test_splits_never_share_a_room() -> None:
-    names = [RoomImages(split, 1)[0].sample.name for split in ("train", "val")]  # type: ignore[arg-type]
+    names = [RoomImages(split, 1)[0].name for split in ("train", "val")]  # type: ignore[arg-type]
     assert names == ["room 0 image 0", "room 10000000 image 0"]
 
 
@@ -391,9 +389,9 @@ def test_images_go_to_workers_of_a_loader() -> None:
         images[2]
 
 
-def test_labels_index_the_classes_that_were_asked_for(images: list[ImageSample]) -> None:
-    names = [LABELS[label] for label in images[0].sample.targets.labels.tolist()]
-    got = RoomImages("train", 1, ("spoon", names[0]))[0].sample.targets.labels
+def test_labels_index_the_classes_that_were_asked_for(images: list[Sample]) -> None:
+    names = [LABELS[label] for label in images[0].targets.labels.tolist()]
+    got = RoomImages("train", 1, ("spoon", names[0]))[0].targets.labels
     assert got.tolist() == [1] * names.count(names[0])
 
 
@@ -419,10 +417,8 @@ def test_prerendered_images_come_back_as_they_were(folder: Path) -> None:
         assert found.images.height is not None
         assert made.images.height is not None
         assert torch.equal(found.images.height, made.images.height)
-        torch.testing.assert_close(
-            found.sample.cloud.xyz, made.sample.cloud.xyz, rtol=0, atol=0.0004
-        )
-        assert torch.equal(found.sample.targets.boxes.array, made.sample.targets.boxes.array)
+        torch.testing.assert_close(found.cloud.xyz, made.cloud.xyz, rtol=0, atol=0.0004)
+        assert torch.equal(found.targets.boxes.array, made.targets.boxes.array)
 
 
 def test_files_of_images_hold_no_pickles(folder: Path) -> None:
@@ -443,19 +439,22 @@ def test_a_folder_says_when_it_has_no_images_or_nothing_else(folder: Path, tmp_p
 def test_frames_and_images_of_a_room_share_a_file(tmp_path: Path) -> None:
     prerender(tmp_path, "val", 1, num_frames=1, scan=False, images=1)
     assert PrerenderedRooms(tmp_path)[0].name == "room_0000000 sample 0"
-    assert PrerenderedImages(tmp_path)[0].sample.name == "room_0000000 image 0"
+    assert PrerenderedImages(tmp_path)[0].name == "room_0000000 image 0"
 
 
-def test_a_source_of_rooms_opens_images(folder: Path, tmp_path: Path) -> None:
-    source = RoomsSource(num_train=7, num_val=3, prerendered=folder)
-    assert isinstance(open_images(source, "train", LABELS), PrerenderedImages)
-    assert len(open_images(source, "val", LABELS)) == 3
-    assert len(open_images(RoomsSource(num_train=7), "train", LABELS)) == 7
-    with pytest.raises(ValueError, match="folder: a source without color images, expected rooms"):
-        open_images(FolderSource(path=tmp_path), "train", LABELS)
+def test_a_source_of_rooms_opens_images(folder: Path) -> None:
+    source = RoomsSource(num_train=7, num_val=3, prerendered=folder, images=True)
+    assert isinstance(source.open("train"), PrerenderedImages)
+    assert len(source.open("val")) == 3
+    assert len(RoomsSource(num_train=7, images=True).open("train")) == 7
+    assert (
+        source_of("rooms:,images=true") == with_images(RoomsSource()) == RoomsSource(images=True)
+    )
+    with pytest.raises(ValueError, match="folder: has no color images, expected rooms"):
+        with_images(FolderSource(path=folder))
 
 
-def test_a_sheet_of_images_is_a_picture(tmp_path: Path, images: list[ImageSample]) -> None:
+def test_a_sheet_of_images_is_a_picture(tmp_path: Path, images: list[Sample]) -> None:
     pytest.importorskip("matplotlib")
     path = tmp_path / "sheet.png"
     image_sheet(images[:2], path)

@@ -457,15 +457,13 @@ def sheet(
     """
     with one_line_errors():
         from sr3d_core.data.rooms.sheet import contact_sheet, image_sheet
-        from sr3d_core.data.sources import open_images, source_of
+        from sr3d_core.data.sources import source_of, with_images
 
         source = source_of(data)
         if images:
-            shots = open_images(source, split, source.classes, num)
-            num = min(num, len(shots))
-            image_sheet([shots[index] for index in range(num)], out, shots.classes)
-        else:
-            scenes = source.open(split, source.classes, num)
-            num = min(num, len(scenes))
-            contact_sheet([scenes[index] for index in range(num)], out, scenes.classes)
+            source = with_images(source)
+        scenes = source.open(split, source.classes, num)
+        num = min(num, len(scenes))
+        draw = image_sheet if images else contact_sheet
+        draw([scenes[index] for index in range(num)], out, scenes.classes)
     say(f"{out}: {num} {'images' if images else 'scenes'}")

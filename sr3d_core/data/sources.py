@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -24,7 +24,7 @@ from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
 from sr3d_core.data.readers.sustechpoints import SustechPointsSource
 from sr3d_core.data.readers.votenet import VoteNetSource
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.structures import ImageSample, Sample
+from sr3d_core.structures import Sample
 
 
 class Scenes(Protocol):
@@ -37,18 +37,6 @@ class Scenes(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
-
-
-class ImageScenes(Protocol):
-    """Color images by index, each with the labelled cloud of the same moment."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names that labels index."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> ImageSample: ...
 
 
 class SceneSource(Protocol):
@@ -120,13 +108,13 @@ def source_of(data: str) -> AnySource:
     return _made(reader, given, data)
 
 
-def open_images(
-    source: AnySource, split: str, classes: Sequence[str], num: int | None = None
-) -> ImageScenes:
-    """The color images of one split, at most `num`; ValueError where a source has none."""
-    if not isinstance(source, RoomsSource):
-        raise ValueError(f"{source.name}: a source without color images, expected rooms")
-    return source.open_images(split, classes, num)
+def with_images(source: AnySource) -> AnySource:
+    """The same source, its scenes with color images; ValueError where it has none."""
+    if not hasattr(source, "images"):
+        having = sorted(name for name, reader in READERS.items() if hasattr(reader, "images"))
+        raise ValueError(f"{source.name}: has no color images, expected {' or '.join(having)}")
+    changed: AnySource = replace(source, **{"images": True})
+    return changed
 
 
 def data_argument(source: AnySource) -> str:

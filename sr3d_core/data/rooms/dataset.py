@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def relabelled(sample: Sample, label_space: Sequence[str]) -> Sample:
     index = torch.tensor(
         [label_space.index(name) if name in label_space else -1 for name in LABELS]
     )
-    return Sample(sample.cloud, _renumbered(sample.targets, index), sample.name)
+    return replace(sample, targets=_renumbered(sample.targets, index))
 
 
 def _renumbered(targets: Targets, index: Tensor) -> Targets:

@@ -17,7 +17,7 @@ from numpy import ndarray
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_z
 from sr3d_core.data.rooms.scene.footprints import rectangle
-from sr3d_core.structures import ImageSample, Sample, Targets
+from sr3d_core.structures import Sample, Targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def contact_sheet(
 
 
 def image_sheet(
-    samples: Sequence[ImageSample], path: str | Path, label_space: Sequence[str] = LABELS
+    samples: Sequence[Sample], path: str | Path, label_space: Sequence[str] = LABELS
 ) -> None:
     """Draw images with their boxes, and their depth, into an image file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -67,21 +67,23 @@ def image_sheet(
     for k, found in enumerate(samples):
         row, column = divmod(k, columns)
         above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        assert found.images is not None
         above.imshow(found.images.pixels[0].permute(1, 2, 0).numpy())
         _outline_image(above, found, label_space)
         if found.images.depth is not None:
             depth = found.images.depth[0].numpy()
             below.imshow(np.where(depth > 0, depth, np.nan), cmap="turbo", vmin=0, vmax=8)
-        above.set_title(f"{found.sample.name}: {len(found.sample.cloud)} points", fontsize=8)
+        above.set_title(f"{found.name}: {len(found.cloud)} points", fontsize=8)
     figure.tight_layout()
     figure.savefig(path)
 
 
-def _outline_image(axis: Axes, found: ImageSample, label_space: Sequence[str]) -> None:
+def _outline_image(axis: Axes, found: Sample, label_space: Sequence[str]) -> None:
     """Edges of boxes as the camera sees them; what lies behind it is left out."""
+    assert found.images is not None
     lens = found.images.intrinsics[0].numpy().astype(np.float64)
     camera_from_world = np.linalg.inv(found.images.world_from_camera[0].numpy().astype(np.float64))
-    targets = found.sample.targets
+    targets = found.targets
     groups = [(targets, ("red", "-", "yellow"))]
     if targets.ignored is not None:
         groups.insert(0, (targets.ignored, ("0.5", "--", "0.8")))

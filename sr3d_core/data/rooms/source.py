@@ -37,6 +37,9 @@ class RoomsSource:
     """Scenes of the validation split."""
     sensors: tuple[RoomSensor, ...] = ROOM_SENSORS
     """Single RGB-D frames, fused scans, or both in turn."""
+    images: bool = False
+    """Frames of a color camera with the image, its depth and the cloud of a depth camera beside
+    it, in place of `sensors`."""
     prerendered: Path | None = None
     """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
     furniture: Path | None = None
@@ -72,21 +75,15 @@ class RoomsSource:
 
     def open(
         self, split: str, classes: Sequence[str] = LABELS, num: int | None = None
-    ) -> Rooms | PrerenderedRooms:
+    ) -> Rooms | PrerenderedRooms | RoomImages | PrerenderedImages:
         """The scenes of one split; labels index `classes`. Raises ValueError."""
         if split == "train" and self.prerendered is not None:
-            return PrerenderedRooms(self.prerendered, classes)
+            stored = PrerenderedImages if self.images else PrerenderedRooms
+            return stored(self.prerendered, classes)
         chosen, num, supply = self._made(split, num)
+        if self.images:
+            return RoomImages(chosen, num, classes, supply)
         return Rooms(chosen, num, self.sensors, classes, supply)
-
-    def open_images(
-        self, split: str, classes: Sequence[str] = LABELS, num: int | None = None
-    ) -> RoomImages | PrerenderedImages:
-        """The color images of one split, each with depth, cloud and boxes. Raises ValueError."""
-        if split == "train" and self.prerendered is not None:
-            return PrerenderedImages(self.prerendered, classes)
-        chosen, num, supply = self._made(split, num)
-        return RoomImages(chosen, num, classes, supply)
 
     def _made(self, split: str, num: int | None) -> tuple[RoomSplit, int, FurnitureSupply]:
         """Split, number and furniture of rooms that are made as they are asked for."""

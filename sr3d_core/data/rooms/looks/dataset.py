@@ -23,13 +23,13 @@ from sr3d_core.data.rooms.dataset import (
 from sr3d_core.data.rooms.furniture.classes import LABELS, OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
 from sr3d_core.data.rooms.looks.sample import image_samples
-from sr3d_core.structures import Images, ImageSample
+from sr3d_core.structures import Images, Sample
 
 DEPTH_STEP_M = 0.001
 """Pre-rendered depth is whole numbers of this step, up to 65.5 m."""
 
 
-class RoomImages(Dataset[ImageSample]):
+class RoomImages(Dataset[Sample]):
     """`num` images made when asked for: sample i is the first image of the split's room i."""
 
     def __init__(
@@ -48,14 +48,14 @@ class RoomImages(Dataset[ImageSample]):
     def __len__(self) -> int:
         return self._num
 
-    def __getitem__(self, index: int) -> ImageSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self._num:
             raise IndexError(f"image {index} of {self._num}")
         found = image_samples(seed_of(self._split, index), 1, self._supply)[0]
-        return replace(found, sample=relabelled(found.sample, self.classes))
+        return relabelled(found, self.classes)
 
 
-class PrerenderedImages(Dataset[ImageSample]):
+class PrerenderedImages(Dataset[Sample]):
     """All images in a folder that `prerender` filled, also while it is still filling it."""
 
     def __init__(self, folder: str | Path, label_space: Sequence[str] = LABELS) -> None:
@@ -71,19 +71,20 @@ class PrerenderedImages(Dataset[ImageSample]):
     def __len__(self) -> int:
         return len(self._files) * self._per_room
 
-    def __getitem__(self, index: int) -> ImageSample:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         room, number = divmod(index, self._per_room)
         path = self._files[room]
         with np.load(path, allow_pickle=False) as arrays:
             found = unpacked_image(arrays, number, f"{path.stem} image {number}")
-        return replace(found, sample=relabelled(found.sample, self.classes))
+        return relabelled(found, self.classes)
 
 
-def packed_image(found: ImageSample, number: int) -> dict[str, np.ndarray]:
+def packed_image(found: Sample, number: int) -> dict[str, np.ndarray]:
     """An image, its depth and its cloud as small arrays; `unpacked_image` is the way back."""
     key, images = f"image{number}", found.images
+    assert images is not None
     assert images.depth is not None
     assert images.height is not None
     depth = np.rint(images.depth[0].numpy() / DEPTH_STEP_M)
@@ -94,11 +95,11 @@ def packed_image(found: ImageSample, number: int) -> dict[str, np.ndarray]:
         f"{key}_intrinsics": images.intrinsics[0].numpy(),
         f"{key}_pose": images.world_from_camera[0].numpy(),
         f"{key}_height": images.height.numpy(),
-        **packed(found.sample, key),
+        **packed(found, key),
     }
 
 
-def unpacked_image(arrays: np.lib.npyio.NpzFile, number: int, name: str) -> ImageSample:
+def unpacked_image(arrays: np.lib.npyio.NpzFile, number: int, name: str) -> Sample:
     """What `packed_image` stored."""
     key = f"image{number}"
     pixels = torch.from_numpy(arrays[f"{key}_pixels"]).permute(2, 0, 1).contiguous()
@@ -110,4 +111,4 @@ def unpacked_image(arrays: np.lib.npyio.NpzFile, number: int, name: str) -> Imag
         torch.from_numpy(depth)[None],
         torch.from_numpy(arrays[f"{key}_height"]),
     )
-    return ImageSample(images, unpacked(arrays, key, name))
+    return replace(unpacked(arrays, key, name), images=images)

@@ -30,7 +30,7 @@ from sr3d_core.data.rooms.looks.views import image_view
 from sr3d_core.data.rooms.sample import OutputFrame, frame_of_view, labelled
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.data.rooms.scene.shell import slabs
-from sr3d_core.structures import Images, ImageSample
+from sr3d_core.structures import Images, Sample
 
 Rng = np.random.Generator
 
@@ -41,9 +41,7 @@ _LOOKS_STREAM = 4_000_000  # apart from all other streams of the seed
 _IMAGES_STREAM = 5_000_000
 
 
-def image_samples(
-    seed: int, num: int, supply: FurnitureSupply = OWN_FURNITURE
-) -> list[ImageSample]:
+def image_samples(seed: int, num: int, supply: FurnitureSupply = OWN_FURNITURE) -> list[Sample]:
     """`num` images of the room that belongs to `seed`; image k does not depend on the others."""
     stage = stage_of(seed, supply)
     return [
@@ -83,7 +81,7 @@ def image_of(
     name: str,
     view: View | None = None,
     habits: SensorHabits | None = None,
-) -> ImageSample:
+) -> Sample:
     """One image; `view` and `habits` are drawn where none are given."""
     habits = image_habits(rng) if habits is None else habits
     view = image_view(stage.room, habits, rng) if view is None else view
@@ -93,7 +91,7 @@ def image_of(
     frame = OutputFrame.levelled(*frame_of_view(view, rng), rng)
     share = seen.visible * seen.in_view.mean(axis=1)
     sample = labelled(stage.room, points, share, frame, name)
-    return ImageSample(_images(view, seen, pixels, frame), sample)
+    return replace(sample, images=_images(view, seen, pixels, frame))
 
 
 def picture(stage: Stage, view: View, seen: Sighting, rng: Rng) -> UInt8[ndarray, "H W 3"]:
