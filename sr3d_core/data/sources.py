@@ -111,9 +111,10 @@ def source_of(data: str) -> AnySource:
 def with_images(source: AnySource) -> AnySource:
     """The same source, its scenes with color images; ValueError where it has none."""
     if not hasattr(source, "images"):
-        having = sorted(name for name, reader in READERS.items() if hasattr(reader, "images"))
-        raise ValueError(f"{source.name}: has no color images, expected {' or '.join(having)}")
-    changed: AnySource = replace(source, **{"images": True})
+        known = sorted(name for name, reader in READERS.items() if hasattr(reader, "images"))
+        raise ValueError(f"{source.name}: has no color images, expected {' or '.join(known)}")
+    having: Any = source
+    changed: AnySource = replace(having, images=True)
     return changed
 
 
