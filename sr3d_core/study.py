@@ -11,16 +11,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar
 
 import yaml
@@ -31,6 +28,18 @@ from sr3d_core.config import Config, flat_config, parse_config
 from sr3d_core.data.sources import source_of
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.presets import preset_path
+from sr3d_core.study_before import (
+    NEVER_BEFORE_THE_END,
+    Pretrainings,
+    best_of,
+    last_figures,
+    pretrain_apart,
+    pretrained_weights,
+    probe_apart,
+    put,
+)
+from sr3d_core.study_crossed import crossed
+from sr3d_core.study_processes import Start, StudyError, children, run_apart
 from sr3d_core.study_scores import OpenScenes, Rules, Scores, identity, score
 from sr3d_core.training.folder import STATE, WEIGHTS
 from sr3d_core.whole_files import write_whole
@@ -38,15 +47,26 @@ from sr3d_core.whole_files import write_whole
 TRAINED = "trained.txt"
 """In the folder of a training that is done: the digest of its weights."""
 _BEGINS = ("preset", "config")
+STARTS_FROM, SEARCHED_AS = "starts_from", "searched_as"
 _NAME = re.compile(r"[\w.+-]+")
 _NOT_LEARNT_FROM = ("evaluation.", "schedule.num_workers", "schedule.checkpoint_minutes")
-_STOPPED_BY_USER = 130
-Start = Callable[..., "subprocess.Popen[bytes]"]
-"""Starts a process, with the arguments of `subprocess.Popen`."""
 
 
-class StudyError(ValueError):
-    """A study that cannot be read or done; the text names the file or the training."""
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings that are tried before the trainings; see `study_before`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    tries: tuple[dict[str, Any], ...]
+    """What each of them changes, by dotted key."""
+    size: str | None = None
+    """Of the `sizes` the one that is searched with, for all sizes."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.tries:
+            raise ValueError("search.tries: none, expected settings to choose from")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +77,9 @@ class Study:
 
     variants: dict[str, dict[str, Any]]
     """What each changes, by dotted key; a value replaces all that stands below its key. `preset`
-    or `config` among the keys: it begins from another training."""
+    or `config` among the keys: it begins from another training. `starts_from`: one of the
+    `pretrainings`, whose weights of the same seed it starts with. `searched_as`: a variant whose
+    search says what else changes."""
     preset: str | None = None
     """The training that ships from which all begin."""
     config: Path | None = None
@@ -79,6 +101,13 @@ class Study:
     at random (`evaluate_tests`). The published protocol is 5 seeds and 5 tests."""
     against: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Variants that are compared with others beside the first one: `simota: [spota]`."""
+    baselines: dict[str, str] = field(default_factory=dict)
+    """Variants that are compared with another one in the place of the first."""
+    seed_keys: tuple[str, ...] = ("schedule.seed",)
+    """Keys that are the seed, such as which scenes are labelled."""
+    pretrainings: Pretrainings = field(default_factory=Pretrainings)
+    search: Search | None = None
+    """What is tried for each variant that another one, or itself, is `searched_as`."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, by name."""
@@ -100,15 +129,40 @@ class Study:
                 raise ValueError(
                     f"against: {name}: {', '.join(others)}; expected names of other variants"
                 )
+        unknown = [
+            each for pair in self.baselines.items() for each in pair if each not in self.variants
+        ]
+        if unknown:
+            raise ValueError(f"baselines: no variant {unknown[0]!r}")
+        self._check_before()
         if not self.data or min(self.num, self.seeds, self.tests, *self.seeds_of.values()) < 1:
             raise ValueError("data, num, seeds and tests: expected at least one each")
+
+    def _check_before(self) -> None:
+        """Refuse pre-trainings and searches that are not there."""
+        known = {*self.pretrainings.methods, *self.pretrainings.labelled}
+        for name, own in self.variants.items():
+            start, other = own.get(STARTS_FROM), own.get(SEARCHED_AS)
+            if start is not None and start not in known:
+                raise ValueError(
+                    f"variant {name}: {STARTS_FROM}: no pre-training {start!r}, expected one of "
+                    f"{', '.join(sorted(known)) or 'those in pretrainings, which has none'}"
+                )
+            if other is not None and (other not in self.variants or self.search is None):
+                raise ValueError(
+                    f"variant {name}: {SEARCHED_AS}: {other!r}; expected a variant, and a search"
+                )
 
     @classmethod
     def read(cls, path: Path) -> Study:
         """From a YAML file; raises StudyError naming the file and the key."""
         try:
             tree = read_yaml(path, "a study in YAML")
-            return TypeAdapter(cls).validate_python(tree)
+            return TypeAdapter(cls).validate_python(
+                crossed(tree) if isinstance(tree, dict) else tree
+            )
+        except StudyError as error:
+            raise StudyError(f"{path}: {error}") from error
         except YamlError as error:
             raise StudyError(str(error)) from error
         except ValidationError as error:
@@ -124,36 +178,66 @@ class Study:
         """These variants in their order, with those that they are compared with; none: all."""
         for name in names:
             one_of("variant", name, self.variants)
-        others = {other for name in names for other in self.against.get(name, ())}
-        wanted = {self.first, *names, *others} if names else set(self.variants)
+        others = {other for name in names for other in self.compared_with(name)}
+        wanted = {*names, *others} if names else set(self.variants)
         return [name for name in self.variants if name in wanted]
 
     def compared_with(self, name: str) -> list[str]:
         """What a variant is compared with, the first one before others."""
-        others = self.against.get(name, ())
-        return [each for each in dict.fromkeys((self.first, *others)) if each != name]
+        others = (self.baselines.get(name, self.first), *self.against.get(name, ()))
+        return [each for each in dict.fromkeys(others) if each != name]
 
     def sharing(self, changes: Mapping[str, Any]) -> Study:
         """The same study with further changes that all variants share."""
         return replace(self, shared={**self.shared, **changes})
 
-    def tree(self, name: str, seed: int) -> dict[str, Any]:
-        """The whole configuration of one training, as plain values."""
+    def tree(
+        self,
+        name: str,
+        seed: int,
+        out: Path = Path(),
+        found: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The whole configuration of one training below `out`, as plain values.
+
+        `found` is what a search found for it, by dotted key.
+        """
         own = dict(self.variants[name])
         begins = {key: own.pop(key) for key in _BEGINS if key in own}
+        start, _ = own.pop(STARTS_FROM, None), own.pop(SEARCHED_AS, None)
         if len(begins) > 1:
             raise StudyError(f"variant {name}: preset and config, expected one of the two")
+        if start is not None:
+            own = {"network.weights": str(self.weights_of(start, seed, out)), **own}
+        changes = {**own, **(found or {}), **dict.fromkeys(self.seed_keys, seed)}
+        return self._changed(begins, changes, f"variant {name}")
+
+    def _changed(
+        self, begins: Mapping[str, Any], own: Mapping[str, Any], where: str
+    ) -> dict[str, Any]:
+        """The training that all begin from, or another one, with what all share and changes."""
         preset, config = (
             (begins.get("preset"), begins.get("config")) if begins else (self.preset, self.config)
         )
         path = preset_path(preset) if preset is not None else Path(str(config))
         tree = read_yaml(path, "a configuration in YAML") or {}
-        changes = {**self.shared, **own, "schedule.seed": seed}
+        changes = {**self.shared, **own}
         for key, value in changes.items():
-            _put(tree, key, deepcopy(value), f"variant {name}")
+            put(tree, key, deepcopy(value), where)
         if "schedule.num_steps" in changes and "schedule.epochs" not in changes:
             tree["schedule"].pop("epochs", None)  # of the preset, which would win over the steps
         return dict(tree)
+
+    def weights_of(self, pretraining: str, seed: int, out: Path) -> Path:
+        """Where the weights of a pre-training are once it is done."""
+        if pretraining in self.pretrainings.methods:
+            return pretrained_weights(out, pretraining, seed)
+        return labelled_folder(out, pretraining, seed) / WEIGHTS
+
+    def labelled_tree(self, pretraining: str, seed: int) -> dict[str, Any]:
+        """The whole configuration of a pre-training that knows labels."""
+        own = {**self.pretrainings.labelled[pretraining], "schedule.seed": seed}
+        return self._changed({}, own, f"pretrainings: {pretraining}")
 
     def parsed(self, name: str, seed: int = 1) -> Config:
         """The same, checked; raises ConfigError naming the variant and the key."""
@@ -168,16 +252,9 @@ class Study:
         ]
 
 
-def _put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Set what stands at a dotted key."""
-    place, parts = tree, key.split(".")
-    for part in parts[:-1]:
-        if place.get(part) is None:
-            place[part] = {}
-        place = place[part]
-        if not isinstance(place, dict):
-            raise StudyError(f"{where}: {key}: {part} is {place!r}, which has nothing below it")
-    place[parts[-1]] = value
+def labelled_folder(out: Path, pretraining: str, seed: int) -> Path:
+    """The folder of a pre-training that knows labels."""
+    return out / f"pretrained-{pretraining}-{seed}"
 
 
 def _sentence(mistake: Any) -> str:
@@ -195,6 +272,10 @@ class Outcome:
     scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]]
     """By variant, seed and data, one of each test."""
     failures: tuple[str, ...]  # what went wrong with the trainings that are missing
+    probes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of each seed what the probe says of each pre-training: rows of `sr3d model probe`."""
+    searched: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the search found for variants that were searched."""
 
 
 def run_study(
@@ -219,15 +300,14 @@ def run_study(
     scenes = _check(study, chosen)
     trainings = study.trainings(chosen, seeds)
     for name, seed in trainings:
-        check_same(out / f"{name}-{seed}", study.tree(name, seed))
+        if SEARCHED_AS not in study.variants[name]:
+            check_same(out / f"{name}-{seed}", study.tree(name, seed, out))
     scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
     failures: dict[tuple[str, int], str] = {}
     threads = max(1, (os.cpu_count() or 1) // processes)
-    with _children() as start, _pool(processes) as pool:
-        running = {}
-        for name, seed in trainings:
-            folder, tree = out / f"{name}-{seed}", study.tree(name, seed)
-            running[pool.submit(_train, folder, tree, threads, start)] = name, seed
+    with children() as start, _pool(processes) as pool:
+        tasks = _Tasks(study, out, pool, start, {"OMP_NUM_THREADS": str(threads)})
+        running = {done: at for at, done in tasks.submit(trainings).items()}
         for num_done, done in enumerate(as_completed(running), start=1):
             name, seed = running[done]
             try:
@@ -237,8 +317,120 @@ def run_study(
             except (ValueError, OSError, RuntimeError) as error:
                 failures[name, seed] = _named(f"{name}-{seed}", str(error))
             on_done(num_done, len(trainings), f"{name}-{seed}")
+        texts = [failures[key] for key in trainings if key in failures]
+        probes = tasks.probes(texts)
     in_order = {name: dict(sorted(found.items())) for name, found in scores.items()}
-    return Outcome(study, in_order, tuple(failures[key] for key in trainings if key in failures))
+    return Outcome(study, in_order, tuple(texts), probes, tasks.searched())
+
+
+class _Tasks:
+    """What is to be done, in an order in which nothing waits for what has not begun.
+
+    Threads take tasks in this order, so one that waits for another cannot keep it from running.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        out: Path,
+        pool: ThreadPoolExecutor,
+        start: Start,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._study, self._out, self._pool = study, out, pool
+        self._start, self._environment = start, environment
+        self._pretrained: dict[tuple[str, int], Future[None]] = {}
+        self._tried: dict[str, list[Future[tuple[float, float]]]] = {}
+        self._probed: dict[int, Future[dict[str, Any]]] = {}
+
+    def submit(self, trainings: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Future[None]]:
+        """Begin with all that these trainings need, then they themselves, then the probes."""
+        variants, search = self._study.variants, self._study.search
+        searched = [variants[name].get(SEARCHED_AS) for name, _ in trainings]
+        searches = list(dict.fromkeys(name for name in searched if name is not None))
+        needed = [*((name, search.seed) for name in searches if search), *trainings]
+        for name, seed in needed:
+            start = variants[name].get(STARTS_FROM)
+            if start is not None and (start, seed) not in self._pretrained:
+                task = self._pool.submit(self._pretrain, start, seed)
+                self._pretrained[start, seed] = task
+        for name in searches:
+            tries = range(len(search.tries) if search else 0)
+            self._tried[name] = [self._pool.submit(self._try, name, each) for each in tries]
+        found = {at: self._pool.submit(self._train, *at) for at in trainings}
+        if self._study.pretrainings.probe is not None:
+            for seed in sorted({seed for _, seed in self._pretrained}):
+                self._probed[seed] = self._pool.submit(self._probe, seed)
+        return found
+
+    def searched(self) -> dict[str, dict[str, Any]]:
+        """What was found for each variant that was searched to its end."""
+        whole = [
+            name
+            for name, tries in self._tried.items()
+            if all(each.done() and not each.cancelled() and not each.exception() for each in tries)
+        ]
+        return {name: self._found(name) for name in whole}
+
+    def probes(self, failures: list[str]) -> dict[int, dict[str, Any]]:
+        """What the probe says of the pre-trainings of each seed; adds what went wrong."""
+        rows = {}
+        for seed, task in self._probed.items():
+            try:
+                rows[seed] = task.result()
+            except (ValueError, OSError, RuntimeError) as error:
+                failures.append(_named(f"probe of seed {seed}", str(error)))
+        return rows
+
+    def _pretrain(self, name: str, seed: int) -> None:
+        how = (self._environment, self._start)
+        if name in self._study.pretrainings.methods:
+            pretrain_apart(self._study.pretrainings, name, seed, self._out, *how)
+            return
+        folder = labelled_folder(self._out, name, seed)
+        _train(folder, self._study.labelled_tree(name, seed), *how)
+
+    def _try(self, name: str, number: int) -> tuple[float, float]:
+        """What one of the settings comes to on the split val."""
+        search = self._study.search
+        assert search is not None
+        self._wait_for_start(name, search.seed)
+        changes = {**search.tries[number], "schedule.validate_steps": NEVER_BEFORE_THE_END}
+        folder = self._out / f"search-{name}-{number + 1}-{search.seed}"
+        tree = self._study.tree(name, search.seed, self._out, changes)
+        _train(folder, tree, self._environment, self._start)
+        return last_figures(folder)
+
+    def _found(self, name: str) -> dict[str, Any]:
+        search = self._study.search
+        assert search is not None
+        return search.tries[best_of([each.result() for each in self._tried[name]])]
+
+    def _train(self, name: str, seed: int) -> None:
+        self._wait_for_start(name, seed)
+        other = self._study.variants[name].get(SEARCHED_AS)
+        found = {} if other is None else self._found(other)
+        folder = self._out / f"{name}-{seed}"
+        _train(
+            folder,
+            self._study.tree(name, seed, self._out, found),
+            self._environment,
+            self._start,
+        )
+
+    def _wait_for_start(self, name: str, seed: int) -> None:
+        start = self._study.variants[name].get(STARTS_FROM)
+        if start is not None:
+            self._pretrained[start, seed].result()
+
+    def _probe(self, seed: int) -> dict[str, Any]:
+        probing = self._study.pretrainings.probe
+        assert probing is not None
+        names = [name for name, each in self._pretrained if each == seed]
+        for name in names:
+            self._pretrained[name, seed].result()
+        weights = {name: self._study.weights_of(name, seed, self._out) for name in names}
+        return probe_apart(probing, weights, seed, self._out, self._environment, self._start)
 
 
 @contextmanager
@@ -249,35 +441,6 @@ def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _children() -> Iterator[Start]:
-    """What starts processes; within, SIGTERM is passed on to them and then ends this one.
-
-    Ctrl-C reaches them by itself, and both make a training save and stop.
-    """
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(*arguments, **options)
-        processes.append(process)
-        return process
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        for process in processes:
-            process.terminate()  # nothing to one that has ended
-        raise KeyboardInterrupt
-
-    try:
-        before = signal.signal(signal.SIGTERM, pass_on)
-    except ValueError:  # not the main thread: nobody sends it signals
-        yield start
-        return
-    try:
-        yield start
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _named(training: str, text: str) -> str:
@@ -299,6 +462,7 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
             opened.append(data)
             if len(data.open("train")) == 0:
                 raise StudyError(f"variant {name}: the training split has no scenes")
+    _check_needed(study, names)
     found = {}
     for text in study.data:
         source = source_of(text)
@@ -313,6 +477,16 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
                 )
         found[text] = identity(scenes)
     return found
+
+
+def _check_needed(study: Study, names: Sequence[str]) -> None:
+    """Read the configurations of what these variants need before they are trained."""
+    for name in names:
+        start, other = (study.variants[name].get(key) for key in (STARTS_FROM, SEARCHED_AS))
+        if start in study.pretrainings.labelled:
+            parse_config(study.labelled_tree(start, 1), where=f"pretrainings: {start}")
+        for changes in study.search.tries if study.search and other is not None else ():
+            parse_config(study.tree(name, 1, Path(), changes), where=f"variant {name}, search")
 
 
 def settings_path(folder: Path) -> Path:
@@ -344,10 +518,13 @@ def check_same(folder: Path, tree: dict[str, Any]) -> None:
         )
 
 
-def _train(folder: Path, tree: dict[str, Any], threads: int, start: Start) -> None:
+def _train(
+    folder: Path, tree: dict[str, Any], environment: Mapping[str, str], start: Start
+) -> None:
     """A training in a process of its own, unless it is done."""
+    check_same(folder, tree)
     if not is_trained(folder):
-        train_apart(folder, tree, environment={"OMP_NUM_THREADS": str(threads)}, start=start)
+        train_apart(folder, tree, environment=environment, start=start)
 
 
 def is_trained(folder: Path) -> bool:
@@ -380,25 +557,13 @@ def train_apart(
     path, log = settings_path(folder), folder.with_name(f"{folder.name}.log")
     write_whole({path: yaml.safe_dump(tree).encode()})
     resume = ["--resume"] if (folder / STATE).exists() else []
-    launch = ["-m", "torch.distributed.run", f"--nproc_per_node={num_processes}"]
-    command = ["-m", "sr3d_core.cli.main", "train", str(path), "--out", str(folder), *resume]
-    with log.open("ab") as file:
-        process = start(
-            [sys.executable, *(launch if num_processes > 1 else []), *command],
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**(environment or {}), **os.environ},
-        )
-        code = process.wait()
-    if code == _STOPPED_BY_USER:
-        raise StudyError(f"{folder.name}: stopped and saved; the same command goes on")
-    if code != 0:
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"]
-        raise StudyError(
-            f"{folder.name}: the training ended with {code}: {lines[-1]} (all it "
-            f"printed is in {log})"
-        )
+    command = ["train", str(path), "--out", str(folder), *resume]
+    run_apart(
+        *(folder.name, command, log),
+        num_processes=num_processes,
+        environment=environment,
+        start=start,
+    )
     write_whole({folder / TRAINED: digest(folder / WEIGHTS).encode()})
 
 

@@ -4,15 +4,19 @@ Means and standard deviations are over seeds; of a training that is tested sever
 over the tests counts. The best is that of all tests of all seeds, as published figures have it.
 The note compares each seed with the same seed of the first variant, in the first test, on the same
 scenes, and of those that the study names: how often the interval of the difference leaves out 0.
-Such an interval knows how scenes differ, not how seeds do; for that there is the spread.
+Such an interval knows how scenes differ, not how seeds do; for that there is the spread, and in
+the note the interval that Student's t gives the mean difference of the pairs of equal seeds.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from sr3d_core.config import flat_config
 from sr3d_core.evaluate import plain_number
@@ -21,6 +25,8 @@ from sr3d_core.study import Outcome
 from sr3d_core.study_scores import Scores
 
 MEASURES = ("ap25", "ap50")
+_PROBES = (("miou", 100.0, 1), ("nearest", 100.0, 1), ("height", 1.0, 2), ("border", 1.0, 2))
+"""Of the rows of probes the figures, what they are multiplied by, and their digits."""
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -43,6 +49,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             }
             for name, of_seed in outcome.scores.items()
         },
+        "probes": {str(seed): rows for seed, rows in outcome.probes.items()},
+        "searched": outcome.searched,
         "failures": list(outcome.failures),
     }
 
@@ -87,7 +95,35 @@ def _spread(seeds: list[list[float]]) -> dict[str, Any]:
 
 
 def markdown(found: dict[str, Any]) -> str:
-    """A line for each variant; `found` is what `summary` says."""
+    """A line for each variant, then what the probes say; `found` is what `summary` says."""
+    return "\n\n".join([_of_variants(found), *_of_probes(found.get("probes", {}))])
+
+
+def _of_probes(seeds: dict[str, dict[str, Any]]) -> list[str]:
+    """A line for each pre-training, with means over seeds; [] where none was probed."""
+    if not seeds:
+        return []
+    names = list(dict.fromkeys(name for rows in seeds.values() for name in rows))
+    lines = ["| features | seeds | mIoU | k-NN | R2 height | R2 border |", f"|{' --- |' * 6}"]
+    for name in names:
+        rows = [each[name] for each in seeds.values() if name in each]
+        cells = [name, str(len(rows))]
+        for key, factor, digits in _PROBES:
+            known = [factor * row[key] for row in rows if row[key] is not None]
+            cells.append(_mean_of(known, digits))
+        lines.append(f"| {' | '.join(cells)} |")
+    return ["\n".join(lines)]
+
+
+def _mean_of(values: list[float], digits: int) -> str:
+    """Their mean, and their deviation where there is one."""
+    if not values:
+        return ""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def _of_variants(found: dict[str, Any]) -> str:
     sources = list(next(iter(found["variants"].values()))["data"])
     heads = ["variant", "seeds"]
     has_best = any(len(row["seeds"]) * found["tests"] > 1 for row in found["variants"].values())
@@ -139,4 +175,19 @@ def note(against: dict[str, dict[str, Any]]) -> str:
     better, worse = sum(each > 0 for each in clear), sum(each < 0 for each in clear)
     words = [f"{num} {word}" for num, word in ((better, "better"), (worse, "worse")) if num]
     verdict = f"clearly {' and '.join(words)}" if words else "none clear"
-    return f"{mean:+.1f} (of {len(known)}: {verdict})"
+    ends = interval([100 * each["difference"] for each in known])
+    seeds = "" if ends is None else f", seeds {ends[0]:+.1f} to {ends[1]:+.1f}"
+    return f"{mean:+.1f} (of {len(known)}: {verdict}{seeds})"
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Where the mean of such differences lies in 95 of 100 studies, by Student's t; None of one.
+
+    Each is of two trainings with the same seed. It knows how seeds differ on these scenes.
+    """
+    num = len(differences)
+    if num < 2:
+        return None
+    half = float(student.ppf(0.975, num - 1)) * statistics.stdev(differences) / math.sqrt(num)
+    mean = statistics.mean(differences)
+    return mean - half, mean + half

@@ -66,8 +66,8 @@ CORE = {
     "timing": {"checkpoint", "detector", "model", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "pretrain": {
-        *{"checkpoint", "choices", "data", "model", "plain_yaml", "sparse", "structures"},
-        *{"training", "whole_files"},
+        *{"checkpoint", "choices", "data", "geometry", "model", "plain_yaml", "sparse"},
+        *{"structures", "training", "whole_files"},
     },
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -78,9 +78,12 @@ CORE = {
         *{"structures", "supervision", "training"},
     },
     "study": {
-        *{"choices", "config", "data", "plain_yaml", "presets", "study_scores", "training"},
-        "whole_files",
+        *{"choices", "config", "data", "plain_yaml", "presets", "study_before", "study_crossed"},
+        *{"study_processes", "study_scores", "training", "whole_files"},
     },
+    "study_before": {"plain_yaml", "pretrain", "study_processes", "whole_files"},
+    "study_crossed": {"study_processes"},
+    "study_processes": set(),
     "study_scores": {
         *{"config", "data", "detector", "evaluate", "evaluate_tests", "paired", "structures"},
         "whole_files",

@@ -26,7 +26,7 @@ from sr3d_core.pretrain.masks import hide_blocks
 from sr3d_core.pretrain.method import Drawn, Found, Sums
 from sr3d_core.pretrain.predictor import Predictor, attend
 from sr3d_core.pretrain.schedules import cosine, learning_rate, ramp
-from sr3d_core.pretrain.settings import Views
+from sr3d_core.pretrain.settings import Mask, Pretraining, Views
 from sr3d_core.pretrain.views import View, as_batch, crop, overlap, small_views, two_views
 from sr3d_core.structures import PointCloud
 from sr3d_core.training.errors import TrainingError
@@ -151,6 +151,32 @@ def test_nothing_of_a_hidden_point_reaches_the_student() -> None:
     assert torch.equal(ours.coords, theirs.coords)
     assert torch.equal(ours.features, theirs.features)
     assert len(known) != len(changed) or not torch.equal(known.features, changed.features)
+
+
+def grey(view: View) -> View:
+    cloud = view.cloud
+    color = torch.full_like(cloud.features, 0.5)
+    return View(PointCloud(cloud.xyz, color, cloud.scene), view.transform)
+
+
+def seen_by_the_student(mask: Mask) -> tuple[PointCloud, int]:
+    """What a step shows the student of two clouds, and how many points their views have."""
+    model, clouds = Dos(replace(SETTINGS, mask=mask), 8), []
+    model.student.encoder.register_forward_pre_hook(lambda _, given: clouds.append(given[0]))
+    each = [replace(one, large=tuple(map(grey, one.large))) for one in drawn()]
+    with torch.no_grad():
+        model.found(each, SETTINGS.steps.num, Sums(), torch.device("cpu"))
+    return clouds[0], sum(len(view.cloud) for one in each for view in one.large)
+
+
+def test_the_known_mistake_shows_where_hidden_points_are_but_not_their_color() -> None:
+    usual, num = seen_by_the_student(Mask(ratio=0.6))
+    leaking, _ = seen_by_the_student(Mask(ratio=0.6, leak=True))
+    assert len(usual) < 0.8 * num
+    assert len(leaking) == num
+    assert int((~leaking.features.isnan().any(dim=1)).sum()) == len(usual)
+    with pytest.raises(ValueError, match=r"mask\.leak.*asymdsd"):
+        Pretraining(method="asymdsd", mask=Mask(leak=True))
 
 
 @pytest.mark.parametrize("stage", [0, 1])

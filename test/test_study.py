@@ -24,7 +24,8 @@ from sr3d_core.data.readers.class_names import SCANNET, SUNRGBD
 from sr3d_core.evaluate import report
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
-from sr3d_core.study import Outcome, Study, StudyError, check_same, is_trained, settings_path
+from sr3d_core.study import Outcome, Study, check_same, is_trained, settings_path
+from sr3d_core.study_processes import StudyError
 from sr3d_core.study_scores import Rules, Scores, packed, unpacked
 from sr3d_core.study_table import markdown, note, summary
 from sr3d_core.supervision.center_topk import CenterTopK
@@ -191,7 +192,7 @@ def test_a_note_counts_the_seeds_that_differ_clearly() -> None:
         return {"difference": difference, "is_clear": is_clear}
 
     seeds = {"1": seed(0.03, True), "2": seed(-0.02, True), "3": seed(0.02, False)}
-    assert note(seeds) == "+1.0 (of 3: clearly 1 better and 1 worse)"
+    assert note(seeds) == "+1.0 (of 3: clearly 1 better and 1 worse, seeds -5.6 to +7.6)"
     assert note({"1": seed(0.01, False)}) == "+1.0 (of 1: none clear)"
     assert note({}) == note({"1": seed(None, False)}) == ""
 

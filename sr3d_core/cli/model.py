@@ -75,6 +75,49 @@ def info(
 
 
 @app.command()
+def probe(
+    weights: Annotated[list[str], typer.Argument(help='Weights files, or "default".')],
+    data: Annotated[str, typer.Option(help=SCENES)] = "rooms",
+    split: Annotated[str, typer.Option(help="Which scenes; NAME.txt in a folder.")] = "val",
+    num: Annotated[int, typer.Option(min=1, help="How many scenes, at most.")] = 100,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the random network, and of the linear probe's batches.")
+    ] = 1,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Also write it here.")] = None,
+) -> None:
+    """Ask frozen features what they know: whether a class can be read off them without training.
+
+    mIoU: softmax regression on the cells of every other room, scored on the rest; classes, floor,
+    wall and other. k-NN: the share of boxes whose mean feature is near those of the same class in
+    other rooms. Height and border: how much of a cell's height and distance to the border of the
+    cloud can be read off, which is where a cell is, not what. Beside them a network that has
+    learnt nothing, and what is known without one: color, height, how many cells are near.
+
+    Examples:
+
+      sr3d model probe runs/pre.safetensors --num 200
+
+      sr3d model probe runs/dos.safetensors runs/asymdsd.safetensors --data my_rooms --split train
+    """
+    with one_line_errors():
+        from sr3d_core.data.sources import source_of
+        from sr3d_core.pretrain.probing import as_json, probe_weights
+
+        require_writable(json_out)
+        scenes = source_of(data).open(split, num=num)
+        with progress_of("features", len(weights) + 2) as tell:
+            rows = probe_weights(weights, scenes, seed, lambda done, _: tell(done))
+        table = Table(title=f"probes on {len(scenes)} scenes of {data}, seed {seed}")
+        for heading in ("features", "mIoU", "k-NN", "R2 height", "R2 border"):
+            table.add_column(heading, justify="left" if heading == "features" else "right")
+        for row in rows:
+            shares = (f"{100 * share:.1f}" for share in (row.miou, row.nearest))
+            table.add_row(row.weights, *shares, f"{row.height:.2f}", f"{row.border:.2f}")
+        result_console().print(table)
+        write_json(json_out, as_json(rows, seed, len(scenes)))
+
+
+@app.command()
 def times(
     weights: Annotated[
         list[str] | None, typer.Argument(help='Weights files, or "default"; measured in turns.')

@@ -75,7 +75,8 @@ def study(
     with one_line_errors():
         from dataclasses import replace
 
-        from sr3d_core.study import Study, StudyError, run_study
+        from sr3d_core.study import Study, run_study
+        from sr3d_core.study_processes import StudyError
         from sr3d_core.study_table import markdown, summary
         from sr3d_core.whole_files import write_whole
 

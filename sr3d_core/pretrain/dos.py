@@ -25,7 +25,7 @@ from sr3d_core.pretrain.prototypes import softmap_loss, zipf_prior, zipf_sinkhor
 from sr3d_core.pretrain.schedules import ramp
 from sr3d_core.pretrain.settings import TEMPERATURE_RAMP, Pretraining
 from sr3d_core.pretrain.views import View, as_batch
-from sr3d_core.structures import PointCloud
+from sr3d_core.structures import UNKNOWN_COLOR, PointCloud
 
 STAGE = 0
 """Stage of the backbone whose cells are compared: 0.16 m in every preset."""
@@ -77,7 +77,7 @@ class Dos(nn.Module):
         """The losses of a step; scenes 2i and 2i + 1 are the two views of cloud i."""
         views = [view for each in drawn for view in each.large]
         visible = self._visible(drawn, step)
-        parts = [view.cloud[shown] for view, shown in zip(views, visible, strict=True)]
+        parts = [self._shown(view, shown) for view, shown in zip(views, visible, strict=True)]
         whole = as_batch([view.cloud for view in views]).to(device)
         return self.compared(views, whole, as_batch(parts).to(device), self._sharpness(step), sums)
 
@@ -142,6 +142,14 @@ class Dos(nn.Module):
                 hide_blocks(view.cloud.xyz, mask.block_m, ratio, generator) for view in each.large
             ]
         return visible
+
+    def _shown(self, view: View, visible: Tensor) -> PointCloud:
+        """What the student sees of a view."""
+        cloud = view.cloud
+        if not self.settings.mask.leak:
+            return cloud[visible]
+        features = torch.where(visible[:, None], cloud.features, UNKNOWN_COLOR)
+        return PointCloud(cloud.xyz, features, cloud.scene)
 
     def _sharpness(self, step: int) -> float:
         first, last = self.settings.targets.teacher_temperature

@@ -80,6 +80,10 @@ class Mask:
     """Edge of a block, in metres."""
     warmup: float = 0.05
     """So long, as a share of the steps, the ratio grows from half of it."""
+    leak: bool = False
+    """A known mistake, to measure what it costs (dos): where hidden points are stays known to the
+    student, only their color does not, and it is asked about them as well. The shape of what is
+    hidden then gives the answers away."""
 
     def __post_init__(self) -> None:
         _expect("mask.ratio", self.ratio, 0 <= self.ratio <= 1, "0..1")
@@ -223,6 +227,10 @@ class Pretraining:
     targets: Targets = field(default_factory=Targets)
     asymmetric: Asymmetric = field(default_factory=Asymmetric)
     steps: Steps = field(default_factory=Steps)
+
+    def __post_init__(self) -> None:
+        is_right = not self.mask.leak or self.method == "dos"
+        _expect("mask.leak", self.mask.leak, is_right, f"false with {self.method}")
 
     def num_prototypes(self, num_rows: int) -> int:
         """How many there are where a step has so many cells."""

@@ -149,10 +149,13 @@ def _unpacked(arrays: np.lib.npyio.NpzFile, key: str, ignored: Targets | None) -
     return Targets(boxes, labels, ignored, seen)
 
 
-def room_files(folder: str | Path) -> tuple[dict[str, Any], list[Path]]:
+def room_files(
+    folder: str | Path, num_rooms: int | None = None, draw: int = 0
+) -> tuple[dict[str, Any], list[Path]]:
     """The manifest of a folder that `prerender` filled, and the files that are there.
 
-    Raises `RoomsError` where there is none, or one that this version does not read.
+    Of `num_rooms`, those are the first ones of the permutation that `draw` gives, so that the
+    rooms of a smaller number are among those of a larger one. Raises `RoomsError` where there is none, or one that this version does not read.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
@@ -170,24 +173,45 @@ def room_files(folder: str | Path) -> tuple[dict[str, Any], list[Path]]:
             f"{path}: rendered for the classes {manifest['labels']}, expected {LABELS}; "
             "render again into an empty folder"
         )
-    return manifest, sorted(Path(folder).glob("room_*.npz"))
+    files = sorted(Path(folder).glob("room_*.npz"))
+    if num_rooms is None:
+        return manifest, files
+    if num_rooms > len(files):
+        raise RoomsError(
+            f"{folder}: {len(files)} rooms, expected at least the {num_rooms} that are asked for: "
+            "render more with `sr3d data rooms`"
+        )
+    order = np.random.default_rng(draw).permutation(len(files))
+    return manifest, sorted(files[room] for room in order[:num_rooms])
 
 
 class PrerenderedRooms(Dataset[Sample]):
-    """All samples in a folder that `prerender` filled, also while it is still filling it."""
+    """The samples in a folder that `prerender` filled, also while it is still filling it.
 
-    def __init__(self, folder: str | Path, label_space: Sequence[str] = LABELS) -> None:
-        manifest, self._files = room_files(folder)
+    Of all rooms, or of `num_rooms` of them, see `room_files`; at most `num` samples.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        label_space: Sequence[str] = LABELS,
+        num_rooms: int | None = None,
+        draw: int = 0,
+        num: int | None = None,
+    ) -> None:
+        manifest, self._files = room_files(folder, num_rooms, draw)
         self._per_room = int(manifest["num_frames"]) + int(manifest["scan"])
         if self._per_room == 0:
             raise RoomsError(
                 f"{folder}: color images alone, without frames or scans; make those into another "
                 "folder with `sr3d data rooms`"
             )
+        self._num = num
         self.classes = known_labels(label_space)
 
     def __len__(self) -> int:
-        return len(self._files) * self._per_room
+        there = len(self._files) * self._per_room
+        return there if self._num is None else min(self._num, there)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):

@@ -42,6 +42,11 @@ class RoomsSource:
     it, in place of `sensors`."""
     prerendered: Path | None = None
     """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
+    num_rooms: int | None = None
+    """So many rooms of that folder, all views of each, as a study of few labels has them: those
+    of more rooms hold those of fewer. None: all of them."""
+    draw: int = 0
+    """Which of its rooms these are: another number, another choice at random."""
     furniture: Path | None = None
     """Library of `sr3d data furniture`; only the training split takes furniture from it."""
     furniture_share: float = FURNITURE_SHARE
@@ -55,6 +60,14 @@ class RoomsSource:
             )
         if not self.sensors:
             raise ValueError("data.sensors: none given, expected frame, scan or both")
+        is_number = self.num_rooms is None or self.num_rooms >= 1
+        if not is_number or (self.num_rooms is not None and self.prerendered is None):
+            raise ValueError(
+                f"data.num_rooms is {self.num_rooms}, expected at least 1, and the folder in "
+                "data.prerendered that they are chosen from"
+            )
+        if self.draw < 0:
+            raise ValueError(f"data.draw is {self.draw}, expected at least 0")
         if not 0 <= self.furniture_share <= 1:
             raise ValueError(f"data.furniture_share is {self.furniture_share}, expected 0 to 1")
         if self.furniture is not None and self.prerendered is not None:
@@ -79,7 +92,7 @@ class RoomsSource:
         """The scenes of one split; labels index `classes`. Raises ValueError."""
         if split == "train" and self.prerendered is not None:
             stored = PrerenderedImages if self.images else PrerenderedRooms
-            return stored(self.prerendered, classes)
+            return stored(self.prerendered, classes, self.num_rooms, self.draw, num)
         chosen, num, supply = self._made(split, num)
         if self.images:
             return RoomImages(chosen, num, classes, supply)

@@ -56,20 +56,32 @@ class RoomImages(Dataset[Sample]):
 
 
 class PrerenderedImages(Dataset[Sample]):
-    """All images in a folder that `prerender` filled, also while it is still filling it."""
+    """The images in a folder that `prerender` filled, also while it is still filling it.
 
-    def __init__(self, folder: str | Path, label_space: Sequence[str] = LABELS) -> None:
-        manifest, self._files = room_files(folder)
+    Of all rooms, or of `num_rooms` of them, see `room_files`; at most `num` images.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        label_space: Sequence[str] = LABELS,
+        num_rooms: int | None = None,
+        draw: int = 0,
+        num: int | None = None,
+    ) -> None:
+        manifest, self._files = room_files(folder, num_rooms, draw)
         self._per_room = int(manifest.get("num_images", 0))
         if self._per_room == 0:
             raise RoomsError(
                 f"{folder}: rooms without color images; make them into another folder with "
                 "`sr3d data rooms FOLDER --images 4`"
             )
+        self._num = num
         self.classes = known_labels(label_space)
 
     def __len__(self) -> int:
-        return len(self._files) * self._per_room
+        there = len(self._files) * self._per_room
+        return there if self._num is None else min(self._num, there)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
