@@ -155,7 +155,8 @@ def room_files(
     """The manifest of a folder that `prerender` filled, and the files that are there.
 
     Of `num_rooms`, those are the first ones of the permutation that `draw` gives, so that the
-    rooms of a smaller number are among those of a larger one. Raises `RoomsError` where there is none, or one that this version does not read.
+    rooms of a smaller number are among those of a larger one. Raises `RoomsError` where there is
+    none, or one that this version does not read.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
