@@ -130,7 +130,7 @@ def test_no_scenes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         train(config(), tmp_path / "run")
 
 
-def order_of(num_scenes: int, num_steps: int, **processes: int) -> list[str]:
+def order_of(num_scenes: int, num_steps: int, **processes: Any) -> list[str]:
     scenes = [replace(room(0), name=str(index)) for index in range(num_scenes)]
     order = TrainingOrder(
         scenes, Augment(), seed=0, batch_size=2, steps=range(num_steps), **processes
@@ -142,6 +142,20 @@ def test_an_epoch_shows_every_scene_once() -> None:
     names = order_of(num_scenes=5, num_steps=5)
     assert sorted(names[:5]) == sorted(names[5:]) == ["0", "1", "2", "3", "4"]
     assert names[:5] != names[5:]
+
+
+def test_scenes_that_are_alike_do_not_meet() -> None:
+    """Three of the kitchen, one of the hall, two of the cellar: an epoch has one of each."""
+    places = ["kitchen", "hall", "kitchen", "cellar", "kitchen", "cellar"]
+    names = [int(name) for name in order_of(6, 9, alike=places)]
+    epochs = [names[first : first + 3] for first in range(0, 18, 3)]
+    for epoch in epochs:
+        assert sorted(places[each] for each in epoch) == ["cellar", "hall", "kitchen"]
+    shown = [sorted(each for epoch in epochs for each in epoch).count(n) for n in range(6)]
+    assert shown == [2, 6, 2, 3, 2, 3]  # each of a place as often as the others of it
+    shares = [order_of(6, 4, alike=places, rank=rank, num_processes=2) for rank in range(2)]
+    both = [pair[k : k + 2] for k in range(0, 8, 2) for pair in shares]
+    assert [int(name) for pair in both for name in pair] == names[:16]
 
 
 def test_two_processes_share_the_scenes_of_a_step() -> None:

@@ -27,15 +27,16 @@ def pretrain(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Clouds to learn from: a file, a folder with clouds in it, or scenes whose "
-            "labels are not looked at, `rooms` or READER:PATH (see `sr3d data --help`).",
+            help="Clouds to learn from: a file, a folder with clouds in it, a recording, or "
+            "scenes whose labels are not looked at, `rooms` or READER:PATH (see "
+            "`sr3d data --help`).",
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            help="The weights, .safetensors; beside them lie the log, .csv, and .state, what "
-            "--resume goes on from."
+            help="The weights, .safetensors; beside them lie the log, .csv, .state, what "
+            "--resume goes on from, and .clouds, those of recordings."
         ),
     ],
     method: Annotated[
@@ -49,8 +50,19 @@ def pretrain(
         Path | None, typer.Option(help="Everything else: YAML, see docs/pretraining.md.")
     ] = None,
     up: Annotated[
-        UpAxis, typer.Option(help="Axis of the files that points up; auto finds the floor.")
+        UpAxis,
+        typer.Option(
+            help="Axis of the files that points up; auto finds the floor, in a recording what its "
+            "transforms say."
+        ),
     ] = "auto",
+    topic: Annotated[
+        str | None,
+        typer.Option(help="Clouds or depth images of the recordings, where one has several."),
+    ] = None,
+    color: Annotated[
+        str | None, typer.Option(help="Color images of the recordings, for depth images.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
 ) -> None:
     """Learn from clouds that nobody has labelled, to start a training from.
@@ -66,7 +78,7 @@ def pretrain(
 
       sr3d pretrain rooms --steps 3000 --out runs/pre.safetensors
 
-      sr3d pretrain recordings/clouds rooms:,prerendered=runs/rooms --out runs/pre.safetensors
+      sr3d pretrain drive.mcap recordings/clouds --out runs/pre.safetensors
 
       sr3d train --preset rooms --init runs/pre.safetensors
     """
@@ -76,8 +88,9 @@ def pretrain(
         if out.suffix != ".safetensors":
             raise ValueError(f"--out {out}: ending {out.suffix!r}, expected .safetensors")
         require_writable(out)
-        from sr3d_core.pretrain.clouds import Joined, open_clouds
+        from sr3d_core.pretrain.clouds import open_sources
         from sr3d_core.pretrain.loop import pretrain as run
+        from sr3d_core.pretrain.recordings import Recordings
         from sr3d_core.pretrain.settings import Pretraining, load_settings
         from sr3d_core.train import TrainingError
         from sr3d_core.training.processes import is_main_process
@@ -91,16 +104,15 @@ def pretrain(
         last_step = 0
         with progress_in_turn() if is_main else nullcontext() as tell:
 
-            def on_read(num_done: int, num: int) -> None:
+            def on_read(what: str, num_done: int, num: int) -> None:
                 if tell is not None:
-                    tell("clouds read", num_done, num)
+                    tell(what, num_done, num)
 
-            parts, digests = [], {}
-            for source in sources:
-                clouds, digests[source], notes = open_clouds(source, up, on_read)
-                parts.append(clouds)
-                for note in notes if is_main else ():
-                    say(note)
+            folder = out.with_suffix(".clouds")
+            bags = Recordings(folder=folder, settings=asked.data, topic=topic, color=color)
+            clouds, digests, notes = open_sources(sources, up, bags, on_read)
+            for note in notes if is_main else ():
+                say(note)
 
             def on_step(at: Progress) -> None:
                 nonlocal last_step
@@ -108,7 +120,7 @@ def pretrain(
                 if tell is not None:
                     tell("steps", at.step, at.num_steps, _note(at))
 
-            run(asked, Joined(parts), out, sources=digests, resume=resume, on_step=on_step)
+            run(asked, clouds, out, sources=digests, resume=resume, on_step=on_step)
     if last_step and last_step < asked.steps.num:
         if is_main:
             say(

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from sr3d_core.data.object_stretch import stretch_objects
@@ -212,13 +212,17 @@ class Augment:
 
     def choose(self, cloud: PointCloud, generator: Generator) -> PointCloud:
         """Keep a random share of the points, in random order; at least one stays."""
+        return cloud[self.chosen(len(cloud), generator)]
+
+    def chosen(self, num_points: int, generator: Generator) -> Int[Tensor, " M"] | slice:
+        """The rows that `choose` keeps of so many."""
         share = _between(self.keep_fraction, torch.rand((), generator=generator).item())
-        num_kept = max(1, int(share * len(cloud)))
+        num_kept = max(1, int(share * num_points))
         if self.max_points is not None:
             num_kept = min(num_kept, self.max_points)
-        if num_kept >= len(cloud):
-            return cloud
-        return cloud[torch.randperm(len(cloud), generator=generator)[:num_kept]]
+        if num_kept >= num_points:
+            return slice(None)
+        return torch.randperm(num_points, generator=generator)[:num_kept]
 
     def recolor(self, color: Float[Tensor, "N 3"], generator: Generator) -> Float[Tensor, "N 3"]:
         """Colors that are changed at random, or unknown from now on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,9 @@ class TrainingOrder(Dataset):
     Every epoch is a new permutation, or, with `factors`, as many scenes drawn in proportion to
     them; every place of the whole run has its own random generator,
     so that a run taken up at any step goes on as if it had never stopped.
+
+    `alike` says what each scene shows. Of those with the same word an epoch has one, each epoch
+    the next one, so that they do not meet in a step where there are others. Not with `factors`.
     """
 
     def __init__(
@@ -38,11 +41,16 @@ class TrainingOrder(Dataset):
         rank: int = 0,
         num_processes: int = 1,
         factors: Float[NDArray, " S"] | None = None,
+        alike: Sequence[str] | None = None,
     ) -> None:
         self._scenes, self._augment, self._seed = scenes, augment, seed
         self._batch_size, self._steps = batch_size, steps
         self._rank, self._num_processes = rank, num_processes
         self._factors = factors
+        groups: dict[str | int, list[int]] = {}
+        for index in range(len(scenes)):
+            groups.setdefault(index if alike is None else alike[index], []).append(index)
+        self._groups = list(groups.values())
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
@@ -53,15 +61,17 @@ class TrainingOrder(Dataset):
         step, place = divmod(index, self._batch_size)
         batch = self._steps[step] * self._num_processes + self._rank
         position = batch * self._batch_size + place
-        epoch, place = divmod(position, len(self._scenes))
+        epoch, place = divmod(position, len(self._groups))
         if epoch != self._epoch:
-            self._permutation = self._drawn(np.random.default_rng((self._seed, epoch)))
+            self._permutation = self._drawn(epoch)
             self._epoch = epoch
         random = torch.Generator().manual_seed(self._seed * 1_000_000_007 + position)
         return self._augment(self._scenes[int(self._permutation[place])], random)
 
-    def _drawn(self, generator: np.random.Generator) -> np.ndarray:
+    def _drawn(self, epoch: int) -> np.ndarray:
         """The scenes of an epoch, in their order."""
+        generator = np.random.default_rng((self._seed, epoch))
         if self._factors is None:
-            return generator.permutation(len(self._scenes))
+            chosen = [group[epoch % len(group)] for group in self._groups]
+            return np.array(chosen)[generator.permutation(len(chosen))]
         return drawn_in_proportion(self._factors, generator)

@@ -155,7 +155,17 @@ class AsymDsd(nn.Module):
         return Found(total, terms, len(rows), student.features.detach(), figures)
 
     def _masked(self, drawn: Sequence[Drawn]) -> list[_Masked]:
-        """Each large crop under each of its masks, all masks of a crop after each other."""
+        """Each large crop under each of its masks, all masks of a crop after each other.
+
+        What one sensor sees of a crop is one mask.
+        """
+        if self.settings.mask.kind == "frame":
+            large = [view for each in drawn for view in each.large]
+            return [
+                _Masked(crop, view.cloud[view.seen])
+                for crop, view in enumerate(large)
+                if view.seen is not None
+            ]
         own, masked = self.settings.asymmetric, []
         for cloud, each in enumerate(drawn):
             generator = torch.Generator().manual_seed(each.seed)

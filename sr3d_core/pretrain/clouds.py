@@ -1,9 +1,12 @@
-"""Clouds to learn from: rooms, labelled data whose labels are not looked at, files of clouds."""
+"""Clouds to learn from: rooms, labelled data whose labels are not looked at, files, recordings."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,27 +14,45 @@ import torch
 from sr3d_core.choices import UpAxis
 from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
+from sr3d_core.data.keyframes import Listed, listed_in
 from sr3d_core.data.sources import READERS, Scenes, source_of
+from sr3d_core.geometry.viewpoint import Viewpoint
+from sr3d_core.pretrain.recordings import (
+    Recordings,
+    digest_of_file,
+    is_recording,
+    recordings_below,
+)
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
-
-_RECORDINGS = (".bag", ".mcap", ".db3")
-
 
 KEPT_POINTS = 10_000_000
 """So many points stay in memory once they are read, 320 MB; clouds beyond are read each time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenFrom(Sample):
+    """A cloud of a recording that says from where it was seen."""
+
+    viewpoint: Viewpoint
 
 
 class CloudFiles:
     """Files of clouds, each a scene without labels.
 
     Reading a cloud and finding its floor takes as long as learning from it, so the first ones stay
-    in memory.
+    in memory. Clouds that `sr3d bag clouds` wrote are z up, whatever `up` says.
     """
 
     classes: tuple[str, ...] = ()
 
     def __init__(self, paths: Sequence[Path], up: UpAxis, kept_points: int = KEPT_POINTS) -> None:
         self.paths, self._up = list(paths), up
+        folders = {folder: listed_in(folder) for folder in dict.fromkeys(p.parent for p in paths)}
+        self._listed: dict[Path, Listed] = {
+            path: folders[path.parent][path.name]
+            for path in paths
+            if path.name in folders[path.parent]
+        }
         self._kept, self._room = dict[Path, PointCloud](), kept_points
 
     def __len__(self) -> int:
@@ -41,11 +62,34 @@ class CloudFiles:
         path = self.paths[index]
         cloud = self._kept[path] if path in self._kept else self._read(path)[0]
         nothing = Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))
-        return Sample(cloud, nothing, str(path))
+        listed = self._listed.get(path)
+        viewpoint = None if listed is None else listed.viewpoint
+        if viewpoint is None:
+            return Sample(cloud, nothing, str(path))
+        return SeenFrom(cloud, nothing, str(path), viewpoint)
+
+    @property
+    def places(self) -> list[str]:
+        """What each of them shows: those of one place are much alike."""
+        listed = [self._listed.get(path) for path in self.paths]
+        return [
+            f"{path.parent} {each.place}" if each is not None and each.place else str(path)
+            for path, each in zip(self.paths, listed, strict=True)
+        ]
+
+    @property
+    def contents(self) -> list[str]:
+        """A line of each, which changes with what is learnt from it."""
+        lines = []
+        for path in self.paths:
+            listed = self._listed.get(path)
+            known = "" if listed is None else f" {json.dumps(asdict(listed))}"
+            lines.append(f"{path.name} {digest_of_file(path)}{known}")
+        return lines
 
     def _read(self, path: Path) -> tuple[PointCloud, str]:
         """A cloud and what of it was a guess; it is kept where there is room."""
-        cloud, note = read_noted(path, self._up)
+        cloud, note = read_noted(path, "z" if path in self._listed else self._up)
         if len(cloud) <= self._room:
             self._kept[path] = cloud
             self._room -= len(cloud)
@@ -91,15 +135,55 @@ class Joined:
             index -= len(part)
         raise IndexError("no cloud of this number")
 
+    @property
+    def places(self) -> list[str]:
+        """What each cloud shows: those of one place are much alike, others have nothing to do
+        with each other."""
+        return [place for part in self._parts for place in _places(part)]
+
+
+def _places(part: Scenes) -> list[str]:
+    known = getattr(part, "places", None)
+    return [f"{id(part)} {index}" for index in range(len(part))] if known is None else known
+
+
+def open_sources(
+    sources: Sequence[str],
+    up: UpAxis,
+    recordings: Recordings,
+    on_read: Callable[[str, int, int], None] = lambda what, num_done, num: None,
+) -> tuple[Joined, dict[str, str], list[str]]:
+    """The clouds of all sources, the digest of each, and what is worth knowing; as `open_clouds`.
+
+    `on_read` is told of what how many of how many are done.
+    """
+    if (recordings.topic or recordings.color) and not any(
+        Path(source).exists() and is_recording(Path(source)) for source in sources
+    ):
+        raise ValueError(
+            "--topic and --color choose among the topics of recordings, and none of "
+            f"{', '.join(sources)} is one; leave them out"
+        )
+    parts, digests, said = list[Scenes](), dict[str, str](), list[str]()
+    for source in sources:
+        clouds, digests[source], notes = open_clouds(source, up, recordings, on_read)
+        parts.append(clouds)
+        said += notes
+    return Joined(parts), digests, said
+
 
 def open_clouds(
-    source: str, up: UpAxis, on_read: Callable[[int, int], None] = lambda num_done, num: None
+    source: str,
+    up: UpAxis,
+    recordings: Recordings,
+    on_read: Callable[[str, int, int], None] = lambda what, num_done, num: None,
 ) -> tuple[Scenes, str, list[str]]:
     """The clouds of one source, a digest that tells it from others, and what is worth knowing.
 
     A source is NAME or NAME:PATH of a reader of labelled data, whose split train is taken, or a
-    cloud, or a folder with clouds in it or further down. `up` is the axis of the files that points
-    up. Raises ValueError where there are none.
+    cloud, or a folder with clouds in it or further down, or a recording, whose clouds are those
+    that `recordings` writes. `up` is the axis of the files that points up. Raises ValueError where
+    there are none.
     """
     if source.partition(":")[0] in READERS:
         scenes = source_of(source).open("train")
@@ -109,41 +193,35 @@ def open_clouds(
     if not path.exists():
         raise ValueError(
             f"{source}: no such file, folder or reader; expected clouds ({' '.join(SUFFIXES)}), a "
-            f"folder of them, or one of {', '.join(READERS)} with its path: see `sr3d data --help`"
+            f"folder of them, a recording, or one of {', '.join(READERS)} with its path: see "
+            "`sr3d data --help`"
         )
-    if _is_recording(path):
-        raise ValueError(
-            f"{source}: is a recording, which cannot be learnt from directly; expected clouds "
-            f"({' '.join(SUFFIXES)}): write those of its frames into a folder, and name that"
-        )
+    said = list[str]()
+    if is_recording(path):
+        path, said = recordings.clouds_of(path, up, on_read)
     found = [path] if path.is_file() else _clouds_below(path)
     files = CloudFiles(found, up)
-    faults, notes = files.leave_out_unusable(on_read)
+    faults, notes = files.leave_out_unusable(partial(on_read, "clouds read"))
+    faults += _recordings_not_named(path)
     if not len(files):
         why = faults[0] if faults else f"there is no file that ends with {' '.join(SUFFIXES)}"
         raise ValueError(f"{source}: no cloud to learn from: {why}")
     left_out = [f"left out, {fault}" for fault in faults]
-    contents = [f"{each.name} {_digest_of_file(each)}" for each in files.paths]
-    return files, _digest(contents), [*left_out, *notes]
+    return files, _digest(files.contents), [*said, *left_out, *notes]
 
 
-def _is_recording(path: Path) -> bool:
-    """Whether it is a bag of ROS 1 or 2, or the folder of one."""
-    files = [path] if path.is_file() else path.iterdir()
-    return any(each.suffix.lower() in _RECORDINGS for each in files)
+def _recordings_not_named(path: Path) -> list[str]:
+    """What to say of recordings further down in a folder of clouds."""
+    below = recordings_below(path) if path.is_dir() else []
+    if not below:
+        return []
+    first = ", ".join(str(each) for each in below[:3]) + ", ..." * (len(below) > 3)
+    return [f"{len(below)} recordings below {path}: name each of them as a source: {first}"]
 
 
 def _clouds_below(folder: Path) -> list[Path]:
     """All clouds of a folder, in an order that is always the same."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-
-
-def _digest_of_file(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _digest(lines: Sequence[str]) -> str:

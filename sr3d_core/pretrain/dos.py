@@ -1,6 +1,7 @@
 """DOS, distilling observable softmaps (arXiv 2512.11465), on a sparse convolution network.
 
-Two views of a cloud; the teacher sees both whole, the student what blocks do not hide. For each
+Two views of a cloud; the teacher sees both whole, the student what blocks do not hide, or what one
+sensor sees. For each
 prototype both say how much each cell looks like it, as a distribution over the cells that the
 student can see; no other cell takes part. The student learns the teacher's distribution of the
 same view, and that of the other view at the same places.
@@ -132,7 +133,10 @@ class Dos(nn.Module):
         return Found(total, terms, len(student), student.features.detach(), figures)
 
     def _visible(self, drawn: Sequence[Drawn], step: int) -> list[Tensor]:
-        """Which points of each view blocks do not hide by now."""
+        """Which points of each view the mask does not hide by now."""
+        seen = [view.seen for each in drawn for view in each.large if view.seen is not None]
+        if self.settings.mask.kind == "frame":
+            return seen
         mask, num = self.settings.mask, self.settings.steps.num
         ratio = ramp(step, mask.ratio / 2, mask.ratio, round(mask.warmup * num))
         visible: list[Tensor] = []

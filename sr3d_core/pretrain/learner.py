@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from sr3d_core.pretrain.asymdsd import AsymDsd
+from sr3d_core.pretrain.clouds import SeenFrom
 from sr3d_core.pretrain.diagnostics import deviation, effective_rank
 from sr3d_core.pretrain.dos import Dos
+from sr3d_core.pretrain.frame_mask import seen_by_one
 from sr3d_core.pretrain.method import Drawn, Found, Sums
 from sr3d_core.pretrain.schedules import cosine, learning_rate
 from sr3d_core.pretrain.settings import Pretraining
@@ -38,7 +40,11 @@ class DrawViews:
     def __call__(self, sample: Sample, generator: torch.Generator) -> Drawn:
         """The views of a cloud; labels are not looked at."""
         views, cloud = self.settings.views, near_origin(sample.cloud)
-        large = two_views(cloud, views, generator)
+        seen = None
+        if self.settings.mask.kind == "frame":
+            known = sample.viewpoint if isinstance(sample, SeenFrom) else None
+            seen = seen_by_one(sample.cloud.xyz, known, generator)
+        large = two_views(cloud, views, generator, seen)
         has_small = self.settings.method == "asymdsd"
         small = small_views(cloud, views, generator) if has_small else ()
         seed = int(torch.randint(2**31, (), generator=generator))

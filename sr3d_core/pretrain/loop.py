@@ -251,6 +251,7 @@ class _Run(SharedRun):
             steps=range(first_step, steps.num),
             rank=self.processes.rank,
             num_processes=self.processes.num,
+            alike=getattr(self.clouds, "places", None),
         )
         return iter(DataLoader(order, batch_size=self.share, collate_fn=list))
 
@@ -406,8 +407,10 @@ def _num_visible_cells(drawn: list[Drawn], settings: Pretraining) -> int:
     total, cell_m = 0, settings.architecture.voxel_size_m * cell_stride(settings.architecture, 0)
     for each in drawn:
         for view in each.large:
-            total += len(grid_cells(view.cloud.xyz, cell_m)[0])
-    return round(total * (1.0 - settings.mask.ratio))
+            xyz = view.cloud.xyz if view.seen is None else view.cloud.xyz[view.seen]
+            total += len(grid_cells(xyz, cell_m)[0])
+    is_known = settings.mask.kind == "frame"
+    return total if is_known else round(total * (1.0 - settings.mask.ratio))
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
+from sr3d_core.data.keyframes import KeyframeSettings
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.prototypes import most_prototypes
@@ -74,6 +75,10 @@ class Mask:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
+    kind: Literal["blocks", "frame"] = "blocks"
+    """blocks: parts of a grid with dos, all but some blocks of cells with asymdsd. frame: what one
+    sensor does not see, outside of its image or behind something; the other keys of the mask, and
+    masks, ratio and blocks of asymmetric, mean nothing then."""
     ratio: float = 0.6
     """The share of the blocks that is hidden; 0..1."""
     block_m: float = 0.4
@@ -216,6 +221,8 @@ class Pretraining:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     method: Method = "dos"
+    data: KeyframeSettings = field(default_factory=KeyframeSettings)
+    """Which clouds recordings are learnt by."""
     preset: Literal["scannet", "sunrgbd", "s3dis", "lite"] = "lite"
     """Architecture whose backbone learns."""
     changes: dict[str, Any] = field(default_factory=dict)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from sr3d_core.data.augment import SceneTransform
@@ -23,6 +23,8 @@ class View:
 
     cloud: PointCloud
     transform: SceneTransform
+    seen: Bool[Tensor, " N"] | None = None
+    """Which of its points one sensor sees, where the mask is that."""
 
     def original(self, xyz: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         """Where places of the view are in the cloud itself."""
@@ -41,18 +43,35 @@ def near_origin(cloud: PointCloud) -> PointCloud:
     return PointCloud((cloud.xyz.double() - middle).float(), cloud.features, cloud.scene)
 
 
-def two_views(cloud: PointCloud, views: Views, generator: Generator) -> tuple[View, View]:
-    """Two crops with enough in common, each with changes of its own. Works on the CPU."""
-    first = crop(cloud.xyz, _share(views.fraction, generator), None, generator)
+def two_views(
+    cloud: PointCloud,
+    views: Views,
+    generator: Generator,
+    seen: Bool[Tensor, " N"] | None = None,
+) -> tuple[View, View]:
+    """Two crops with enough in common, each with changes of its own. Works on the CPU.
+
+    Where `seen` says what a sensor sees of the cloud, crops are around a point that it sees.
+    """
+    first = crop(cloud.xyz, _share(views.fraction, generator), _one(seen, generator), generator)
     second = first
     center = int(first[0]) if len(first) else None
     for attempt in range(_TRIES):
         is_last = attempt == _TRIES - 1
-        at = center if is_last else None
+        at = center if is_last else _one(seen, generator)
         second = crop(cloud.xyz, _share(views.fraction, generator), at, generator)
         if overlap(first, second, len(cloud)) >= views.min_overlap:
             break
-    return _view(cloud[first], views, generator), _view(cloud[second], views, generator)
+    one, other = (_view(cloud, rows, views, generator, seen) for rows in (first, second))
+    return one, other
+
+
+def _one(seen: Bool[Tensor, " N"] | None, generator: Generator) -> int | None:
+    """One of the points that are seen; None where nothing is said, or none is."""
+    rows = torch.zeros(0) if seen is None else torch.nonzero(seen).flatten()
+    if not len(rows):
+        return None
+    return int(rows[torch.randint(len(rows), (), generator=generator)])
 
 
 def small_views(cloud: PointCloud, views: Views, generator: Generator) -> tuple[View, ...]:
@@ -61,7 +80,7 @@ def small_views(cloud: PointCloud, views: Views, generator: Generator) -> tuple[
         crop(cloud.xyz, _share(views.small_fraction, generator), None, generator)
         for _ in range(views.small)
     ]
-    return tuple(_view(cloud[each], views, generator) for each in rows)
+    return tuple(_view(cloud, each, views, generator) for each in rows)
 
 
 def crop(
@@ -101,16 +120,24 @@ def _share(fraction: tuple[float, float], generator: Generator) -> float:
     return low + (high - low) * float(torch.rand((), generator=generator))
 
 
-def _view(part: PointCloud, views: Views, generator: Generator) -> View:
+def _view(
+    cloud: PointCloud,
+    rows: Int[Tensor, " M"],
+    views: Views,
+    generator: Generator,
+    seen: Bool[Tensor, " N"] | None = None,
+) -> View:
     """A crop, changed at random."""
-    part = views.augment.choose(part, generator)
-    if len(part) > views.max_points:
-        part = part[torch.randperm(len(part), generator=generator)[: views.max_points]]
+    rows = rows[views.augment.chosen(len(rows), generator)]
+    if len(rows) > views.max_points:
+        rows = rows[torch.randperm(len(rows), generator=generator)[: views.max_points]]
+    part = cloud[rows]
     transform = views.augment.draw(generator)
     color = views.augment.recolor(part.features, generator)
     shift = torch.randn(part.xyz.shape, generator=generator).clamp(-4.0, 4.0) * views.jitter_m
     xyz = transform.points(part.xyz) + shift
-    return View(PointCloud(xyz, color, part.scene), transform)
+    kept = None if seen is None else seen[rows]
+    return View(PointCloud(xyz, color, part.scene), transform, kept)
 
 
 def as_batch(clouds: list[PointCloud]) -> PointCloud:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from sr3d_ros.bag.commands.clouds import clouds
 from sr3d_ros.bag.commands.detect import detect
 from sr3d_ros.bag.commands.evaluate import evaluate
 from sr3d_ros.bag.commands.info import info
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,  # `sr3d` has it
 )
 app.command()(info)
+app.command()(clouds)
 app.command()(detect)
 app.command("eval")(evaluate)
 app.command("map")(map_objects)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr3d_core.console import result_console, say
-from sr3d_ros.bag.commands.options import Recording
+from sr3d_ros.bag.commands.options import Recording, Replayed
 
 if TYPE_CHECKING:
+    from sr3d_core.evaluate import FindsObjects
     from sr3d_ros.bag.run import BagRun, Tally
+    from sr3d_ros.parameters.record import Parameters
 
 Values = dict[str, Any]
 """Parameters by ROS name."""
@@ -20,7 +22,7 @@ _MAX_NOTES = 5
 """What is said about frames at the end, at most; some name a number that is each frame's own."""
 
 
-def values_asked(recording: Recording, more: Mapping[str, object]) -> Values:
+def values_asked(recording: Replayed, more: Mapping[str, object]) -> Values:
     """Parameters by ROS name: of a robot's file, and above them options that were given.
 
     `more` are options that not every command has, by the parameters that they set, None = not
@@ -54,19 +56,11 @@ def opened(
     `more` as in `values_asked`, `one_class` and `num_views` as in `load_finder`.
     """
     from sr3d_ros.bag.finder import load_finder
-    from sr3d_ros.bag.run import open_run
     from sr3d_ros.parameters.record import Parameters
 
     parameters = Parameters.from_values(values_asked(recording, more))
     finder = load_finder(parameters, one_class=one_class, num_views=num_views)
-    with open_run(
-        bag,
-        finder,
-        topics=recording.topics,
-        up=recording.way_up,
-        parameters=parameters,
-        one_class=one_class,
-    ) as run:
+    with replayed(bag, recording, parameters, finder, one_class=one_class) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
         for remark in run.remarks:
@@ -77,6 +71,27 @@ def opened(
         yield run
         for note in run.bag.notes[num_said:]:  # met while it was read
             say(note)
+
+
+def replayed(
+    bag: Path,
+    recording: Replayed,
+    parameters: Parameters,
+    finder: FindsObjects,
+    *,
+    one_class: bool,
+) -> AbstractContextManager[BagRun]:
+    """The recording as its options say, with a detector; nothing is said about it."""
+    from sr3d_ros.bag.run import open_run
+
+    return open_run(
+        bag,
+        finder,
+        topics=recording.topics,
+        up=recording.way_up,
+        parameters=parameters,
+        one_class=one_class,
+    )
 
 
 def print_tally(tally: Tally) -> None:

@@ -102,8 +102,8 @@ Json = Annotated[Path | None, typer.Option("--json", help="Write the result here
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recording:
-    """How a recording is read, and what looks for objects in it."""
+class Replayed:
+    """How a recording is read."""
 
     topic: Topic = None
     camera_info: CameraInfo = None
@@ -112,11 +112,8 @@ class Recording:
     tf_namespace: TfNamespace = None
     params_file: ParamsFile = None
     node: NodeName = NODE
-    weights: Weights = None
     up: UpOption = None
     detection_frame: DetectionFrame = None
-    device: Device = None
-    backend: Backend = None
 
     @property
     def topics(self) -> Topics:
@@ -136,11 +133,25 @@ class Recording:
     @property
     def given(self) -> dict[str, object]:
         """The options by the parameters that they set; None = not given."""
+        return {"frames.detection": self.detection_frame}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording(Replayed):
+    """How a recording is read, and what looks for objects in it."""
+
+    weights: Weights = None
+    device: Device = None
+    backend: Backend = None
+
+    @property
+    def given(self) -> dict[str, object]:
+        """The options by the parameters that they set; None = not given."""
         return {
+            **super().given,
             "model.weights": self.weights,
             "model.device": self.device,
             "model.backend": self.backend,
-            "frames.detection": self.detection_frame,
         }
 
 
