@@ -66,22 +66,19 @@ class Images:
     height: Float[Tensor, " B"] | None = None  # metres above the floor; NaN: unknown
 
     @classmethod
-    def joined(cls, parts: Sequence[Images | None]) -> Images | None:
-        """All images, in order; None where one is missing. They are of one size.
+    def cat(cls, parts: Sequence[Images]) -> Images:
+        """All images of `parts`, in order, of one size; depth and height where all have them.
 
-        Depth and heights are kept where all have them.
+        `parts` has at least one entry.
         """
-        known = [part for part in parts if part is not None]
-        if not known or len(known) < len(parts):
-            return None
-        depths = [part.depth for part in known if part.depth is not None]
-        heights = [part.height for part in known if part.height is not None]
+        depths = [part.depth for part in parts if part.depth is not None]
+        heights = [part.height for part in parts if part.height is not None]
         return cls(
-            torch.cat([part.pixels for part in known]),
-            torch.cat([part.intrinsics for part in known]),
-            torch.cat([part.world_from_camera for part in known]),
-            torch.cat(depths) if len(depths) == len(known) else None,
-            torch.cat(heights) if len(heights) == len(known) else None,
+            torch.cat([part.pixels for part in parts]),
+            torch.cat([part.intrinsics for part in parts]),
+            torch.cat([part.world_from_camera for part in parts]),
+            torch.cat(depths) if len(depths) == len(parts) else None,
+            torch.cat(heights) if len(heights) == len(parts) else None,
         )
 
     def __len__(self) -> int:
@@ -229,7 +226,9 @@ class Batch:
             torch.cat(scene),
         )
         targets, names = tuple(s.targets for s in samples), tuple(s.name for s in samples)
-        return cls(cloud, targets, names, Images.joined([s.images for s in samples]))
+        images = [sample.images for sample in samples if sample.images is not None]
+        has_images = len(images) == len(samples) > 0
+        return cls(cloud, targets, names, Images.cat(images) if has_images else None)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
