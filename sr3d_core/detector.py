@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from sr3d_core.arrays import as_cloud, as_images
 from sr3d_core.checkpoint import AnyNetwork, ClassSpread, Manifest, load_any
 from sr3d_core.geometry.boxes import corners, facing
+from sr3d_core.geometry.camera import pixel_centers, project
 from sr3d_core.geometry.front import front_direction
 from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import FAR_M, moved, near_zero
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.geometry.voting import Voting
-from sr3d_core.model.camera_network import CameraSR3D, cell_pixels
+from sr3d_core.model.camera_network import CameraSR3D
 from sr3d_core.model.chances import ClassCalibration, calibrated
 from sr3d_core.model.depth import mean_and_std
+from sr3d_core.model.image import STRIDE
 from sr3d_core.refinement import NONE, Refinement
 from sr3d_core.structures import Boxes3D, Detections, Images, PointCloud, Predictions, Sample
 
@@ -372,17 +374,18 @@ def std_of_boxes(boxes: Boxes3D, seen: SeenImage) -> Float[Tensor, " D"]:
     Root mean square of the cells in the middle half of what a box covers of the image, NaN where
     the image does not show it.
     """
-    camera_from_world = torch.linalg.inv(seen.images.world_from_camera[0].double().cpu())
-    project = seen.images.intrinsics[0].double().cpu() @ camera_from_world[:3]
-    points = torch.nn.functional.pad(corners(boxes).double().cpu(), (0, 1), value=1.0)
-    rays = points @ project.T
-    pixels = rays[..., :2] / rays[..., 2:].clamp(min=1e-3)
+    images = seen.images.to("cpu")
+    points = corners(boxes).double().cpu().reshape(1, -1, 3)
+    intrinsics, pose = images.intrinsics.double(), images.world_from_camera.double()
+    pixels, depth = project(points, intrinsics, pose)
+    pixels, depth = pixels.reshape(-1, 8, 2), depth.reshape(-1, 8)
     low, high = pixels.amin(dim=1), pixels.amax(dim=1)
     middle, reach = (low + high) / 2, (high - low) / 4
-    cells = cell_pixels(seen.images)
-    is_of = ((cells[None] - middle[:, None, None]).abs() <= reach[:, None, None]).all(dim=-1)
-    is_of &= (rays[..., 2] > 0).all(dim=1)[:, None, None]
-    own = is_of.flatten(1).double()
+    height, width = seen.std_m.shape
+    cells = pixel_centers(height, width, STRIDE).double()
+    is_of = ((cells[None] - middle[:, None]).abs() <= reach[:, None]).all(dim=-1)
+    is_of &= (depth > 0).all(dim=1)[:, None]
+    own = is_of.double()
     variance = seen.std_m.double().cpu().square().flatten()
     return ((own @ variance) / own.sum(dim=1)).sqrt()
 

@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 from torch import Generator, Tensor
 
 from sr3d_core.data.augment import SceneTransform
+from sr3d_core.geometry.camera import flipped_intrinsics
 from sr3d_core.structures import Images, PointCloud, Sample
 
 
@@ -72,9 +73,7 @@ class ChangeImages:
 def mirrored(images: Images) -> Images:
     """Images of the world mirrored in the plane y = 0: left is right."""
     width = images.pixels.shape[-1]
-    intrinsics = images.intrinsics.clone()
-    intrinsics[:, 0, 2] = width - 1 - intrinsics[:, 0, 2]
-    intrinsics[:, 0, 1] = -intrinsics[:, 0, 1]
+    intrinsics = flipped_intrinsics(images.intrinsics, width)
     pose = images.world_from_camera.clone()
     pose[:, 1] *= -1  # the world's y
     pose[:, :3, 0] *= -1  # the camera's x, so that it is a rotation again

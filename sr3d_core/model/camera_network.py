@@ -17,6 +17,7 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproject
 from sr3d_core.model.backbone import stage
 from sr3d_core.model.depth import DepthBins
 from sr3d_core.model.head import Head
@@ -215,26 +216,19 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
     depth = images.depth
     if depth is not None:
         depth = functional.interpolate(depth[:, None], (height, width), mode="nearest-exact")[:, 0]
-    factor = images.intrinsics.new_tensor([width / before[1], height / before[0], 1.0])
-    intrinsics = images.intrinsics * factor[:, None]
-    intrinsics[:, :2, 2] += 0.5 * factor[:2] - 0.5  # pixel centres are at whole numbers
+    scales = width / before[1], height / before[0]
+    intrinsics = resized_intrinsics(images.intrinsics, *scales)
     return Images(pixels, intrinsics, images.world_from_camera, depth, images.height)
-
-
-def cell_pixels(images: Images) -> Float[Tensor, "h w 2"]:
-    """Column and row of the centre of every cell, in pixels."""
-    height, width = (side // STRIDE for side in images.pixels.shape[-2:])
-    rows = STRIDE * torch.arange(height, dtype=torch.float64) + (STRIDE - 1) / 2
-    columns = STRIDE * torch.arange(width, dtype=torch.float64) + (STRIDE - 1) / 2
-    return torch.stack([*torch.meshgrid(columns, rows, indexing="xy")], dim=-1)
 
 
 def cell_rays(images: Images) -> Float[Tensor, "B h w 3"]:
     """What one metre of depth adds to the camera's place, for the centre of every cell."""
-    intrinsics = images.intrinsics.double()
-    pixels = functional.pad(cell_pixels(images).to(intrinsics.device), (0, 1), value=1.0)
-    to_world = images.world_from_camera[:, :3, :3].double() @ torch.linalg.inv(intrinsics)
-    return torch.einsum("bij,hwj->bhwi", to_world, pixels)
+    height, width = (side // STRIDE for side in images.pixels.shape[-2:])
+    pixels = pixel_centers(height, width, STRIDE).double().to(images.pixels.device)
+    depth = pixels.new_ones(len(images), len(pixels))
+    pose = images.world_from_camera.double()
+    points = unproject(pixels.expand(len(images), -1, -1), depth, images.intrinsics.double(), pose)
+    return (points - pose[:, None, :3, 3]).reshape(len(images), height, width, 3)
 
 
 def cell_depth(images: Images) -> Float[Tensor, "B h w"]:
