@@ -15,7 +15,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Generator
 
 from sr3d_core.checkpoint import read_manifest
-from sr3d_core.config import Config, ConfigError, sentences
+from sr3d_core.config import Config, ConfigError, Schedule, sentences
 from sr3d_core.distill.views import ChangeImages
 from sr3d_core.model.camera_network import CameraArchitecture
 from sr3d_core.model.network import Architecture
@@ -173,6 +173,11 @@ class Distill:
         return LITERAL_STD_M if self.is_literal else self.reference_depth_std_m
 
 
+def _schedule() -> Schedule:
+    """Shorter than that of a network of clouds: most of the student starts as its teacher."""
+    return Schedule(num_steps=4000, warmup_steps=100, ema_decay=0.999)
+
+
 @dataclass(frozen=True, kw_only=True)
 class CameraConfig(Config):
     """Everything that the training of a camera student needs."""
@@ -183,6 +188,7 @@ class CameraConfig(Config):
     teacher: Teacher = field(default_factory=Teacher)
     distill: Distill = field(default_factory=Distill)
     depth: DepthTerm = field(default_factory=DepthTerm)
+    schedule: Schedule = field(default_factory=_schedule)
     view: ChangeImages = field(default_factory=ChangeImages)
     """Random changes of images with their scenes, in the place of `augment`."""
 

@@ -41,8 +41,9 @@ class CameraArchitecture:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
-    image: str = "res_lite"
-    """res_lite, resnet18, or a network of timm such as timm:mobilenetv3_small_100."""
+    image: str = "res_small"
+    """res_small, res_lite, resnet18 (.8, 2.9, 11 million parameters), or one of timm such as
+    timm:mobilenetv3_small_100."""
     input: Literal["rgb", "depth"] = "rgb"
     """What its images show: colors, or the depth that belongs to them, to teach another one by."""
     size: tuple[int, int] = (320, 240)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 STRIDE = 8
 """Pixels between neighbouring cells of the features."""
-PLAIN = {"res_lite": 32, "resnet18": 64}
+PLAIN = {"res_small": 16, "res_lite": 32, "resnet18": 64}
 """The residual networks by name, and the channels that they begin with."""
 TIMM = "timm:"
 """What the name of a network of timm begins with, such as timm:resnet18."""
@@ -123,7 +123,7 @@ class _OfTimm(nn.Module):
         except ImportError as error:
             raise ValueError(
                 f"image network {name!r} needs timm, which is not installed: pip install "
-                f"'sr3d[camera]', or take one of {sorted(PLAIN)}"
+                f"timm, or take one of {sorted(PLAIN)}"
             ) from error
         try:
             self.network: Any = timm.create_model(
