@@ -44,7 +44,7 @@ def test_hostile_input_is_read_or_refused_with_a_reason_and_in_time(
     ("kind", "reasons"),
     [
         ("clouds", {"size", "truncated", "header", "fields", "point_step", "no_xyz", "data"}),
-        ("images", {"camera_info", "truncated", "encoding", "header"}),
+        ("images", {"camera_info", "truncated", "unsupported_encoding", "header"}),
         ("transforms", {"bad_transform", "no_transform", "extrapolation", "cycle"}),
         ("histories", {"no_transform", "disconnected", "extrapolation", "two_parents", "cycle"}),
         ("imus", {"bad_imu", "stale_imu", "no_imu"}),
