@@ -65,6 +65,22 @@ class Images:
     depth: Float[Tensor, "B H W"] | None = None  # metres along z, 0 where unknown; for training
     height: Float[Tensor, " B"] | None = None  # metres above the floor; NaN: unknown
 
+    @classmethod
+    def cat(cls, parts: Sequence[Images]) -> Images:
+        """All images of `parts`, in order, of one size; depth and height where all have them.
+
+        `parts` has at least one entry.
+        """
+        depths = [part.depth for part in parts if part.depth is not None]
+        heights = [part.height for part in parts if part.height is not None]
+        return cls(
+            torch.cat([part.pixels for part in parts]),
+            torch.cat([part.intrinsics for part in parts]),
+            torch.cat([part.world_from_camera for part in parts]),
+            torch.cat(depths) if len(depths) == len(parts) else None,
+            torch.cat(heights) if len(heights) == len(parts) else None,
+        )
+
     def __len__(self) -> int:
         return len(self.pixels)
 
