@@ -130,7 +130,8 @@ def run_and_tell(config: Config, folder: Path, resume: bool, learner: type[Learn
     from sr3d_core.train import train as run
     from sr3d_core.training.processes import is_main_process
 
-    is_main = is_main_process(os.environ)
+    with one_line_errors(TrainingError):
+        is_main = is_main_process(os.environ)
     with one_line_errors(TrainingError), progress_in_turn() if is_main else nullcontext() as tell:
         last_step = num_steps = 0
         stopped = ""
