@@ -2,9 +2,10 @@
 
     SR3D_REAL_DATA=FOLDER nice python benchmark/fuzz.py --clouds 100000 --images 10000
 
-Clouds and images are good messages with mistakes, see `hostile.py`; where SR3D_REAL_DATA is set,
-those of a real recording are among them. Transforms are histories with cycles, numbers that are
-not finite, quaternions of any length and time that jumps; IMUs are shaken in the same way.
+Clouds, depth images and pictures (color images) are good messages with mistakes, see `hostile.py`;
+where SR3D_REAL_DATA is set, those of a real recording are among the first two. Transforms are
+histories with cycles, numbers that are not finite, quaternions of any length and time that jumps;
+IMUs are shaken in the same way.
 Histories of sound transforms (two parents, equal, late and backward stamps, static and moving,
 cleared) are held against `tf_reference.py`, which follows tf2's rules in another way.
 Prints one JSON object; the exit status is 1 where anything went wrong.
@@ -34,6 +35,7 @@ from hostile import (
     FRAMES,
     good_clouds,
     good_images,
+    good_pictures,
     header,
     real_messages,
     spoil,
@@ -44,6 +46,7 @@ from sr3d_core.structures import Boxes3D, Detections, PointCloud
 from sr3d_ros.errors import Refused, TransformError
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline
+from sr3d_ros.sensors.camera_image import ImageReader
 from sr3d_ros.tf.buffer import TransformBuffer
 from sr3d_ros.tf.imu import GravityFromImu
 from sr3d_ros.tf.rigid import is_rigid
@@ -116,6 +119,26 @@ def fuzz_frames(messages: list[Any], count: int, seed: int = 0) -> Outcome:
         pipeline = dice.choice(pipelines)
         outcome.try_one(f"#{index}", partial(pipeline.process, message, *others))
     return outcome
+
+
+def fuzz_pictures(pictures: list[Any], count: int, seed: int = 0) -> Outcome:
+    """Color images and their CameraInfo with one to four mistakes, raw ones and rectified ones."""
+    outcome, dice = Outcome(), random.Random(seed)
+    readers = [ImageReader(is_rectified=True), ImageReader(is_rectified=False)]
+    for index in range(count):
+        picture = dice.choice(pictures)
+        for _ in range(dice.randrange(0, 5)):
+            picture = spoil(picture, dice)
+        outcome.try_one(f"#{index}", partial(_read, dice.choice(readers), picture))
+    return outcome
+
+
+def _read(reader: ImageReader, picture: Any) -> None:
+    found = reader(picture.image, picture.info, picture.world_from_camera)
+    assert found.pixels.shape[:2] == (1, 3)
+    assert ((found.pixels >= 0) & (found.pixels <= 1)).all()
+    assert found.intrinsics.isfinite().all()
+    assert found.world_from_camera.isfinite().all()
 
 
 def fuzz_transforms(count: int, seed: int = 0) -> Outcome:
@@ -262,7 +285,8 @@ def _ask(imu: GravityFromImu, dice: random.Random) -> None:
 def main() -> int:
     """Fuzz everything and print what became of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    counts = {"clouds": 5000, "images": 1000, "transforms": 1000, "histories": 1000, "imus": 500}
+    counts = {"clouds": 5000, "images": 1000, "pictures": 2000, "transforms": 1000}
+    counts |= {"histories": 1000, "imus": 500}
     for kind, count in counts.items():
         parser.add_argument(f"--{kind}", type=int, default=count)
     parser.add_argument("--seed", type=int, default=0)
@@ -276,6 +300,7 @@ def main() -> int:
     outcomes = {
         "clouds": fuzz_frames(clouds, options.clouds, options.seed),
         "images": fuzz_frames(images, options.images, options.seed),
+        "pictures": fuzz_pictures(good_pictures(), options.pictures, options.seed),
         "transforms": fuzz_transforms(options.transforms, options.seed),
         "histories": fuzz_histories(options.histories, options.seed),
         "imus": fuzz_imus(options.imus, options.seed),

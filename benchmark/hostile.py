@@ -30,7 +30,11 @@ NUMBERS: tuple[Any, ...] = (
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.5, 3.0, 1e-320, 1e-9, 1e9, 1e308, math.nan, math.inf, -math.inf)
 FIELD_NAMES = ("x", "y", "z", "rgb", "rgba", "bgr", "bgra", "r", "g", "b", "intensity", "", "ü")
 FRAMES = ("camera", "/camera", "base_link", "odom", "map", "", "/", "nowhere", "a" * 300, None, 7)
-ENCODINGS = ("16UC1", "32FC1", "mono16", "rgb8", "bgra8", "mono8", "bayer_rggb8", "", "x" * 99)
+ENCODINGS = (
+    *("16UC1", "32FC1", "mono16", "rgb8", "bgra8", "mono8", "yuv422", "yuv422_yuy2"),
+    *("bayer_rggb8", "", "x" * 99),
+)
+LENSES = ("plumb_bob", "rational_polynomial", "equidistant", "thin_prism", "", None, 7)
 
 FORMATS = (
     *(
@@ -38,7 +42,8 @@ FORMATS = (
         for e in ("16UC1", "32FC1", "rgb8")
         for c in ("", " png", " rvl")
     ),
-    *("", "16UC1", "32FC1", ";", "jpeg", "16UC1; png compressed", "x" * 99, None, 7),
+    *("", "16UC1", "32FC1", ";", "jpeg", "png", "rgb8; jpeg compressed bgr8"),
+    *("16UC1; png compressed", "x" * 99, None, 7),
 )
 
 
@@ -120,6 +125,42 @@ def good_images() -> list[DepthSet]:
     return sets
 
 
+def good_pictures() -> list[Any]:
+    """A color image of every kind with its CameraInfo, of every lens."""
+    draw = np.random.default_rng(0)
+    rgb = draw.integers(30, 256, (8, 12, 3), np.uint8)
+    plain = [("rgb8", rgb), ("bgr8", rgb), ("bgra8", np.dstack([rgb, rgb[:, :, :1]]))]
+    plain += [("rgb8", rgb // 40)]  # dark
+    plain += [("mono8", rgb[:, :, :1]), ("yuv422", rgb[:, :, :2]), ("yuv422_yuy2", rgb[:, :, 1:])]
+    images = [_image(pixels, encoding) for encoding, pixels in plain]
+    for codec in ("JPEG", "PNG"):
+        file = io.BytesIO()
+        Image.fromarray(rgb).save(file, codec)
+        text = f"rgb8; {codec.lower()} compressed bgr8"
+        images.append(SimpleNamespace(header=header(), format=text, data=file.getvalue()))
+    return [
+        SimpleNamespace(image=image, info=_info(model, d), world_from_camera=np.eye(4))
+        for image in images
+        for model, d in (
+            ("plumb_bob", [0.0] * 5),
+            ("plumb_bob", [-0.2, 0.05, 0.001, -0.001, 0.0]),
+            ("rational_polynomial", [0.5, -2.7, 0.0, 0.0, 1.5, 0.4, -2.5, 1.4]),
+            ("equidistant", [-0.02, 0.01, 0.0, 0.0]),
+        )
+    ]
+
+
+def _info(model: str, d: list[float]) -> Any:
+    """A CameraInfo of 12 x 8 pixels."""
+    roi = SimpleNamespace(x_offset=0, y_offset=0, height=0, width=0)
+    return SimpleNamespace(
+        **{"header": header(), "height": 8, "width": 12, "distortion_model": model, "d": d},
+        **{"k": [9.0, 0, 6, 0, 9, 4, 0, 0, 1], "r": [1.0, 0, 0, 0, 1, 0, 0, 0, 1]},
+        **{"p": [9.0, 0, 6, 0, 0, 9, 4, 0, 0, 0, 1, 0], "binning_x": 0, "binning_y": 0},
+        roi=roi,
+    )
+
+
 def _image(pixels: Any, encoding: str) -> Any:
     return SimpleNamespace(
         header=header(),
@@ -175,7 +216,12 @@ def spoil(message: Any, dice: random.Random) -> Any:
         value = dice.choice(ENCODINGS)
     elif name == "format":
         value = dice.choice(FORMATS)
-    elif name in ("k", "p"):
+    elif name == "distortion_model":
+        value = dice.choice(LENSES)
+    elif name == "world_from_camera":
+        if dice.random() < 0.1:
+            value = dice.choice((None, np.diag([dice.choice(FLOATS), 1, 1, 1])))
+    elif name in ("k", "p", "d", "r") and isinstance(value, list):
         value = [dice.choice(FLOATS) for _ in range(dice.choice((len(value), 3, 0)))]
     else:
         value = _near(value, dice)

@@ -20,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from sr3d_core.model.camera_network import CameraArchitecture, CameraSR3D
 from sr3d_core.model.chances import ClassCalibration
 from sr3d_core.model.network import SR3D, Architecture
 from sr3d_core.plain_text import read_text
@@ -84,37 +85,55 @@ class Manifest:
     """
     front_classes: tuple[str, ...] = ()
     """Classes whose boxes have a yaw that points out of the front, where `architecture.front`."""
+    camera: CameraArchitecture | None = None
+    """How the network makes voxels of color images, in place of points; None: it takes clouds."""
     pretraining: dict[str, Any] | None = None
     """What `sr3d pretrain` did, where there is nothing but a backbone: no boxes were learnt, and
     `classes` are not meant."""
 
 
+AnyNetwork = SR3D | CameraSR3D
+"""What a weights file holds: a network of clouds, or one of color images."""
+
+
 def save_checkpoint(
-    path: str | Path, network: SR3D, manifest: Manifest, half: bool = False
+    path: str | Path, network: AnyNetwork, manifest: Manifest, half: bool = False
 ) -> Manifest:
     """Write the network's state with its manifest; `half` stores 16-bit floats.
 
     Returns the manifest as written. The file appears whole or not at all.
     """
     path = Path(path)
-    content, written = checkpoint_content(network, manifest, half)
+    content, written = checkpoint_content(network.state_dict(), manifest, half)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole({path: content})
     return written
 
 
 def checkpoint_content(
-    network: SR3D, manifest: Manifest, half: bool = False, state: dict[str, Tensor] | None = None
+    state: dict[str, Tensor], manifest: Manifest, half: bool = False
 ) -> tuple[bytes, Manifest]:
-    """What `save_checkpoint` writes, and the manifest in it; `state` stands for the network's."""
-    tensors = network.state_dict() if state is None else state
-    stored = {name: _stored(name, tensor, half) for name, tensor in tensors.items()}
+    """What `save_checkpoint` writes for a network of this state, and the manifest in it."""
+    stored = {name: _stored(name, tensor, half) for name, tensor in state.items()}
     written = replace(manifest, sha256=_digest(stored))
     return _content(stored, written), written
 
 
 def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
-    """The network, in evaluation mode on the CPU, and its manifest.
+    """The network of clouds, in evaluation mode on the CPU, and its manifest.
+
+    Raises CheckpointError for a missing, damaged, foreign or newer file, or one of color images.
+    """
+    network, manifest = load_any(path)
+    if isinstance(network, SR3D):
+        return network, manifest
+    raise CheckpointError(
+        f"{weights_file(path)}: of a network of color images; expected weights of one of clouds"
+    )
+
+
+def load_any(path: str | Path = "default") -> tuple[AnyNetwork, Manifest]:
+    """The network, of clouds or of color images, in evaluation mode on the CPU, and its manifest.
 
     Raises CheckpointError for a missing, damaged, foreign or newer file.
     """
@@ -135,15 +154,21 @@ def load_checkpoint(path: str | Path = "default") -> tuple[SR3D, Manifest]:
         ) from error
 
 
-def network_of(state: dict[str, Tensor], manifest: Manifest) -> SR3D:
+def network_of(state: dict[str, Tensor], manifest: Manifest) -> AnyNetwork:
     """The network with these tensors, which are not copied, in evaluation mode.
 
     Raises RuntimeError where they do not fit. Draws no random numbers.
     """
     with torch.device("meta"), _Uninitialised():  # shapes alone: all tensors are given
-        network = SR3D(manifest.architecture)
+        network = _built(manifest)
     network.load_state_dict({name: _loaded(each) for name, each in state.items()}, assign=True)
     return network.requires_grad_().eval()
+
+
+def _built(manifest: Manifest) -> AnyNetwork:
+    if manifest.camera is None:
+        return SR3D(manifest.architecture)
+    return CameraSR3D(manifest.architecture, manifest.camera)
 
 
 class _Uninitialised(TorchFunctionMode):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from torch import Generator
 
 from sr3d_core.data.augment import Augment
 from sr3d_core.data.augment_presets import spelled_out
@@ -24,6 +25,7 @@ from sr3d_core.data.sources import AnySource
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.sparse.engine_list import Backend
+from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
 
 
@@ -55,7 +57,7 @@ class Network:
         try:
             return TypeAdapter(Architecture).validate_python(fields)
         except ValidationError as error:
-            raise ConfigError(f"network.changes: {_sentences(error)}") from error
+            raise ConfigError(f"network.changes: {sentences(error)}") from error
 
 
 TrainablePart = Literal["front"]
@@ -245,6 +247,15 @@ class Config:
                     f"expected weights to start from, and network.changes.{part}: true"
                 )
 
+    @property
+    def changes(self) -> Callable[[Sample, Generator], Sample]:
+        """What happens to a scene before it is learnt from."""
+        return self.augment
+
+    def architecture(self, num_classes: int) -> Architecture:
+        """That of the network, for so many classes."""
+        return self.network.architecture(num_classes)
+
 
 _ADAPTER = TypeAdapter(Config)
 
@@ -264,17 +275,18 @@ def parse_config(tree: Any, where: str = "config") -> Config:
     try:
         return _ADAPTER.validate_python(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {_sentences(error)}") from error
+        raise ConfigError(f"{where}: {sentences(error)}") from error
 
 
 def dump_config(config: Config) -> str:
     """The configuration as YAML that `load_config` reads back."""
-    return yaml.safe_dump(_ADAPTER.dump_python(config, mode="json"), sort_keys=False)
+    plain = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return yaml.safe_dump(plain, sort_keys=False)
 
 
 def flat_config(config: Config) -> dict[str, Any]:
     """Every setting as a plain value under its dotted key."""
-    return dict(_flat("", _ADAPTER.dump_python(config, mode="json")))
+    return dict(_flat("", TypeAdapter(type(config)).dump_python(config, mode="json")))
 
 
 def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -285,26 +297,25 @@ def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-def _sentences(error: ValidationError) -> str:
-    """Every mistake with the key it was found at."""
-    return "; ".join(_sentence(each) for each in error.errors())
+def sentences(error: ValidationError, kind: type[Config] = Config) -> str:
+    """Every mistake of a tree of values for a configuration, with the key it was found at."""
+    return "; ".join(_sentence(each, kind) for each in error.errors())
 
 
-def _sentence(mistake: Any) -> str:
+def _sentence(mistake: Any, kind: type[Config]) -> str:
     if "error" in mistake.get("ctx", {}):  # raised by the part itself, which names its key
         return str(mistake["ctx"]["error"])
     where = ".".join(map(str, mistake["loc"])) or "top level"
     if mistake["type"] == "unexpected_keyword_argument":
-        alike = difflib.get_close_matches(str(mistake["loc"][-1]), _known_keys(), n=2, cutoff=0.4)
+        known = _known_keys(kind)
+        alike = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=2, cutoff=0.4)
         return f"{where}: unknown key; did you mean {' or '.join(alike) or 'another file'}?"
     return f"{where}: {mistake['msg']}, found {mistake['input']!r}"
 
 
-def _known_keys() -> list[str]:
+def _known_keys(kind: type[Config]) -> list[str]:
     """Every key that a configuration may have, at any depth."""
-    parts = TypeAdapter(Config).json_schema()["$defs"].values()
+    parts = TypeAdapter(kind).json_schema()["$defs"].values()
     keys = {key for part in parts for key in part.get("properties", {})}
-    keys |= {entry.name for entry in fields(Config)} | {
-        entry.name for entry in fields(Architecture)
-    }
+    keys |= {entry.name for entry in fields(kind)} | {entry.name for entry in fields(Architecture)}
     return sorted(keys)

@@ -11,32 +11,35 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sr3d_core.checkpoint import ClassSpread, Manifest, load_checkpoint
-from sr3d_core.geometry.boxes import facing
+from sr3d_core.arrays import as_cloud, as_images
+from sr3d_core.checkpoint import AnyNetwork, ClassSpread, Manifest, load_any
+from sr3d_core.geometry.boxes import corners, facing
+from sr3d_core.geometry.camera import pixel_centers, project
 from sr3d_core.geometry.front import front_direction
 from sr3d_core.geometry.nms import nms
-from sr3d_core.geometry.origin import moved, near_zero
+from sr3d_core.geometry.origin import FAR_M, moved, near_zero
 from sr3d_core.geometry.thinning import thinned
 from sr3d_core.geometry.voting import Voting
+from sr3d_core.model.camera_network import CameraSR3D
 from sr3d_core.model.chances import ClassCalibration, calibrated
-from sr3d_core.model.network import SR3D
+from sr3d_core.model.depth import mean_and_std
+from sr3d_core.model.image import STRIDE
 from sr3d_core.refinement import NONE, Refinement
-from sr3d_core.structures import UNKNOWN_COLOR, Boxes3D, Detections, PointCloud, Predictions
+from sr3d_core.structures import Boxes3D, Detections, Images, PointCloud, Predictions, Sample
 
 MAX_POINTS = 200_000
 """More points than this are thinned out evenly before the network sees them."""
 
 _DEVICES = "is unknown, expected auto, cpu or cuda (or cuda:N)"
+_OTHER = "load other weights for the other kind of input"
 _ROUNDING = 1e-6  # of a score in single precision, and more
-_COLOR_SLACK = 1e-3  # resampled colors may overshoot a little
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,19 +134,28 @@ class Postprocess:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What the network says of one cloud, before boxes suppress each other."""
+    """What the network says of one cloud or image, before boxes suppress each other."""
 
-    cloud: PointCloud  # the points that it saw, near zero, on its device
+    cloud: PointCloud  # the points that it saw, near zero, on its device; none of an image
     origin: Float[Tensor, " 3"]  # what brings its boxes back, see `geometry.origin`
     predictions: Predictions  # logits are of the scores in use: calibrated
     network_ms: float
+    image: SeenImage | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeenImage:
+    """A color image as the network saw it, and how sure it was of its depth."""
+
+    images: Images  # one, near zero
+    std_m: Float[Tensor, "h w"]  # of every cell of 8 x 8 pixels
 
 
 class Detector:
     """A trained network with everything around it.
 
-    `network` maps a PointCloud to Predictions whose logits have one column per entry of
-    `classes`; it is moved to `device` and set to evaluation mode.
+    `network` maps a PointCloud (`CameraSR3D`: Images) to Predictions whose logits have one column
+    per entry of `classes`; it is moved to `device` and set to evaluation mode.
     """
 
     def __init__(
@@ -190,7 +202,7 @@ class Detector:
         and the first cloud takes as long as the next. Raises CheckpointError where the file is
         missing, damaged or not ours.
         """
-        network, manifest = load_checkpoint(path)
+        network, manifest = load_any(path)
         network.backend = backend
         return cls.of_network(
             network, manifest, device=device, postprocess=postprocess, max_points=max_points
@@ -199,7 +211,7 @@ class Detector:
     @classmethod
     def of_network(
         cls,
-        network: SR3D,
+        network: AnyNetwork,
         manifest: Manifest,
         *,
         device: str | torch.device = "auto",
@@ -218,36 +230,73 @@ class Detector:
         detector.calibration = manifest.calibration
         detector.refinement = manifest.refinement
         detector.front_classes = manifest.front_classes
-        detector.detect(PointCloud.single(torch.zeros(1, 3), None))
+        if detector.takes_images:
+            detector.detect(_blank_image())
+        else:
+            detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it looks at color images, in place of clouds."""
+        return isinstance(self.network, CameraSR3D)
 
     @property
     def engine(self) -> str:
         """The engine that runs the convolutions, also where "auto" was asked for; "" = none."""
         return str(getattr(self.network, "engine_name", ""))
 
-    def __call__(self, xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> Detections:
-        """Find objects among points `xyz` (N,3), metres, z up; `rgb` (N,3) in 0..1.
+    def __call__(
+        self,
+        xyz: Tensor | NDArray | None = None,
+        rgb: Tensor | NDArray | None = None,
+        *,
+        image: Tensor | NDArray | None = None,
+        K: Tensor | NDArray | None = None,
+        world_from_camera: Tensor | NDArray | None = None,
+        height_m: float | None = None,
+    ) -> Detections:
+        """Find objects among points, or in a color image where the weights are of a camera.
 
-        Arrays are read as by `as_cloud`, which raises ValueError; for points see `detect`.
+        Points `xyz` (N,3), metres, z up; `rgb` (N,3) in 0..1; or an `image` (H,W,3), 0..255 as
+        uint8 or 0..1, rectified, with intrinsics `K` (3,3) in pixels and the pose (4,4) of the
+        camera's optical frame (x right, y down, z forward) in a world that has z up; `height_m` is
+        the camera's above the floor, None where unknown. Raises ValueError for what does not fit
+        these weights or these shapes; see `detect`.
         """
-        return self.detect(as_cloud(xyz, rgb))
+        if not self.takes_images:
+            if xyz is None or image is not None:
+                raise ValueError(f"these weights take clouds, expected xyz (N, 3); {_OTHER}")
+            return self.detect(as_cloud(xyz, rgb))
+        if image is None or K is None or world_from_camera is None or xyz is not None:
+            raise ValueError(
+                "these weights take color images, expected image, K and world_from_camera, and no "
+                f"points; {_OTHER}"
+            )
+        return self.detect(as_images(image, K, world_from_camera, height_m))
 
-    def detect(self, cloud: PointCloud) -> Detections:
-        """Find objects in a cloud of one scene; the result is on the CPU.
+    def detect(self, seen: PointCloud | Images) -> Detections:
+        """Find objects in a cloud of one scene, or in one image; the result is on the CPU.
 
         Points are left out where they are not finite, have a coordinate beyond 10,000 km or lie
-        more than 10 km from the others. A cloud that reaches farther than 1 km from the origin
-        is moved there for the network, and its boxes back; these are float64. The yaw of
-        `front_classes` points out of the front, -pi..pi; that of others is one of the box's sides.
-        `time_ms` holds the wall time of `network` (voxels, layers, calibration) and of
-        `postprocess`, with the refinement.
+        more than 10 km from the others. What reaches farther than 1 km from the origin is moved
+        there for the network, and its boxes back; these are float64. The yaw of `front_classes`
+        points out of the front, -pi..pi; that of others is one of the box's sides. `time_ms` holds
+        the wall time of `network` (voxels, layers, calibration) and of `postprocess`, with the
+        refinement. Of an image, `depth_std_m` says how far off along the line of sight each box
+        may be. Raises ValueError for what these weights do not take.
         """
-        look = self.look(cloud)
+        look = self.look(seen)
         return Detections.empty() if look is None else self.answer(look)
 
-    def look(self, cloud: PointCloud) -> Look | None:
-        """What the network says of a cloud of one scene; None where it has no usable point."""
+    def look(self, seen: PointCloud | Images) -> Look | None:
+        """What the network says of one scene; None of a cloud that has no usable point."""
+        if self.takes_images != isinstance(seen, Images):
+            kind = "color images" if self.takes_images else "clouds"
+            raise ValueError(f"these weights take {kind}, expected one; {_OTHER}")
+        return self._look_at(seen) if isinstance(seen, Images) else self._look_into(seen)
+
+    def _look_into(self, cloud: PointCloud) -> Look | None:
         cloud, origin = self._prepare(cloud)
         if len(cloud) == 0:
             return None
@@ -256,6 +305,24 @@ class Detector:
             predictions = calibrated(self.network(cloud), self.classes, self.calibration)
             self._wait()
         return Look(cloud, origin, predictions, 1e3 * (time.perf_counter() - started))
+
+    def _look_at(self, images: Images) -> Look:
+        assert isinstance(self.network, CameraSR3D)
+        origin = images.world_from_camera[0, :3, 3].double().cpu()
+        origin = torch.where(origin.abs() > FAR_M, origin.round(), 0.0)
+        pose = images.world_from_camera.double().clone()
+        pose[:, :3, 3] -= origin.to(pose.device)
+        images = replace(images, world_from_camera=pose).to(self.device)
+        started = time.perf_counter()
+        with torch.no_grad():
+            predictions, output = self.network.look(images)
+            predictions = calibrated(predictions, self.classes, self.calibration)
+            chance = output.depth_logits[0].softmax(dim=-1)
+            _, std_m = mean_and_std(chance, output.centers_m[0, None, None])
+            self._wait()
+        none = PointCloud.single(torch.zeros(0, 3, device=self.device), None)
+        seen = SeenImage(output.images, std_m)
+        return Look(none, origin, predictions, 1e3 * (time.perf_counter() - started), seen)
 
     def answer(self, look: Look, postprocess: Postprocess | None = None) -> Detections:
         """What `detect` makes of a look; `postprocess` in place of the detector's own."""
@@ -266,11 +333,13 @@ class Detector:
             found = postprocess(look.predictions, refinement.voting(self.classes)).to("cpu")
             found = with_fronts(found, self.classes, self.front_classes)
             found = refinement.fitted(found, look.cloud, self.classes)
+            if look.image is not None:
+                found = replace(found, depth_std_m=std_of_boxes(found.boxes, look.image))
         times = {
             "network": look.network_ms,
             "postprocess": 1e3 * (time.perf_counter() - started),
         }
-        return Detections(moved(found.boxes, look.origin), found.scores, found.labels, times)
+        return replace(found, boxes=moved(found.boxes, look.origin), time_ms=times)
 
     def _prepare(self, cloud: PointCloud) -> tuple[PointCloud, Float[Tensor, " 3"]]:
         """Usable points only, not too many of them, on the network's device, and their origin."""
@@ -284,6 +353,43 @@ class Detector:
             torch.cuda.synchronize(self.device)
 
 
+def seen_by(detector: Any, sample: Sample) -> PointCloud | Images:
+    """What a detector is to look at of a labelled scene: its image where it takes images.
+
+    Raises ValueError where the scene has none.
+    """
+    if not getattr(detector, "takes_images", False):
+        return sample.cloud
+    if sample.images is None:
+        raise ValueError(
+            f"{sample.name}: has no color image, which these weights take; expected data with "
+            "images, such as rooms:,images=true"
+        )
+    return sample.images
+
+
+def std_of_boxes(boxes: Boxes3D, seen: SeenImage) -> Float[Tensor, " D"]:
+    """How far off along the line of sight boxes may be: one standard deviation, metres.
+
+    Root mean square of the cells in the middle half of what a box covers of the image, NaN where
+    the image does not show it.
+    """
+    images = seen.images.to("cpu")
+    points = corners(boxes).double().cpu().reshape(1, -1, 3)
+    intrinsics, pose = images.intrinsics.double(), images.world_from_camera.double()
+    pixels, depth = project(points, intrinsics, pose)
+    pixels, depth = pixels.reshape(-1, 8, 2), depth.reshape(-1, 8)
+    low, high = pixels.amin(dim=1), pixels.amax(dim=1)
+    middle, reach = (low + high) / 2, (high - low) / 4
+    height, width = seen.std_m.shape
+    cells = pixel_centers(height, width, STRIDE).double()
+    is_of = ((cells[None] - middle[:, None]).abs() <= reach[:, None]).all(dim=-1)
+    is_of &= (depth > 0).all(dim=1)[:, None]
+    own = is_of.double()
+    variance = seen.std_m.double().cpu().square().flatten()
+    return ((own @ variance) / own.sum(dim=1)).sqrt()
+
+
 def with_fronts(
     found: Detections, classes: Sequence[str], front_classes: Sequence[str]
 ) -> Detections:
@@ -294,22 +400,6 @@ def with_fronts(
     turned = facing(found.boxes, found.facing).array
     boxes = Boxes3D.from_array(torch.where(has_front[:, None], turned, found.boxes.array))
     return replace(found, boxes=boxes, facing=None)
-
-
-def as_cloud(xyz: Tensor | NDArray, rgb: Tensor | NDArray | None = None) -> PointCloud:
-    """A cloud of one scene from points `xyz` (N,3), metres, z up, and `rgb` (N,3) in 0..1.
-
-    Colors of the type uint8 are taken as 0..255 and divided by 255; those that are not finite are
-    unknown. Map coordinates should come as float64. Raises ValueError where a shape is wrong or
-    colors leave their range.
-    """
-    points = _as_rows("xyz", xyz)
-    colors = None if rgb is None else _as_colors(rgb)
-    if colors is not None and len(colors) != len(points):
-        raise ValueError(
-            f"rgb has {len(colors)} rows, xyz has {len(points)} rows, expected one color per point"
-        )
-    return PointCloud.single(points, colors)
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -342,30 +432,7 @@ def _logit(score: float) -> float:
     return math.log(score / (1.0 - score)) if score > 0.0 else -math.inf
 
 
-def _as_colors(rgb: Tensor | NDArray) -> Float[Tensor, "N 3"]:
-    """Colors in 0..1, NaN where they are not finite."""
-    is_bytes = rgb.dtype in (np.uint8, torch.uint8) if hasattr(rgb, "dtype") else False
-    colors = _as_rows("rgb", rgb).float()
-    if is_bytes:
-        return colors / 255.0
-    is_known = colors.isfinite()
-    known = colors[is_known]
-    if len(known):
-        low, high = float(known.min()), float(known.max())
-        if low < -_COLOR_SLACK or high > 1.0 + _COLOR_SLACK:
-            advice = "divide by 255" if low >= 0.0 and high <= 255.0 else "are these colors?"
-            raise ValueError(f"rgb spans {low:g}..{high:g}, expected 0..1: {advice}")
-    return colors.where(is_known, torch.full_like(colors, UNKNOWN_COLOR))
-
-
-def _as_rows(name: str, rows: Tensor | NDArray) -> Float[Tensor, "N 3"]:
-    if not isinstance(rows, Tensor):
-        array = np.asarray(rows)
-        if array.dtype.kind not in "fiu":
-            raise ValueError(f"{name} holds {array.dtype}, expected real numbers")
-        is_double = array.dtype.itemsize > 4 or array.dtype.kind in "iu"
-        dtype = np.float64 if is_double else np.float32
-        rows = torch.from_numpy(np.array(array, dtype=dtype, order="C"))
-    if rows.ndim != 2 or rows.shape[1] != 3:
-        raise ValueError(f"{name} has shape {tuple(rows.shape)}, expected (N, 3)")
-    return rows if rows.dtype in (torch.float32, torch.float64) else rows.double()
+def _blank_image() -> Images:
+    """An image to run code once."""
+    intrinsics = torch.tensor([[280.0, 0.0, 159.5], [0.0, 280.0, 119.5], [0.0, 0.0, 1.0]])
+    return Images(torch.zeros(1, 3, 240, 320), intrinsics[None], torch.eye(4)[None])

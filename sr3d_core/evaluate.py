@@ -13,7 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -24,10 +24,10 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from sr3d_core.config import Evaluation
-from sr3d_core.detector import Postprocess
+from sr3d_core.detector import Postprocess, seen_by
 from sr3d_core.matches import Matches, match_all
 from sr3d_core.right_fronts import RightFronts, right_fronts
-from sr3d_core.structures import Detections, PointCloud, Sample, Targets
+from sr3d_core.structures import Detections, Sample, Targets
 
 IOU_THRESHOLDS = (0.25, 0.5)
 """The two thresholds that the indoor benchmarks report."""
@@ -47,8 +47,8 @@ class FindsObjects(Protocol):
         """The class names that labels index."""
         ...
 
-    def detect(self, cloud: PointCloud) -> Detections:
-        """The objects in a cloud of one scene."""
+    def detect(self, seen: Any, /) -> Detections:
+        """The objects in a cloud of one scene, or in one image where it takes images."""
         ...
 
 
@@ -284,7 +284,7 @@ def found_and_true(
     """
     detections, targets = [], []
     for sample in samples:
-        detections.append(detector.detect(sample.cloud))
+        detections.append(detector.detect(seen_by(detector, sample)))
         if watch is not None:
             watch(sample, detections[-1])
         targets.append(sample.targets.to("cpu"))

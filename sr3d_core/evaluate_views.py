@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from sr3d_core.detector import seen_by
 from sr3d_core.evaluate import (
     FIGURES,
     MEAN_FIGURES,
@@ -112,8 +113,8 @@ def evaluate_in_views(
     targets: list[list[Targets]] = [[] for _ in views]
     for done, sample in enumerate(samples, start=1):
         for turn, found, truth in zip(views, detections, targets, strict=True):
-            turned = turned_sample(sample, turn)
-            found.append(detector.detect(turned.cloud))
+            turned = turned_sample(sample, turn)  # its cloud and boxes; images stay behind
+            found.append(detector.detect(seen_by(detector, turned)))
             truth.append(turned.targets.to("cpu"))
         if progress is not None:
             progress(done)

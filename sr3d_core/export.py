@@ -78,7 +78,7 @@ def export_folder(
     for report in reports:
         results |= reported_figures(report, manifest.sha256)
     manifest = replace(manifest, license=terms, results=results)
-    content, manifest = checkpoint_content(network, manifest, state=stored_tensors(weights))
+    content, manifest = checkpoint_content(stored_tensors(weights), manifest)
     num_parameters = sum(parameter.numel() for parameter in network.parameters())
     limits = [SHIPPED_LIMIT, _SHIPPED_MORE] if is_shipped else []
     texts = {

@@ -23,7 +23,7 @@ from sr3d_core.detector import Detector, Look
 from sr3d_core.geometry.iou import aligned_iou
 from sr3d_core.geometry.origin import moved
 from sr3d_core.matches import Matches
-from sr3d_core.structures import Boxes3D, Detections, PointCloud, Targets
+from sr3d_core.structures import Boxes3D, Detections, Images, PointCloud, Targets
 from sr3d_core.supervision.criterion import Assigner
 
 MOST_CONFIDENT = 30
@@ -65,9 +65,14 @@ class Looking:
         """The class names that labels index."""
         return self.detector.classes
 
-    def detect(self, cloud: PointCloud) -> Detections:
-        """The objects in a cloud of one scene."""
-        self.last = self.detector.look(cloud)
+    @property
+    def takes_images(self) -> bool:
+        """Whether it looks at color images, in place of clouds."""
+        return self.detector.takes_images
+
+    def detect(self, seen: PointCloud | Images) -> Detections:
+        """The objects in a cloud of one scene, or in one image."""
+        self.last = self.detector.look(seen)
         return Detections.empty() if self.last is None else self.detector.answer(self.last)
 
 

@@ -22,7 +22,8 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.detector import Detector, Postprocess, as_cloud, with_fronts
+from sr3d_core.arrays import as_cloud
+from sr3d_core.detector import Detector, Postprocess, with_fronts
 from sr3d_core.evaluate import FindsObjects
 from sr3d_core.geometry.nms import nms
 from sr3d_core.geometry.origin import moved, near_zero

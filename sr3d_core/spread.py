@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from sr3d_core.checkpoint import ClassSpread
+from sr3d_core.detector import seen_by
 from sr3d_core.evaluate import FindsObjects
 from sr3d_core.geometry.boxes import short_side_first
 from sr3d_core.matches import best_overlap
@@ -40,7 +41,7 @@ def measure_spread(
     """
     labels, errors = [torch.zeros(0, dtype=torch.int64)], [torch.zeros(0, 4)]
     for number, sample in enumerate(samples, start=1):
-        found = detector.detect(sample.cloud)
+        found = detector.detect(seen_by(detector, sample))
         label, error = matched_errors(found, sample.targets.to("cpu"))
         labels.append(label)
         errors.append(error)

@@ -65,6 +65,22 @@ class Images:
     depth: Float[Tensor, "B H W"] | None = None  # metres along z, 0 where unknown; for training
     height: Float[Tensor, " B"] | None = None  # metres above the floor; NaN: unknown
 
+    @classmethod
+    def cat(cls, parts: Sequence[Images]) -> Images:
+        """All images of `parts`, in order, of one size; depth and height where all have them.
+
+        `parts` has at least one entry.
+        """
+        depths = [part.depth for part in parts if part.depth is not None]
+        heights = [part.height for part in parts if part.height is not None]
+        return cls(
+            torch.cat([part.pixels for part in parts]),
+            torch.cat([part.intrinsics for part in parts]),
+            torch.cat([part.world_from_camera for part in parts]),
+            torch.cat(depths) if len(depths) == len(parts) else None,
+            torch.cat(heights) if len(heights) == len(parts) else None,
+        )
+
     def __len__(self) -> int:
         return len(self.pixels)
 
@@ -188,6 +204,7 @@ class Sample:
     cloud: PointCloud  # one scene, `scene` all 0
     targets: Targets
     name: str  # where it comes from, for reports and errors
+    images: Images | None = None  # one, of what the cloud shows; where it is known and wanted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,6 +214,7 @@ class Batch:
     cloud: PointCloud
     targets: tuple[Targets, ...]
     names: tuple[str, ...]
+    images: Images | None = None  # one of each scene, in order; None where a scene has none
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Batch:
@@ -207,12 +225,16 @@ class Batch:
             torch.cat([sample.cloud.features for sample in samples]),
             torch.cat(scene),
         )
-        return cls(cloud, tuple(s.targets for s in samples), tuple(s.name for s in samples))
+        targets, names = tuple(s.targets for s in samples), tuple(s.name for s in samples)
+        images = [sample.images for sample in samples if sample.images is not None]
+        has_images = len(images) == len(samples) > 0
+        return cls(cloud, targets, names, Images.cat(images) if has_images else None)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         targets = tuple(target.to(device) for target in self.targets)
-        return Batch(self.cloud.to(device), targets, self.names)
+        images = None if self.images is None else self.images.to(device)
+        return Batch(self.cloud.to(device), targets, self.names, images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -272,6 +294,10 @@ class Losses:
     quality: Float[Tensor, ""] | None = None  # None: not asked for, as the others
     consistency: Float[Tensor, ""] | None = None
     front: Float[Tensor, ""] | None = None
+    depth: Float[Tensor, ""] | None = None  # this and those that follow: of a camera student
+    features: Float[Tensor, ""] | None = None
+    relations: Float[Tensor, ""] | None = None
+    response: Float[Tensor, ""] | None = None
 
     @property
     def terms(self) -> dict[str, Float[Tensor, ""]]:
@@ -282,6 +308,10 @@ class Losses:
             "quality": self.quality,
             "consistency": self.consistency,
             "front": self.front,
+            "depth": self.depth,
+            "features": self.features,
+            "relations": self.relations,
+            "response": self.response,
         }
         return {name: term for name, term in named.items() if term is not None}
 
@@ -303,15 +333,22 @@ class Detections:
     labels: Int[Tensor, " D"]  # int64, index into the class names
     time_ms: dict[str, float] = field(default_factory=dict)  # wall time per stage, may be empty
     facing: Float[Tensor, " D"] | None = None  # where fronts point, while yaws do not say it yet
+    depth_std_m: Float[Tensor, " D"] | None = None
+    """Of boxes that a color image gave: how far off along the line of sight they may be, one
+    standard deviation, NaN where unknown. None: of a cloud."""
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that a mask, an index tensor or a slice selects."""
-        facing = None if self.facing is None else self.facing[index]
         return Detections(
-            self.boxes[index], self.scores[index], self.labels[index], self.time_ms, facing
+            self.boxes[index],
+            self.scores[index],
+            self.labels[index],
+            self.time_ms,
+            None if self.facing is None else self.facing[index],
+            None if self.depth_std_m is None else self.depth_std_m[index],
         )
 
     @classmethod
@@ -331,4 +368,5 @@ class Detections:
             self.labels.to(device),
             self.time_ms,
             None if self.facing is None else self.facing.to(device),
+            None if self.depth_std_m is None else self.depth_std_m.to(device),
         )

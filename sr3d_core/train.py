@@ -44,7 +44,6 @@ from sr3d_core.training.folder import (
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.learner import Learner
 from sr3d_core.training.memory_use import peak_memory_gb
-from sr3d_core.training.part import names_of
 from sr3d_core.training.processes import (
     Processes,
     launched_processes,
@@ -62,7 +61,6 @@ from sr3d_core.training.state import (
     state_content,
 )
 from sr3d_core.training.validation import Validated, Validation
-from sr3d_core.training.warm_start import take_weights
 
 if TYPE_CHECKING:
     from sr3d_core.training.events import Events
@@ -81,6 +79,7 @@ def train(
     out_dir: Path,
     *,
     resume: bool = False,
+    learner: type[Learner] = Learner,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_inspected: Callable[[int, int], None] = lambda num_done, num: None,
     on_scored: Callable[[int, int], None] = lambda num_done, num: None,
@@ -89,7 +88,8 @@ def train(
 ) -> Path:
     """Train a network and return the path of its weights.
 
-    With `resume` the run in `out_dir` goes on where it stopped; without, `out_dir` must not hold
+    `learner` is what learns by such a configuration. With `resume` the run in `out_dir` goes on
+    where it stopped; without, `out_dir` must not hold
     a run. Several processes, started with torchrun, share the scenes of a step. Scenes of the
     user's own are inspected first; `on_inspected` is told how many of how many are done, and
     DatasetError is raised where some cannot be trained on. Where the schedule asks for
@@ -113,7 +113,7 @@ def train(
             f"{num_processes} processes were started, this training sees "
             f"{accelerator.num_processes}; expected as many: start them with torchrun"
         )
-    run = _Run(config, RunFolder(out_dir), accelerator, share, on_scored, on_validated)
+    run = _Run(config, RunFolder(out_dir), accelerator, share, learner, on_scored, on_validated)
     with run.folder_alone():
         run.start(resume)
         run.inspect(on_inspected)
@@ -133,6 +133,7 @@ class _Run(SharedRun):
         folder: RunFolder,
         accelerator: Accelerator,
         share: int,
+        learner: type[Learner],
         on_scored: Callable[[int, int], None],
         on_validated: Callable[[Validated], None],
     ) -> None:
@@ -148,7 +149,7 @@ class _Run(SharedRun):
         )
         self.validation = Validation(config)
         self.on_scored, self.on_validated = on_scored, on_validated
-        self.learner = Learner(config, self.classes, accelerator, self.processes)
+        self.learner = learner(config, self.classes, accelerator, self.processes)
         self.events: Events | None = None
         if config.schedule.tensorboard:  # where it is missing, all processes say so now
             importlib.import_module("sr3d_core.training.events")
@@ -189,26 +190,12 @@ class _Run(SharedRun):
                 f"{self.folder.path}: holds a training already; expected an empty folder: "
                 "continue it with --resume, or choose another one"
             )
-        elif self.config.network.weights is not None:
-            self._start_from(self.config.network.weights)
+        else:
+            afresh = self.learner.start()
+            if self.processes.is_main and afresh:
+                _log.warning("%s", afresh)
         self._check_alike()
         self.learner.begin(average)
-
-    def _start_from(self, weights: str) -> None:
-        """Take the weights that fit, and say what starts afresh."""
-        network, parts = self.learner.network, self.config.schedule.train_only
-        fresh_head = self.config.network.fresh_head
-        start = take_weights(network, self.classes, weights, fresh_head=fresh_head)
-        strange = [row for row in start.fresh if row not in names_of(network, parts)]
-        if parts and strange:
-            raise TrainingError(
-                f"schedule.train_only: {', '.join(parts)}, but {weights} lacks "
-                f"{', '.join(strange)}, which would never learn; expected weights of the same "
-                "classes and architecture"
-            )
-        if self.processes.is_main and start.fresh:
-            taken, fresh = "; ".join(start.taken), "; ".join(start.fresh_in_short)
-            _log.warning("taken from %s: %s. Starting afresh: %s", weights, taken, fresh)
 
     def inspect(self, on_inspected: Callable[[int, int], None]) -> None:
         """Look at the user's own scenes, in one process for all; all raise what it finds."""

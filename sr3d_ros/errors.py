@@ -63,7 +63,7 @@ class DropReason:
     """Whether it belongs to the concern `tf` of /diagnostics."""
 
 
-_READ_THE_TEXT = "correct the publisher of the cloud as the text says"
+_READ_THE_TEXT = "correct the publisher as the text says"
 
 _LIST = (
     DropReason(
@@ -128,23 +128,56 @@ _LIST = (
     DropReason("point_step", "a point_step that is 0 or too small for the fields", _READ_THE_TEXT),
     DropReason("size", "width, height or row_step that do not fit the data", _READ_THE_TEXT),
     DropReason(
-        "truncated", "fewer bytes of data than height, width and steps say", _READ_THE_TEXT
+        "truncated",
+        "fewer bytes of data than height, width and steps say, or a compressed image that was cut",
+        _READ_THE_TEXT,
     ),
-    DropReason("data", "data that is no bytes", _READ_THE_TEXT),
+    DropReason(
+        "data", "data that is no bytes, or a compressed image that is damaged", _READ_THE_TEXT
+    ),
     DropReason(
         "header",
         "no usable stamp or frame_id",
         "fill in header.stamp and header.frame_id in the driver",
     ),
     DropReason(
-        "encoding",
+        "unsupported_encoding",
         "an image whose encoding or compression is not known",
-        "publish depth as 16UC1 or 32FC1, raw or as compressedDepth (input.depth_transport)",
+        "publish depth as 16UC1 or 32FC1, raw or as compressedDepth (input.depth_transport), and "
+        "color as rgb8, bgr8, rgba8, bgra8, mono8 or yuv422, raw or compressed as jpeg or png "
+        "(input.color_transport)",
+    ),
+    DropReason(
+        "no_camera_info",
+        "an image without its CameraInfo",
+        "publish the CameraInfo of the image, with its stamp",
     ),
     DropReason(
         "camera_info",
-        "a CameraInfo that does not fit the depth image",
-        "publish the CameraInfo of the depth image, calibrated",
+        "a CameraInfo that is not calibrated",
+        "calibrate the camera, or publish the CameraInfo that belongs to the image",
+    ),
+    DropReason(
+        "image_size_differs_from_camera_info",
+        "an image of another size than its CameraInfo",
+        "publish the CameraInfo of this very image; a node that resizes one must change both",
+    ),
+    DropReason(
+        "not_rectified",
+        "a raw color image whose distortion cannot be taken off",
+        "subscribe to image_rect of image_proc, or calibrate with plumb_bob, rational_polynomial "
+        "or equidistant",
+    ),
+    DropReason(
+        "no_gravity_transform",
+        "a color image alone, and nobody says where its camera stands and which way is up",
+        "publish the camera's transform to a frame with z up on /tf, or set frames.up to imu",
+        is_about_transforms=True,
+    ),
+    DropReason(
+        "dark_image",
+        "a color image so dark that nothing can be seen in it",
+        "uncover the lens, switch the light on, or let the camera expose longer",
     ),
     DropReason(
         "undecodable",

@@ -12,7 +12,7 @@ import jaxtyping
 import pytest
 import torch
 
-CHECKED = ("sparse", "model", "supervision")
+CHECKED = ("sparse", "model", "supervision", "geometry.camera", "geometry.distortion")
 """Parts whose annotated shapes and types are checked at every call while the tests run."""
 
 if not torch.cuda.is_available():

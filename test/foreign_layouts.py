@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from scipy.io import savemat
 
 from sr3d_core.geometry.boxes import points_in_boxes
@@ -176,6 +177,25 @@ def write_scannet(root: Path, known: Known, raw_names: Sequence[str]) -> None:
     (folder / f"{known.name}.txt").write_text(
         f"axisAlignment = {numbers} \ncolorHeight = 968\nsceneType = Bedroom / Hotel\n"
     )
+
+
+def write_scannet_frame(
+    folder: Path, stem: str, color: np.ndarray, depth_m: np.ndarray, pose: np.ndarray
+) -> None:
+    """A frame as SensReader's export writes it: jpg, png of millimetres, pose in six decimals."""
+    for part in ("color", "depth", "pose"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(color).save(folder / f"color/{stem}.jpg", quality=100, subsampling=0)
+    Image.fromarray(np.rint(depth_m * 1000).astype(np.uint16)).save(folder / f"depth/{stem}.png")
+    np.savetxt(folder / f"pose/{stem}.txt", pose, fmt="%f")
+
+
+def write_scannet_cameras(folder: Path, k_color: np.ndarray, k_depth: np.ndarray) -> None:
+    """The cameras of a scan's frames, as SensReader's export writes them."""
+    (folder / "intrinsic").mkdir(parents=True, exist_ok=True)
+    for what, k in (("color", k_color), ("depth", k_depth)):
+        np.savetxt(folder / f"intrinsic/intrinsic_{what}.txt", k, fmt="%f")
+        np.savetxt(folder / f"intrinsic/extrinsic_{what}.txt", np.eye(4), fmt="%f")
 
 
 def write_label_map(root: Path, rows: Sequence[tuple[str, str, str]]) -> None:

@@ -55,7 +55,7 @@ def test_loading_needs_neither_torchs_compiler_nor_what_trains(weights: Path) ->
     heavy = ("torch._dynamo", "sympy", "accelerate", "matplotlib", "scipy", "rosbags")
     program = (
         "import sys, torch; torchs_own = set(sys.modules); "
-        "from sr3d_core.detector import load_checkpoint; "
+        "import sr3d_core.detector; from sr3d_core.checkpoint import load_checkpoint; "
         f"load_checkpoint({str(weights)!r}); "
         f"print([name for name in {heavy} if name in set(sys.modules) - torchs_own])"
     )

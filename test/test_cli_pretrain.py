@@ -110,8 +110,8 @@ def test_a_training_starts_from_it(tmp_path: Path, weights: Path) -> None:
     [
         (("nowhere",), "nowhere: no such file, folder or reader"),
         (("clouds/kitchen/damaged.npy",), "no cloud to learn from"),
-        (("drive",), "drive: is a recording"),
-        (("drive/drive.bag",), "drive.bag: is a recording"),
+        (("drive",), "drive/drive.bag: the file is empty"),
+        (("drive/drive.bag",), "drive/drive.bag: the file is empty"),
         (("clouds", "--method", "mae"), "dos, asymdsd"),
         (("clouds", "--out", "pre.pt"), "expected .safetensors"),
     ],

@@ -207,11 +207,17 @@ def png_message(width: int, height: int) -> Any:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=bytes(99)), "encoding"),
-        (SimpleNamespace(format="16UC1; compressedDepth zip", data=bytes(99)), "encoding"),
-        (SimpleNamespace(format="16UC1; jpeg compressed", data=bytes(99)), "encoding"),
+        (
+            SimpleNamespace(format="rgb8; jpeg compressed bgr8", data=bytes(99)),
+            "unsupported_encoding",
+        ),
+        (
+            SimpleNamespace(format="16UC1; compressedDepth zip", data=bytes(99)),
+            "unsupported_encoding",
+        ),
+        (SimpleNamespace(format="16UC1; jpeg compressed", data=bytes(99)), "unsupported_encoding"),
         (SimpleNamespace(format="16UC1; png compressed", data=bytes(99)), "data"),
-        (SimpleNamespace(format=7, data=bytes(99)), "encoding"),
+        (SimpleNamespace(format=7, data=bytes(99)), "unsupported_encoding"),
         (SimpleNamespace(format="16UC1; compressedDepth", data=bytes(12)), "truncated"),
         (SimpleNamespace(format="16UC1; compressedDepth", data=None), "data"),
         (SimpleNamespace(format="16UC1; compressedDepth png", data=bytes(99)), "data"),
@@ -268,7 +274,7 @@ def test_a_png_of_another_kind_is_refused_with_its_mode(mode: str) -> None:
     sent = SimpleNamespace(format="16UC1; compressedDepth png", data=bytes(12) + file.getvalue())
     with pytest.raises(MessageError, match=f"mode {mode},") as caught:
         plain_depth(sent)
-    assert caught.value.reason == "encoding"
+    assert caught.value.reason == "unsupported_encoding"
 
 
 def test_a_png_that_was_cut_is_refused() -> None:

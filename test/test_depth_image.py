@@ -185,10 +185,10 @@ def refused(depth: Any, info: Any, color: Any = None) -> tuple[str, str]:
 
 def test_an_unreadable_encoding_is_refused_with_those_that_can_be_read() -> None:
     reason, text = refused(replace(image(MILLIMETRES, "16UC1"), encoding="rgb8"), Info())
-    assert reason == "encoding"
+    assert reason == "unsupported_encoding"
     assert re.search("depth .*'rgb8'.*16uc1, mono16", text)
     reason, text = refused(image(MILLIMETRES, "16UC1"), Info(), image(COLORS, "bayer_rggb8"))
-    assert reason == "encoding"
+    assert reason == "unsupported_encoding"
     assert "the color image has the encoding 'bayer_rggb8'" in text
 
 
@@ -201,7 +201,7 @@ def test_a_cut_image_is_refused() -> None:
 
 def test_camera_info_of_another_size_is_refused() -> None:
     reason, text = refused(image(MILLIMETRES, "16UC1"), Info(width=640, height=480))
-    assert reason == "camera_info"
+    assert reason == "image_size_differs_from_camera_info"
     assert re.search("camera info .*640 x 480.* depth .*3 x 2", text)
 
 
@@ -214,7 +214,7 @@ def test_an_uncalibrated_camera_is_refused(bad: Any) -> None:
 
 @pytest.mark.parametrize("foreign", [None, 7, object()])
 def test_something_else_than_an_image_is_refused(foreign: Any) -> None:
-    assert refused(foreign, Info())[0] in ("size", "encoding")
+    assert refused(foreign, Info())[0] in ("size", "unsupported_encoding")
 
 
 class Everything:

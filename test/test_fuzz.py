@@ -14,7 +14,8 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-COUNTS = {"clouds": 3000, "images": 1000, "transforms": 300, "histories": 300, "imus": 300}
+COUNTS = {"clouds": 3000, "images": 1000, "pictures": 1000, "transforms": 300}
+COUNTS |= {"histories": 300, "imus": 300}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,10 @@ def test_hostile_input_is_read_or_refused_with_a_reason_and_in_time(
     ("kind", "reasons"),
     [
         ("clouds", {"size", "truncated", "header", "fields", "point_step", "no_xyz", "data"}),
-        ("images", {"camera_info", "truncated", "encoding", "header"}),
+        ("images", {"camera_info", "truncated", "unsupported_encoding", "header"}),
+        ("pictures", {"no_camera_info", "camera_info", "image_size_differs_from_camera_info"}),
+        ("pictures", {"not_rectified", "no_gravity_transform", "bad_transform", "truncated"}),
+        ("pictures", {"unsupported_encoding", "dark_image", "data", "size"}),
         ("transforms", {"bad_transform", "no_transform", "extrapolation", "cycle"}),
         ("histories", {"no_transform", "disconnected", "extrapolation", "two_parents", "cycle"}),
         ("imus", {"bad_imu", "stale_imu", "no_imu"}),

@@ -113,7 +113,8 @@ def recorded(sample: Sample, slopes: Any = (-0.6, 0.6, -0.5, 0.5)) -> SeenFrom:
     matrix[:3, :3] = torch.tensor([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
     low, high = sample.cloud.xyz.amin(dim=0), sample.cloud.xyz.amax(dim=0)
     matrix[:3, 3] = torch.stack([low[0] - 0.5, (low[1] + high[1]) / 2, low[2] + 1.0]).double()
-    return SeenFrom(sample.cloud, sample.targets, sample.name, Viewpoint(matrix, slopes))
+    viewpoint = Viewpoint(matrix, slopes)
+    return SeenFrom(sample.cloud, sample.targets, sample.name, viewpoint=viewpoint)
 
 
 def test_of_a_recording_it_is_what_its_own_sensor_saw() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from foreign_layouts import (
+    ALIGN,
     FLOOR_POINTS,
     Known,
     assert_scene,
@@ -19,6 +20,8 @@ from foreign_layouts import (
     room,
     write_label_map,
     write_scannet,
+    write_scannet_cameras,
+    write_scannet_frame,
     write_trainval,
 )
 from PIL import Image
@@ -31,6 +34,8 @@ from sr3d_core.data.readers.scannet import ScanNetSource
 from sr3d_core.data.readers.sunrgbd import SunRgbdSource
 from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
 from sr3d_core.data.sources import source_of
+from sr3d_core.geometry.camera import pixel_centers, project, unproject
+from sr3d_core.structures import Images
 
 # --- ScanNet ------------------------------------------------------------------------------------
 
@@ -174,6 +179,140 @@ def test_classes_are_asked_for_as_anybody_spells_them(scannet: tuple[Path, Known
 def test_boxes_of_classes_nobody_asked_for_are_counted(scannet: tuple[Path, Known]) -> None:
     found = inspect_scenes(ScanNetSource(path=scannet[0]).open("train"))
     assert "1 boxes of other classes are left out (lamp 1)" in found.notes
+
+
+# --- Color frames of ScanNet -----------------------------------------------------------------
+
+SCAN = "scans/scene0000_00"
+K_DEPTH = np.array([[6.0, 0, 3.2, 0], [0, 7.0, 2.6, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+K_COLOR = np.array([[12.0, 0, 6.9, 0], [0, 14.0, 5.7, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
+"""That of an image twice as large: f = 2 f, c = 2 (c + 0.5) - 0.5."""
+FRAME_DEPTH = 1.0 + np.arange(48).reshape(6, 8) / 16  # metres, whole numbers of half millimetres
+FRAME_POSE = np.array([[0, 0, 1, 0.5], [-1, 0, 0, -0.25], [0, -1, 0, 1.25], [0, 0, 0, 1.0]])
+"""Of the aligned world: looking along +x."""
+LOST = np.full((4, 4), -np.inf)
+
+
+@pytest.fixture
+def frames(scannet: tuple[Path, Known]) -> Path:
+    """Frames 0, 2 and 10 have poses, 1 has none; their colors are 10 times their numbers."""
+    root, _ = scannet
+    folder = root / SCAN
+    write_scannet_cameras(folder, K_COLOR, K_DEPTH)
+    pose = np.linalg.inv(ALIGN) @ FRAME_POSE
+    for number, own in ((0, pose), (1, LOST), (2, pose), (10, pose)):
+        color = np.full((12, 16, 3), 10 * number, np.uint8)
+        depth = np.where(np.arange(8) == 0, 0.0, FRAME_DEPTH)
+        write_scannet_frame(folder, str(number), color, depth, own)
+    return root
+
+
+def test_frames_whose_place_is_lost_are_left_out_and_the_others_are_in_order(
+    frames: Path,
+) -> None:
+    scenes = ScanNetSource(path=frames).open("train")
+    assert scenes.num_images(0) == 3
+    found = scenes.images(0, (0, 1, 2))
+    assert (len(found), found.pixels.shape) == (3, (3, 3, 12, 16))
+    assert (255 * found.pixels.mean(dim=(1, 2, 3))).round().tolist() == [0, 20, 100]
+    assert len(scenes.images(0)) == 1
+    with pytest.raises(IndexError):
+        scenes.images(0, (3,))
+
+
+def test_each_pixel_of_a_frame_has_the_depth_along_its_ray(frames: Path) -> None:
+    found = ScanNetSource(path=frames).open("train").images(0)
+    assert found.depth is not None
+    expected = np.where(np.arange(8) == 0, 0.0, FRAME_DEPTH).repeat(2, axis=0).repeat(2, axis=1)
+    torch.testing.assert_close(
+        found.depth[0], torch.from_numpy(expected).float(), atol=6e-4, rtol=0
+    )
+
+
+def test_frames_are_in_the_aligned_frame_of_the_points(frames: Path) -> None:
+    """A point 2 m ahead, 0.5 m to the right and 0.25 m below the camera."""
+    found = ScanNetSource(path=frames).open("train").images(0)
+    torch.testing.assert_close(
+        found.world_from_camera[0], torch.from_numpy(FRAME_POSE).float(), atol=2e-6, rtol=0
+    )
+    point = torch.tensor([[[2.5, -0.75, 1.0]]])
+    pixels, depth = project(point, found.intrinsics, found.world_from_camera)
+    torch.testing.assert_close(depth, torch.tensor([[2.0]]), atol=1e-5, rtol=0)
+    expected = torch.tensor([[[12 * 0.25 + 6.9, 14 * 0.125 + 5.7]]])
+    torch.testing.assert_close(pixels, expected, atol=1e-4, rtol=0)
+
+
+def test_what_a_depth_camera_does_not_see_has_no_depth(frames: Path) -> None:
+    """Its image ends 4 pixels of the color image before the right and lower edges."""
+    for number in (0, 2, 10):
+        depth = np.full((4, 6), 2.0)
+        write_scannet_frame(
+            frames / SCAN, str(number), np.zeros((12, 16, 3), np.uint8), depth, FRAME_POSE
+        )
+    found = ScanNetSource(path=frames).open("train").images(0).depth
+    assert found is not None
+    assert (found[0, :8, :12] == 2.0).all()
+    assert (found[0, 8:] == 0).all()
+    assert (found[0, :, 12:] == 0).all()
+
+
+def test_scannet_frames_25k_and_test_scans_are_read(frames: Path) -> None:
+    folder = frames / "scannet_frames_25k/scene0000_00"
+    folder.parent.mkdir()
+    folder.mkdir()
+    for part in ("color", "depth", "pose"):
+        (frames / SCAN / part).rename(folder / part)
+    for what in ("color", "depth"):
+        (frames / SCAN / f"intrinsic/intrinsic_{what}.txt").rename(
+            folder / f"intrinsics_{what}.txt"
+        )
+    assert ScanNetSource(path=frames).open("train").num_images(0) == 3
+    (frames / "scannetv2_test.txt").write_text("scene0000_00\n")
+    found = ScanNetSource(path=frames).open("test").images(0)
+    expected = torch.from_numpy(np.linalg.inv(ALIGN) @ FRAME_POSE).float()
+    torch.testing.assert_close(found.world_from_camera[0], expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "text"),
+    [
+        ("color/0.jpg", b"\xff\xd8\xff", "damaged or no image"),
+        ("depth/0.png", None, "damaged or no image"),
+        ("pose/0.txt", b"1 2 3\n", r"shape \(1, 3\), expected 4 x 4"),
+        ("pose/0.txt", b"a b c\n", "expected 4 x 4 numbers"),
+        ("pose/0.txt", None, "cannot be read"),
+        ("intrinsic/intrinsic_color.txt", None, "the camera of the color frames"),
+        ("intrinsic/intrinsic_depth.txt", b"0 0 0 0\n" * 4, "focal lengths"),
+        ("intrinsic/extrinsic_color.txt", b"1 0 0 1\n" * 4, "expected the matrix 1"),
+    ],
+)
+def test_files_of_a_color_frame_that_are_wrong_are_named(
+    frames: Path, file: str, content: bytes | None, text: str
+) -> None:
+    path = frames / SCAN / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DatasetError, match=text) as caught:
+        ScanNetSource(path=frames).open("train").images(0)
+    assert Path(file).name in str(caught.value)
+
+
+def test_a_scan_without_color_frames_is_read_as_before_and_says_what_is_missing(
+    scannet: tuple[Path, Known],
+) -> None:
+    scenes = ScanNetSource(path=scannet[0]).open("train")
+    assert len(scenes[0].cloud) > 0
+    with pytest.raises(DatasetError, match=r"color: no such folder.*SensReader"):
+        scenes.num_images(0)
+
+
+def test_a_scan_whose_place_is_never_known_has_no_color_frame(frames: Path) -> None:
+    for number in (0, 2, 10):
+        np.savetxt(frames / SCAN / f"pose/{number}.txt", LOST, fmt="%f")
+    with pytest.raises(DatasetError, match="no frame with a pose"):
+        ScanNetSource(path=frames).open("train").num_images(0)
 
 
 # --- SUN RGB-D of VoteNet's scripts -------------------------------------------------------------
@@ -386,6 +525,51 @@ def test_frames_as_they_are_downloaded(official: Path, labels: Any, depth: Any, 
     torch.testing.assert_close(
         sample.cloud.features[0], torch.tensor([1.0, 0.5, 0.0]), atol=0.02, rtol=0
     )
+
+
+@pytest.mark.parametrize("labels", ["v2", "json"])
+def test_the_image_of_a_frame_sees_the_points_of_its_cloud(official: Path, labels: Any) -> None:
+    scenes = SunRgbdSource(path=official, labels=labels, depth="raw").open("train", num=1)
+    found, cloud = scenes.images(0), scenes[0].cloud
+    assert (scenes.num_images(0), len(found)) == (1, 1)
+    # The pixel in the second row and first column: (1, 2) counted from 1, (0, 1) from 0.
+    d = 1.5
+    camera = np.array([(1 - K[0, 2]) * d / K[0, 0], d, -(2 - K[1, 2]) * d / K[1, 1]])
+    point = torch.from_numpy(TILT @ camera).float()[None, None]
+    pixels, depth = project(point, found.intrinsics, found.world_from_camera)
+    torch.testing.assert_close(pixels[0, 0], torch.tensor([0.0, 1.0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(depth[0, 0], torch.tensor(d))
+    assert found.depth is not None
+    torch.testing.assert_close(found.depth[0], torch.from_numpy(DEPTH_M).float())
+    is_known = found.depth[0] > 0
+    points = unproject(
+        pixel_centers(3, 4)[None],
+        found.depth.reshape(1, -1),
+        found.intrinsics,
+        found.world_from_camera,
+    )[0][is_known.reshape(-1)]
+    torch.testing.assert_close(points, cloud.xyz, atol=1e-5, rtol=0)
+    expected = torch.tensor([1.0, 0.5, 0.0])[:, None, None].expand(3, 3, 4)
+    torch.testing.assert_close(found.pixels[0], expected, atol=0.02, rtol=0)
+
+
+def test_the_filled_depth_of_an_image_is_that_of_the_cloud(official: Path) -> None:
+    scenes = SunRgbdSource(path=official).open("train", num=1)
+    found = scenes.images(0, (0, 0))
+    assert isinstance(found, Images)
+    assert len(found) == 2
+    assert found.depth is not None
+    assert found.depth.max() == 8.0
+    assert found.depth.min() > 0
+    with pytest.raises(IndexError):
+        scenes.images(0, (1,))
+
+
+def test_an_image_of_another_size_than_its_depth_is_named(official: Path) -> None:
+    path = official / FRAME / "image/0000002.jpg"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path)
+    with pytest.raises(DatasetError, match=r"0000002\.jpg: .*\(4, 4, 3\), expected \(3, 4, 3\)"):
+        SunRgbdSource(path=official).open("train", num=1).images(0)
 
 
 def test_depths_end_where_the_toolbox_of_the_data_set_ends_them(official: Path) -> None:

@@ -34,7 +34,7 @@ from sr3d_core.data.rooms.furniture.mesh import turn_z
 from sr3d_core.data.rooms.sample import frame_of, scan_of
 from sr3d_core.data.rooms.scene.floor import Floor
 from sr3d_core.data.rooms.scene.layout import Layout
-from sr3d_core.data.rooms.scene.room import Room, build_room
+from sr3d_core.data.rooms.scene.room import Build, Room, build_room
 from sr3d_core.data.rooms.sight import MIN_SHARE
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.structures import Sample
@@ -74,6 +74,7 @@ def bare_room() -> Room:
         np.full(1, -1),
         (),
         np.zeros((0, 64, 3)),
+        Build(np.array([[0, 1, 2]]), np.zeros((1, 3)), np.zeros(1, int), np.full(1, -1)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -109,7 +110,7 @@ def test_two_processes_learn_what_one_learns(
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_count_the_positives_of_all(runs: Path, case: str) -> None:
     logs = [(runs / run / case / "log.csv").read_text().splitlines() for run in ("two", "one")]
-    positives = [[int(line.split(",")[5]) for line in log[1:]] for log in logs]
+    positives = [[int(row["positives"]) for row in csv.DictReader(log)] for log in logs]
     assert positives[0] == positives[1]
     assert (max(positives[0]) > 0) is (case != "no points anywhere")
 

@@ -71,7 +71,7 @@ def assert_same_run(run: Path, whole: Path) -> None:
         sorted(path.name for path in whole.iterdir())
     )
     logs = [(each / "log.csv").read_text().splitlines() for each in (run, whole)]
-    assert [line.split(",")[:6] for line in logs[0]] == [line.split(",")[:6] for line in logs[1]]
+    assert [line.split(",")[:-1] for line in logs[0]] == [line.split(",")[:-1] for line in logs[1]]
 
 
 def assert_one_pair(run: Path, step: int) -> None:

@@ -19,6 +19,7 @@ from foreign.models import MAX_FACES, read_model
 from foreign.table import AXES, Chosen, FurnitureTable, TableError
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.library.imported import CELLS_M
+from sr3d_core.data.rooms.furniture.material import material_of_models
 from sr3d_core.data.rooms.furniture.mesh import Mesh, turn_z
 from sr3d_core.data.rooms.furniture.piece import Piece
 from sr3d_core.whole_files import write_whole
@@ -146,6 +147,7 @@ def _read_meshes(path: Path) -> list[Mesh]:
                 arrays[f"{number}_faces"],
                 arrays[f"{number}_color"],
                 arrays[f"{number}_absorbs"],
+                material_of_models(arrays[f"{number}_absorbs"]),
             )
             for number in range(len(arrays.files) // 4)
         ]

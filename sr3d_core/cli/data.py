@@ -87,6 +87,10 @@ def rooms(
     num: Annotated[int, typer.Option(min=1, help="How many rooms.")] = 1000,
     frames: Annotated[int, typer.Option(min=0, help="RGB-D frames of each room.")] = 4,
     scan: Annotated[bool, typer.Option(help="Also a fused scan of each room.")] = True,
+    images: Annotated[
+        int,
+        typer.Option(min=0, help="Color images of each room, for camera networks."),
+    ] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Extra processes.")] = 0,
     first: Annotated[int, typer.Option(min=0, help="Number of the first room.")] = 0,
     library: Annotated[
@@ -105,6 +109,8 @@ def rooms(
       sr3d data rooms runs/rooms --num 2000 --workers 2
 
       sr3d data rooms runs/rooms --furniture runs/furniture.npz
+
+      sr3d data rooms runs/images --frames 0 --no-scan --images 4
     """
     with one_line_errors():
         from sr3d_core.data.rooms.prerender import prerender
@@ -117,6 +123,7 @@ def rooms(
                 workers,
                 num_frames=frames,
                 scan=scan,
+                images=images,
                 first_room=first,
                 furniture=library,
                 furniture_share=share,
@@ -436,17 +443,27 @@ def sheet(
     data: Annotated[str, typer.Option(help=SCENES)] = "rooms",
     split: Annotated[str, typer.Option(help="Which scenes.")] = "train",
     num: Annotated[int, typer.Option(min=1, max=64, help="How many scenes.")] = 8,
+    images: Annotated[
+        bool, typer.Option("--images", help="Color images and their depth, not clouds.")
+    ] = False,
 ) -> None:
     """Draw labelled scenes on one page: look at your data before you train on it.
 
-    Example: sr3d data sheet rooms.png --num 12
+    Examples:
+
+      sr3d data sheet rooms.png --num 12
+
+      sr3d data sheet images.png --images --num 12
     """
     with one_line_errors():
-        from sr3d_core.data.rooms.sheet import contact_sheet
-        from sr3d_core.data.sources import source_of
+        from sr3d_core.data.rooms.sheet import contact_sheet, image_sheet
+        from sr3d_core.data.sources import source_of, with_images
 
         source = source_of(data)
+        if images:
+            source = with_images(source)
         scenes = source.open(split, source.classes, num)
-        chosen = [scenes[index] for index in range(len(scenes))]
-        contact_sheet(chosen, out, scenes.classes)
-    say(f"{out}: {len(chosen)} scenes")
+        num = min(num, len(scenes))
+        draw = image_sheet if images else contact_sheet
+        draw([scenes[index] for index in range(num)], out, scenes.classes)
+    say(f"{out}: {num} {'images' if images else 'scenes'}")

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from sr3d_core.cli import data, detect, doctor, model, pretrain, study, training, view, weights
+from sr3d_core.cli import (
+    data,
+    detect,
+    distill,
+    doctor,
+    model,
+    pretrain,
+    study,
+    training,
+    view,
+    weights,
+)
 from sr3d_core.cli.plugins import GroupWithPlugins
 
 app = typer.Typer(
@@ -19,6 +30,7 @@ app.command()(detect.detect)
 app.command()(view.view)
 app.command()(training.train)
 app.command()(pretrain.pretrain)
+app.command()(distill.distill)
 app.command("eval")(training.evaluate)
 app.command()(study.study)
 app.command()(study.sweeps)

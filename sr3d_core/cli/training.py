@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from sr3d_core.config import Config
     from sr3d_core.data.sources import Scenes
     from sr3d_core.train import Progress, Validated
+    from sr3d_core.training.learner import Learner
 
 
 STOPPED_BY_USER = 130
@@ -107,13 +108,11 @@ def train(
     with one_line_errors():
         path = config if config is not None else preset_path(str(preset))
         from sr3d_core.config import load_config
-        from sr3d_core.data.sources import data_argument, source_of
-        from sr3d_core.train import BEST, TrainingError
-        from sr3d_core.train import train as run
-        from sr3d_core.training.processes import is_main_process
+        from sr3d_core.data.sources import source_of
+        from sr3d_core.train import TrainingError
+        from sr3d_core.training.learner import Learner
 
     with one_line_errors(TrainingError):
-        is_main = is_main_process(os.environ)
         parsed = load_config(path)
         if data is not None:
             parsed = replace(parsed, data=source_of(data))
@@ -121,52 +120,64 @@ def train(
             parsed = replace(parsed, network=replace(parsed.network, weights=init))
         if data is not None and preset is not None:
             parsed = validated_where_possible(parsed)
-        folder = out if out is not None else Path("runs") / path.stem
-        with progress_in_turn() if is_main else nullcontext() as tell:
-            last_step = num_steps = 0
-            stopped = ""
-            validated: Validated | None = None
+    run_and_tell(parsed, out if out is not None else Path("runs") / path.stem, resume, Learner)
 
-            def on_step(at: Progress) -> None:
-                nonlocal last_step, num_steps
-                last_step, num_steps = at.step, at.num_steps
-                if tell is not None:
-                    tell("steps", at.step, at.num_steps, _note(at))
 
-            def on_scored(num_done: int, num: int) -> None:
-                if tell is not None and last_step > 0:
-                    tell("steps", last_step, num_steps, f"validation: scene {num_done} of {num}")
+def run_and_tell(config: Config, folder: Path, resume: bool, learner: type[Learner]) -> None:
+    """Train, with progress, and say what came out; raises typer.Exit where the user stopped it."""
+    from sr3d_core.data.sources import data_argument
+    from sr3d_core.train import BEST, TrainingError
+    from sr3d_core.train import train as run
+    from sr3d_core.training.processes import is_main_process
 
-            def on_validated(found: Validated) -> None:
-                nonlocal validated
-                validated = found
-                say(_note_of(found))
+    with one_line_errors(TrainingError):
+        is_main = is_main_process(os.environ)
+    with one_line_errors(TrainingError), progress_in_turn() if is_main else nullcontext() as tell:
+        last_step = num_steps = 0
+        stopped = ""
+        validated: Validated | None = None
 
-            def on_stopped(step: int, num_steps: int) -> None:
-                nonlocal stopped
-                stopped = f"stopped at step {step} of {num_steps}"
+        def on_step(at: Progress) -> None:
+            nonlocal last_step, num_steps
+            last_step, num_steps = at.step, at.num_steps
+            if tell is not None:
+                tell("steps", at.step, at.num_steps, _note(at))
 
-            def on_inspected(num_done: int, num: int) -> None:
-                if tell is not None:
-                    tell("scenes inspected", num_done, num)
+        def on_scored(num_done: int, num: int) -> None:
+            if tell is not None and last_step > 0:
+                tell("steps", last_step, num_steps, f"validation: scene {num_done} of {num}")
 
-            weights = run(
-                parsed,
-                folder,
-                resume=resume,
-                on_step=on_step,
-                on_inspected=on_inspected,
-                on_scored=on_scored,
-                on_validated=on_validated,
-                on_stopped=on_stopped,
-            )
+        def on_validated(found: Validated) -> None:
+            nonlocal validated
+            validated = found
+            say(_note_of(found))
+
+        def on_stopped(step: int, num_steps: int) -> None:
+            nonlocal stopped
+            stopped = f"stopped at step {step} of {num_steps}"
+
+        def on_inspected(num_done: int, num: int) -> None:
+            if tell is not None:
+                tell("scenes inspected", num_done, num)
+
+        weights = run(
+            config,
+            folder,
+            resume=resume,
+            learner=learner,
+            on_step=on_step,
+            on_inspected=on_inspected,
+            on_scored=on_scored,
+            on_validated=on_validated,
+            on_stopped=on_stopped,
+        )
     if is_main:
         say(f"weights: {weights}")
     best = weights.with_name(BEST)
     if validated is not None:
         weights = best
         say(f"the best on val: {weights}, of step {validated.best_step}")
-    elif is_main and parsed.schedule.validate_steps > 0 and best.is_file():  # of a session before
+    elif is_main and config.schedule.validate_steps > 0 and best.is_file():  # of a session before
         weights = best
         say(f"the best on val: {weights}")
     if stopped:
@@ -178,7 +189,7 @@ def train(
             "brought no gain (schedule.patience)"
         )
     if is_main:
-        scenes = data_argument(parsed.data)
+        scenes = data_argument(config.data)
         say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
@@ -106,6 +106,16 @@ def source_of(data: str) -> AnySource:
     if path:
         given["path"] = path
     return _made(reader, given, data)
+
+
+def with_images(source: AnySource) -> AnySource:
+    """The same source, its scenes with color images; ValueError where it has none."""
+    if not hasattr(source, "images"):
+        known = sorted(name for name, reader in READERS.items() if hasattr(reader, "images"))
+        raise ValueError(f"{source.name}: has no color images, expected {' or '.join(known)}")
+    having: Any = source
+    changed: AnySource = replace(having, images=True)
+    return changed
 
 
 def data_argument(source: AnySource) -> str:

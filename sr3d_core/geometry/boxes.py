@@ -72,14 +72,21 @@ def bev_area(boxes: Boxes3D) -> Float[Tensor, " M"]:
 def points_in_boxes(xyz: Float[Tensor, "N 3"], boxes: Boxes3D) -> Bool[Tensor, "N M"]:
     """Which points lie in which boxes; faces count as inside, so touching boxes share points."""
     half = boxes.size / 2
+    along, across, up = own_coordinates(xyz, boxes)
+    is_inside = up.abs() <= half[:, 2]
+    is_inside &= along.abs() <= half[:, 0]
+    is_inside &= across.abs() <= half[:, 1]
+    return is_inside
+
+
+def own_coordinates(
+    xyz: Float[Tensor, "N 3"], boxes: Boxes3D
+) -> tuple[Float[Tensor, "N M"], Float[Tensor, "N M"], Float[Tensor, "N M"]]:
+    """Where points are as seen from boxes: along the heading, to its left, up; metres."""
     cos, sin = boxes.yaw.cos(), boxes.yaw.sin()
     x = xyz[:, 0, None] - boxes.center[:, 0]
     y = xyz[:, 1, None] - boxes.center[:, 1]
-    z = xyz[:, 2, None] - boxes.center[:, 2]
-    is_inside = z.abs() <= half[:, 2]
-    is_inside &= (x * cos + y * sin).abs() <= half[:, 0]
-    is_inside &= (y * cos - x * sin).abs() <= half[:, 1]
-    return is_inside
+    return x * cos + y * sin, y * cos - x * sin, xyz[:, 2, None] - boxes.center[:, 2]
 
 
 def short_side_first(boxes: Boxes3D) -> Boxes3D:

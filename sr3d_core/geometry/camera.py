@@ -1,8 +1,17 @@
-"""The pinhole camera: from points of the optical frame (x right, y down, z forward) to pixels."""
+"""The pinhole camera: points of the world, the pixels that see them, and the rays of pixels.
+
+A camera's frame is REP-103's optical one: x right, y down, z forward. Pixel centres are at whole
+numbers, that of the first pixel at 0, as in ROS and OpenCV. Depth is z along the optical axis, not
+the length of the ray. B cameras, N pixels or points of each.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +27,118 @@ class Pinhole:
     fy: float
     cx: float
     cy: float
+
+
+def pinhole_matrix(camera: Pinhole) -> Float[Tensor, "3 3"]:
+    """The matrix K of a camera, in float64."""
+    rows = [[camera.fx, 0.0, camera.cx], [0.0, camera.fy, camera.cy], [0.0, 0.0, 1.0]]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def pixel_centers(height: int, width: int, stride: int = 1) -> Float[Tensor, "N 2"]:
+    """u, v of the centres of all cells of an image, row by row.
+
+    A cell is a pixel, or of a map of features that has `height` by `width` cells of `stride`
+    pixels: the centre of cell c is at `stride c + (stride - 1) / 2`.
+    """
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    cells = torch.stack([columns, rows], dim=-1).reshape(-1, 2)
+    return cells * float(stride) + (stride - 1) / 2
+
+
+def project(
+    points: Float[Tensor, "#B N 3"],
+    intrinsics: Float[Tensor, "B 3 3"],
+    world_from_camera: Float[Tensor, "B 4 4"],
+) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N"]]:
+    """u, v of points of the world in each image, and their depths in metres.
+
+    Pixels may lie outside the image. Points that are not in front of a camera have depths of 0 or
+    less and NaN as pixels.
+    """
+    turn, place = world_from_camera[:, :3, :3], world_from_camera[:, None, :3, 3]
+    in_camera = (points - place) @ turn
+    depth = in_camera[..., 2]
+    is_ahead = depth > 0
+    slopes = in_camera[..., :2] / torch.where(is_ahead, depth, 1.0)[..., None]
+    focal, centre = _focal_and_centre(intrinsics)
+    return torch.where(is_ahead[..., None], slopes * focal + centre, torch.nan), depth
+
+
+def unproject(
+    pixels: Float[Tensor, "#B N 2"],
+    depth: Float[Tensor, "B N"],
+    intrinsics: Float[Tensor, "B 3 3"],
+    world_from_camera: Float[Tensor, "B 4 4"],
+) -> Float[Tensor, "B N 3"]:
+    """Points of the world, in metres, that pixels u, v see at a depth; NaN where it is unknown.
+
+    A depth of 0 or less is unknown, as in `Images`.
+    """
+    turn, place = world_from_camera[:, :3, :3], world_from_camera[:, None, :3, 3]
+    points = (_slopes(pixels, intrinsics) * depth[..., None]) @ turn.mT + place
+    return torch.where((depth > 0)[..., None], points, torch.nan)
+
+
+def rays(
+    pixels: Float[Tensor, "#B N 2"],
+    intrinsics: Float[Tensor, "B 3 3"],
+    world_from_camera: Float[Tensor, "B 4 4"],
+) -> Float[Tensor, "B N 3"]:
+    """Which way each pixel u, v looks: unit vectors in the frame of the world, z up."""
+    ahead = _slopes(pixels, intrinsics) @ world_from_camera[:, :3, :3].mT
+    return torch.nn.functional.normalize(ahead, dim=-1)
+
+
+def flipped_intrinsics(intrinsics: Float[Tensor, "*B 3 3"], width: int) -> Float[Tensor, "*B 3 3"]:
+    """Intrinsics of images `width` pixels wide that were mirrored left to right.
+
+    What they show is mirrored as well: a point is at -x in the camera's frame.
+    """
+    changed = intrinsics.clone()
+    changed[..., 0, 2] = width - 1 - intrinsics[..., 0, 2]
+    return changed
+
+
+def cropped_intrinsics(
+    intrinsics: Float[Tensor, "*B 3 3"], left: int, top: int
+) -> Float[Tensor, "*B 3 3"]:
+    """Intrinsics of the part of an image that begins at pixel (left, top).
+
+    Negative numbers are a margin that was added there.
+    """
+    changed = intrinsics.clone()
+    changed[..., 0, 2] -= left
+    changed[..., 1, 2] -= top
+    return changed
+
+
+def resized_intrinsics(
+    intrinsics: Float[Tensor, "*B 3 3"], scale_x: float, scale_y: float
+) -> Float[Tensor, "*B 3 3"]:
+    """Intrinsics of images that were made `scale_x` times as wide and `scale_y` times as high.
+
+    The edges of the image stay its edges, as `torch.nn.functional.interpolate` has it with
+    `align_corners=False`, and Pillow and OpenCV: `c -> (c + 0.5) s - 0.5`.
+    """
+    changed = intrinsics.clone()
+    for axis, scale in enumerate((scale_x, scale_y)):
+        changed[..., axis, axis] *= scale
+        changed[..., axis, 2] = (intrinsics[..., axis, 2] + 0.5) * scale - 0.5
+    return changed
+
+
+def _focal_and_centre(
+    intrinsics: Float[Tensor, "B 3 3"],
+) -> tuple[Float[Tensor, "B 1 2"], Float[Tensor, "B 1 2"]]:
+    focal = intrinsics.diagonal(dim1=-2, dim2=-1)[:, None, :2]
+    return focal, intrinsics[:, None, :2, 2]
+
+
+def _slopes(
+    pixels: Float[Tensor, "#B N 2"], intrinsics: Float[Tensor, "B 3 3"]
+) -> Float[Tensor, "B N 3"]:
+    """Where the rays of pixels meet the plane z = 1 of the camera's frame."""
+    focal, centre = _focal_and_centre(intrinsics)
+    across = (pixels - centre) / focal
+    return torch.cat([across, torch.ones_like(across[..., :1])], dim=-1)

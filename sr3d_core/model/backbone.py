@@ -28,7 +28,7 @@ class Backbone(nn.Module):
         self.pool = MaxPool3d() if stem_pool else None
         before = (stem_channels, *widths[:3])
         self.layer1, self.layer2, self.layer3, self.layer4 = (
-            _stage(*sizes) for sizes in zip(before, widths, depths, strict=True)
+            stage(*sizes) for sizes in zip(before, widths, depths, strict=True)
         )
 
     def forward(self, x: SparseTensor) -> tuple[SparseTensor, SparseTensor, SparseTensor]:
@@ -42,7 +42,8 @@ class Backbone(nn.Module):
         return fine, middle, self.layer4(middle)
 
 
-def _stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
+def stage(in_channels: int, out_channels: int, depth: int) -> nn.Sequential:
+    """Residual blocks, the first of which halves the resolution."""
     blocks = [ResidualBlock(in_channels, out_channels, stride=2)]
     blocks += [ResidualBlock(out_channels, out_channels, stride=1) for _ in range(depth - 1)]
     return nn.Sequential(*blocks)

@@ -104,6 +104,11 @@ class Architecture:
             raise ValueError(f"rivalry is {self.rivalry}, expected a number from 0")
 
     @property
+    def fine_stride(self) -> int:
+        """Finest voxels between neighbours of the finest level that carries anchors."""
+        return min(self.stem_kernel, 2) * (2 if self.stem_pool else 1) * 4
+
+    @property
     def in_channels(self) -> int:
         """What the network knows of a voxel."""
         return (3 if self.color else 4) + (3 if self.average else 0)
@@ -212,27 +217,32 @@ class SR3D(nn.Module):
 
     def predictions(self, levels: tuple[LevelOutput, ...]) -> Predictions:
         """Decode raw outputs into boxes."""
-        coords = torch.cat([level.coords for level in levels])
-        regression = torch.cat([level.regression for level in levels])
-        anchors = coords[:, 1:].to(regression.dtype) * self.architecture.voxel_size_m
-        sizes = torch.tensor([len(level.coords) for level in levels], device=coords.device)
-        logits = torch.cat([level.logits for level in levels])
-        quality = _joined([level.quality for level in levels])
-        exponent, rivalry = self.architecture.quality_exponent, self.architecture.rivalry
-        if not self.training and (quality is not None or rivalry > 0):
-            logits = ranked_logits(logits, quality, exponent or 0.0, rivalry)
-        return Predictions(
-            anchors=anchors,
-            boxes=decode(anchors, regression, self.architecture.box_coding),
-            logits=logits,
-            level=torch.repeat_interleave(torch.arange(len(levels), device=coords.device), sizes),
-            scene=coords[:, 0],
-            quality=quality,
-            front=_joined([level.front for level in levels]),
-            level_stride_m=tuple(
-                level.stride * self.architecture.voxel_size_m for level in levels
-            ),
-        )
+        return decoded(levels, self.architecture, is_training=self.training)
+
+
+def decoded(
+    levels: tuple[LevelOutput, ...], architecture: Architecture, *, is_training: bool
+) -> Predictions:
+    """The boxes and logits that raw outputs stand for; ranked unless `is_training`."""
+    coords = torch.cat([level.coords for level in levels])
+    regression = torch.cat([level.regression for level in levels])
+    anchors = coords[:, 1:].to(regression.dtype) * architecture.voxel_size_m
+    sizes = torch.tensor([len(level.coords) for level in levels], device=coords.device)
+    logits = torch.cat([level.logits for level in levels])
+    quality = _joined([level.quality for level in levels])
+    exponent, rivalry = architecture.quality_exponent, architecture.rivalry
+    if not is_training and (quality is not None or rivalry > 0):
+        logits = ranked_logits(logits, quality, exponent or 0.0, rivalry)
+    return Predictions(
+        anchors=anchors,
+        boxes=decode(anchors, regression, architecture.box_coding),
+        logits=logits,
+        level=torch.repeat_interleave(torch.arange(len(levels), device=coords.device), sizes),
+        scene=coords[:, 0],
+        quality=quality,
+        front=_joined([level.front for level in levels]),
+        level_stride_m=tuple(level.stride * architecture.voxel_size_m for level in levels),
+    )
 
 
 def _joined(levels: list[Tensor | None]) -> Tensor | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ KEPT_POINTS = 10_000_000
 class SeenFrom(Sample):
     """A cloud of a recording that says from where it was seen."""
 
-    viewpoint: Viewpoint
+    viewpoint: Viewpoint = field(kw_only=True)
 
 
 class CloudFiles:
@@ -66,7 +66,7 @@ class CloudFiles:
         viewpoint = None if listed is None else listed.viewpoint
         if viewpoint is None:
             return Sample(cloud, nothing, str(path))
-        return SeenFrom(cloud, nothing, str(path), viewpoint)
+        return SeenFrom(cloud, nothing, str(path), viewpoint=viewpoint)
 
     @property
     def places(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 Coordinates are rows `scene, x, y, z` in finest voxels whatever the stride, as MinkowskiEngine
 has them (arXiv 1904.08755, sec 3).
-`_cells` is the only place where metres become indices.
+`cells_of` is the only place where metres become indices.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def voxelize(cloud: PointCloud, voxel_size_m: float, engine: Engine | None = Non
     Rows follow the order of the points: the same cloud always gives the same tensor.
     Points must be finite. Raises ValueError for points too far out to be indexed.
     """
-    coords, cache = _cells(cloud, voxel_size_m), MapCache(engine or TorchEngine())
+    coords, cache = cells_of(cloud, voxel_size_m), MapCache(engine or TorchEngine())
     if not len(coords):
         return SparseTensor(coords, cloud.features, cache=cache)
     first = cache.engine.first_rows(coords)
@@ -131,7 +131,7 @@ def voxelize_mean(
     that is NaN at one point is NaN in its voxel. Rows are sorted by scene, x, y, z; voxels and
     errors as in `voxelize`.
     """
-    coords, cache = _cells(cloud, voxel_size_m), MapCache(engine or TorchEngine())
+    coords, cache = cells_of(cloud, voxel_size_m), MapCache(engine or TorchEngine())
     place = cloud.xyz / voxel_size_m - (coords[:, 1:] + 0.5)
     points = torch.cat([cloud.features, place.to(cloud.features.dtype)], dim=1)
     if not len(coords):
@@ -142,7 +142,7 @@ def voxelize_mean(
     return SparseTensor(voxels, summed / count[:, None], cache=cache)
 
 
-def _cells(cloud: PointCloud, voxel_size_m: float) -> Int[Tensor, "N 4"]:
+def cells_of(cloud: PointCloud, voxel_size_m: float) -> Int[Tensor, "N 4"]:
     """Scene and voxel of every point: the place where metres become indices."""
     cells = torch.floor(cloud.xyz.double() / voxel_size_m)
     if len(cells) and not bool(cells.abs().max() < MAX_INDEX):

@@ -21,7 +21,7 @@ def batches(
     schedule = config.schedule
     order = TrainingOrder(
         scenes,
-        config.augment,
+        config.changes,
         seed=schedule.seed,
         batch_size=share,
         steps=range(first_step, schedule.num_steps),

@@ -30,7 +30,6 @@ STATE = "state.pt"
 _CONFIG = "config.yaml"
 _LOG = "log.csv"
 _LOCK = "training.lock"
-_LOG_COLUMNS = ("step", "rate", "loss", "classification", "box", "positives", "scenes_per_s")
 
 
 class FolderInUseError(TrainingError):
@@ -119,8 +118,14 @@ class RunFolder:
         """Append a step to the log; returns what went wrong."""
         log = self.path / _LOG
         try:
-            with log.open("a", newline="") as file:
-                csv.writer(file).writerow(_log_row(progress))
+            row = _log_row(progress)
+            with log.open("a+", newline="") as file:
+                file.seek(0)
+                head = next(csv.reader(file), [])  # that of an older version may lack terms
+                writer = csv.writer(file)
+                if not head:
+                    writer.writerow(row)
+                writer.writerow(row.get(name, "") for name in head or row)
         except OSError as error:
             return f"{log}: cannot be written ({error.strerror}); make room"
         return ""
@@ -213,15 +218,18 @@ def whole_lines(path: Path) -> list[str]:
     return [line for line in lines if line.isprintable() and "\ufffd" not in line]
 
 
-def _step_rows(path: Path) -> list[list[str]]:
-    """The rows of log.csv, without its head."""
-    rows = csv.reader(whole_lines(path))
-    return [row for row in rows if len(row) == len(_LOG_COLUMNS) and row[0].isdigit()]
+def _logged(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The head of log.csv and its whole rows."""
+    head, *rows = [*csv.reader(whole_lines(path))] or [[]]
+    if head[:1] != ["step"]:
+        return [], []
+    return head, [row for row in rows if len(row) == len(head) and row[0].isdigit()]
 
 
 def _log_rows(path: Path) -> list[dict[str, float]]:
-    """The same by column."""
-    return [dict(zip(_LOG_COLUMNS, map(float, row), strict=True)) for row in _step_rows(path)]
+    """The rows of log.csv by column."""
+    head, rows = _logged(path)
+    return [dict(zip(head, map(float, row), strict=True)) for row in rows]
 
 
 def _score_lines(path: Path) -> list[dict[str, Any]]:
@@ -242,18 +250,20 @@ def _scores_until(path: Path, last_step: int) -> bytes:
 def _log_until(path: Path, last_step: int) -> bytes:
     """log.csv without the lines that a resumed run will write again, or that were cut short."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(_LOG_COLUMNS)
-    writer.writerows(row for row in _step_rows(path) if int(row[0]) <= last_step)
+    head, rows = _logged(path)
+    kept = [row for row in rows if int(row[0]) <= last_step]
+    if kept:
+        csv.writer(text).writerows([head, *kept])
     return text.getvalue().encode()
 
 
-def _log_row(progress: Progress) -> list[str]:
+def _log_row(progress: Progress) -> dict[str, str]:
     losses = progress.losses
-    return [
-        str(progress.step),
-        f"{progress.learning_rate:.3g}",
-        *(f"{float(x.detach()):.5f}" for x in (losses.total, losses.classification, losses.box)),
-        str(losses.num_positives),
-        f"{progress.scenes_per_s:.2f}",
-    ]
+    terms = {"loss": losses.total, **losses.terms}
+    return {
+        "step": str(progress.step),
+        "rate": f"{progress.learning_rate:.3g}",
+        **{name: f"{float(term.detach()):.5f}" for name, term in terms.items()},
+        "positives": str(losses.num_positives),
+        "scenes_per_s": f"{progress.scenes_per_s:.2f}",
+    }

@@ -18,14 +18,15 @@ from sr3d_core.detector import Detector
 from sr3d_core.evaluate import detector_rules
 from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.model.network import SR3D
-from sr3d_core.structures import Batch, Losses
+from sr3d_core.structures import Batch, Losses, Predictions
 from sr3d_core.supervision.consistency import with_turned_copy
 from sr3d_core.training.average import WeightAverage
 from sr3d_core.training.errors import NotFiniteError, TrainingError
-from sr3d_core.training.part import begin_training, freeze_all_but
+from sr3d_core.training.part import begin_training, freeze_all_but, names_of
 from sr3d_core.training.processes import Processes
 from sr3d_core.training.shared_norm import SharedNorms
 from sr3d_core.training.state import State
+from sr3d_core.training.warm_start import take_weights
 
 _FACTOR = "rate_factor"
 """The key of a group of parameters that says what its learning rate is multiplied by."""
@@ -39,11 +40,11 @@ class Learner:
     ) -> None:
         self._config, self._accelerator, self._processes = config, accelerator, own
         torch.manual_seed(config.schedule.seed)
-        network = SR3D(config.network.architecture(len(classes)))
-        network.backend = config.network.backend
-        self._front_classes = front_classes_of(config, classes) if network.head.face else ()
-        freeze_all_but(network, config.schedule.train_only)
+        self._architecture = config.architecture(len(classes))
+        has_front = self._architecture.front
+        self._front_classes = front_classes_of(config, classes) if has_front else ()
         self._classes = classes
+        network = self._built()
         self._norms = SharedNorms(network) if own.num > 1 else None
         optimizer = AdamW(parameter_groups(network, config.schedule))
         # In evaluation mode nothing is wrapped around it: gradients are summed here.
@@ -53,11 +54,37 @@ class Learner:
         self.is_between_steps = True
         """Whether what it has learnt can be saved."""
 
-    @property
-    def network(self) -> SR3D:
-        """The network itself."""
-        network: SR3D = self._accelerator.unwrap_model(self._network)
+    def _built(self) -> nn.Module:
+        """What learns, as it is initialised."""
+        network = SR3D(self._architecture)
+        network.backend = self._config.network.backend
+        freeze_all_but(network, self._config.schedule.train_only)
         return network
+
+    @property
+    def network(self) -> Any:
+        """What learns: the network itself."""
+        return self._accelerator.unwrap_model(self._network)
+
+    def start(self) -> str:
+        """Take the weights that the configuration names; in words what starts afresh.
+
+        "" where all was taken, or nothing was to be. Raises TrainingError.
+        """
+        weights = self._config.network.weights
+        if weights is None:
+            return ""
+        parts, fresh_head = self._config.schedule.train_only, self._config.network.fresh_head
+        start = take_weights(self.network, self._classes, weights, fresh_head=fresh_head)
+        strange = [row for row in start.fresh if row not in names_of(self.network, parts)]
+        if parts and strange:
+            raise TrainingError(
+                f"schedule.train_only: {', '.join(parts)}, but {weights} lacks "
+                f"{', '.join(strange)}, which would never learn; expected weights of the same "
+                "classes and architecture"
+            )
+        taken, fresh = "; ".join(start.taken), "; ".join(start.fresh_in_short)
+        return f"taken from {weights}: {taken}. Starting afresh: {fresh}" if fresh else ""
 
     def begin(self, average: dict[str, Any] | None) -> None:
         """Call when the weights to start from are in: all get those of the main process.
@@ -115,11 +142,7 @@ class Learner:
         begin_training(self.network, schedule.train_only, schedule.freeze_norms)
         if self._norms is not None:
             self._norms.begin(self._accelerator.device)
-        predictions = self._network(batch.cloud)
-        front_labels = [self._classes.index(name) for name in self._front_classes]
-        losses = self._config.criterion(
-            predictions, batch.targets, self._processes.total, turn, front_labels
-        )
+        losses = self._losses(batch, turn)
         self._optimizer.zero_grad()
         loss = losses.total if self._norms is None else self._norms.tied(losses.total)
         self._accelerator.backward(loss)
@@ -128,6 +151,17 @@ class Learner:
             self._network.parameters(), self._config.schedule.clip_norm
         )
         return self._of_all(losses), norm
+
+    def _losses(self, batch: Batch, turn: Turn | None) -> Losses:
+        """The losses of this process's scenes."""
+        return self._boxes_of(self._network(batch.cloud), batch, turn)
+
+    def _boxes_of(self, predictions: Predictions, batch: Batch, turn: Turn | None) -> Losses:
+        """What the boxes and scores of a batch lack."""
+        front_labels = [self._classes.index(name) for name in self._front_classes]
+        return self._config.criterion(
+            predictions, batch.targets, self._processes.total, turn, front_labels
+        )
 
     def _second_view(self, step: int) -> Turn | None:
         """How the step's first scene, which the main process sees, is turned for its copy."""
@@ -165,7 +199,7 @@ class Learner:
 
     def _manifest(self, step: int) -> Manifest:
         return Manifest(
-            architecture=self.network.architecture,
+            architecture=self._architecture,
             classes=self._classes,
             front_classes=self._front_classes,
             description=f"trained on {self._config.data.name} for {step} steps",
@@ -188,11 +222,10 @@ class Learner:
 
     def contents(self, step: int, settings: dict[str, Any]) -> tuple[bytes, State]:
         """The weights file after so many steps, and the state that belongs to it."""
-        network = self.network
-        weights, written = checkpoint_content(network, self._manifest(step), state=self._in_use())
+        weights, written = checkpoint_content(self._in_use(), self._manifest(step))
         state = State(
             step=step,
-            network=network.state_dict(),
+            network=self.network.state_dict(),
             optimizer=self._optimizer.state_dict(),
             settings=settings,
             weights_sha256=written.sha256,

@@ -67,7 +67,7 @@ def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:
     Of the scenes it holds their number, and a digest of their names where they have names; what
     is in their files is not compared.
     """
-    architecture = config.network.architecture(len(config.data.classes))
+    architecture = config.architecture(len(config.data.classes))
     flat = flat_config(config)
     for key in [key for key in flat if key.startswith(("network.preset", "network.changes"))]:
         del flat[key]  # two ways to say the same architecture

@@ -102,7 +102,7 @@ def _format_of(text: str) -> tuple[str, str]:
     codec = words[1] if len(words) > 1 else "png"
     if encoding is None or words[0] != TRANSPORT or codec not in _CODECS:
         raise MessageError(
-            "encoding",
+            "unsupported_encoding",
             f"the compressed depth image has the format '{text[:60]}', expected 16UC1 or 32FC1 "
             f"with {TRANSPORT} png or rvl, or 16UC1 with png; choose the topic that ends in "
             f"/{TRANSPORT}",
@@ -129,7 +129,7 @@ def _of_png(payload: bytes) -> NDArray[np.uint16]:
         from PIL import Image  # only who reads such images needs Pillow
     except ImportError as error:
         raise MessageError(
-            "encoding",
+            "unsupported_encoding",
             "compressedDepth png needs Pillow: pip install pillow, or apt install python3-pil",
         ) from error
     try:
@@ -146,7 +146,7 @@ def _of_png(payload: bytes) -> NDArray[np.uint16]:
         ) from error
     if not mode.startswith("I"):
         raise MessageError(
-            "encoding",
+            "unsupported_encoding",
             f"the compressed depth image holds a PNG of mode {mode}, expected one channel of 16 "
             "bits",
         )

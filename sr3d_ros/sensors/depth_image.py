@@ -1,8 +1,8 @@
 """Depth image + CameraInfo (+ color image) -> PointCloud in the camera's optical frame.
 
 The same points, in the same order, as depth_image_proc computes: pixel (u, v) of depth z is
-((u - cx) z / fx, (v - cy) z / fy, z), with the projection of the rectified image (P; K where P is
-empty), binning and region of interest applied. Images must be rectified, as there.
+((u - cx) z / fx, (v - cy) z / fy, z), with the projection of the rectified image
+(`camera_info.py`). Images must be rectified, as there.
 A compressed depth image is decompressed first (`compressed_depth.py`).
 16UC1 holds millimetres, 32FC1 metres (REP-118); 0, 65535, NaN, infinities and negative depths are
 "no return".
@@ -21,15 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.geometry.thinning import even_rows
 from sr3d_core.structures import PointCloud
-from sr3d_ros.errors import MessageError
+from sr3d_ros.sensors.camera_info import rectified_camera
+from sr3d_ros.sensors.color_image import rgb_of
 from sr3d_ros.sensors.compressed_color import plain_color
 from sr3d_ros.sensors.compressed_depth import is_compressed_depth, plain_depth
 from sr3d_ros.sensors.image import PixelLayout, pixels_of, size_of
 from sr3d_ros.sensors.pointcloud2 import FARTHEST_M
-from sr3d_ros.sensors.raw_message import number_of
 from sr3d_ros.tf.headers import frame_of
 
 _DEPTH = {
@@ -38,18 +37,6 @@ _DEPTH = {
     "32fc1": PixelLayout("f4", 1),
 }
 _SATURATED_MM = 65535
-_MAX_PIXELS = 1e6  # no camera has a longer focal length
-_COLOR = {
-    "rgb8": PixelLayout("u1", 3),
-    "bgr8": PixelLayout("u1", 3),
-    "rgba8": PixelLayout("u1", 4),
-    "bgra8": PixelLayout("u1", 4),
-    "8uc3": PixelLayout("u1", 3),
-    "8uc4": PixelLayout("u1", 4),
-    "mono8": PixelLayout("u1", 1),
-    "8uc1": PixelLayout("u1", 1),
-}
-_RED_FIRST = ("rgb8", "rgba8")  # everything else is blue first, as OpenCV has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +79,7 @@ def cloud_from_depth(
     metres = _metres(depth)
     if metres.size == 0:
         return PointCloud.single(torch.zeros(0, 3), None)
-    camera = pinhole(info, depth)
+    camera = rectified_camera(info, depth, "the depth image")
     is_return = (metres > 0) & (metres <= FARTHEST_M)
     kept = np.flatnonzero(is_return)
     if max_points is not None and len(kept) > max_points:
@@ -135,54 +122,6 @@ def color_misfit(depth: Any, color: Any) -> str:
     return ""
 
 
-def pinhole(info: Any, depth: Any) -> Pinhole:
-    """The projection of a depth image; raises `MessageError` where there is no calibration."""
-    fx, fy, cx, cy = _projection(info)
-    # NaN is not between any two numbers.
-    if not (all(1e-3 < f < _MAX_PIXELS for f in (fx, fy)) and abs(cx) + abs(cy) < _MAX_PIXELS):
-        raise MessageError(
-            "camera_info",
-            f"camera info has fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}; expected focal lengths "
-            "in pixels; calibrate the camera, or choose the camera_info beside the depth image",
-        )
-    roi = getattr(info, "roi", None)
-    binning = [max(1, _whole(info, f"binning_{axis}")) for axis in "xy"]
-    width, height = (
-        (_whole(roi, name) or _whole(info, name)) // step
-        for name, step in zip(("width", "height"), binning, strict=True)
-    )
-    if (height, width) != size_of(depth):
-        raise MessageError(
-            "camera_info",
-            f"camera info is of {width} x {height} pixels, the depth image of "
-            f"{size_of(depth)[1]} x {size_of(depth)[0]}; choose the camera_info that the driver "
-            "publishes beside the depth image",
-        )
-    cx, cy = cx - _whole(roi, "x_offset"), cy - _whole(roi, "y_offset")
-    return Pinhole(
-        width, height, fx / binning[0], fy / binning[1], cx / binning[0], cy / binning[1]
-    )
-
-
-def _whole(record: Any, name: str) -> int:
-    """A number of 0 or more; 0 where the record has none of this name."""
-    return number_of(record, name) if hasattr(record, name) else 0
-
-
-def _projection(info: Any) -> tuple[float, float, float, float]:
-    """fx, fy, cx, cy of P, or of K where P is empty; 0 where both are. ROS 1 spells them large."""
-    for name, rows in (("p", 4), ("k", 3)):
-        values = getattr(info, name, None)
-        values = getattr(info, name.upper(), None) if values is None else values
-        try:
-            matrix = [float(value) for value in values]  # type: ignore[union-attr]
-        except (TypeError, ValueError):
-            continue
-        if len(matrix) == 3 * rows and matrix[0] != 0.0:
-            return matrix[0], matrix[rows + 1], matrix[2], matrix[rows + 2]
-    return 0.0, 0.0, 0.0, 0.0
-
-
 def _metres(depth: Any) -> NDArray[np.float32]:
     """The depth of every pixel in metres; what is no return is not in (0, FARTHEST_M]."""
     raw = pixels_of(depth, _DEPTH, "the depth image")[:, :, 0]
@@ -203,11 +142,7 @@ def _colors(
     color: Any, shape: tuple[int, ...], row: NDArray[np.intp], column: NDArray[np.intp]
 ) -> NDArray[np.float32]:
     """Red, green, blue in 0..1 at the given pixels of the depth image."""
-    pixels = pixels_of(color, _COLOR, "the color image")
+    pixels = rgb_of(color)
     height, width = shape
     found = pixels[row * pixels.shape[0] // height, column * pixels.shape[1] // width]
-    if pixels.shape[2] == 1:
-        found = np.repeat(found, 3, axis=1)
-    elif str(color.encoding).lower() not in _RED_FIRST:
-        found = found[:, 2::-1]
-    return np.true_divide(found[:, :3], 255, dtype=np.float32)
+    return np.true_divide(found, 255, dtype=np.float32)

@@ -37,7 +37,7 @@ def pixels_of(message: Any, layouts: dict[str, PixelLayout], what: str) -> NDArr
     layout = layouts.get(encoding.lower())
     if layout is None:
         raise MessageError(
-            "encoding",
+            "unsupported_encoding",
             f"{what} has the encoding '{encoding[:40]}', expected one of {', '.join(layouts)}; "
             "convert it, or choose the driver's other topic",
         )

@@ -91,6 +91,7 @@ def is_rigid(matrix: Matrix) -> bool:
     rotation = matrix[:3, :3]
     return bool(
         np.isfinite(matrix).all()
+        and np.abs(rotation).max() < 2.0  # far larger ones overflow when they are multiplied
         and np.abs(rotation @ rotation.T - np.eye(3)).max() < 1e-3
         and np.linalg.det(rotation) > 0
     )

@@ -10,7 +10,7 @@
 
 The last four may lie in PATH/meta_data. Boxes are the bounds of an object's vertices after the
 alignment, without yaw, as in VoteNet and all who follow it; a vertex of two objects belongs to the
-later one. Test scans have no labels and no alignment.
+later one. Test scans have no labels and no alignment. Color frames: `scannet_frames.py`.
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ from sr3d_core.data.readers.lists import (
     read_lines,
     unique,
 )
+from sr3d_core.data.readers.scannet_frames import Frames
 from sr3d_core.plain_text import read_text
-from sr3d_core.structures import PointCloud
+from sr3d_core.structures import Images, PointCloud
 
 _SPLITS = ("train", "val", "test")
 _LABEL_MAP = "scannetv2-labels.combined.tsv"
@@ -122,6 +123,7 @@ class ScanNetScenes(FileScenes):
         self._root, self.names, self.classes = root, names, tuple(classes)
         self._class_of, self._is_test = numbers, is_test
         self._last: tuple[int, _Scan] | None = None
+        self._frames: dict[int, Frames] = {}
         self.notes = (
             ("ScanNet V2 test scans: no labels, points as they are",)
             if is_test
@@ -137,6 +139,28 @@ class ScanNetScenes(FileScenes):
         """The points of one scan, what of them was a guess, and their file."""
         scan = self._scan(index)
         return upright_cloud(scan.path, scan.raw)
+
+    def num_images(self, index: int) -> int:
+        """How many color frames with a pose a scan has. Raises DatasetError where it has none."""
+        return len(self._frames_of(index).stems)
+
+    def images(self, index: int, which: Sequence[int] = (0,)) -> Images:
+        """Some of a scan's color frames, with depth, in the frame of its points.
+
+        They are read when asked for, those of `which` alone, which has at least one entry.
+        Raises DatasetError.
+        """
+        name = self.names[index]
+        aligned = np.eye(4)
+        if not self._is_test:
+            aligned = _alignment(_scan_folder(self._root, name) / f"{name}.txt")
+        return self._frames_of(index).read(which, aligned)
+
+    def _frames_of(self, index: int) -> Frames:
+        """Which frames a scan has; kept, as every pose is read for it."""
+        if index not in self._frames:
+            self._frames[index] = Frames.of(self._root, self.names[index])
+        return self._frames[index]
 
     def _scan(self, index: int) -> _Scan:
         """A scan; the last one is kept, as its labels and its points are asked for in turn."""

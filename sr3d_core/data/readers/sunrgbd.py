@@ -18,14 +18,13 @@ the orientation; yaw = atan2(oy, ox), counter-clockwise.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from pydantic import ConfigDict
 
@@ -38,6 +37,7 @@ from sr3d_core.data.file_scenes import (
     upright_cloud,
 )
 from sr3d_core.data.readers.class_names import SUNRGBD, ClassNames, our_name
+from sr3d_core.data.readers.image_files import color_image, depth_image, images_of
 from sr3d_core.data.readers.lists import (
     existing_folder,
     needed_file,
@@ -46,8 +46,9 @@ from sr3d_core.data.readers.lists import (
     unique,
 )
 from sr3d_core.data.readers.matlab import load_mat
+from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.plain_text import read_text
-from sr3d_core.structures import PointCloud
+from sr3d_core.structures import Images, PointCloud
 
 _ALL_SPLITS = {"train": "alltrain", "val": "alltest"}
 _META = {"v1": "SUNRGBDMeta.mat", "v2": "SUNRGBDMeta3DBB_v2.mat"}
@@ -142,6 +143,35 @@ class SunRgbdScenes(FileScenes):
 
     def cloud(self, index: int) -> tuple[PointCloud, str, Path]:
         """The points of one frame, what of them was a guess, and their file."""
+        frame = self._frame(index)
+        row, column = np.nonzero(frame.depth)
+        d = frame.depth[row, column]
+        # Pixels are counted from 1 in the matrix K.
+        x = (column + 1 - frame.k[0, 2]) * d / frame.k[0, 0]
+        y = (row + 1 - frame.k[1, 2]) * d / frame.k[1, 1]
+        xyz = np.stack([x, d, -y], axis=1) @ frame.rtilt.T
+        rgb = np.true_divide(frame.pixels[row, column], 255, dtype=np.float32)
+        return upright_cloud(frame.path, RawCloud(xyz, rgb))
+
+    def num_images(self, index: int) -> int:
+        """Of one: a frame is one image."""
+        return 1
+
+    def images(self, index: int, which: Sequence[int] = (0,)) -> Images:
+        """The color image of one frame, with its depth, in the frame of its points.
+
+        It is read when asked for. `which` has at least one entry. Raises DatasetError.
+        """
+        frame = self._frame(index)
+        height, width = frame.depth.shape
+        fx, fy, cx, cy = (float(frame.k[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        camera = Pinhole(width, height, fx, fy, cx - 1, cy - 1)  # K counts pixels from 1
+        pose = np.eye(4)
+        pose[:3, :3] = frame.rtilt @ _LEVEL_FROM_OPTICAL
+        found = [images_of(frame.pixels, camera, pose, frame.depth)]
+        return Images.cat([found[number] for number in which])
+
+    def _frame(self, index: int) -> _Frame:
         name = self.names[index]
         folder = existing_folder(self._root / name, f"the frame {name}")
         path = _only_file(folder / self._folder, "*.png")
@@ -149,14 +179,8 @@ class SunRgbdScenes(FileScenes):
         if self._folder == _DEPTH_FOLDERS["filled"]:
             depth = np.minimum(depth, _FARTHEST_M)
         k, rtilt = self._calibration(folder, name)
-        row, column = np.nonzero(depth)
-        d = depth[row, column]
-        # Pixels are counted from 1 in the matrix K.
-        x = (column + 1 - k[0, 2]) * d / k[0, 0]
-        y = (row + 1 - k[1, 2]) * d / k[1, 1]
-        xyz = np.stack([x, d, -y], axis=1) @ rtilt.T
-        image = _image(_only_file(folder / "image", "*.jpg"), depth.shape)
-        return upright_cloud(path, RawCloud(xyz, image[row, column] / np.float32(255)))
+        pixels = _image(_only_file(folder / "image", "*.jpg"), depth.shape)
+        return _Frame(path, depth, pixels, k, rtilt)
 
     def _row(self, name: str) -> Mapping[str, Any]:
         row = self._labelled.get(name)
@@ -179,13 +203,25 @@ class SunRgbdScenes(FileScenes):
         if not files:
             raise DatasetError(f"{folder / 'extrinsics'}: no .txt, expected the camera's rotation")
         camera = _table_of_text(files[-1])[:3, :3]
-        turn = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+        turn = _LEVEL_FROM_OPTICAL
         return (
             _matrix(k[:9].reshape(-1, 3), str(folder), "intrinsics.txt"),
             _matrix(turn @ camera @ turn.T, str(files[-1]), "rotation"),
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """One frame as its files have it."""
+
+    path: Path  # of the depth
+    depth: Float[NDArray, "H W"]  # metres, 0 = none
+    pixels: UInt8[NDArray, "H W 3"]
+    k: Float[NDArray, "3 3"]  # of pixels that are counted from 1
+    rtilt: Float[NDArray, "3 3"]  # from (x, depth, -y) of the camera to the upright frame
+
+
+_LEVEL_FROM_OPTICAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 _FARTHEST_M = 8.0
 _DEPTH_FOLDERS = {"filled": "depth_bfx", "raw": "depth"}
 
@@ -275,32 +311,15 @@ def _only_file(folder: Path, pattern: str) -> Path:
     return files[0]
 
 
-def _pixels(path: Path) -> NDArray:
-    from PIL import Image  # only who reads such images needs Pillow
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning) as error:
-        raise DatasetError(f"{path}: damaged or no image; download it again") from error
-
-
 def _depth_m(path: Path) -> Float[NDArray, "H W"]:
     """Metres, 0 where nothing was seen: 16 bits, turned right by three."""
-    pixels = _pixels(path)
-    if pixels.ndim != 2 or pixels.dtype.kind not in "iu":
-        raise DatasetError(f"{path}: pixels of shape {pixels.shape}, expected 16 bits of depth")
-    value = pixels.astype(np.uint16)
+    value = depth_image(path)
     turned = (value >> np.uint16(3)) | (value << np.uint16(13))
     return turned.astype(np.float64) / 1000.0
 
 
-def _image(path: Path, shape: tuple[int, ...]) -> Float[NDArray, "H W 3"]:
-    pixels = _pixels(path)
-    if pixels.ndim == 2:  # a gray image
-        pixels = pixels[:, :, None].repeat(3, axis=2)
-    if pixels.shape[:2] != shape or pixels.shape[2] < 3:
+def _image(path: Path, shape: tuple[int, ...]) -> UInt8[NDArray, "H W 3"]:
+    pixels = color_image(path)
+    if pixels.shape[:2] != shape:
         raise DatasetError(f"{path}: pixels of shape {pixels.shape}, expected {(*shape, 3)}")
-    return pixels[:, :, :3].astype(np.float32)
+    return pixels

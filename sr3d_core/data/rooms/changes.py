@@ -103,6 +103,7 @@ class ChangingRoom:
             room.owner[is_there],
             self.places(seconds),
             surface,
+            room.build[is_there],
         )
         return now if self.walk is None else _with(now, self.walker(seconds))
 
@@ -247,4 +248,5 @@ def _with(room: Room, mesh: Mesh) -> Room:
         color=np.concatenate([room.color, mesh.color]),
         absorbs=np.concatenate([room.absorbs, mesh.absorbs]),
         owner=np.concatenate([room.owner, np.full(len(mesh.faces), -1, dtype=np.int64)]),
+        build=room.build.and_then(mesh),
     )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +56,7 @@ def relabelled(sample: Sample, label_space: Sequence[str]) -> Sample:
     index = torch.tensor(
         [label_space.index(name) if name in label_space else -1 for name in LABELS]
     )
-    return Sample(sample.cloud, _renumbered(sample.targets, index), sample.name)
+    return replace(sample, targets=_renumbered(sample.targets, index))
 
 
 def _renumbered(targets: Targets, index: Tensor) -> Targets:
@@ -66,7 +68,8 @@ def _renumbered(targets: Targets, index: Tensor) -> Targets:
     return Targets(targets.boxes[kept], labels[kept], ignored, seen)
 
 
-def _checked(label_space: Sequence[str]) -> tuple[str, ...]:
+def known_labels(label_space: Sequence[str]) -> tuple[str, ...]:
+    """The label space, if rooms have some of its classes; raises `RoomsError`."""
     names = tuple(label_space)
     if not set(names) & set(LABELS):
         raise RoomsError(
@@ -94,7 +97,7 @@ class Rooms(Dataset[Sample]):
         self._num = num
         self._sensors = tuple(sensors)
         self._supply = supply
-        self.classes = _checked(label_space)
+        self.classes = known_labels(label_space)
 
     def __len__(self) -> int:
         return self._num
@@ -107,7 +110,7 @@ class Rooms(Dataset[Sample]):
         return relabelled(sample, self.classes)
 
 
-def packed(sample: Sample, key: int) -> dict[str, np.ndarray]:
+def packed(sample: Sample, key: int | str) -> dict[str, np.ndarray]:
     """A sample as small arrays under names that begin with `key`."""
     xyz = sample.cloud.xyz.numpy().astype(np.float64)
     middle = xyz.mean(axis=0) if len(xyz) else np.zeros(3)
@@ -129,7 +132,7 @@ def _packed(targets: Targets, key: str) -> dict[str, np.ndarray]:
     }
 
 
-def unpacked(arrays: np.lib.npyio.NpzFile, key: int, name: str) -> Sample:
+def unpacked(arrays: np.lib.npyio.NpzFile, key: int | str, name: str) -> Sample:
     """What `packed` stored under `key`."""
     xyz = arrays[f"{key}_xyz"].astype(np.float64) * XYZ_STEP_M + arrays[f"{key}_middle"]
     rgb = arrays[f"{key}_rgb"].astype(np.float32) / 255
@@ -146,11 +149,47 @@ def _unpacked(arrays: np.lib.npyio.NpzFile, key: str, ignored: Targets | None) -
     return Targets(boxes, labels, ignored, seen)
 
 
+def room_files(
+    folder: str | Path, num_rooms: int | None = None, draw: int = 0
+) -> tuple[dict[str, Any], list[Path]]:
+    """The manifest of a folder that `prerender` filled, and the files that are there.
+
+    Of `num_rooms`, those are the first ones of the permutation that `draw` gives, so that the
+    rooms of a smaller number are among those of a larger one. Raises `RoomsError` where there is
+    none, or one that this version does not read.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise RoomsError(
+            f"{path} does not exist; expected rooms: make them with `sr3d data rooms`"
+        )
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest.get("format") != FORMAT:
+        raise RoomsError(
+            f"{path}: rooms of format {manifest.get('format', 1)}, expected {FORMAT}, which "
+            "this version makes; render again into an empty folder with `sr3d data rooms`"
+        )
+    if tuple(manifest["labels"]) != LABELS:
+        raise RoomsError(
+            f"{path}: rendered for the classes {manifest['labels']}, expected {LABELS}; "
+            "render again into an empty folder"
+        )
+    files = sorted(Path(folder).glob("room_*.npz"))
+    if num_rooms is None:
+        return manifest, files
+    if num_rooms > len(files):
+        raise RoomsError(
+            f"{folder}: {len(files)} rooms, expected at least the {num_rooms} that are asked for: "
+            "render more with `sr3d data rooms`"
+        )
+    order = np.random.default_rng(draw).permutation(len(files))
+    return manifest, sorted(files[room] for room in order[:num_rooms])
+
+
 class PrerenderedRooms(Dataset[Sample]):
     """The samples in a folder that `prerender` filled, also while it is still filling it.
 
-    Of all rooms, or of `num_rooms` of them: the first ones of the permutation that `draw` gives,
-    so that the rooms of a smaller number are among those of a larger one. At most `num` samples.
+    Of all rooms, or of `num_rooms` of them, see `room_files`; at most `num` samples.
     """
 
     def __init__(
@@ -161,35 +200,15 @@ class PrerenderedRooms(Dataset[Sample]):
         draw: int = 0,
         num: int | None = None,
     ) -> None:
-        self._folder = Path(folder)
-        path = self._folder / MANIFEST
-        if not path.is_file():
-            raise RoomsError(
-                f"{path} does not exist; expected rooms: make them with `sr3d data rooms`"
-            )
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest.get("format") != FORMAT:
-            raise RoomsError(
-                f"{path}: rooms of format {manifest.get('format', 1)}, expected {FORMAT}, which "
-                "this version makes; render again into an empty folder with `sr3d data rooms`"
-            )
-        if tuple(manifest["labels"]) != LABELS:
-            raise RoomsError(
-                f"{path}: rendered for the classes {manifest['labels']}, expected {LABELS}; "
-                "render again into an empty folder"
-            )
+        manifest, self._files = room_files(folder, num_rooms, draw)
         self._per_room = int(manifest["num_frames"]) + int(manifest["scan"])
-        self._files = sorted(self._folder.glob("room_*.npz"))
-        if num_rooms is not None:
-            if num_rooms > len(self._files):
-                raise RoomsError(
-                    f"{self._folder}: {len(self._files)} rooms, expected at least the {num_rooms} "
-                    "that are asked for: render more with `sr3d data rooms`"
-                )
-            order = np.random.default_rng(draw).permutation(len(self._files))
-            self._files = sorted(self._files[room] for room in order[:num_rooms])
+        if self._per_room == 0:
+            raise RoomsError(
+                f"{folder}: color images alone, without frames or scans; make those into another "
+                "folder with `sr3d data rooms`"
+            )
         self._num = num
-        self.classes = _checked(label_space)
+        self.classes = known_labels(label_space)
 
     def __len__(self) -> int:
         there = len(self._files) * self._per_room

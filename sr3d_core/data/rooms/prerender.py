@@ -19,6 +19,8 @@ from sr3d_core.choices import FURNITURE_SHARE, RoomSplit
 from sr3d_core.data.rooms.dataset import FORMAT, MANIFEST, RoomsError, packed, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.library.supply import furniture_of
+from sr3d_core.data.rooms.looks.dataset import packed_image
+from sr3d_core.data.rooms.looks.sample import image_samples
 from sr3d_core.data.rooms.sample import room_samples
 
 
@@ -30,6 +32,7 @@ def prerender(
     *,
     num_frames: int = 4,
     scan: bool = True,
+    images: int = 0,
     first_room: int = 0,
     furniture: Path | None = None,
     furniture_share: float = FURNITURE_SHARE,
@@ -37,7 +40,9 @@ def prerender(
 ) -> int:
     """Render rooms `first_room` ... of a split into `out_dir`; returns how many were new.
 
-    `workers` is the number of extra processes; 0 renders in this one. `furniture` is a library
+    Each room has `num_frames` RGB-D frames, a scan if asked for, and as many color `images` for
+    networks without a depth sensor. `workers` is the number of extra processes; 0 renders in this
+    one. `furniture` is a library
     that a share of the pieces is from. `progress` is called with the number of finished rooms and
     that of all. Raises `RoomsError` if the folder holds rooms that were rendered with other
     settings, `LibraryError` for a library that cannot be used.
@@ -52,13 +57,16 @@ def prerender(
         "scan": scan,
         "labels": list(LABELS),
     }
+    if images:
+        wanted["num_images"] = images
     if furniture is not None:
         digest = hashlib.sha256(furniture.read_bytes()).hexdigest()[:16]
         wanted["furniture"] = {"digest": digest, "share": furniture_share}
     _claim(folder, wanted)
     rooms = range(first_room, first_room + num_rooms)
     waiting = [room for room in rooms if not _path(folder, room).exists()]
-    task = partial(_render, str(folder), split, num_frames, scan, furniture, furniture_share)
+    kinds = (num_frames, scan, images)
+    task = partial(_render, str(folder), split, kinds, furniture, furniture_share)
     done = num_rooms - len(waiting)
     for _ in _run(task, waiting, workers):
         done += 1
@@ -95,8 +103,7 @@ def _path(folder: Path, room: int) -> Path:
 def _render(
     folder: str,
     split: RoomSplit,
-    num_frames: int,
-    scan: bool,
+    kinds: tuple[int, bool, int],
     furniture: Path | None,
     furniture_share: float,
     room: int,
@@ -104,10 +111,14 @@ def _render(
     """Render one room; its file is moved into place when it is complete."""
     supply = furniture_of(furniture, furniture_share)  # read once in each process
     seed = seed_of(split, room)
+    num_frames, scan, images = kinds
     samples = room_samples(seed, num_frames=num_frames, scan=scan, supply=supply)
     arrays: dict[str, np.ndarray] = {}
     for key, sample in enumerate(samples):
         arrays.update(packed(sample, key))
+    if images:
+        for number, found in enumerate(image_samples(seed, images, supply)):
+            arrays.update(packed_image(found, number))
     path = _path(Path(folder), room)
     partial_path = path.with_suffix(".part")
     with partial_path.open("wb") as file:

@@ -7,7 +7,7 @@ the things, as targets where enough of them is seen, or ignored (`sight`).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from sr3d_core.data.rooms.camera.sensor import Capture, Light, View, capture, or
 from sr3d_core.data.rooms.furniture.classes import OWN_FURNITURE
 from sr3d_core.data.rooms.furniture.mesh import turn_x, turn_y, turn_z
 from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
-from sr3d_core.data.rooms.scan import Scan, scan
+from sr3d_core.data.rooms.scan import scan
 from sr3d_core.data.rooms.scene.room import Room, build_room
 from sr3d_core.data.rooms.sight import sight_of
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
@@ -65,14 +65,11 @@ def frame_of(room: Room, rng: Rng, name: str, habits: SensorHabits | None = None
     habits = frame_habits(rng) if habits is None else habits
     view = _view(room, habits, rng)
     shot = capture(room, view, Light.random(rng, habits.color), rng)
-    origin = view.position * (1, 1, rng.random() < 0.5)
-    if rng.random() < 0.3:
-        origin[:2] += rng.normal(0, 2, 2)
-    heading = np.arctan2(view.room_from_optical[1, 2], view.room_from_optical[0, 2])
-    facing = rng.choice([0.0, np.pi / 2]) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
+    origin, turn = frame_of_view(view, rng)
+    points = chosen(shot, habits, rng)
+    frame = OutputFrame.levelled(origin, turn, rng)
     share = shot.visible * shot.in_view.mean(axis=1)
-    seen = Scan(shot, np.zeros((len(room.things), 3)))
-    return _sample(room, seen, share, habits, (origin, facing - heading), rng, name)
+    return labelled(room, points, share, frame, name)
 
 
 def scan_of(room: Room, rng: Rng, name: str, habits: SensorHabits | None = None) -> Sample:
@@ -82,8 +79,39 @@ def scan_of(room: Room, rng: Rng, name: str, habits: SensorHabits | None = None)
     size = np.array([room.layout.floor.width, room.layout.floor.depth, 0.0])
     origin = size * rng.choice([0.0, 0.5]) + rng.normal(0, 0.1, 3) * (1, 1, 0.2)
     turn = float(rng.integers(4)) * np.pi / 2 if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
-    share = seen.capture.in_view.mean(axis=1)
-    return _sample(room, seen, share, habits, (origin, turn), rng, name)
+    points = chosen(seen.capture, habits, rng)
+    frame = OutputFrame.levelled(origin, turn, rng)
+    return labelled(room, points, seen.capture.in_view.mean(axis=1), frame, name, seen.moved)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputFrame:
+    """Where the frame of a cloud is in its room: `p' = level (p - origin)`."""
+
+    origin: Float[ndarray, " 3"]  # metres, room coordinates
+    turn: float  # radians about the vertical
+    level: Float[ndarray, "3 3"]  # that turn, and what levelling is wrong by
+
+    @classmethod
+    def levelled(cls, origin: Float[ndarray, " 3"], turn: float, rng: Rng) -> OutputFrame:
+        """As a robot levels its clouds: wrong by a degree, at most by three."""
+        tilt = np.clip(rng.normal(0, np.deg2rad(1.0), 2), -np.deg2rad(3), np.deg2rad(3))
+        level = turn_x(float(tilt[0])) @ turn_y(float(tilt[1])) @ turn_z(turn)
+        return cls(origin, turn, level)
+
+    def places(self, xyz: Float[ndarray, "... 3"]) -> Float[ndarray, "... 3"]:
+        """Where points of the room are in this frame."""
+        return (xyz - self.origin) @ self.level.T
+
+
+def frame_of_view(view: View, rng: Rng) -> tuple[Float[ndarray, " 3"], float]:
+    """Origin and turn: at the camera or below it, mostly; looking along an axis or anywhere."""
+    origin = view.position * (1, 1, rng.random() < 0.5)
+    if rng.random() < 0.3:
+        origin[:2] += rng.normal(0, 2, 2)
+    heading = np.arctan2(view.room_from_optical[1, 2], view.room_from_optical[0, 2])
+    facing = rng.choice([0.0, np.pi / 2]) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
+    return origin, float(facing - heading)
 
 
 def _view(room: Room, habits: SensorHabits, rng: Rng) -> View:
@@ -95,26 +123,22 @@ def _view(room: Room, habits: SensorHabits, rng: Rng) -> View:
     return View(pinhole, turn, pose.position, range_m, noise)
 
 
-def _sample(
+def labelled(
     room: Room,
-    seen: Scan,
+    points: Points,
     share: Float[ndarray, " O"],
-    habits: SensorHabits,
-    frame: tuple[Float[ndarray, " 3"], float],
-    rng: Rng,
+    frame: OutputFrame,
     name: str,
+    moved: Float[ndarray, "O 3"] | None = None,
 ) -> Sample:
-    """Choose points, sort the things by what they show, move everything into the output frame.
+    """Sort the things by what the points show of them and move everything into the output frame.
 
-    `frame` is the output's origin and turn about the vertical.
+    `share` is how much of each thing is seen, `moved` how far registration moved it, metres.
     """
-    points = _chosen(seen.capture, habits, rng)
     sight = sight_of(room.things, share, points.xyz, points.thing)
-    origin, turn = frame
-    tilt = np.clip(rng.normal(0, np.deg2rad(1.0), 2), -np.deg2rad(3), np.deg2rad(3))
-    level = turn_x(float(tilt[0])) @ turn_y(float(tilt[1])) @ turn_z(turn)
+    moved = np.zeros((len(room.things), 3)) if moved is None else moved
     cloud = PointCloud.single(
-        torch.from_numpy(((points.xyz - origin) @ level.T).astype(np.float32)),
+        torch.from_numpy(frame.places(points.xyz).astype(np.float32)),
         torch.from_numpy(points.rgb.astype(np.float32)),
     )
 
@@ -122,9 +146,9 @@ def _sample(
         rows = np.zeros((len(things), 7), dtype=np.float32)
         for row, k in zip(rows, things, strict=True):
             placed = room.things[k]
-            row[:3] = level @ (placed.center + seen.moved[k] - origin)
+            row[:3] = frame.level @ (placed.center + moved[k] - frame.origin)
             row[3:6] = placed.size
-            row[6] = (placed.yaw + turn + np.pi) % (2 * np.pi) - np.pi
+            row[6] = (placed.yaw + frame.turn + np.pi) % (2 * np.pi) - np.pi
         labels = np.array([room.things[k].label for k in things], dtype=np.int64)
         return Targets(
             Boxes3D.from_array(torch.from_numpy(rows)),
@@ -136,7 +160,7 @@ def _sample(
     return Sample(cloud, targets(sight.clear, targets(sight.ignored)), name)
 
 
-def _chosen(shot: Capture, habits: SensorHabits, rng: Rng) -> Points:
+def chosen(shot: Capture, habits: SensorHabits, rng: Rng) -> Points:
     """The points of a cloud, where the sensor says they are."""
     kept = habits.present(shot.xyz, rng)
     shot = replace(shot, xyz=habits.displaced(shot.xyz, rng))

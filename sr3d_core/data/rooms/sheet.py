@@ -1,7 +1,7 @@
 """A page of pictures of samples, to look at what the rooms are like.
 
 Needs matplotlib. Every sample is drawn from above and obliquely, with its boxes and class names;
-ignored boxes are grey and dashed.
+ignored boxes are grey and dashed. Images are drawn with the same boxes, and their depth below.
 """
 
 from __future__ import annotations
@@ -48,6 +48,61 @@ def contact_sheet(
         axes[2 * row, column].set_title(f"{sample.name}: {len(sample.cloud)} points", fontsize=9)
     figure.tight_layout()
     figure.savefig(path)
+
+
+def image_sheet(
+    samples: Sequence[Sample], path: str | Path, label_space: Sequence[str] = LABELS
+) -> None:
+    """Draw images with their boxes, and their depth, into an image file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(4, max(1, len(samples)))
+    rows = -(-len(samples) // columns) or 1
+    figure = Figure(figsize=(4.2 * columns, 6.6 * rows), dpi=80)
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2 * rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for k, found in enumerate(samples):
+        row, column = divmod(k, columns)
+        above, below = axes[2 * row, column], axes[2 * row + 1, column]
+        assert found.images is not None
+        above.imshow(found.images.pixels[0].permute(1, 2, 0).numpy())
+        _outline_image(above, found, label_space)
+        if found.images.depth is not None:
+            depth = found.images.depth[0].numpy()
+            below.imshow(np.where(depth > 0, depth, np.nan), cmap="turbo", vmin=0, vmax=8)
+        above.set_title(f"{found.name}: {len(found.cloud)} points", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def _outline_image(axis: Axes, found: Sample, label_space: Sequence[str]) -> None:
+    """Edges of boxes as the camera sees them; what lies behind it is left out."""
+    assert found.images is not None
+    lens = found.images.intrinsics[0].numpy().astype(np.float64)
+    camera_from_world = np.linalg.inv(found.images.world_from_camera[0].numpy().astype(np.float64))
+    targets = found.targets
+    groups = [(targets, ("red", "-", "yellow"))]
+    if targets.ignored is not None:
+        groups.insert(0, (targets.ignored, ("0.5", "--", "0.8")))
+    share = np.linspace(0, 1, 25)[:, None]
+    for some, (color, line, text) in groups:
+        for box, label in zip(some.boxes.array.numpy(), some.labels.tolist(), strict=True):
+            corners = _corners(box) @ camera_from_world[:3, :3].T + camera_from_world[:3, 3]
+            for a, b in _EDGES:
+                place = (1 - share) * corners[a] + share * corners[b]
+                place = place[place[:, 2] > 0.1] @ lens.T
+                axis.plot(*(place[:, :2] / place[:, 2:]).T, line, color=color, linewidth=0.7)
+            middle = lens @ corners.mean(axis=0)
+            if middle[2] > 0.1:
+                x, y = middle[:2] / middle[2]
+                name = label_space[label]
+                axis.text(x, y, name, color=text, fontsize=7, ha="center", clip_on=True)
+    height, width = found.images.pixels.shape[-2:]
+    axis.set_xlim(-0.5, width - 0.5)
+    axis.set_ylim(height - 0.5, -0.5)
 
 
 def _draw(

@@ -9,10 +9,19 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS, RoomSensor, one_of
+from sr3d_core.choices import (
+    FURNITURE_SHARE,
+    ROOM_SENSORS,
+    ROOM_SPLITS,
+    RoomSensor,
+    RoomSplit,
+    one_of,
+)
 from sr3d_core.data.rooms.dataset import PrerenderedRooms, Rooms
 from sr3d_core.data.rooms.furniture.classes import LABELS, WITH_FRONT
 from sr3d_core.data.rooms.furniture.library.supply import furniture_of
+from sr3d_core.data.rooms.furniture.supply import FurnitureSupply
+from sr3d_core.data.rooms.looks.dataset import PrerenderedImages, RoomImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +37,9 @@ class RoomsSource:
     """Scenes of the validation split."""
     sensors: tuple[RoomSensor, ...] = ROOM_SENSORS
     """Single RGB-D frames, fused scans, or both in turn."""
+    images: bool = False
+    """Frames of a color camera with the image, its depth and the cloud of a depth camera beside
+    it, in place of `sensors`."""
     prerendered: Path | None = None
     """Folder written by `sr3d data rooms`; its scenes replace those of the training split."""
     num_rooms: int | None = None
@@ -76,12 +88,19 @@ class RoomsSource:
 
     def open(
         self, split: str, classes: Sequence[str] = LABELS, num: int | None = None
-    ) -> Rooms | PrerenderedRooms:
+    ) -> Rooms | PrerenderedRooms | RoomImages | PrerenderedImages:
         """The scenes of one split; labels index `classes`. Raises ValueError."""
         if split == "train" and self.prerendered is not None:
-            return PrerenderedRooms(self.prerendered, classes, self.num_rooms, self.draw, num)
+            stored = PrerenderedImages if self.images else PrerenderedRooms
+            return stored(self.prerendered, classes, self.num_rooms, self.draw, num)
+        chosen, num, supply = self._made(split, num)
+        if self.images:
+            return RoomImages(chosen, num, classes, supply)
+        return Rooms(chosen, num, self.sensors, classes, supply)
+
+    def _made(self, split: str, num: int | None) -> tuple[RoomSplit, int, FurnitureSupply]:
+        """Split, number and furniture of rooms that are made as they are asked for."""
         chosen = one_of("split of the rooms", split, ROOM_SPLITS)
         num = num or (self.num_train if chosen == "train" else self.num_val)
         library = self.furniture if chosen == "train" else None
-        supply = furniture_of(library, self.furniture_share)
-        return Rooms(chosen, num, self.sensors, classes, supply)
+        return chosen, num, furniture_of(library, self.furniture_share)

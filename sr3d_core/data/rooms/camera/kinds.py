@@ -50,9 +50,24 @@ SCANS: tuple[tuple[SensorHabits, float], ...] = (
 """How the views of fused scans are taken."""
 
 
+IMAGES: tuple[tuple[SensorHabits, float], ...] = (
+    (replace(ANYHOW, height_m=(0.5, 1.9)), 0.3),
+    (LEVEL, 0.2),
+    (HAND, 0.2),
+    (ROBOT, 0.18),
+    (replace(VACUUM, height_m=(0.2, 0.6), pitch_rad=_degrees(-6, 10)), 0.12),
+)
+"""How color images are taken that have a depth image beside them."""
+
+
 def frame_habits(rng: Rng) -> SensorHabits:
     """Of a single frame."""
     return _with_faults(_one_of(FRAMES, rng), rng, most_patches=3)
+
+
+def image_habits(rng: Rng) -> SensorHabits:
+    """Of a color image; its cloud is what its depth camera says, without further faults."""
+    return _one_of(IMAGES, rng)
 
 
 def scan_habits(rng: Rng) -> SensorHabits:

@@ -84,12 +84,14 @@ def _row_range(
 ) -> tuple[Int[ndarray, " F"], Int[ndarray, " F"]]:
     """First and last image row of each triangle; all rows where it crosses the camera plane."""
     front = z > _NEAR_M
-    whole, some = front.all(axis=1), front.any(axis=1)
+    whole, some = _smallest(front), _largest(front)
     safe = np.where(front, z, 1.0)
     column, row = u / safe, v / safe
-    off = (column.max(1) < 0) | (column.min(1) > camera.width - 1)
-    first = np.where(whole, np.ceil(np.clip(row.min(1), 0, camera.height)), 0)
-    last = np.where(whole, np.floor(np.clip(row.max(1), -1, camera.height - 1)), camera.height - 1)
+    off = (_largest(column) < 0) | (_smallest(column) > camera.width - 1)
+    first = np.where(whole, np.ceil(np.clip(_smallest(row), 0, camera.height)), 0)
+    last = np.where(
+        whole, np.floor(np.clip(_largest(row), -1, camera.height - 1)), camera.height - 1
+    )
     last = np.where(~some | (whole & off), -1, last)
     return first.astype(np.int64), last.astype(np.int64)
 
@@ -103,12 +105,21 @@ def _row_interval(
     flat = slope == 0
     root = -offset / np.where(flat, 1.0, slope)
     root = np.clip(root, -1.0, float(width))
-    low = np.where(slope > 0, root, -1.0).max(axis=1)
-    high = np.where(slope < 0, root, float(width)).min(axis=1)
-    outside = (flat & (offset < 0)).any(axis=1)
+    low = _largest(np.where(slope > 0, root, -1.0))
+    high = _smallest(np.where(slope < 0, root, float(width)))
+    outside = _largest(flat & (offset < 0))
     left = np.maximum(np.ceil(low), 0).astype(np.int64)
     right = np.minimum(np.floor(high), width - 1).astype(np.int64)
     return left, np.where(outside, -1, right)
+
+
+def _largest(rows: ndarray) -> ndarray:
+    """The largest of three columns; `max(axis=1)` takes ten times as long."""
+    return np.maximum(np.maximum(rows[:, 0], rows[:, 1]), rows[:, 2])
+
+
+def _smallest(rows: ndarray) -> ndarray:
+    return np.minimum(np.minimum(rows[:, 0], rows[:, 1]), rows[:, 2])
 
 
 def _ranges(

@@ -75,7 +75,7 @@ class Response:
             gain = gain * np.exp(together + rng.normal(0, 0.3 * self.flicker, 3))
         image = light * gain
         if self.vignette > 0:
-            image = image * (1 - self.vignette * _corners(image.shape[:2]))[..., None]
+            image = image * (1 - self.vignette * corners_of(image.shape[:2]))[..., None]
         image = np.clip(image, 0, 1) ** self.gamma
         if self.contrast != 1.0:
             image = 0.5 + self.contrast * (image - 0.5)
@@ -94,7 +94,7 @@ class Response:
         return float((self.middle / max(bright, 0.05)) ** self.exposed)
 
 
-def _corners(shape: tuple[int, int]) -> Float[ndarray, "H W"]:
+def corners_of(shape: tuple[int, int]) -> Float[ndarray, "H W"]:
     """Squared distance from the middle of an image, 1 in its corners."""
     down = np.linspace(-1, 1, shape[0])[:, None]
     across = np.linspace(-1, 1, shape[1])[None, :]

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from sr3d_core.data.rooms.camera.noise import DepthNoise, measure
-from sr3d_core.data.rooms.camera.rasterise import inside_image, rasterise, visible_share
+from sr3d_core.data.rooms.camera.rasterise import Hits, inside_image, rasterise, visible_share
 from sr3d_core.data.rooms.camera.response import Response
 from sr3d_core.data.rooms.scene.room import Room
 from sr3d_core.geometry.camera import Pinhole
@@ -30,6 +30,18 @@ class View:
     position: Float[ndarray, " 3"]  # metres, room coordinates
     range_m: float
     noise: DepthNoise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """What the pixels of one view fall on, before any sensor has its say."""
+
+    hits: Hits
+    rays: Float[ndarray, "H W 3"]  # direction of every pixel in the optical frame, z = 1
+    normal: Float[ndarray, "F 3"]  # of every triangle, optical frame, to either side
+    thing: Int[ndarray, "H W"]  # index into the room's things, -1 = none of them
+    visible: Float[ndarray, " O"]  # share of the silhouette that nothing hides
+    in_view: Bool[ndarray, "O S"]  # surface points inside image, range and reach
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,23 +88,33 @@ def capture(room: Room, view: View, light: Light, rng: Rng) -> Capture:
 
 def photograph(room: Room, view: View, light: Light, rng: Rng) -> Photo:
     """Render a view and measure it."""
+    seen = sighted(room, view)
+    depth = measured(room, view, seen, rng)
+    hits = seen.hits
+    rgb = light.colors(room, view, hits.face, hits.depth, seen.normal, seen.rays, rng)
+    return Photo(depth, rgb, seen.rays, seen.thing, seen.visible, seen.in_view)
+
+
+def sighted(room: Room, view: View) -> Sighting:
+    """Find what every pixel falls on."""
     turned = (room.corners - view.position) @ view.room_from_optical
     hits = rasterise(turned, room.owner, len(room.things), view.pinhole)
     share, thing = visible_share(hits, room.owner)
-    face = np.maximum(hits.face, 0)
-    normal = _normals(turned)
-    rays = _rays(view.pinhole)
-    cosine = np.abs(np.einsum("hwc,hwc->hw", normal[face], rays))
-    cosine = cosine / np.linalg.norm(rays, axis=2)
-    absorbs = room.absorbs[face] + _darkness(room.color[face], hits.depth)
-    measured = measure(hits.depth, cosine, absorbs, view.noise, view.range_m, rng)
-    rgb = light.colors(room, view, hits.face, hits.depth, normal, rays, rng)
-    seen = inside_image(
+    in_view = inside_image(
         ((room.surface.reshape(-1, 3) - view.position) @ view.room_from_optical),
         view.pinhole,
         min(view.range_m, view.noise.reach_m),
     ).reshape(room.surface.shape[:2])
-    return Photo(measured, rgb, rays, thing, share, seen)
+    return Sighting(hits, _rays(view.pinhole), _normals(turned), thing, share, in_view)
+
+
+def measured(room: Room, view: View, seen: Sighting, rng: Rng) -> Float[ndarray, "H W"]:
+    """What the depth sensor says: metres along the optical axis, 0 = nothing."""
+    face, depth = np.maximum(seen.hits.face, 0), seen.hits.depth
+    cosine = np.abs(np.einsum("hwc,hwc->hw", seen.normal[face], seen.rays))
+    cosine = cosine / np.linalg.norm(seen.rays, axis=2)
+    absorbs = room.absorbs[face] + _darkness(room.color[face], depth)
+    return measure(depth, cosine, absorbs, view.noise, view.range_m, rng)
 
 
 def _normals(corners: Float[ndarray, "F 3 3"]) -> Float[ndarray, "F 3"]:

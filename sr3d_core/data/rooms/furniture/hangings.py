@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.material import Material
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, box, of_faces
 
 Rng = np.random.Generator
@@ -127,4 +128,5 @@ def _painted(rng: Rng, size: tuple[float, float], absorbs: float) -> Mesh:
     faces = np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], axis=-2).reshape(-1, 3)
     paints = np.array([palette.vivid(rng), palette.vivid(rng), palette.white(rng)])
     tint = np.repeat(paints[rng.integers(len(paints), size=(n - 1) ** 2)], 2, axis=0)
-    return Mesh(vertices, faces, tint, np.full(len(faces), absorbs))
+    made_of = np.full(len(faces), int(Material.PRINT))
+    return Mesh(vertices, faces, tint, np.full(len(faces), absorbs), made_of)

@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from sr3d_core.data.rooms.furniture.material import material_of
+
 Color = tuple[float, float, float]
 """Red, green, blue in 0..1."""
 
@@ -24,17 +26,20 @@ Vector = Sequence[float] | Float[ndarray, " 3"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
-    """Triangles with a color and an infrared absorption each."""
+    """Triangles with a color, an infrared absorption and a material each."""
 
     vertices: Float[ndarray, "V 3"]  # metres
     faces: Int[ndarray, "F 3"]  # rows of vertices
     color: Float[ndarray, "F 3"]  # 0..1
     absorbs: Float[ndarray, " F"]  # chance that a depth sensor gets no answer, 0..1
+    material: Int[ndarray, " F"]  # values of `Material`
 
     @classmethod
     def empty(cls) -> Mesh:
         """No triangles."""
-        return cls(np.zeros((0, 3)), np.zeros((0, 3), np.int64), np.zeros((0, 3)), np.zeros(0))
+        none = np.zeros((0, 3))
+        whole = none.astype(np.int64)
+        return cls(none, whole, none, np.zeros(0), whole[:, 0])
 
     @classmethod
     def cat(cls, parts: Sequence[Mesh]) -> Mesh:
@@ -47,6 +52,7 @@ class Mesh:
             np.concatenate([p.faces + s for p, s in zip(parts, starts, strict=True)]),
             np.concatenate([part.color for part in parts]),
             np.concatenate([part.absorbs for part in parts]),
+            np.concatenate([part.material for part in parts]),
         )
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0, yaw: float = 0.0) -> Mesh:
@@ -55,15 +61,18 @@ class Mesh:
 
     def shifted(self, offset: Vector) -> Mesh:
         """Shifted by `offset`."""
-        return Mesh(self.vertices + np.asarray(offset), self.faces, self.color, self.absorbs)
+        return self._with(self.vertices + np.asarray(offset))
 
     def turned(self, rotation: Float[ndarray, "3 3"]) -> Mesh:
         """Turned about the origin: `p' = R p`."""
-        return Mesh(self.vertices @ rotation.T, self.faces, self.color, self.absorbs)
+        return self._with(self.vertices @ rotation.T)
 
     def scaled(self, factor: Vector) -> Mesh:
         """Stretched along the axes."""
-        return Mesh(self.vertices * np.asarray(factor), self.faces, self.color, self.absorbs)
+        return self._with(self.vertices * np.asarray(factor))
+
+    def _with(self, vertices: Float[ndarray, "V 3"]) -> Mesh:
+        return Mesh(vertices, self.faces, self.color, self.absorbs, self.material)
 
     @property
     def bounds(self) -> tuple[Float[ndarray, " 3"], Float[ndarray, " 3"]]:
@@ -111,7 +120,9 @@ def of_faces(
     tint[:] = color
     dark = np.empty(len(faces))
     dark.fill(absorbs)
-    return Mesh(vertices, faces, tint, dark)
+    made_of = np.empty(len(faces), dtype=np.int64)
+    made_of.fill(material_of(color))
+    return Mesh(vertices, faces, tint, dark, made_of)
 
 
 _BOX = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)])

@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
+from sr3d_core.data.rooms.furniture.material import Material, Paint
 from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, box, cylinder, quad
 
 Rng = np.random.Generator
 
-_GLASS: Color = (0.75, 0.85, 0.95)
+_GLASS: Color = Paint((0.75, 0.85, 0.95), Material.GLASS)
 _GLASS_ABSORBS = 0.93
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from sr3d_core.data.rooms.furniture import palette
-from sr3d_core.data.rooms.furniture.mesh import Color, Mesh, box, cushion, turn_y
+from sr3d_core.data.rooms.furniture.material import Material, Paint
+from sr3d_core.data.rooms.furniture.mesh import Mesh, box, cushion, turn_y
 
 Rng = np.random.Generator
 
@@ -105,7 +106,7 @@ def sectional(rng: Rng) -> Mesh:
 def _wing(rng: Rng, body: Mesh, side: float, reach: float, *, is_backed: bool) -> list[Mesh]:
     """What runs forward by `reach` metres from one end of a sofa."""
     low, high = body.bounds
-    color: Color = tuple(float(c) for c in body.color[0])  # type: ignore[assignment]
+    color = Paint(body.color[0].tolist(), Material(int(body.material[0])))
     front, edge = float(high[0]), float(high[1] if side > 0 else -low[1])
     wide, seat = rng.uniform(0.65, 0.95), rng.uniform(0.36, 0.46)
     y = side * (edge - wide / 2)

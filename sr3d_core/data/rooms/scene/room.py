@@ -24,6 +24,30 @@ _SURFACE_POINTS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Build:
+    """What each triangle of a room is a part of, for who paints it."""
+
+    faces: Int[ndarray, "F 3"]  # rows of vertices: triangles that share one are of one part
+    paint: Float[ndarray, "F 3"]  # color before wear, 0..1
+    material: Int[ndarray, " F"]  # values of `Material`
+    piece: Int[ndarray, " F"]  # index into the layout's `placed`, -1 = the shell
+
+    def __getitem__(self, index: ndarray) -> Build:
+        """Some of the triangles."""
+        return Build(self.faces[index], self.paint[index], self.material[index], self.piece[index])
+
+    def and_then(self, mesh: Mesh) -> Build:
+        """These triangles and those of a mesh, as a part of the shell."""
+        first = int(self.faces.max(initial=-1)) + 1
+        return Build(
+            np.concatenate([self.faces, mesh.faces + first]),
+            np.concatenate([self.paint, mesh.color]),
+            np.concatenate([self.material, mesh.material]),
+            np.concatenate([self.piece, np.full(len(mesh.faces), -1)]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Room:
     """Triangles in room coordinates (floor at z = 0) and the labelled things among them."""
 
@@ -34,6 +58,7 @@ class Room:
     owner: Int[ndarray, " F"]  # index into `things`, -1 = walls and clutter
     things: tuple[Placed, ...]
     surface: Float[ndarray, "O S 3"]  # some points of each thing's surface
+    build: Build
 
 
 def build_room(
@@ -65,17 +90,19 @@ def _floor(rng: np.random.Generator, shortest: float, longest: float) -> Floor:
 
 
 def _assembled(layout: Layout, walls: Mesh, rng: np.random.Generator) -> Room:
+    is_thing = np.array([placed.label != NO_LABEL for placed in layout.placed], dtype=bool)
+    order = [*np.flatnonzero(is_thing).tolist(), -1, *np.flatnonzero(~is_thing).tolist()]
+    meshes = [walls if k < 0 else layout.placed[k].mesh for k in order]
+    mesh, counts = Mesh.cat(meshes), [len(part.faces) for part in meshes]
     things = tuple(placed for placed in layout.placed if placed.label != NO_LABEL)
-    rest = [placed.mesh for placed in layout.placed if placed.label == NO_LABEL]
-    mesh = Mesh.cat([*(placed.mesh for placed in things), walls, *rest])
-    counts = [len(placed.mesh.faces) for placed in things]
-    owner = np.full(len(mesh.faces), -1, dtype=np.int64)
-    owner[: sum(counts)] = np.repeat(np.arange(len(things)), counts)
+    number = np.arange(len(order))
+    owner = np.repeat(np.where(number < len(things), number, -1), counts)
     corners = mesh.vertices[mesh.faces]
     tint = np.clip(mesh.color + rng.normal(0, 0.015, (len(mesh.faces), 1)), 0, 1)
     surface = [_surface(placed.mesh, rng) for placed in things]
     points = np.stack(surface) if surface else np.zeros((0, _SURFACE_POINTS, 3))
-    return Room(layout, corners, tint, mesh.absorbs, owner, things, points)
+    build = Build(mesh.faces, mesh.color, mesh.material, np.repeat(order, counts))
+    return Room(layout, corners, tint, mesh.absorbs, owner, things, points, build)
 
 
 def _surface(mesh: Mesh, rng: np.random.Generator) -> Float[ndarray, "S 3"]:

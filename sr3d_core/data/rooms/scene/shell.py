@@ -74,9 +74,9 @@ def shell(floor: Floor, openings: Sequence[Sequence[Opening]], height: float, rn
     tone, ground = palette.wall(rng), palette.ground(rng)
     skirting = palette.white(rng) if rng.random() < 0.6 else None
     frame = palette.furniture(rng)
-    parts = _slabs(floor, 0.0, ground)
+    parts = slabs(floor, 0.0, ground)
     if rng.random() < 0.7:
-        parts += _slabs(floor, height, palette.white(rng))
+        parts += slabs(floor, height, palette.white(rng))
     for wall, holes in zip(walls_of(floor), openings, strict=True):
         color = tone if rng.random() < 0.85 else palette.wall(rng)
         parts += _panels(wall, holes, height, color)
@@ -92,7 +92,7 @@ def shell(floor: Floor, openings: Sequence[Sequence[Opening]], height: float, rn
     return Mesh.cat(parts)
 
 
-def _slabs(floor: Floor, z: float, color: Color) -> list[Mesh]:
+def slabs(floor: Floor, z: float, color: Color) -> list[Mesh]:
     """The floor's area as one or two rectangles at height z."""
     w, d = floor.width, floor.depth
     nx, ny = floor.notch

@@ -25,6 +25,7 @@ import numpy as np
 from sr3d_core.data.rooms.furniture import palette
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.library.file import About, Model, check_model
+from sr3d_core.data.rooms.furniture.material import material_of_models
 from sr3d_core.data.rooms.furniture.mesh import Mesh, turn_z
 
 MAX_FACES = 600
@@ -145,12 +146,8 @@ def _model(factory: Factory, seed: int, arrays: dict[str, np.ndarray]) -> Model:
     rng = np.random.default_rng(seed)
     color = arrays["color"]
     color = np.where(np.isnan(color), np.array(palette.furniture(rng)), color)
-    mesh = Mesh(
-        arrays["vertices"],
-        arrays["faces"],
-        color,
-        np.where(arrays["is_clear"], GLASS_ABSORBS, 0.0),
-    )
+    absorbs = np.where(arrays["is_clear"], GLASS_ABSORBS, 0.0)
+    mesh = Mesh(arrays["vertices"], arrays["faces"], color, absorbs, material_of_models(absorbs))
     name = f"{factory.path.split(':')[1]} {seed}"
     turned = mesh.turned(turn_z(np.deg2rad(factory.turned_deg))).grounded()
     model = Model(name, factory.class_name, factory.kind, turned)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from sr3d_core.data.rooms.furniture.classes import LABELS
+from sr3d_core.data.rooms.furniture.material import material_of_models
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 from sr3d_core.whole_files import write_whole
 
@@ -141,6 +142,7 @@ def _models_of(arrays: Mapping[str, np.ndarray], where: str) -> list[Model]:
             arrays["faces"][some].astype(np.int64),
             arrays["color"][some] / 255.0,
             arrays["absorbs"][some] / 255.0,
+            material_of_models(arrays["absorbs"][some] / 255.0),
         )
         name, kind, class_name = (str(arrays[key][row]) for key in ("name", "kind", "class"))
         model = Model(name, class_name, kind, mesh)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from sr3d_core.data.rooms.furniture.material import material_of_models
 from sr3d_core.data.rooms.furniture.mesh import Mesh
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def mesh_of(geometries: Iterable[trimesh.Trimesh]) -> Mesh:
                 np.asarray(geometry.faces, dtype=np.int64),
                 np.broadcast_to(color, (num, 3)).copy(),
                 np.full(num, 1.0 - alpha),
+                material_of_models(np.full(num, 1.0 - alpha)),
             )
         )
     return Mesh.cat(parts)
@@ -65,7 +67,13 @@ def _clustered(mesh: Mesh, cell_m: float) -> Mesh:
     _, first = np.unique(corners, axis=0, return_index=True)
     has_area = (corners[first, 0] < corners[first, 1]) & (corners[first, 1] < corners[first, 2])
     kept = np.sort(first[has_area])
-    return Mesh(vertices / count[:, None], faces[kept], mesh.color[kept], mesh.absorbs[kept])
+    return Mesh(
+        vertices / count[:, None],
+        faces[kept],
+        mesh.color[kept],
+        mesh.absorbs[kept],
+        mesh.material[kept],
+    )
 
 
 def _appearance(geometry: trimesh.Trimesh) -> tuple[Float[ndarray, "... 3"], float]:

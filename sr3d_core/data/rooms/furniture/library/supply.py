@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def _varied(mesh: Mesh, rng: np.random.Generator) -> Mesh:
     factor = np.exp(rng.uniform(-np.log(STRETCH), np.log(STRETCH), 3))
     factor[1] *= rng.choice([-1.0, 1.0])
     tint = np.clip(mesh.color * rng.uniform(0.75, 1.2) + rng.normal(0, 0.03, 3), 0, 1)
-    return Mesh(mesh.vertices * factor, mesh.faces, tint, mesh.absorbs).grounded()
+    return replace(mesh, color=tint).scaled(factor).grounded()
 
 
 @lru_cache(maxsize=2)

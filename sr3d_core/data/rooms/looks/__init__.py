@@ -1,0 +1,1 @@
+"""Color images of procedural rooms: what a network that has no depth sensor learns from."""

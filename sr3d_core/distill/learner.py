@@ -1,0 +1,155 @@
+"""The camera student in training: beside true boxes and depth it learns from its teacher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from sr3d_core.checkpoint import CheckpointError, Manifest, load_any
+from sr3d_core.distill.settings import CameraConfig, Level
+from sr3d_core.distill.teachers import TeacherNetwork, taught
+from sr3d_core.distill.terms import Distillation, depth_term, objects_of
+from sr3d_core.geometry.turns import Turn
+from sr3d_core.model.camera_network import CameraSR3D
+from sr3d_core.model.network import SR3D, decoded
+from sr3d_core.structures import Batch, Losses
+from sr3d_core.training.errors import TrainingError
+from sr3d_core.training.learner import Learner
+
+_OWN = "student."
+"""What begins the names of the tensors that are shipped."""
+
+
+class Lesson(nn.Module):
+    """What learns together: the student, and what compares it with its teacher."""
+
+    def __init__(self, student: CameraSR3D, distillation: Distillation) -> None:
+        super().__init__()
+        self.student, self.distillation = student, distillation
+
+
+class CameraLearner(Learner):
+    """A student in training, of a `CameraConfig`; the teacher is no part of what is saved."""
+
+    _config: CameraConfig
+
+    def _built(self) -> nn.Module:
+        config, device = self._config, self._processes.device
+        self._teacher = TeacherNetwork(config.teacher, device, config.network.backend)
+        architecture = self._architecture
+        student = CameraSR3D(architecture, config.student.camera)
+        student.backend = config.network.backend
+        lift, neck = architecture.widths[1], architecture.neck_channels
+        own: dict[Level, int] = {"lift": lift, "fine": neck, "coarse": neck}
+        widths = {name: (own[name], own[name]) for name in config.distill.feature.levels}
+        terms = Distillation(config.distill, widths, architecture.voxel_size_m)
+        return Lesson(student, terms)
+
+    @property
+    def student(self) -> CameraSR3D:
+        """The network that is shipped."""
+        student: CameraSR3D = self.network.student
+        return student
+
+    def start(self) -> str:
+        """Begin from a student, or from the teacher's later stages and an image network's file."""
+        settings = self._config.student
+        self._check_classes()
+        if settings.weights is not None:
+            return self._start_from(settings.weights)
+        remarks = []
+        if settings.from_teacher and isinstance(self._teacher.network, SR3D):
+            self.student.start_from(self._teacher.network)
+        elif settings.from_teacher:
+            self.student.load_state_dict(self._teacher.network.state_dict())
+        else:
+            remarks.append(
+                "the student's later stages start afresh: student.from_teacher is false"
+            )
+        if settings.image_weights is not None:
+            remarks.append(_fill(self.student.image.stages, settings.image_weights))
+        return "; ".join(remarks)
+
+    def _check_classes(self) -> None:
+        found = self._teacher.manifest.classes
+        if found != self._classes:
+            raise TrainingError(
+                f"{self._config.teacher.weights}: its classes are {', '.join(found)}, those of "
+                f"the data {', '.join(self._classes)}; expected the same in both"
+            )
+
+    def _start_from(self, weights: str) -> str:
+        network, manifest = load_any(weights)
+        wrong = manifest.camera != self._config.student.camera
+        if not isinstance(network, CameraSR3D) or wrong or manifest.classes != self._classes:
+            raise TrainingError(
+                f"{weights}: no student of these classes and this student.camera; expected one "
+                "that was trained alike: leave student.camera as it was"
+            )
+        self.student.load_state_dict(network.state_dict())
+        return ""
+
+    def _losses(self, batch: Batch, turn: Turn | None) -> Losses:
+        if batch.images is None:
+            raise TrainingError(
+                f"scenes {', '.join(batch.names)} have no color image; expected data with images, "
+                "such as `data: {name: rooms, images: true}`"
+            )
+        config = self._config
+        output = self.student.raw(batch.images, has_depth=config.student.sees_depth)
+        own = decoded(output.levels, self._architecture, is_training=True)
+        losses = self._boxes_of(own, batch, turn)
+        share = 1 / self._processes.num  # the other terms are means of each process
+        depth = share * depth_term(output, batch.targets, config.depth)
+        losses = replace(losses, depth=depth)
+        if not config.distill.is_asked:
+            return losses
+        said = self._teacher(batch)
+        found = self._teacher.detections(said, len(batch.targets))
+        terms = self.network.distillation(
+            taught(output.lifted, output.features, output.levels),
+            said,
+            self._teacher.predictions(said),
+            own,
+            objects_of(output, batch.targets, found, config.distill.trust),
+        )
+        return replace(losses, **{name: share * term for name, term in terms.items()})
+
+    def _in_use(self) -> dict[str, Tensor]:
+        state = super()._in_use()
+        return {
+            name.removeprefix(_OWN): tensor
+            for name, tensor in state.items()
+            if name.startswith(_OWN)
+        }
+
+    def _manifest(self, step: int) -> Manifest:
+        return replace(super()._manifest(step), camera=self._config.student.camera)
+
+
+def _fill(stages: nn.Module, path: Any) -> str:
+    """Take the tensors of a file that fit an image network; in words what did not."""
+    try:
+        given = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read ({error}); expected the .safetensors of an image network"
+        ) from error
+    own = {name.removeprefix("network."): name for name in stages.state_dict()}
+    fitting = {
+        own[name]: tensor
+        for name, tensor in given.items()
+        if name in own and stages.state_dict()[own[name]].shape == tensor.shape
+    }
+    if 2 * len(fitting) < len(own):
+        raise CheckpointError(
+            f"{path}: {len(fitting)} of {len(own)} tensors fit this image network; expected most "
+            "of them: name the network that the file is of, such as "
+            "student.camera.image: timm:resnet18"
+        )
+    stages.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(own)} tensors of the image network are from {path}"

@@ -1,0 +1,242 @@
+"""The configuration of a camera student's training: YAML in, frozen dataclasses out.
+
+It is that of any training (`sr3d_core.config`) and what follows here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from torch import Generator
+
+from sr3d_core.checkpoint import read_manifest
+from sr3d_core.config import Config, ConfigError, Schedule, sentences
+from sr3d_core.distill.views import ChangeImages
+from sr3d_core.model.camera_network import CameraArchitecture
+from sr3d_core.model.network import Architecture
+from sr3d_core.plain_yaml import YamlError, read_yaml
+from sr3d_core.structures import Sample
+from sr3d_core.supervision.distill.feature import Reduction
+from sr3d_core.supervision.distill.selection import LITERAL_STD_M, Selection
+
+Preset = Literal["none", "plain", "monostl", "monostl_literal", "both"]
+"""none: true boxes and depth alone. plain: all objects alike. monostl: features where the student
+needs them, relations where the teacher is right. monostl_literal: the same as published, in metres
+and by products. both: features where both hold."""
+Level = Literal["lift", "fine", "coarse"]
+"""lift: voxels where the student's images become voxels, after the teacher's second stage. fine,
+coarse: what the head sees on the two levels that carry anchors."""
+
+
+def _positive(name: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value}, expected a number of at least 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """The network that learns."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    camera: CameraArchitecture = field(default_factory=CameraArchitecture)
+    """How it makes voxels of images; its later stages are built as the teacher's."""
+    weights: str | None = None
+    """A student to go on from, such as "camera", that which ships; None: a new one."""
+    sees_depth: bool = False
+    """Whether its cells are lifted to their true depth while it learns: no student for a robot,
+    but a teacher of kind oracle_lift, and a bound of what a better depth would bring."""
+    from_teacher: bool = True
+    """Whether the later stages of a new one start as the teacher's."""
+    image_weights: Path | None = None
+    """A .safetensors file for the image network of a new one, such as timm's; mind its licence."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """The network that teaches; it stays as it is."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    kind: Literal["points", "depth_image", "oracle_lift"] = "points"
+    """points: a network of clouds, which sees the cloud of the same moment. depth_image: one of
+    images that was trained with `student.camera.input: depth`. oracle_lift: one of color images,
+    whose cells are lifted to where the depth says that they are."""
+    weights: str = "default"
+    """Its weights file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureTerm:
+    """DASFD: the teacher's features on objects."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    weight: float = 1.0
+    levels: tuple[Level, ...] = ("lift", "fine", "coarse")
+    reduction: Reduction = "cells"
+    """Mean over rows, or over objects."""
+    adapter: bool = True
+    """Whether the student's features pass a linear map and a batch norm first, while it learns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationTerm:
+    """DASRD: how alike objects of one image are."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    weight: float = 0.5
+    grid: int = 1
+    """An object is described by the mean of its rows, or by those of grid^3 cells of its box."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseTerm:
+    """The teacher's scores and boxes on objects."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    weight: float = 0.5
+    least_score: float = 0.3
+    """Where the teacher scores at least so much, the student learns its box, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthTerm:
+    """How far away pixels are; in every arm, or distillation would be credited with it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    weight: float = 1.0
+    object_factor: float = 3.0
+    """How much more a cell on an object counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distill:
+    """What is learnt of the teacher."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    preset: Preset = "monostl"
+    feature: FeatureTerm = field(default_factory=FeatureTerm)
+    relation: RelationTerm = field(default_factory=RelationTerm)
+    response: ResponseTerm = field(default_factory=ResponseTerm)
+    trust: Literal["quality", "score"] = "quality"
+    """What says that the teacher is right about an object: the IoU of its best box of the class
+    with the labelled one, or the score of that box."""
+    reference_depth_std_m: float | None = None
+    """The deviation of depth that counts as known, metres. None: half of the median deviation of
+    the student's own objects, as it learns, so that half of them are in need."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        for name in ("feature", "relation", "response"):
+            _positive(f"distill.{name}.weight", getattr(self, name).weight)
+        if self.relation.grid < 1:
+            raise ValueError(f"distill.relation.grid is {self.relation.grid}, expected at least 1")
+        reference = self.reference_depth_std_m
+        if reference is not None and not 0 < reference < math.inf:
+            raise ValueError(f"distill.reference_depth_std_m is {reference}, expected above 0")
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anything is learnt of the teacher."""
+        terms = (self.feature, self.relation, self.response)
+        return self.preset != "none" and any(term.weight > 0 for term in terms)
+
+    @property
+    def of_features(self) -> Selection:
+        """Which objects' features are learnt."""
+        selections: dict[Preset, Selection] = {"plain": "uniform", "both": "both"}
+        return selections.get(self.preset, "need")
+
+    @property
+    def trusts_all(self) -> bool:
+        """Whether relations of all objects count alike."""
+        return self.preset == "plain"
+
+    @property
+    def is_literal(self) -> bool:
+        """Whether numbers are metres, and relations products."""
+        return self.preset == "monostl_literal"
+
+    @property
+    def fixed_reference_m(self) -> float | None:
+        """The reference, where it is not the student's own."""
+        return LITERAL_STD_M if self.is_literal else self.reference_depth_std_m
+
+
+def _schedule() -> Schedule:
+    """Shorter than that of a network of clouds: most of the student starts as its teacher."""
+    return Schedule(num_steps=4000, warmup_steps=100, ema_decay=0.999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraConfig(Config):
+    """Everything that the training of a camera student needs."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    student: Student = field(default_factory=Student)
+    teacher: Teacher = field(default_factory=Teacher)
+    distill: Distill = field(default_factory=Distill)
+    depth: DepthTerm = field(default_factory=DepthTerm)
+    schedule: Schedule = field(default_factory=_schedule)
+    view: ChangeImages = field(default_factory=ChangeImages)
+    """Random changes of images with their scenes, in the place of `augment`."""
+
+    def __post_init__(self) -> None:
+        """Refuse what belongs to a training on clouds."""
+        super().__post_init__()
+        _positive("depth.weight", self.depth.weight)
+        if self.network.weights is not None or self.network.changes:
+            raise ValueError(
+                "network is set, but a student's later stages are built as its teacher's; "
+                "expected teacher.weights, student.weights"
+            )
+
+    @property
+    def changes(self) -> Callable[[Sample, Generator], Sample]:
+        """What happens to a scene before it is learnt from."""
+        return self.view
+
+    def architecture(self, num_classes: int) -> Architecture:
+        """That of the student's later stages: the teacher's.
+
+        Raises ConfigError where that has other classes, CheckpointError where it cannot be read.
+        """
+        found = read_manifest(self.teacher.weights).architecture
+        if found.num_classes != num_classes:
+            raise ConfigError(
+                f"{self.teacher.weights}: a teacher of {found.num_classes} classes, and data of "
+                f"{num_classes}; expected the same classes in both"
+            )
+        return found
+
+
+_ADAPTER = TypeAdapter(CameraConfig)
+
+
+def load_camera_config(path: str | Path) -> CameraConfig:
+    """The configuration of a YAML file; raises ConfigError naming the file and the key."""
+    path = Path(path)
+    try:
+        tree = read_yaml(path, "a configuration in YAML")
+    except YamlError as error:
+        raise ConfigError(str(error)) from error
+    return parse_camera_config({} if tree is None else tree, where=str(path))
+
+
+def parse_camera_config(tree: Any, where: str = "config") -> CameraConfig:
+    """The configuration of a tree of plain values, such as YAML gives."""
+    try:
+        return _ADAPTER.validate_python(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{where}: {sentences(error, CameraConfig)}") from error

@@ -1,0 +1,90 @@
+"""What the teacher says of a step's scenes: features on voxels, boxes and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from sr3d_core.checkpoint import CheckpointError, load_any
+from sr3d_core.detector import Postprocess
+from sr3d_core.distill.settings import Teacher
+from sr3d_core.model.camera_network import CameraSR3D
+from sr3d_core.model.network import SR3D, LevelOutput, decoded
+from sr3d_core.sparse.engine_list import Backend
+from sr3d_core.sparse.tensor import SparseTensor
+from sr3d_core.structures import Batch, Detections, Predictions
+
+LEAST_SCORE = 0.05
+"""Boxes that the teacher gives less are not looked at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """What a network makes of a step's scenes, up to what its head says."""
+
+    levels: dict[str, SparseTensor]  # lift, fine, coarse
+    outputs: tuple[LevelOutput, LevelOutput]  # fine, coarse
+
+
+class TeacherNetwork:
+    """A network that teaches: always in evaluation mode, without gradient."""
+
+    def __init__(self, settings: Teacher, device: torch.device, backend: Backend) -> None:
+        """Raises CheckpointError where the weights are none of this kind of teacher."""
+        network, self.manifest = load_any(settings.weights)
+        self._check(settings, network)
+        network.backend = backend
+        self._kind = settings.kind
+        self.network: nn.Module = network.to(device).eval().requires_grad_(requires_grad=False)
+        self._postprocess = Postprocess(score_threshold=LEAST_SCORE)
+
+    def _check(self, settings: Teacher, network: nn.Module) -> None:
+        takes_images = isinstance(network, CameraSR3D)
+        if takes_images == (settings.kind == "points"):
+            raise CheckpointError(
+                f"{settings.weights}: takes {'images' if takes_images else 'clouds'}, expected a "
+                f"teacher of kind {settings.kind}: see teacher.kind"
+            )
+        camera = self.manifest.camera
+        if camera is not None and (camera.input == "depth") != (settings.kind == "depth_image"):
+            raise CheckpointError(
+                f"{settings.weights}: looks at {camera.input}, expected a teacher of kind "
+                f"{settings.kind}: see teacher.kind"
+            )
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Taught:
+        """What it says of a batch whose cloud and images show the same."""
+        if isinstance(self.network, SR3D):
+            fine, middle, coarse = self.network.backbone(self.network.voxels(batch.cloud))
+            levels = self.network.neck((fine, middle, coarse))
+            outputs = tuple(
+                LevelOutput(x.coords, x.stride, *self.network.head(x.features)) for x in levels
+            )
+            return taught(fine, levels, outputs)
+        assert isinstance(self.network, CameraSR3D)
+        assert batch.images is not None
+        output = self.network.raw(batch.images, has_depth=self._kind == "oracle_lift")
+        return taught(output.lifted, output.features, output.levels)
+
+    @torch.no_grad()
+    def detections(self, said: Taught, num_scenes: int) -> list[Detections]:
+        """Its boxes, scene by scene."""
+        predictions = self.predictions(said)
+        return [
+            self._postprocess(predictions[(predictions.scene == scene).nonzero()[:, 0]])
+            for scene in range(num_scenes)
+        ]
+
+    def predictions(self, said: Taught) -> Predictions:
+        """Its boxes and scores at all anchor points."""
+        return decoded(said.outputs, self.manifest.architecture, is_training=False)
+
+
+def taught(lifted: SparseTensor, levels: Any, outputs: Any) -> Taught:
+    """The parts by their names."""
+    fine, coarse = levels
+    return Taught({"lift": lifted, "fine": fine, "coarse": coarse}, outputs)

@@ -1,0 +1,321 @@
+"""What a camera student learns of its teacher in a step.
+
+Two networks are compared on voxels that both have, inside of objects. Each channel counts in units
+of the teacher's own spread over objects, which is followed from step to step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sr3d_core.distill.settings import DepthTerm, Distill, Level
+from sr3d_core.distill.teachers import Taught
+from sr3d_core.geometry.iou import aligned_diou, pairwise_iou
+from sr3d_core.model.camera_network import CameraOutput, cell_depth, cell_rays
+from sr3d_core.model.depth import mean_and_std
+from sr3d_core.sparse.layers import VoxelNorm
+from sr3d_core.sparse.tensor import SparseTensor
+from sr3d_core.structures import Boxes3D, Detections, Predictions, Targets
+from sr3d_core.supervision.distill.depth import depth_cross_entropy
+from sr3d_core.supervision.distill.feature import (
+    LEAST_STD,
+    feature_loss,
+    rows_inside,
+    shared_rows,
+)
+from sr3d_core.supervision.distill.relation import (
+    LEAST_TRUST,
+    descriptors,
+    gridded_descriptors,
+    literal_relation_loss,
+    relation_loss,
+)
+from sr3d_core.supervision.distill.response import soft_score_loss
+from sr3d_core.supervision.distill.selection import (
+    object_std,
+    object_weights,
+)
+
+_KEPT = 0.9  # of what is followed from step to step
+_REFERENCE_SHARE = 0.5
+_SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Objects:
+    """All labelled objects of a step, and what is known of each."""
+
+    boxes: Boxes3D
+    labels: Int[Tensor, " K"]
+    scene: Int[Tensor, " K"]
+    std_m: Float[Tensor, " K"]  # of the student's depth; NaN where no pixel shows it
+    trust: Float[Tensor, " K"]  # 0..1, whether the teacher is right
+
+    def holding(
+        self, coords: Int[Tensor, "N 4"], xyz: Float[Tensor, "N 3"], margin_m: float
+    ) -> Bool[Tensor, "N K"]:
+        """Which rows lie in which objects, grown by a margin."""
+        return rows_inside(xyz, self.boxes, margin_m) & (coords[:, :1] == self.scene)
+
+
+class Distillation(nn.Module):
+    """The terms of one training, with what they follow: adapters, spreads, a reference."""
+
+    reference_m: Tensor
+
+    def __init__(
+        self, settings: Distill, widths: dict[Level, tuple[int, int]], voxel_size_m: float
+    ) -> None:
+        """`widths` are the student's and the teacher's channels of each level."""
+        super().__init__()
+        self.settings, self.voxel_size_m = settings, voxel_size_m
+        self.adapters = nn.ModuleDict(
+            {name: _adapter(*pair, settings.feature.adapter) for name, pair in widths.items()}
+        )
+        for name, (_, width) in widths.items():
+            self.register_buffer(f"mean_{name}", torch.zeros(width))
+            self.register_buffer(f"spread_{name}", torch.zeros(width))  # 0: nothing seen yet
+        self.register_buffer("reference_m", torch.tensor(0.0))
+
+    def forward(
+        self,
+        student: Taught,
+        teacher: Taught,
+        said: Predictions,
+        own: Predictions,
+        objects: Objects,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The terms, weighted; `said` are the teacher's predictions, `own` the student's."""
+        settings = self.settings
+        weights = object_weights(
+            settings.of_features, objects.std_m, objects.trust, self._reference(objects)
+        )
+        features, relations = objects.std_m.new_zeros(()), objects.std_m.new_zeros(())
+        for name in settings.feature.levels:
+            pair = _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
+            adapted = self.adapters[name](student.levels[name].features)
+            mean, spread = self._followed(name, pair.teacher_features)
+            features = features + feature_loss(
+                adapted[pair.student_row],
+                pair.teacher_features,
+                pair.is_inside,
+                weights,
+                spread,
+                settings.feature.reduction,
+            )
+            relations = relations + self._relations(
+                student.levels[name].replaced((adapted - mean) / spread),
+                teacher.levels[name].replaced((teacher.levels[name].features - mean) / spread),
+                objects,
+            )
+        response = response_term(
+            student, teacher, said, own, objects, self.voxel_size_m, settings.response.least_score
+        )
+        num_levels = max(len(settings.feature.levels), 1)
+        return {
+            "features": settings.feature.weight * features,
+            "relations": settings.relation.weight * relations / num_levels,
+            "response": settings.response.weight * response,
+        }
+
+    def _relations(
+        self, student: SparseTensor, teacher: SparseTensor, objects: Objects
+    ) -> Float[Tensor, ""]:
+        """The mean over images of the term of their objects."""
+        described = [self._described(each, objects) for each in (student, teacher)]
+        num_scenes = int(objects.scene.max()) + 1 if len(objects.scene) else 0
+        total = student.features.sum() * 0.0
+        for scene in range(num_scenes):
+            of_scene = (objects.scene == scene).nonzero()[:, 0]
+            mine, theirs = (rows[of_scene] for rows in described)
+            trust = objects.trust[of_scene]
+            if self.settings.is_literal:
+                uncertainty = 1 / trust.clamp(min=LEAST_TRUST)
+                total = total + literal_relation_loss(mine, theirs, uncertainty)
+            else:
+                trust = torch.ones_like(trust) if self.settings.trusts_all else trust
+                total = total + relation_loss(mine, theirs, trust)
+        return total / max(num_scenes, 1)
+
+    def _described(self, x: SparseTensor, objects: Objects) -> Float[Tensor, "K D"]:
+        xyz, is_inside = _rows(x, objects, self.voxel_size_m)
+        grid = self.settings.relation.grid
+        if grid == 1:
+            return descriptors(x.features, is_inside)
+        return gridded_descriptors(x.features, xyz, is_inside, objects.boxes, grid)
+
+    @torch.no_grad()
+    def _followed(
+        self, name: str, features: Float[Tensor, "N C"]
+    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
+        """Mean and spread of the teacher's channels over objects, after these rows."""
+        mean, spread = self.get_buffer(f"mean_{name}"), self.get_buffer(f"spread_{name}")
+        if len(features) > 1 and self.training:
+            kept = _KEPT if bool((spread > 0).any()) else 0.0
+            mean.lerp_(features.mean(dim=0), 1 - kept)
+            spread.lerp_(features.std(dim=0, correction=0), 1 - kept)
+        is_known = bool((spread > 0).any())
+        return mean, spread.clamp(min=LEAST_STD) if is_known else torch.ones_like(spread)
+
+    @torch.no_grad()
+    def _reference(self, objects: Objects) -> float:
+        """The deviation that counts as known; followed where it is the student's own."""
+        fixed = self.settings.fixed_reference_m
+        if fixed is not None:
+            return fixed
+        seen = objects.std_m[~objects.std_m.isnan()]
+        if len(seen) and self.training:
+            kept = _KEPT if float(self.reference_m) > 0 else 0.0
+            self.reference_m.lerp_(_REFERENCE_SHARE * seen.quantile(0.5), 1 - kept)
+        return float(self.reference_m)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pair:
+    """The rows that both networks have inside of objects."""
+
+    student_row: Int[Tensor, " N"]
+    teacher_row: Int[Tensor, " N"]
+    teacher_features: Float[Tensor, "N C"]
+    is_inside: Bool[Tensor, "N K"]
+
+    @classmethod
+    def of(
+        cls, student: SparseTensor, teacher: SparseTensor, objects: Objects, voxel_size_m: float
+    ) -> _Pair:
+        teacher_row, student_row = shared_rows(teacher.coords, student.coords)
+        _, is_inside = _rows(teacher, objects, voxel_size_m)
+        is_inside = is_inside[teacher_row]
+        kept = is_inside.any(dim=1)
+        teacher_row, student_row = teacher_row[kept], student_row[kept]
+        return cls(student_row, teacher_row, teacher.features[teacher_row], is_inside[kept])
+
+
+def _rows(
+    x: SparseTensor, objects: Objects, voxel_size_m: float
+) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, "N K"]]:
+    """Where rows are, and which objects hold them, grown by half of what rows are apart."""
+    xyz = x.coords[:, 1:].to(objects.boxes.center.dtype) * voxel_size_m
+    return xyz, objects.holding(x.coords, xyz, 0.5 * x.stride * voxel_size_m)
+
+
+def response_term(
+    student: Taught,
+    teacher: Taught,
+    said: Predictions,
+    own: Predictions,
+    objects: Objects,
+    voxel_size_m: float,
+    least_score: float,
+) -> Float[Tensor, ""]:
+    """The teacher's scores on shared anchors inside of objects, and its boxes where it is sure.
+
+    Scores: quality focal loss, summed over classes, mean over anchors. Boxes: mean of 1 - DIoU.
+    """
+    pairs = []
+    first = [0, 0]
+    for mine, theirs, name in zip(
+        student.outputs, teacher.outputs, ("fine", "coarse"), strict=True
+    ):
+        pair = _Pair.of(student.levels[name], teacher.levels[name], objects, voxel_size_m)
+        pairs.append((pair.student_row + first[0], pair.teacher_row + first[1]))
+        first = [first[0] + len(mine.coords), first[1] + len(theirs.coords)]
+    of_student, of_teacher = (torch.cat(rows) for rows in zip(*pairs, strict=True))
+    if not len(of_student):
+        return own.logits.sum() * 0.0
+    scores = said.logits[of_teacher].sigmoid()
+    term = soft_score_loss(own.logits[of_student], scores).sum(dim=1).mean()
+    is_sure = (scores.amax(dim=1) >= least_score).nonzero()[:, 0]
+    if len(is_sure):
+        boxes = own.boxes[of_student[is_sure]], said.boxes[of_teacher[is_sure]]
+        term = term + (1 - aligned_diou(*boxes)).mean()
+    return term
+
+
+def depth_term(
+    output: CameraOutput, targets: Sequence[Targets], settings: DepthTerm
+) -> Float[Tensor, ""]:
+    """Cross-entropy of the bins where the depth is known, mean over cells; more on objects."""
+    truth = cell_depth(output.images)
+    is_known = truth > 0
+    if not bool(is_known.any()):
+        return output.depth_logits.sum() * 0.0
+    weight = torch.where(_on_objects(output, targets), settings.object_factor, 1.0)[is_known]
+    centers_m = output.centers_m[:, None, None].expand_as(output.depth_logits)
+    error = depth_cross_entropy(
+        output.depth_logits[is_known], truth[is_known].to(centers_m.dtype), centers_m[is_known]
+    )
+    return settings.weight * (weight * error).sum() / weight.sum()
+
+
+@torch.no_grad()
+def objects_of(
+    output: CameraOutput,
+    targets: Sequence[Targets],
+    found: Sequence[Detections],
+    trust: str,
+) -> Objects:
+    """The labelled objects of a step; `found` are the teacher's boxes, scene by scene."""
+    device = output.depth_logits.device
+    variance = _variance(output)
+    parts: list[tuple[Tensor, ...]] = []
+    for scene, of_scene in enumerate(targets):
+        boxes, labels = of_scene.boxes, of_scene.labels
+        is_of = _cells_in(output, scene, boxes)
+        std_m = object_std(variance[scene].flatten(), is_of)
+        own = torch.full_like(labels, scene)
+        parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], trust)))
+    rows, labels, scene_of, std_m, trusted = (
+        torch.cat(each).to(device) for each in zip(*parts, strict=True)
+    )
+    return Objects(Boxes3D.from_array(rows), labels, scene_of, std_m, trusted)
+
+
+def _variance(output: CameraOutput) -> Float[Tensor, "B h w"]:
+    probability = output.depth_logits.softmax(dim=-1)
+    _, std_m = mean_and_std(probability, output.centers_m[:, None, None])
+    return std_m.square()
+
+
+def _cells_in(output: CameraOutput, scene: int, boxes: Boxes3D) -> Bool[Tensor, "C K"]:
+    """Which cells of an image show which boxes, by the depth that is known; none without."""
+    images = output.images[scene : scene + 1]
+    if images.depth is None:
+        num_cells = output.depth_logits[scene, ..., 0].numel()
+        return torch.zeros(num_cells, len(boxes), dtype=torch.bool, device=boxes.center.device)
+    depth = cell_depth(images)[0]
+    origin = images.world_from_camera[0, :3, 3].double()
+    xyz = (origin + cell_rays(images)[0] * depth[..., None].double()).reshape(-1, 3)
+    is_in = rows_inside(xyz.to(boxes.center.dtype), boxes, _SURFACE_M)
+    return is_in & (depth.flatten() > 0)[:, None]
+
+
+def _on_objects(output: CameraOutput, targets: Sequence[Targets]) -> Bool[Tensor, "B h w"]:
+    cells = [
+        _cells_in(output, scene, of_scene.boxes).any(dim=1)
+        for scene, of_scene in enumerate(targets)
+    ]
+    return torch.stack(cells).reshape(output.depth_logits.shape[:3])
+
+
+def _trust(truth: Targets, found: Detections, kind: str) -> Float[Tensor, " K"]:
+    """How right the teacher is about each object, by its best box of the object's class."""
+    if not len(truth) or not len(found):
+        return truth.boxes.center.new_zeros(len(truth))
+    overlap = pairwise_iou(truth.boxes, found.boxes)
+    overlap = overlap * (truth.labels[:, None] == found.labels)
+    best = overlap.max(dim=1)
+    if kind == "quality":
+        return best.values
+    return found.scores[best.indices] * (best.values > 0)
+
+
+def _adapter(width: int, to_width: int, is_wanted: bool) -> nn.Module:
+    if not is_wanted and width == to_width:
+        return nn.Identity()
+    return nn.Sequential(nn.Linear(width, to_width), VoxelNorm(to_width))

@@ -1,0 +1,272 @@
+"""The camera student: color images in, the predictions of the point-cloud network out.
+
+An image network says of every cell of 8 x 8 pixels what is there and how far away; `lift` makes
+voxels of that, on the lattice that the point-cloud network has after its second stage; from there
+on it is that network, stage by stage, and may start from its weights. Images need the camera's
+intrinsics and pose, so that z points up in what comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproject
+from sr3d_core.model.backbone import stage
+from sr3d_core.model.depth import DepthBins
+from sr3d_core.model.head import Head
+from sr3d_core.model.image import STRIDE, ImageNetwork
+from sr3d_core.model.lift import lift, picked
+from sr3d_core.model.neck import Neck
+from sr3d_core.model.network import SR3D, Architecture, LevelOutput, decoded
+from sr3d_core.sparse.engine import engine_for
+from sr3d_core.sparse.engine_list import Backend
+from sr3d_core.sparse.tensor import SparseTensor
+from sr3d_core.structures import Images, Predictions
+
+_EMBEDDING = 5  # direction of the ray in the world (3), height of the camera, whether it is known
+_OF_POINTS = ("backbone.layer3.", "backbone.layer4.", "neck.", "head.")
+"""What begins the names of the tensors that student and point-cloud network have in common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraArchitecture:
+    """What the student is built of, up to the voxels; from there on it is an `Architecture`."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    image: str = "res_small"
+    """res_small, res_lite, resnet18 (.8, 2.9, 11 million parameters), or one of timm such as
+    timm:mobilenetv3_small_100."""
+    input: Literal["rgb", "depth"] = "rgb"
+    """What its images show: colors, or the depth that belongs to them, to teach another one by."""
+    size: tuple[int, int] = (320, 240)
+    """Width and height that images are brought to, in pixels; multiples of 8."""
+    channels: int = 64
+    """Of the image features."""
+    depth: DepthBins = field(default_factory=DepthBins)
+    lift: Literal["distribution", "point", "smear"] = "distribution"
+    """distribution: into every bin of depth that is likely enough. point: into the likeliest one.
+    smear: into all, each alike, as ImVoxelNet does (arXiv 2106.01178)."""
+    minimum_probability: float = 0.02
+    """Bins that are less likely are left out by `distribution`, the likeliest apart."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no image can have."""
+        if min(self.size) < STRIDE or any(side % STRIDE for side in self.size):
+            raise ValueError(f"size is {self.size}, expected two multiples of {STRIDE}")
+        if not 0.0 <= self.minimum_probability < 1.0:
+            raise ValueError(
+                f"minimum_probability is {self.minimum_probability}, expected from 0 to below 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraOutput:
+    """What the student makes of images, before boxes are decoded; h x w cells, D bins."""
+
+    images: Images  # as the network saw them: of its own size
+    depth_logits: Float[Tensor, "B h w D"]
+    centers_m: Float[Tensor, "B D"]  # depth of the bins' centres
+    lifted: SparseTensor  # on the lattice of the point-cloud network's second stage
+    levels: tuple[LevelOutput, LevelOutput]  # fine level first
+    features: tuple[SparseTensor, SparseTensor]  # what the head saw, fine level first
+
+
+class CameraSR3D(nn.Module):
+    """Images of one or several scenes in, predictions at all their anchor points out."""
+
+    backend: Backend = "auto"
+    """Which engine multiplies; may be changed at any time."""
+
+    def __init__(self, architecture: Architecture, camera: CameraArchitecture) -> None:
+        super().__init__()
+        self.architecture, self.camera = architecture, camera
+        points, channels = architecture, camera.channels
+        self.image = ImageNetwork(camera.image, channels)
+        self.mix = nn.Sequential(nn.Conv2d(channels + _EMBEDDING, channels, 1), nn.ReLU())
+        self.depth = _branch(channels, camera.depth.bins)
+        self.context = nn.Sequential(*_branch(channels, points.widths[1]), nn.ReLU())
+        sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
+        third, fourth = (stage(*each) for each in sizes)
+        self.backbone = nn.ModuleDict({"layer3": third, "layer4": fourth})
+        self.neck = Neck(
+            points.widths[1:],
+            points.neck_channels,
+            points.neck_depth,
+            points.grow_coarse,
+            points.grow_fine,
+        )
+        has_quality = points.quality_exponent is not None
+        rows = points.regression_rows
+        self.head = Head(points.neck_channels, points.num_classes, rows, has_quality, points.front)
+
+    @property
+    def engine_name(self) -> str:
+        """The engine that multiplies, also where `backend` is "auto"."""
+        return engine_for(self.backend, next(self.parameters()).device).name
+
+    def start_from(self, teacher: SR3D) -> None:
+        """Take the later stages of a point-cloud network.
+
+        Raises ValueError where they are built differently.
+        """
+        given = {
+            name: tensor
+            for name, tensor in teacher.state_dict().items()
+            if name.startswith(_OF_POINTS)
+        }
+        own = {n: t.shape for n, t in self.state_dict().items() if n.startswith(_OF_POINTS)}
+        if own != {name: tensor.shape for name, tensor in given.items()}:
+            raise ValueError(
+                "the teacher's later stages are built differently from the student's; expected "
+                "the same widths, depths, classes and coding of boxes"
+            )
+        self.load_state_dict(given, strict=False)
+
+    def forward(self, images: Images) -> Predictions:
+        """Boxes in metres and logits at every anchor point; what `SR3D` says of a cloud."""
+        return self.look(images)[0]
+
+    def look(self, images: Images) -> tuple[Predictions, CameraOutput]:
+        """The same, and what it is made from."""
+        output = self.raw(images)
+        predictions = decoded(output.levels, self.architecture, is_training=self.training)
+        return predictions, output
+
+    def raw(self, images: Images, *, has_depth: bool = False) -> CameraOutput:
+        """All that the student says of images, whatever their size.
+
+        With `has_depth` cells are lifted to where the images' depth says that they are, as if the
+        student's own were perfect; a cell whose depth is unknown is nowhere.
+        """
+        images = fitted(images, self.camera.size)
+        rays = cell_rays(images)
+        pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
+        features = self.image(pixels)
+        features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
+        depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
+        focal = images.intrinsics[:, 0, 0].float()
+        centers_m = self.camera.depth.centers_m(focal)
+        context = self.context(features).permute(0, 2, 3, 1).float()
+        if has_depth:
+            depths_m = cell_depth(images)[..., None]
+            chance = (depths_m > 0).to(context.dtype)
+        else:
+            chance = self._chance(depth_logits)
+            depths_m = centers_m[:, None, None].expand_as(chance)
+        lifted = self._lifted(images, rays, depths_m, chance, context)
+        middle = self.backbone["layer3"](lifted)
+        levels = self.neck((lifted, middle, self.backbone["layer4"](middle)))
+        fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
+        return CameraOutput(images, depth_logits, centers_m, lifted, (fine, coarse), levels)
+
+    def _chance(self, depth_logits: Float[Tensor, "B h w D"]) -> Float[Tensor, "B h w D"]:
+        """How likely each cell is in each bin, 0 where it is not to be lifted."""
+        if self.camera.lift == "smear":
+            return torch.ones_like(depth_logits)
+        probability = depth_logits.softmax(dim=-1)
+        is_kept = probability == probability.amax(dim=-1, keepdim=True)
+        if self.camera.lift == "distribution":
+            is_kept |= probability >= self.camera.minimum_probability
+        return torch.where(is_kept, probability, 0.0)
+
+    def _lifted(
+        self,
+        images: Images,
+        rays: Float[Tensor, "B h w 3"],
+        depths_m: Float[Tensor, "B h w D"],
+        chance: Float[Tensor, "B h w D"],
+        context: Float[Tensor, "B h w C"],
+    ) -> SparseTensor:
+        origin = images.world_from_camera[:, None, None, None, :3, 3].to(rays.dtype)
+        points = origin + rays[:, :, :, None] * depths_m[..., None].to(rays.dtype)
+        architecture = self.architecture
+        return lift(
+            picked(points, chance, context, chance > 0),
+            architecture.voxel_size_m,
+            architecture.fine_stride,
+            engine_for(self.backend, context.device),
+        )
+
+
+def _branch(channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+        nn.Conv2d(channels, out_channels, 1),
+    )
+
+
+def fitted(images: Images, size: tuple[int, int]) -> Images:
+    """The same images, width x height pixels, with intrinsics that fit; depth is picked."""
+    width, height = size
+    before = images.pixels.shape[-2:]
+    if before == (height, width):
+        return images
+    pixels = functional.interpolate(
+        images.pixels, (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    depth = images.depth
+    if depth is not None:
+        depth = functional.interpolate(depth[:, None], (height, width), mode="nearest-exact")[:, 0]
+    scales = width / before[1], height / before[0]
+    intrinsics = resized_intrinsics(images.intrinsics, *scales)
+    return Images(pixels, intrinsics, images.world_from_camera, depth, images.height)
+
+
+def cell_rays(images: Images) -> Float[Tensor, "B h w 3"]:
+    """What one metre of depth adds to the camera's place, for the centre of every cell."""
+    height, width = (side // STRIDE for side in images.pixels.shape[-2:])
+    pixels = pixel_centers(height, width, STRIDE).double().to(images.pixels.device)
+    depth = pixels.new_ones(len(images), len(pixels))
+    pose = images.world_from_camera.double()
+    points = unproject(pixels.expand(len(images), -1, -1), depth, images.intrinsics.double(), pose)
+    return (points - pose[:, None, :3, 3]).reshape(len(images), height, width, 3)
+
+
+def cell_depth(images: Images) -> Float[Tensor, "B h w"]:
+    """Depth in metres of the pixel in the middle of every cell, 0 where it is unknown."""
+    if images.depth is None:
+        raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
+    half = STRIDE // 2
+    return images.depth[:, half::STRIDE, half::STRIDE].nan_to_num(0.0)
+
+
+def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
+    """Depth as an image: 1 / depth in 1/metres, whether it is known, and the height in metres.
+
+    Heights are above the world's zero, 0 where unknown.
+    """
+    if images.depth is None:
+        raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
+    depth = images.depth.nan_to_num(0.0)
+    is_known = depth > 0
+    rows, columns = (
+        torch.arange(side, dtype=torch.float64, device=depth.device) for side in depth.shape[-2:]
+    )
+    to_camera = torch.linalg.inv(images.intrinsics.double())
+    upwards = torch.einsum("bi,bij->bj", images.world_from_camera[:, 2, :3].double(), to_camera)
+    slope = upwards[:, 0, None, None] * columns + upwards[:, 1, None, None] * rows[:, None]
+    slope = slope + upwards[:, 2, None, None]
+    height = images.world_from_camera[:, 2, 3, None, None].double() + slope * depth
+    inverse = 1 / depth.clamp(min=1e-3)
+    parts = [torch.where(is_known, part, 0.0) for part in (inverse, height.to(depth.dtype))]
+    return torch.stack([parts[0], is_known.to(depth.dtype), parts[1]], dim=1)
+
+
+def _embedding(images: Images, rays: Float[Tensor, "B h w 3"]) -> Float[Tensor, "B 5 h w"]:
+    """What the network is told of the camera: where each cell looks, and from how high."""
+    direction = functional.normalize(rays, dim=-1).permute(0, 3, 1, 2)
+    unknown = rays.new_full((len(images),), float("nan"))
+    height = unknown if images.height is None else images.height.to(rays.dtype)
+    known = torch.stack([height.nan_to_num(0.0), (~height.isnan()).to(rays.dtype)], dim=1)
+    known = known[:, :, None, None].expand(-1, -1, *direction.shape[-2:])
+    return torch.cat([direction, known], dim=1).to(images.pixels.dtype)

@@ -1,0 +1,144 @@
+"""The image network of the camera student: color images in, features at a stride of 8 pixels out.
+
+A small residual network (He et al., arXiv 1512.03385) with a feature pyramid on top (Lin et al.,
+arXiv 1612.03144), trained from nothing: networks that come with weights come with the licence of
+the photographs that these learnt from. `timm` networks, with a file of the user's, are an option.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 8
+"""Pixels between neighbouring cells of the features."""
+PLAIN = {"res_small": 16, "res_lite": 32, "resnet18": 64}
+"""The residual networks by name, and the channels that they begin with."""
+TIMM = "timm:"
+"""What the name of a network of timm begins with, such as timm:resnet18."""
+_BLOCKS = 2  # of each of the four stages
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as all networks expect
+
+
+class ImageNetwork(nn.Module):
+    """A residual network with a feature pyramid; `name` is one of PLAIN, or a network of timm."""
+
+    def __init__(self, name: str, channels: int) -> None:
+        """`channels` come out. Raises ValueError for an unknown name."""
+        super().__init__()
+        self.stages = _OfTimm(name) if name.startswith(TIMM) else _Residual(name)
+        widths: list[int] = self.stages.widths
+        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.smooth = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
+        """Features of cells of 8 x 8 pixels; H and W are multiples of 8."""
+        mean, std = (pixels.new_tensor(each)[:, None, None] for each in (_MEAN, _STD))
+        levels = self.stages((pixels - mean) / std)
+        top: Tensor | None = None
+        for lateral, level in zip(reversed(self.lateral), reversed(levels), strict=True):
+            own = lateral(level)
+            top = own if top is None else own + functional.interpolate(top, own.shape[-2:])
+        assert top is not None
+        smoothed: Tensor = self.smooth(top)
+        return smoothed
+
+
+class _Residual(nn.Module):
+    """ResNet-18's layout, as wide as wanted; the features of strides 8, 16 and 32."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in PLAIN:
+            raise ValueError(
+                f"image network {name!r} is unknown, expected one of {sorted(PLAIN)} or a network "
+                f"of timm such as {TIMM}resnet18"
+            )
+        first = PLAIN[name]
+        self.widths = [2 * first, 4 * first, 8 * first]
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+            nn.MaxPool2d(3, stride=2, padding=1),
+            _stage(first, first, stride=1),
+        )
+        before = [first, *self.widths[:2]]
+        self.stages = nn.ModuleList(
+            _stage(*sizes, stride=2) for sizes in zip(before, self.widths, strict=True)
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        x = self.stem(pixels)
+        levels = []
+        for stage in self.stages:
+            x = stage(x)
+            levels.append(x)
+        return levels
+
+
+class _Block(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.first = _conv_norm(in_channels, out_channels, 3, stride)
+        self.second = _conv_norm(out_channels, out_channels, 3, 1)
+        is_same = stride == 1 and in_channels == out_channels
+        self.shortcut = None if is_same else _conv_norm(in_channels, out_channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        beside = x if self.shortcut is None else self.shortcut(x)
+        return torch.relu(self.second(torch.relu(self.first(x))) + beside)
+
+
+def _conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+
+
+def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+    blocks = [_Block(in_channels, out_channels, stride)]
+    blocks += [_Block(out_channels, out_channels, 1) for _ in range(_BLOCKS - 1)]
+    return nn.Sequential(*blocks)
+
+
+class _OfTimm(nn.Module):
+    """A network of timm without its classifier; nothing is downloaded."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        try:
+            timm = import_module("timm")
+        except ImportError as error:
+            raise ValueError(
+                f"image network {name!r} needs timm, which is not installed: pip install "
+                f"timm, or take one of {sorted(PLAIN)}"
+            ) from error
+        try:
+            self.network: Any = timm.create_model(
+                name.removeprefix(TIMM), pretrained=False, features_only=True
+            )
+        except Exception as error:  # of timm: RuntimeError, AttributeError, and more
+            raise ValueError(f"timm makes no network of {name!r}: {error}") from error
+        strides = list(self.network.feature_info.reduction())
+        if not {8, 16, 32} <= set(strides):
+            raise ValueError(
+                f"image network {name!r} has features at strides {strides}, expected 8, 16 and 32"
+            )
+        self._picked = [strides.index(stride) for stride in (8, 16, 32)]
+        self.widths = [self.network.feature_info.channels()[index] for index in self._picked]
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        levels = self.network(pixels)
+        return [levels[index] for index in self._picked]

@@ -1,0 +1,255 @@
+"""The camera student: bins of depth, the lift, and what it has in common with its teacher."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sr3d_core.model.camera_network import (
+    CameraArchitecture,
+    CameraSR3D,
+    cell_depth,
+    cell_rays,
+    fitted,
+)
+from sr3d_core.model.depth import DepthBins, mean_and_std
+from sr3d_core.model.image import STRIDE, ImageNetwork
+from sr3d_core.model.lift import Lifted, lift
+from sr3d_core.model.network import LITE, SR3D
+from sr3d_core.sparse.backends.native import TorchEngine
+from sr3d_core.sparse.tensor import voxelize
+from sr3d_core.structures import Images, PointCloud
+
+EXAMPLES = json.loads((Path(__file__).parent / "camera_examples.json").read_text())["examples"]
+SMALL = replace(LITE, num_classes=2, widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), neck_channels=8)
+CAMERA = CameraArchitecture(size=(64, 48), channels=8)
+
+
+def tensor(rows: Any) -> Tensor:
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def expect(found: Tensor, rows: Any, atol: float = 2e-8) -> None:
+    torch.testing.assert_close(found.double(), tensor(rows), rtol=0.0, atol=atol)
+
+
+def images(num: int = 1, width: int = 64, height: int = 48, depth_m: float = 0.0) -> Images:
+    """Noise, seen by cameras that look along +x from 1.2 m, 20 degrees down."""
+    pose = torch.eye(4)
+    pose[:3, :3] = torch.tensor(EXAMPLES["lift_one_cell"]["inputs"]["world_from_optical_R"])
+    pose[2, 3] = 1.2
+    focal = 0.86 * width
+    intrinsics = torch.tensor(
+        [[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]]
+    )
+    generator = torch.Generator().manual_seed(0)
+    return Images(
+        torch.rand(num, 3, height, width, generator=generator),
+        intrinsics.expand(num, 3, 3),
+        pose.expand(num, 4, 4),
+        torch.full((num, height, width), depth_m) if depth_m else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def student() -> CameraSR3D:
+    torch.manual_seed(0)
+    return CameraSR3D(SMALL, CAMERA).eval()
+
+
+def test_the_mean_and_deviation_of_a_distribution_over_bins() -> None:
+    case = EXAMPLES["depth_distribution"]
+    probability = tensor(case["inputs"]["logits"]).softmax(dim=1)
+    expect(probability, case["expected"]["probability"])
+    mean, std = mean_and_std(probability, tensor(case["inputs"]["bin_centres_m"]))
+    expect(mean, case["expected"]["mean_m"])
+    expect(std, case["expected"]["std_m"])
+
+
+def test_bins_grow_by_one_factor_and_scale_with_the_focal_length() -> None:
+    bins = DepthBins(bins=64, near_m=0.4, far_m=8.0, canonical_focal_px=280.0)
+    centers = bins.centers_m(tensor([280.0, 560.0]))
+    ratio = centers[0, 1:] / centers[0, :-1]
+    expect(ratio, [(8.0 / 0.4) ** (1 / 64)] * 63)
+    expect(centers[0, 0] / 0.4, float(ratio[0]) ** 0.5)
+    expect(centers[1] / centers[0], [2.0] * 64)
+    with pytest.raises(ValueError, match="expected at least 2"):
+        DepthBins(bins=1)
+    with pytest.raises(ValueError, match="far_m"):
+        DepthBins(near_m=2.0, far_m=1.0)
+
+
+def test_the_worked_lift_of_one_cell() -> None:
+    case = EXAMPLES["lift_one_cell"]
+    inputs, expected = case["inputs"], case["expected"]
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3], pose[:3, 3] = (
+        tensor(inputs[f"world_from_optical_{part}"]) for part in ("R", "t")
+    )
+    seen = Images(torch.zeros(1, 3, 240, 320), tensor(inputs["K"])[None], pose[None])
+    column, row = inputs["feature_cell_x_y"]
+    ray = cell_rays(seen)[0, row, column]
+    depths = tensor(inputs["depths_m"])
+    points = pose[:3, 3] + depths[:, None] * ray
+    expect(points, expected["points_world"])
+    chance = tensor(inputs["probability"])
+    cloud = PointCloud.single(points, None)
+    x = lift(Lifted(cloud, chance, torch.ones(4, 1).double()), 0.02, 8, TorchEngine())
+    assert {tuple(c) for c in (x.coords[:, 1:] // 8).tolist()} == {
+        tuple(c) for c in expected["voxels"]
+    }
+    expect(x.features[:, 0].sum(), 1.0)  # one point each: mean of ones times its chance
+
+
+def test_the_lift_equals_a_loop_over_points() -> None:
+    generator = torch.Generator().manual_seed(1)
+    xyz = torch.rand(300, 3, generator=generator, dtype=torch.float64) - 0.5
+    scene = torch.randint(2, (300,), generator=generator)
+    chance = torch.rand(300, generator=generator, dtype=torch.float64)
+    context = torch.randn(300, 3, generator=generator, dtype=torch.float64)
+    cloud = PointCloud(xyz, xyz.new_zeros(300, 0), scene)
+    x = lift(Lifted(cloud, chance, context), 0.02, 8, TorchEngine())
+    cells: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for index in range(300):
+        cell = torch.floor(xyz[index] / 0.16).long().tolist()
+        cells[(int(scene[index]), *cell)].append(index)
+    assert len(x) == len(cells)
+    for coords, found in zip(x.coords.tolist(), x.features, strict=True):
+        rows = cells[(coords[0], *(c // 8 for c in coords[1:]))]
+        own = chance[rows]
+        mean = (own[:, None] * context[rows]).sum(dim=0) / own.sum()
+        expect(found, (mean * (1 - (1 - own).prod())).tolist(), atol=1e-9)
+
+
+def test_the_lift_is_differentiable_also_where_a_surface_is_certain() -> None:
+    chance = tensor([0.3, 0.6, 0.2]).requires_grad_()
+    context = torch.rand(3, 2, dtype=torch.float64, requires_grad=True)
+    cloud = PointCloud.single(tensor([[0.01, 0.01, 0.01], [0.1, 0.1, 0.1], [0.5, 0.0, 0.0]]), None)
+
+    def features(chance: Tensor, context: Tensor) -> Tensor:
+        return lift(Lifted(cloud, chance, context), 0.02, 8, TorchEngine()).features
+
+    assert torch.autograd.gradcheck(features, (chance, context))
+    certain = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    features(certain, context).sum().backward()
+    assert certain.grad is not None
+    assert certain.grad.isfinite().all()
+    expect(features(certain.detach(), context.detach())[-1], context[2].tolist(), atol=1e-5)
+
+
+def test_a_lift_at_the_true_depth_has_the_voxels_of_the_cloud(student: CameraSR3D) -> None:
+    seen = images(depth_m=1.7)
+    rays, depth = cell_rays(seen), cell_depth(seen)
+    xyz = (seen.world_from_camera[0, :3, 3] + rays[0] * depth[0][..., None]).reshape(-1, 3)
+    fine = voxelize(PointCloud.single(xyz.float(), None), SMALL.voxel_size_m)
+    expected, _ = fine.coarser(SMALL.fine_stride)
+    with torch.no_grad():
+        lifted = student.raw(seen, has_depth=True).lifted
+    assert lifted.stride == SMALL.fine_stride
+    assert sorted(lifted.coords.tolist()) == sorted(expected.tolist())
+
+
+def test_depth_that_is_unknown_lifts_nothing(student: CameraSR3D) -> None:
+    seen = images(depth_m=1.7)
+    assert seen.depth is not None
+    nowhere = replace(seen, depth=torch.where(seen.depth > 0, float("nan"), 0.0))
+    with torch.no_grad():
+        output = student.raw(nowhere, has_depth=True)
+    assert len(output.lifted) == 0
+    assert len(output.levels[0].coords) == 0
+    with pytest.raises(ValueError, match="no depth"):
+        student.raw(images(), has_depth=True)
+
+
+def test_no_images_give_no_predictions(student: CameraSR3D) -> None:
+    none = images(2)[:0]
+    with torch.no_grad():
+        assert len(student(none)) == 0
+
+
+def test_the_student_never_reads_depth_where_it_has_to_do_without(student: CameraSR3D) -> None:
+    with torch.no_grad():
+        plain, poisoned = student(images()), student(images(depth_m=float("nan")))
+    torch.testing.assert_close(plain.logits, poisoned.logits, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["distribution", "point", "smear"])
+def test_each_kind_of_lift_reaches_boxes_and_learns(kind: Any) -> None:
+    torch.manual_seed(0)
+    network = CameraSR3D(SMALL, replace(CAMERA, lift=kind)).train()
+    output = network.raw(images(2))
+    assert len(output.lifted) > 0
+    sum(level.logits.sum() for level in output.levels).backward()
+    grads = [p.grad for name, p in network.named_parameters() if name.startswith("context")]
+    assert any(bool((grad != 0).any()) for grad in grads if grad is not None)
+    of_depth = [p.grad for name, p in network.named_parameters() if name.startswith("depth")]
+    learns_depth = any(bool((grad != 0).any()) for grad in of_depth if grad is not None)
+    assert learns_depth == (kind != "smear")
+
+
+def test_images_of_a_batch_do_not_meet(student: CameraSR3D) -> None:
+    both, first = images(2), images(2)[:1]
+    with torch.no_grad():
+        together, alone = student(both), student(first)
+    of_first = together[together.scene == 0]
+    torch.testing.assert_close(of_first.logits, alone.logits, rtol=1e-4, atol=1e-5)
+
+
+def test_the_student_takes_over_the_later_stages_of_its_teacher() -> None:
+    """Fed with the teacher's own voxels of that stage, it says what the teacher says."""
+    torch.manual_seed(1)
+    teacher, network = SR3D(SMALL).eval(), CameraSR3D(SMALL, CAMERA).eval()
+    network.start_from(teacher)
+    with torch.no_grad():
+        voxels = teacher.voxels(PointCloud.single(torch.rand(400, 3) * 2, None))
+        fine, middle, coarse = teacher.backbone(voxels)
+        own_middle = network.backbone["layer3"](fine)
+        own = network.neck((fine, own_middle, network.backbone["layer4"](own_middle)))
+        for mine, theirs in zip(own, teacher.neck((fine, middle, coarse)), strict=True):
+            torch.testing.assert_close(mine.features, theirs.features, rtol=0, atol=0)
+            for says in zip(
+                network.head(mine.features), teacher.head(theirs.features), strict=True
+            ):
+                torch.testing.assert_close(*says, rtol=0, atol=0)
+    with pytest.raises(ValueError, match="built differently"):
+        network.start_from(SR3D(replace(SMALL, neck_channels=16)))
+
+
+def test_resized_images_have_intrinsics_that_fit() -> None:
+    case = EXAMPLES["flip_and_resize"]
+    before = Images(
+        torch.rand(1, 3, 240, 320),
+        tensor(case["inputs"]["K"])[None],
+        torch.eye(4)[None],
+        torch.rand(1, 240, 320),
+    )
+    after = fitted(before, (160, 120))
+    expect(after.intrinsics[0], case["expected"]["K_resized"])
+    assert after.pixels.shape == (1, 3, 120, 160)
+    assert after.depth is not None
+    assert before.depth is not None
+    assert set(after.depth.flatten().tolist()) <= set(before.depth.flatten().tolist())
+    assert fitted(after, (160, 120)) is after
+
+
+def test_features_of_images_are_a_cell_for_every_eight_pixels() -> None:
+    network = ImageNetwork("res_lite", 16)
+    assert network(torch.rand(2, 3, 40, 72)).shape == (2, 16, 40 // STRIDE, 72 // STRIDE)
+    with pytest.raises(ValueError, match="image network 'vgg' is unknown"):
+        ImageNetwork("vgg", 16)
+    num = sum(parameter.numel() for parameter in ImageNetwork("res_lite", 64).parameters())
+    assert 2.7e6 < num < 3.0e6
+
+
+def test_an_architecture_of_sizes_that_no_network_has_is_refused() -> None:
+    with pytest.raises(ValueError, match="multiples of 8"):
+        CameraArchitecture(size=(321, 240))
+    with pytest.raises(ValueError, match="minimum_probability"):
+        CameraArchitecture(minimum_probability=1.0)

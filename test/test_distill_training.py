@@ -1,0 +1,342 @@
+"""A camera student learns from a teacher: the terms of a step, the loop, exact resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from sr3d_core.checkpoint import Manifest, load_any, save_checkpoint
+from sr3d_core.config import ConfigError
+from sr3d_core.data.rooms.source import RoomsSource
+from sr3d_core.detector import Detector
+from sr3d_core.distill.learner import CameraLearner
+from sr3d_core.distill.settings import CameraConfig, Preset, parse_camera_config
+from sr3d_core.distill.teachers import TeacherNetwork, taught
+from sr3d_core.distill.terms import Distillation, Objects, depth_term, objects_of
+from sr3d_core.distill.views import ChangeImages
+from sr3d_core.model.camera_network import CameraArchitecture, CameraSR3D, cell_depth, cell_rays
+from sr3d_core.model.network import LITE, SR3D, decoded
+from sr3d_core.structures import Batch, Boxes3D, Images, PointCloud, Sample, Targets
+from sr3d_core.train import train
+
+SMALL = replace(LITE, num_classes=2, widths=(8, 8, 8, 8), depths=(1, 1, 1, 1), neck_channels=8)
+CAMERA = CameraArchitecture(size=(64, 48), channels=8)
+CLASSES = ("chair", "table")
+
+
+def scene(seed: int, num_boxes: int = 2) -> Sample:
+    """A wall three metres ahead, with boxes in front of it that the image shows by color."""
+    generator = torch.Generator().manual_seed(seed)
+    pose = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.0], [0, 0, 0, 1]])
+    intrinsics = torch.tensor([[56.0, 0.0, 31.5], [0.0, 56.0, 23.5], [0.0, 0.0, 1.0]])
+    pixels = 0.3 + 0.05 * torch.rand(1, 3, 48, 64, generator=generator)
+    depth = torch.full((1, 48, 64), 3.0)
+    rows, labels = [], []
+    for index in range(num_boxes):
+        left, far = 8 + 28 * index, 1.5 + 0.7 * float(torch.rand((), generator=generator))
+        depth[:, 16:36, left : left + 20] = far
+        pixels[:, index, 16:36, left : left + 20] = 0.9
+        y = [(31.5 - u) / 56 * far for u in (left, left + 20)]
+        z = [1 + (23.5 - v) / 56 * far for v in (36, 16)]
+        center = [far + 0.1, sum(y) / 2, sum(z) / 2]
+        rows.append([*center, 0.2, y[0] - y[1], z[1] - z[0], 0.0])
+        labels.append(index)
+    images = Images(pixels, intrinsics[None], pose[None], depth, torch.ones(1))
+    rays = _rays(images)
+    xyz = (pose[:3, 3] + rays * depth[0, ..., None]).reshape(-1, 3)
+    boxes = Boxes3D.from_array(torch.tensor(rows).reshape(-1, 7))
+    targets = Targets(boxes, torch.tensor(labels, dtype=torch.int64))
+    return Sample(PointCloud.single(xyz, None), targets, f"toy {seed}", images)
+
+
+def _rays(images: Images) -> Tensor:
+    columns, rows = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="xy")
+    focal, (u, v) = 56.0, (31.5, 23.5)
+    ahead = torch.ones_like(columns)
+    return torch.stack([ahead, -(columns - u) / focal, -(rows - v) / focal], dim=-1)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("teacher") / "weights.safetensors"
+    save_checkpoint(path, SR3D(SMALL), Manifest(architecture=SMALL, classes=CLASSES))
+    return path
+
+
+def test_the_toy_scene_shows_its_boxes() -> None:
+    sample = scene(0)
+    assert sample.images is not None
+    inside = (sample.cloud.xyz[:, 0] < 2.9).sum()
+    assert int(inside) == 2 * 20 * 20
+
+
+def config(teacher: Path, source: Any, **changes: Any) -> CameraConfig:
+    """A short training on toy scenes; the source is put in, as no reader makes such scenes."""
+    tree = {
+        "student": {"camera": {"size": [64, 48], "channels": 8}},
+        "teacher": {"weights": str(teacher)},
+        "schedule": {"num_steps": 4, "batch_size": 2, "warmup_steps": 0},
+    }
+    tree |= {key: {**tree.get(key, {}), **value} for key, value in changes.items()}
+    return replace(parse_camera_config(tree), data=source)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toys(RoomsSource):
+    """Six scenes in the place of rooms; the last one is empty."""
+
+    has_images: ClassVar[bool] = True
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return CLASSES
+
+    @property
+    def front_classes(self) -> tuple[str, ...]:
+        return ()
+
+    def open(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def __len__(self) -> int:
+        return 6
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = scene(index, num_boxes=0 if index == 5 else 2)
+        return sample if self.has_images else replace(sample, images=None)
+
+
+class Blind(Toys):
+    """The same without images."""
+
+    has_images = False
+
+
+def corners_in_pixels(sample: Sample) -> Tensor:
+    """Where the centres of boxes and the cloud's points are in the image."""
+    images = sample.images
+    assert images is not None
+    xyz = torch.cat([sample.targets.boxes.center, sample.cloud.xyz[::97]]).double()
+    to_camera = torch.linalg.inv(images.world_from_camera[0].double())
+    seen = xyz @ to_camera[:3, :3].T + to_camera[:3, 3]
+    pixels = seen @ images.intrinsics[0].double().T
+    return pixels[:, :2] / pixels[:, 2:]
+
+
+def test_changes_keep_image_and_scene_together() -> None:
+    sample = scene(1)
+    before = corners_in_pixels(sample)
+    plain = {"tilt_rad": 0.0, "colors": 0.0}
+    kept = ChangeImages(flip=0.0, **plain)(sample, Generator().manual_seed(0))
+    torch.testing.assert_close(corners_in_pixels(kept), before, rtol=0, atol=1e-3)
+    assert kept.images is not None
+    assert sample.images is not None
+    assert kept.images.pixels is sample.images.pixels or bool(
+        (kept.images.pixels == sample.images.pixels).all()
+    )
+    assert not torch.allclose(kept.targets.boxes.center, sample.targets.boxes.center)
+    mirrored = ChangeImages(flip=1.0, **plain)(sample, Generator().manual_seed(0))
+    after = corners_in_pixels(mirrored)
+    torch.testing.assert_close(after[:, 1], before[:, 1], rtol=0, atol=1e-3)
+    torch.testing.assert_close(after[:, 0], 63 - before[:, 0], rtol=0, atol=1e-3)
+    assert mirrored.images is not None
+    assert mirrored.images.depth is not None
+    assert sample.images.depth is not None
+    turned_back = mirrored.images.depth.flip(-1)
+    torch.testing.assert_close(turned_back, sample.images.depth, rtol=0, atol=0)
+    assert torch.linalg.det(mirrored.images.world_from_camera[0, :3, :3]) > 0
+
+
+def test_colors_and_the_told_gravity_change_and_stay_in_range() -> None:
+    sample = scene(1)
+    changed = ChangeImages(turn=False, flip=0.0, tilt_rad=0.02, colors=0.5)(
+        sample, Generator().manual_seed(3)
+    )
+    assert changed.images is not None
+    assert sample.images is not None
+    assert 0 <= float(changed.images.pixels.min()) <= float(changed.images.pixels.max()) <= 1
+    assert not torch.equal(changed.images.pixels, sample.images.pixels)
+    up = changed.images.world_from_camera[0, :3, :3] @ sample.images.world_from_camera[0, :3, :3].T
+    angle = math.acos(float(up[2, 2]))
+    assert 0 < angle < 0.1
+    place = changed.images.world_from_camera[0, :3, 3]
+    torch.testing.assert_close(place, sample.images.world_from_camera[0, :3, 3])
+
+
+def step(
+    teacher: Path, samples: Sequence[Sample], preset: Preset = "monostl"
+) -> tuple[CameraSR3D, TeacherNetwork, Distillation, dict[str, Tensor], Objects]:
+    """The terms of one batch, on a student with the teacher's later stages."""
+    settings = parse_camera_config(
+        {"distill": {"preset": preset}, "teacher": {"weights": str(teacher)}}
+    )
+    torch.manual_seed(0)
+    taught_by = TeacherNetwork(settings.teacher, torch.device("cpu"), "auto")
+    student = CameraSR3D(SMALL, CAMERA)
+    assert isinstance(taught_by.network, SR3D)
+    student.start_from(taught_by.network)
+    widths: Any = {"lift": (8, 8), "fine": (8, 8), "coarse": (8, 8)}
+    distillation = Distillation(settings.distill, widths, SMALL.voxel_size_m)
+    batch = Batch.collate(samples)
+    assert batch.images is not None
+    predictions, output = student.train().look(batch.images)
+    said = taught_by(batch)
+    found = taught_by.detections(said, len(samples))
+    objects = objects_of(output, batch.targets, found, "quality")
+    terms = distillation(
+        taught(output.lifted, output.features, output.levels),
+        said,
+        taught_by.predictions(said),
+        predictions,
+        objects,
+    )
+    depth = depth_term(output, batch.targets, settings.depth)
+    return student, taught_by, distillation, {**terms, "depth": depth}, objects
+
+
+@pytest.mark.parametrize("preset", ["plain", "monostl", "monostl_literal", "both"])
+def test_the_terms_of_a_step_teach_the_student_alone(teacher: Path, preset: Preset) -> None:
+    before = load_any(teacher)[0].state_dict()
+    student, taught_by, _, terms, objects = step(teacher, [scene(0), scene(5, 0)], preset)
+    assert len(objects.labels) == 2
+    assert bool((objects.std_m > 0.1).all())
+    assert all(bool(term.isfinite()) for term in terms.values())
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    assert any(
+        p.grad is not None and bool((p.grad != 0).any()) for p in student.image.parameters()
+    )
+    after = taught_by.network.state_dict()
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=0)
+    assert not any(p.requires_grad for p in taught_by.network.parameters())
+
+
+@pytest.mark.parametrize("num_boxes", [0, 1])
+def test_scenes_without_objects_have_finite_terms(teacher: Path, num_boxes: int) -> None:
+    student, _, _, terms, _ = step(teacher, [scene(0, num_boxes)])
+    sum(terms.values()).backward()  # type: ignore[union-attr]
+    assert float(terms["relations"].detach()) == 0.0
+    assert all(bool(term.isfinite()) for term in terms.values())
+    grads = [p.grad for p in student.parameters() if p.grad is not None]
+    assert all(bool(grad.isfinite().all()) for grad in grads)
+
+
+def test_in_metres_no_feature_of_a_well_known_object_is_learnt(teacher: Path) -> None:
+    """The published weight is exactly 0 for a deviation below a metre, as all are indoors."""
+    _, _, distillation, _, objects = step(teacher, [scene(0)], "monostl_literal")
+    near = replace(objects, std_m=torch.tensor([0.05, 0.9]))
+    sees = taught_of(teacher, [scene(0)])
+    terms = distillation(*sees, near)
+    assert float(terms["features"].detach()) == 0.0
+    far = replace(objects, std_m=torch.tensor([0.05, 1.5]))
+    assert float(distillation(*sees, far)["features"].detach()) > 0.0
+
+
+def taught_of(teacher: Path, samples: Sequence[Sample]) -> Any:
+    """Student's and teacher's part of a batch."""
+    settings = parse_camera_config({"teacher": {"weights": str(teacher)}})
+    taught_by = TeacherNetwork(settings.teacher, torch.device("cpu"), "auto")
+    torch.manual_seed(1)
+    student, batch = CameraSR3D(SMALL, CAMERA).train(), Batch.collate(samples)
+    assert batch.images is not None
+    output = student.raw(batch.images, has_depth=True)  # on the voxels of the cloud
+    predictions = decoded(output.levels, SMALL, is_training=True)
+    said = taught_by(batch)
+    own = taught(output.lifted, output.features, output.levels)
+    return own, said, taught_by.predictions(said), predictions
+
+
+def test_depth_is_learnt_from_known_pixels_and_more_on_objects() -> None:
+    torch.manual_seed(0)
+    sample = scene(0)
+    student = CameraSR3D(SMALL, CAMERA).train()
+    assert sample.images is not None
+    output = student.raw(sample.images)
+    settings = parse_camera_config({}).depth
+    alike = depth_term(output, [sample.targets], replace(settings, object_factor=1.0))
+    more = depth_term(output, [sample.targets], settings)
+    assert float(alike.detach()) != float(more.detach())
+    depth = cell_depth(output.images)
+    error = -output.depth_logits.log_softmax(dim=-1)
+    nearest = (output.centers_m[:, None, None] - depth[..., None]).abs().argmin(dim=-1)
+    rough = error.gather(-1, nearest[..., None]).mean()
+    assert float(alike.detach()) == pytest.approx(float(rough.detach()), rel=0.2)
+    unknown = replace(output, images=replace(output.images, depth=torch.zeros(1, 48, 64)))
+    assert float(depth_term(unknown, [sample.targets], settings).detach()) == 0.0
+    assert cell_rays(output.images).shape == (1, 6, 8, 3)
+
+
+@pytest.fixture(scope="module")
+def trained(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    train(config(teacher, Toys()), folder, learner=CameraLearner)
+    return folder
+
+
+def test_a_training_gives_weights_that_detect_in_images(trained: Path) -> None:
+    detector = Detector.from_checkpoint(trained)
+    assert detector.takes_images
+    sample = scene(9)
+    assert sample.images is not None
+    detector.detect(sample.images)
+    head = (trained / "log.csv").read_text().splitlines()[0]
+    assert {"depth", "features", "relations", "response"} <= set(head.split(","))
+    network, manifest = load_any(trained)
+    assert isinstance(network, CameraSR3D)
+    assert manifest.camera == CAMERA
+    assert not [name for name in network.state_dict() if name.startswith("distillation")]
+
+
+def test_a_resumed_training_is_the_one_that_was_not_interrupted(
+    teacher: Path, trained: Path, tmp_path: Path
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(progress: Any) -> None:
+        if progress.step == 2:
+            raise Enough
+
+    with pytest.raises(Enough):
+        train(config(teacher, Toys()), tmp_path, learner=CameraLearner, on_step=stop)
+    train(config(teacher, Toys()), tmp_path, resume=True, learner=CameraLearner)
+    for name, tensor in load_any(trained)[0].state_dict().items():
+        torch.testing.assert_close(
+            load_any(tmp_path)[0].state_dict()[name], tensor, rtol=0, atol=0
+        )
+
+
+def test_scenes_without_images_and_foreign_teachers_are_refused(
+    teacher: Path, trained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Exception, match="has no color image"):
+        train(config(teacher, Blind()), tmp_path / "a", learner=CameraLearner)
+    with pytest.raises(ConfigError, match="teacher of 20 classes, and data of 2"):
+        train(config(Path("default"), Toys()), tmp_path / "b", learner=CameraLearner)
+    with pytest.raises(ValueError, match="takes images, expected a teacher of kind points"):
+        train(config(trained, Toys()), tmp_path / "c", learner=CameraLearner)
+
+
+@pytest.mark.parametrize(
+    ("tree", "text"),
+    [
+        ({"distill": {"preset": "all"}}, "distill.preset"),
+        ({"distill": {"reference_depth_std_m": 0}}, "reference_depth_std_m is 0"),
+        ({"distill": {"relation": {"grid": 0}}}, "relation.grid is 0"),
+        ({"network": {"weights": "default"}}, "network is set"),
+        ({"view": {"flip": 2}}, "view.flip is 2"),
+        ({"student": {"camera": {"size": [100, 100]}}}, "multiples of 8"),
+        ({"students": {}}, "students: unknown key; did you mean student"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(tree: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        parse_camera_config(tree)
