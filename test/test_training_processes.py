@@ -18,9 +18,9 @@ import torch
 import two_processes
 from torch import Tensor
 from training_cases import config, room, stand_in, tensors
-from two_processes import CASES, MOMENTS, train_case
+from two_processes import CASES, MOMENTS, teach_case, train_case
 
-from sr3d_core.checkpoint import read_manifest
+from sr3d_core.checkpoint import load_any, read_manifest
 from sr3d_core.config import Config
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.model.network import SR3D
@@ -70,6 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(two_processes, "use_scenes", lambda scenes: use(patch, scenes))
         for name in CASES:
             train_case(name, folder / "one")
+        teach_case(folder / "one")
         patch.setattr(VoxelNorm, "forward", exact_norm)
         for name in CASES:
             train_case(name, folder / "exact")
@@ -104,6 +105,13 @@ def test_two_processes_learn_what_one_learns(
     """Measured: 2e-6 from exact batch norms; those of torch round more, 3e-3 of what is learnt."""
     two, other = (learnt(runs / run / case, config()) for run in ("two", reference))
     assert distance(two, other) < tolerance
+
+
+@pytest.mark.slow
+def test_two_processes_teach_a_camera_student_as_one_does(runs: Path) -> None:
+    two, one = (load_any(runs / run / "images")[0].state_dict() for run in ("two", "one"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.slow

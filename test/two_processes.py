@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from camera_cases import small_camera
 from training_cases import config, room, use_scenes, without_boxes, without_points
 
 from sr3d_core.data.folder import DatasetError
+from sr3d_core.distill.learner import CameraLearner
 from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.train import TrainingError, train
@@ -64,6 +66,13 @@ def train_case(name: str, folder: Path) -> None:
     wanted = config(num_steps, batch_size=len(scenes), warmup_steps=0)
     consistency = 1.0 if name == "two views" else 0.0
     train(replace(wanted, criterion=Criterion(consistency=consistency)), folder / name)
+
+
+def teach_case(folder: Path) -> None:
+    """A camera student that learns boxes alone, whose image network has norms as well."""
+    wanted = small_camera(folder / "teacher.safetensors", distill={"preset": "none"})
+    wanted = replace(wanted, depth=replace(wanted.depth, weight=0.0))
+    train(wanted, folder / "images", learner=CameraLearner)
 
 
 def refuse_cases(folder: Path, rank: int) -> None:
@@ -128,6 +137,7 @@ def main() -> None:
         return
     for each in CASES:
         train_case(each, folder)
+    teach_case(folder)
     refuse_cases(folder, rank)
     validate_cases(folder)
 

@@ -36,7 +36,7 @@ def begin_training(
             child.eval()
     if freeze_norms:
         for module in network.modules():
-            if isinstance(module, VoxelNorm):
+            if isinstance(module, VoxelNorm | nn.BatchNorm2d):
                 module.eval()
 
 

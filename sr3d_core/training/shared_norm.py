@@ -1,4 +1,4 @@
-"""Batch norm over the voxels of all processes, forward and backward.
+"""Batch norm over the voxels, or pixels, of all processes, forward and backward.
 
 torch's own (`nn.SyncBatchNorm`) runs on GPUs alone and knows no process without rows.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import Function, once_differentiable
 
-from sr3d_core.sparse.layers import BatchNorm, VoxelNorm
+from sr3d_core.sparse.layers import VoxelNorm
 from sr3d_core.training.processes import sum_over_all
 
 
@@ -25,9 +25,10 @@ class SharedNorms:
 
     def __init__(self, network: nn.Module) -> None:
         self._thread = torch.zeros(())
-        for module in list(network.modules()):
-            if isinstance(module, BatchNorm):
-                module.bn = _SharedNorm(module.bn, self)
+        for parent in list(network.modules()):
+            for name, norm in list(parent.named_children()):
+                if isinstance(norm, VoxelNorm | nn.BatchNorm2d):
+                    setattr(parent, name, _SharedNorm(norm, self))
 
     def begin(self, device: torch.device) -> None:
         """Call before each forward pass."""
@@ -58,9 +59,12 @@ class _Sum(Function):
 
 
 class _SharedNorm(VoxelNorm):
-    """Takes the place of a layer's norm, with the same parameters under the same names."""
+    """Takes the place of a layer's norm, with the same parameters under the same names.
 
-    def __init__(self, own: VoxelNorm, norms: SharedNorms) -> None:
+    Of rows (N, C), or of images (B, C, H, W), whose pixels are rows then.
+    """
+
+    def __init__(self, own: VoxelNorm | nn.BatchNorm2d, norms: SharedNorms) -> None:
         super().__init__(own.num_features, eps=own.eps, momentum=own.momentum)
         self.weight, self.bias = own.weight, own.bias
         self.running_mean, self.running_var = own.running_mean, own.running_var
@@ -70,9 +74,11 @@ class _SharedNorm(VoxelNorm):
     def forward(self, features: Tensor) -> Tensor:
         """Normalise by mean and variance of all rows of all processes."""
         if not self.training:
-            return super().forward(features)
+            return self.by_running_statistics(features)
         with torch.autocast(features.device.type, enabled=False):
-            return self._normalised(features.float()).to(features.dtype)
+            rows = features.float().movedim(1, -1)
+            normalised = self._normalised(rows.reshape(-1, rows.shape[-1]))
+            return normalised.reshape(rows.shape).movedim(-1, 1).to(features.dtype)
 
     def _normalised(self, rows: Tensor) -> Tensor:
         own = torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])])
