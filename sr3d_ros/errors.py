@@ -46,6 +46,7 @@ STOPPED = "stopped"
 DETECTOR_FAILED = "detector_failed"
 OUT_OF_MEMORY = "out_of_memory"
 UNMATCHED = "unmatched"
+NOT_STEADY = "depth_not_steady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,12 @@ _LIST = (
         STOPPED,
         "the frame still waited when no more boxes were wanted",
         "normal when the node is deactivated or disabled",
+        is_normal=True,
+    ),
+    DropReason(
+        NOT_STEADY,
+        "a frame of depth while the camera is in use, as depth was silent or mostly holes",
+        "normal until depth has been steady for input.recover_after_s",
         is_normal=True,
     ),
     DropReason(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor
 from sr3d_core.geometry.origin import moved
 from sr3d_core.geometry.scale import scale_doubt
 from sr3d_core.geometry.thinning import thinned
-from sr3d_core.structures import Detections, PointCloud
+from sr3d_core.structures import Detections, Images, PointCloud
 from sr3d_ros.assembler import Frame
 from sr3d_ros.budget import AdaptiveBudget
 from sr3d_ros.errors import MessageError, Refused
@@ -30,8 +30,10 @@ from sr3d_ros.frame_notes import (
     notes_on_precision,
     notes_on_up,
 )
+from sr3d_ros.images import PlacedImages, wanted_boxes
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.scene import MemoryUse, SceneDetector, Seen
+from sr3d_ros.sensors.camera_image import CameraView
 from sr3d_ros.sensors.crop import joined, within_range, within_region
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
 from sr3d_ros.sensors.placed import around_sensor, is_far, placed
@@ -59,7 +61,7 @@ class FrameResult:
     gravity_frame: str  # frame of `detections` and `cloud`; TF knows it only where up is "tf"
     detections: Detections
     output_from_gravity: Matrix
-    gravity_from_cloud: Matrix  # for points of the first view
+    gravity_from_cloud: Matrix  # for points of the first view; the camera's pose of an image
     sensor_cloud: PointCloud  # what was detected in: as `cloud`, but around the sensor
     frame_cloud: PointCloud  # of it what this frame shows itself, without what is remembered
     sensor_offset: Tensor  # from there to `gravity_frame`, metres
@@ -67,6 +69,7 @@ class FrameResult:
     up_confidence: float = 1.0  # 0..1, how sure the way up is
     left_out: tuple[Refused, ...] = ()  # further views that could not be used
     notes: tuple[str, ...] = ()  # what was not used, and why
+    input: Literal["cloud", "depth", "rgb"] = "cloud"  # what it was; an rgb frame has no points
     rays_doubt: str = ""  # why nobody knows where its rays start; "" = at the cloud's origin
     memory: MemoryUse | None = None  # None: frames are detected in alone
 
@@ -89,25 +92,30 @@ class FramePipeline:
     """Turns frames into detections; for one thread.
 
     `detector` is any callable from a cloud (z up, metres) to detections, such as
-    `Detector.detect`; which boxes it reports is its own business, see `postprocess_for`.
-    `parameters` and `detector` may be replaced between frames. `imu` is needed where `frames.up`
-    is "imu". `one_class` says whether the detector's classes suppress each other, as on a robot.
+    `Detector.detect`; which boxes it reports is its own business, see `postprocess_for`. `camera`
+    is the same for color images, which come where `input.kind` is rgb or auto; None: `detector`
+    is one of them.
+    `parameters`, `detector` and `camera` may be replaced between frames. `imu` is needed where
+    `frames.up` is "imu". `one_class` says whether the detector's classes suppress each other, as
+    on a robot.
     """
 
     def __init__(
         self,
-        detector: Callable[[PointCloud], Detections],
+        detector: Callable[[Any], Detections],
         transforms: TransformSource,
         parameters: Parameters | None = None,
         imu: UpSource | None = None,
         one_class: bool = True,
+        camera: Callable[[Images], Detections] | None = None,
     ) -> None:
-        self.detector = detector
+        self.detector, self.camera = detector, camera
         self.transforms = transforms
         self.parameters = parameters or Parameters()
         self.budget = AdaptiveBudget()
         self.scene = SceneDetector(transforms, one_class)
         self._up = UpFinder(transforms, imu)
+        self._images = PlacedImages(transforms, self._up)
 
     def process(self, *views: Any) -> FrameResult:
         """Detect in the views of a frame; raises `Refused`, which has a `.reason`.
@@ -116,6 +124,8 @@ class FramePipeline:
         in the result. An empty cloud has no detections; that is not an error.
         """
         first, parameters = views[0], self.parameters
+        if isinstance(first, CameraView):
+            return self._process_image(first)
         frame_id, stamp_ns = frame_of(first), stamp_of(first)
         max_points = self.budget.points(parameters)
         watch = _Stopwatch()
@@ -150,6 +160,7 @@ class FramePipeline:
             gravity_from_cloud=level.gravity_from_cloud,
             sensor_cloud=found.cloud,
             frame_cloud=frame_cloud,
+            input="depth" if isinstance(first, DepthSet) else "cloud",
             rays_doubt=doubt,
             sensor_offset=offset,
             time_ms=watch.time_ms,
@@ -163,6 +174,35 @@ class FramePipeline:
                 *found.notes,
             ),
             memory=found.use,
+        )
+
+    def _process_image(self, view: CameraView) -> FrameResult:
+        """Detect in a color image alone."""
+        parameters, watch = self.parameters, _Stopwatch()
+        frame_id, stamp_ns = frame_of(view), stamp_of(view)
+        level = self._images.level(view, parameters)
+        output_frame = frame_name(parameters.target_frame) or frame_id
+        output_from_gravity = self._output(output_frame, frame_id, level, stamp_ns)
+        watch.lap("transform")
+        images, shift = self._images.read(view, level, parameters)
+        watch.lap("parse")
+        found = (self.camera or self.detector)(images).to("cpu")
+        watch.lap("detect")
+        no_points = PointCloud.single(torch.zeros(0, 3), None)
+        return FrameResult(
+            stamp_ns=stamp_ns,
+            frame_id=output_frame,
+            gravity_frame=level.frame,
+            detections=wanted_boxes(found, shift, level.gravity_from_cloud, parameters),
+            output_from_gravity=output_from_gravity,
+            gravity_from_cloud=level.gravity_from_cloud,
+            sensor_cloud=no_points,
+            frame_cloud=no_points,
+            sensor_offset=shift,
+            time_ms=watch.time_ms,
+            up_confidence=level.confidence,
+            notes=tuple(notes_on_header(output_frame, stamp_ns)),
+            input="rgb",
         )
 
     def _worth_it(self, level_cloud: PointCloud, offset: Tensor, max_points: int) -> PointCloud:

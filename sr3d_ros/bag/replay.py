@@ -255,7 +255,7 @@ def arrivals(
             if imu is not None:
                 imu.add(message)
         else:
-            yield from _arrived(assembler.add(names[topic], message), time_ns)
+            yield from _arrived(assembler.add(names[topic], message, time_ns), time_ns)
     yield from _arrived(assembler.finish(), 0)
 
 

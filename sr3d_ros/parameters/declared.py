@@ -27,6 +27,12 @@ class ParameterList:
         "default",
         "weights file, or 'default' for the weights that ship; ~/load_model swaps them",
     )
+    camera_weights: str = parameter(
+        "model.camera_weights",
+        "camera",
+        "weights of color images, where input.kind is rgb or auto: a file, or 'camera' for those "
+        "that ship; with auto they have the classes of model.weights",
+    )
     device: str = parameter(
         "model.device",
         "auto",
@@ -45,11 +51,52 @@ class ParameterList:
         "CPU threads of the network; 0 = torch's choice",
         between=(0, 256),
     )
-    kind: Literal["cloud", "depth"] = parameter(
+    kind: Literal["cloud", "depth", "rgb", "auto"] = parameter(
         "input.kind",
         "cloud",
-        "what to subscribe to: ~/input/points, or ~/input/depth with ~/input/camera_info",
+        "what to subscribe to: cloud = ~/input/points; depth = ~/input/depth with "
+        "~/input/camera_info; rgb = ~/input/color with ~/input/camera_info; auto = "
+        "input.preferred, and color images while it is silent",
+        choices=("cloud", "depth", "rgb", "auto"),
+    )
+    preferred: Literal["cloud", "depth"] = parameter(
+        "input.preferred",
+        "cloud",
+        "what input.kind auto detects in while it comes: as input.kind",
         choices=("cloud", "depth"),
+    )
+    fallback_after_s: float = parameter(
+        "input.fallback_after_s",
+        1.0,
+        "with input.kind auto, color images are detected in when no usable depth has come for so "
+        "long, seconds",
+        between=(0.1, 60.0),
+    )
+    recover_after_s: float = parameter(
+        "input.recover_after_s",
+        2.0,
+        "and depth again when it has been steady for so long, seconds",
+        between=(0.0, 600.0),
+    )
+    min_return_share: float = parameter(
+        "input.min_return_share",
+        0.05,
+        "a cloud or depth image of which a smaller share are returns is no usable depth for "
+        "input.kind auto; a cloud that leaves its holes out cannot tell",
+        between=(0.0, 1.0),
+    )
+    is_rectified: bool = parameter(
+        "input.rectified",
+        False,
+        "whether the color images that are detected in are rectified already (image_rect); false "
+        "= they are raw, and rectified here by their camera info",
+    )
+    camera_height_m: float = parameter(
+        "input.camera_height_m",
+        0.0,
+        "height of the color camera above the floor where frames.floor is not given, metres; 0 = "
+        "unknown",
+        between=(0.0, 100.0),
     )
     depth_transport: Literal["raw", "compressedDepth"] = parameter(
         "input.depth_transport",
@@ -141,6 +188,12 @@ class ParameterList:
         "z-up frame to detect in; '' = the first of base_footprint, base_link, odom, map that "
         "is known; 'none' = the cloud's own frame is z up",
     )
+    floor_frame: str = parameter(
+        "frames.floor",
+        "",
+        "frame whose z is 0 on the floor, such as base_footprint: tells the height of a color "
+        "camera; '' = input.camera_height_m",
+    )
     target_frame: str = parameter(
         "frames.target",
         "",
@@ -186,6 +239,12 @@ class ParameterList:
         "output.score_threshold",
         0.3,
         "boxes below this score are left out",
+        between=(0.0, 1.0),
+    )
+    rgb_score_threshold: float = parameter(
+        "output.rgb_score_threshold",
+        0.3,
+        "the same for boxes of color images, whose scores mean less",
         between=(0.0, 1.0),
     )
     nms_iou: float = parameter(

@@ -142,10 +142,10 @@ def _require_agreement(parameters: Parameters) -> None:
     if parameters.max_range_m > 0.0:
         _require_order(parameters, "filter.min_range_m", "filter.max_range_m")
     _require_order(parameters, "filter.min_height_m", "filter.max_height_m")
-    if parameters.kind == "depth" and parameters.object_clouds == "indices":
+    if parameters.kind != "cloud" and parameters.object_clouds == "indices":
         raise ParameterError(
             "parameter output.object_clouds: 'indices' counts the points of a cloud, and "
-            "input.kind is 'depth'; use 'clouds'"
+            f"input.kind is {parameters.kind!r}; use 'clouds'"
         )
     roi = parameters.roi
     if len(roi) not in (0, 6):

@@ -6,6 +6,7 @@ is made once and kept while the calibration stays the same.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,11 +34,27 @@ from sr3d_ros.sensors.camera_info import (
 )
 from sr3d_ros.sensors.color_image import rgb_of
 from sr3d_ros.sensors.compressed_color import plain_color
+from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix, is_rigid
 
 _WHAT = "the color image"
 DARKEST = 0.03
 """Mean of all pixels, 0..1, below which nothing can be told: a covered lens, a room at night."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraView:
+    """What boxes are made of without depth: an `Image` or `CompressedImage` and its `CameraInfo`,
+    None where none has come yet."""
+
+    image: Any
+    info: Any
+
+    @property
+    def header(self) -> Any:
+        """Stamp and frame: those of the image."""
+        return self.image.header
+
 
 _Calibration = tuple[Lens, Pinhole | None, tuple[float, ...]]
 
@@ -67,6 +84,7 @@ class ImageReader:
                 f"no CameraInfo came with {_WHAT}: its focal length is not known; publish the "
                 "camera_info that belongs to it",
             )
+        _require_one_frame(image, info)
         place = _placed(world_from_camera)
         image = plain_color(image)
         rgb = rgb_of(image)
@@ -108,6 +126,19 @@ class ImageReader:
             is_done = lens.is_straight and turn is None and camera in (None, lens.camera)
             self._last = (calibration, None if is_done else _made(lens, camera, turn))
         return self._last[1]
+
+
+def _require_one_frame(image: Any, info: Any) -> None:
+    """The CameraInfo of another camera may fit the size of an image by chance."""
+    frames = [getattr(getattr(each, "header", None), "frame_id", "") for each in (image, info)]
+    image_frame, info_frame = map(frame_name, frames)
+    if image_frame and info_frame and image_frame != info_frame:
+        raise MessageError(
+            "camera_info",
+            f"camera info is of the frame '{info_frame}', {_WHAT} of '{image_frame}'; choose the "
+            "camera_info that the driver publishes beside it (where depth images come too, let "
+            "the driver align them to color)",
+        )
 
 
 def _made(lens: Lens, camera: Pinhole | None, turn: Float[Tensor, "3 3"] | None) -> Rectification:

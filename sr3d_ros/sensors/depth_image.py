@@ -66,6 +66,11 @@ def has_depth(image: Any) -> bool:
     return is_compressed_depth(image) or str(getattr(image, "encoding", "")).lower() in _DEPTH
 
 
+def is_return(depth: Any) -> NDArray[np.bool_]:
+    """Which pixels (height, width) of a depth image are returns; raises `MessageError`."""
+    return _is_return(_metres(plain_depth(depth)))
+
+
 def cloud_from_depth(
     depth: Any, info: Any, color: Any = None, *, max_points: int | None = None
 ) -> PointCloud:
@@ -80,8 +85,7 @@ def cloud_from_depth(
     if metres.size == 0:
         return PointCloud.single(torch.zeros(0, 3), None)
     camera = rectified_camera(info, depth, "the depth image")
-    is_return = (metres > 0) & (metres <= FARTHEST_M)
-    kept = np.flatnonzero(is_return)
+    kept = np.flatnonzero(_is_return(metres))
     if max_points is not None and len(kept) > max_points:
         kept = kept[even_rows(len(kept), max_points)]
     height, width = metres.shape
@@ -131,6 +135,11 @@ def _metres(depth: Any) -> NDArray[np.float32]:
     metres = raw * np.float32(0.001)
     metres[raw == _SATURATED_MM] = 0.0
     return metres
+
+
+def _is_return(metres: NDArray[np.float32]) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = (metres > 0) & (metres <= FARTHEST_M)
+    return found
 
 
 def _slopes(length: int, centre: float, focal: float) -> NDArray[np.float32]:

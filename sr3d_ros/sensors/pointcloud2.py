@@ -15,8 +15,9 @@ as a survey's in map coordinates, stay float64 until their origin is moved (`pip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -120,16 +121,33 @@ def cloud_from_message(
     return PointCloud.single(xyz, None if rgb is None else torch.from_numpy(rgb))
 
 
-def all_coordinates(message: Any) -> NDArray[np.floating[Any]]:
+def all_coordinates(message: Any, max_points: int | None = None) -> NDArray[np.floating[Any]]:
     """x, y, z (N,3) of every point of a PointCloud2, row by row, also of those without a return.
 
-    In the precision of the message. Raises `MessageError`, as `cloud_from_message`.
+    In the precision of the message. With `max_points` about so many, of rows and columns that are
+    spread evenly. Raises `MessageError`, as `cloud_from_message`.
     """
     height, width = number_of(message, "height"), number_of(message, "width")
     if height * width == 0:
         return np.zeros((0, 3), np.float32)
     grid = _grid_of(message, bytes_of(message), height, width)
+    if max_points is not None:
+        grid = _thinned(grid, max_points)
     return np.ascontiguousarray(_coordinates(grid, _fields_of(message)).T)
+
+
+def _thinned(grid: _Grid, max_points: int) -> _Grid:
+    """Every so many rows and columns, about `max_points` of them."""
+    step = math.ceil(grid.height * grid.width / max_points)
+    down = min(grid.height, math.ceil(math.sqrt(step)))
+    across = math.ceil(step / down)
+    return replace(
+        grid,
+        height=math.ceil(grid.height / down),
+        width=math.ceil(grid.width / across),
+        row_step=grid.row_step * down,
+        point_step=grid.point_step * across,
+    )
 
 
 def _fields_of(message: Any) -> dict[str, _Field]:
