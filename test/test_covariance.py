@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sample_boxes import CLASSES, OPTICAL_FROM_LEVEL, TWO, found
 
 from sr3d_core.checkpoint import ClassSpread
@@ -78,3 +80,51 @@ def test_a_covariance_is_the_same_whichever_side_of_a_box_is_written_first() -> 
         for each in (short_first, long_first)
     ]
     np.testing.assert_allclose(sent[1], sent[0], atol=1e-7)
+
+
+def seen_by_camera(std_m: float, row: int = 0) -> Detections:
+    """A chair (0) or a night stand (1) at (3, 4, 1), of which an image says how deep it is."""
+    box = found((0.5, row, [3, 4, 1, 0.5, 0.5, 0.5, 0.0]))
+    return replace(box, depth_std_m=torch.tensor([std_m]))
+
+
+CAMERA_AT = np.array([0.0, 0.0, 1.0])
+
+
+def test_a_box_of_an_image_errs_along_the_line_of_sight_besides() -> None:
+    """The ray is (0.6, 0.8, 0), and 0.5^2 of it [[.09, .12], [.12, .16]]; the class adds the
+    squares of 0.1, 0.2, 0.3."""
+    seen = seen_by_camera(0.5)
+    sent = pose_covariances(seen, CLASSES, CHAIR, np.eye(4), camera_at=CAMERA_AT)[0]
+    expected = [[0.10, 0.12, 0.0], [0.12, 0.20, 0.0], [0.0, 0.0, 0.09]]
+    np.testing.assert_allclose(sent[:3, :3], expected, atol=1e-9)
+    np.testing.assert_allclose(np.diag(sent)[3:], [0, 0, 0.16], atol=1e-12)
+    # right is -y, down is -z, forward is x
+    optical = pose_covariances(seen, CLASSES, CHAIR, OPTICAL_FROM_LEVEL, camera_at=CAMERA_AT)[0]
+    expected = [[0.20, 0.0, -0.12], [0.0, 0.09, 0.0], [-0.12, 0.0, 0.10]]
+    np.testing.assert_allclose(optical[:3, :3], expected, atol=1e-9)
+
+
+def test_of_a_class_of_unknown_spread_the_image_says_all() -> None:
+    """Along the ray 0.5 m, across it 0.1 m, in every direction alike; any yaw."""
+    seen = seen_by_camera(0.5, row=1)
+    sent = pose_covariances(seen, CLASSES, CHAIR, np.eye(4), camera_at=CAMERA_AT)[0]
+    values, axes = np.linalg.eigh(sent[:3, :3])
+    np.testing.assert_allclose(values, [0.01, 0.01, 0.25], atol=1e-9)
+    np.testing.assert_allclose(np.abs(axes[:, 2]), [0.6, 0.8, 0.0], atol=1e-6)
+    np.testing.assert_allclose(np.diag(sent)[3:], [0, 0, math.pi**2 / 48], atol=1e-12)
+
+
+def test_what_an_image_does_not_tell_is_unknown_as_a_whole() -> None:
+    sent = pose_covariances(
+        seen_by_camera(math.nan), CLASSES, CHAIR, np.eye(4), camera_at=CAMERA_AT
+    )
+    assert not sent.any()
+    with pytest.raises(ValueError, match="camera_at"):
+        pose_covariances(seen_by_camera(0.5), CLASSES, CHAIR, np.eye(4))
+
+
+def test_the_place_of_a_camera_changes_nothing_for_boxes_of_clouds() -> None:
+    without = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL)
+    with_it = pose_covariances(TWO, CLASSES, CHAIR, OPTICAL_FROM_LEVEL, camera_at=CAMERA_AT)
+    assert np.array_equal(without, with_it)

@@ -113,7 +113,13 @@ class Outputs:
         ids = None if tracked is None else tracked.ids
         stand_s = _markers_stand_s(parameters, took_s)
         self._boxes.publish(
-            result.detections, detector, parameters, ids=ids, markers_stand_s=stand_s, **place
+            result.detections,
+            detector,
+            parameters,
+            ids=ids,
+            markers_stand_s=stand_s,
+            camera_at=result.gravity_from_cloud[:3, 3],
+            **place,
         )
         if tracked is None:
             self._tracks.wipe()
@@ -199,6 +205,7 @@ class BoxTopics:
         markers_stand_s: float,
         added_variance_m2: NDArray[np.float64] | None = None,
         is_occluded: Sequence[bool] | None = None,
+        camera_at: NDArray[np.float64] | None = None,
     ) -> None:
         """Send boxes of a detector; see `detection_array`, `pose_covariances`, `marker_array`."""
         parts: dict[str, Any] = {
@@ -209,7 +216,12 @@ class BoxTopics:
             "ids": ids,
         }
         covariances = pose_covariances(
-            boxes, detector.classes, detector.spread, output_from_gravity, added_variance_m2
+            boxes,
+            detector.classes,
+            detector.spread,
+            output_from_gravity,
+            added_variance_m2,
+            camera_at,
         )
         self._arrays.publish(
             detection_array(
