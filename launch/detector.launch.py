@@ -95,8 +95,8 @@ ARGUMENTS = (
             (
                 "the PointCloud2 to detect in",
                 "the depth image, where kind:=depth",
-                "the depth image's CameraInfo",
-                "the color image that fits the depth image",
+                "the CameraInfo of the depth image, or of the color image where kind:=rgb",
+                "the color image that fits the depth image, or that is detected in",
                 "the IMU, where up:=imu",
             ),
             strict=True,
@@ -130,7 +130,16 @@ OVERRIDES = (
     ("weights", "model.weights", str, "weights file, or 'default'"),
     ("device", "model.device", str, "auto, cpu, cuda, cuda:1, ..."),
     ("backend", "model.backend", str, ", ".join(BACKENDS)),
-    ("kind", "input.kind", str, "cloud, or depth for depth images"),
+    ("camera_weights", "model.camera_weights", str, "weights of color images, or 'camera'"),
+    (
+        "kind",
+        "input.kind",
+        str,
+        "cloud; depth for depth images; rgb for color images alone; auto for color images where "
+        "the preferred of cloud and depth is silent",
+    ),
+    ("preferred", "input.preferred", str, "cloud or depth, where kind:=auto"),
+    ("rectified", "input.rectified", bool, "whether the color images are rectified; true or false"),
     (
         "depth_transport",
         "input.depth_transport",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sr3d_ros.errors import NOT_STEADY, UNMATCHED, MessageError, Refused
+from sr3d_ros.errors import DEPTH_NOT_STEADY, UNMATCHED, MessageError, Refused
 from sr3d_ros.fallback import Fallback
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.camera_image import CameraView
@@ -176,9 +176,9 @@ class FrameAssembler:
 def _not_steady(frame: Frame) -> Refused:
     text = "the camera is in use until depth is steady"
     try:
-        return Refused(NOT_STEADY, text, stamp_of(frame[0]))
+        return Refused(DEPTH_NOT_STEADY, text, stamp_of(frame[0]))
     except MessageError:
-        return Refused(NOT_STEADY, text)
+        return Refused(DEPTH_NOT_STEADY, text)
 
 
 def _plain(view: Any) -> Any:

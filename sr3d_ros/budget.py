@@ -12,11 +12,12 @@ import gc
 import resource
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sr3d_core.geometry.thinning import thinned
-from sr3d_core.structures import Detections, PointCloud
+from sr3d_core.structures import Detections, Images, PointCloud
 from sr3d_ros.errors import OUT_OF_MEMORY, Refused
 from sr3d_ros.parameters.record import Parameters
 
@@ -75,7 +76,7 @@ class OutOfMemory(Refused):
 
 
 class MemoryGuard:
-    """Calls `detect`; where memory runs out, once more with half the points.
+    """Calls `detect`; where memory runs out, once more with half the points of a cloud.
 
     `max_points` is the budget that is left, None while memory was always enough. It stays halved
     until other points are asked for: a model that does not fit would otherwise cost every frame an
@@ -84,7 +85,7 @@ class MemoryGuard:
 
     def __init__(
         self,
-        detect: Callable[[PointCloud], Detections],
+        detect: Callable[[Any], Detections],
         free: Callable[[], None] | None = None,
     ) -> None:
         self.detect = detect
@@ -100,8 +101,22 @@ class MemoryGuard:
         if parameters.max_points != self._asked:
             self.max_points, self._asked = None, parameters.max_points
 
-    def __call__(self, cloud: PointCloud) -> Detections:
-        """The detections of a cloud; raises `OutOfMemory`."""
+    def __call__(self, seen: PointCloud | Images) -> Detections:
+        """The detections of a cloud or of color images; raises `OutOfMemory`."""
+        return self._of_images(seen) if isinstance(seen, Images) else self._of_cloud(seen)
+
+    def _of_images(self, images: Images) -> Detections:
+        """All that can be done about images is to free what others hold, for the next ones."""
+        try:
+            return self.detect(images)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            first_line = str(error).partition("\n")[0]
+        self._free()
+        raise OutOfMemory(OUT_OF_MEMORY, f"no memory for a color image: {first_line}")
+
+    def _of_cloud(self, cloud: PointCloud) -> Detections:
         cloud = thinned(cloud, self.max_points)
         try:
             return self.detect(cloud)

@@ -46,7 +46,7 @@ STOPPED = "stopped"
 DETECTOR_FAILED = "detector_failed"
 OUT_OF_MEMORY = "out_of_memory"
 UNMATCHED = "unmatched"
-NOT_STEADY = "depth_not_steady"
+DEPTH_NOT_STEADY = "depth_not_steady"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ _LIST = (
         is_normal=True,
     ),
     DropReason(
-        NOT_STEADY,
+        DEPTH_NOT_STEADY,
         "a frame of depth while the camera is in use, as depth was silent or mostly holes",
         "normal until depth has been steady for input.recover_after_s",
         is_normal=True,

@@ -34,6 +34,8 @@ class Snapshot:
     latency_ms: float
     num_detections: int
     frame_id: str
+    input: str  # what the last processed frame was made of: "cloud", "depth" or "rgb"
+    num_fallbacks: int  # how often the camera stepped in for depth
     last_error: str
     last_reason: str  # of the last drop that is not normal
     rate_hz: float  # of the last arrivals; 0 before the second
@@ -66,6 +68,8 @@ class CloudCounters:
         self._processed = 0
         self._num_detections = 0
         self._frame_id = ""
+        self._input = ""
+        self._num_fallbacks = 0
         self._last_error = ""
         self._last_reason = ""
         self._input_age_ms = math.nan
@@ -97,6 +101,11 @@ class CloudCounters:
         with self._lock:
             self._lost += count
 
+    def count_fallback(self) -> None:
+        """The camera has stepped in for a depth sensor."""
+        with self._lock:
+            self._num_fallbacks += 1
+
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """A frame is in hand."""
@@ -109,7 +118,13 @@ class CloudCounters:
                 self._busy_since_s = None
 
     def count_processed(
-        self, *, processing_ms: float, latency_ms: float, num_detections: int, frame_id: str
+        self,
+        *,
+        processing_ms: float,
+        latency_ms: float,
+        num_detections: int,
+        frame_id: str,
+        input: str = "cloud",
     ) -> bool:
         """The boxes of a frame are published; true for the first one ever."""
         with self._lock:
@@ -117,7 +132,7 @@ class CloudCounters:
             self._processing_ms.append(processing_ms)
             self._latency_ms.append(latency_ms)
             self._num_detections = num_detections
-            self._frame_id = frame_id
+            self._frame_id, self._input = frame_id, input
             self._processed_at_s = self._now_s()
             if -AHEAD_MS <= latency_ms <= self._late_ms:
                 self._late_since_s = None
@@ -159,6 +174,8 @@ class CloudCounters:
                 latency_ms=self._latency_ms[-1] if self._latency_ms else math.nan,
                 num_detections=self._num_detections,
                 frame_id=self._frame_id,
+                input=self._input,
+                num_fallbacks=self._num_fallbacks,
                 last_error=self._last_error,
                 last_reason=self._last_reason,
                 rate_hz=self._rate_hz(),
@@ -205,6 +222,8 @@ def fill_status(
     status.processing_ms = float(snapshot.processing_ms)
     status.latency_ms = float(snapshot.latency_ms)
     status.detections = int(snapshot.num_detections)
+    status.input = str(snapshot.input)
+    status.fallback_count = int(snapshot.num_fallbacks)
     status.last_error = str(snapshot.last_error)
     return status
 

@@ -50,6 +50,7 @@ class Situation:
     silence_advice: str = ""
     qos_advice: str = ""
     input_advice: str = ""
+    fallback_advice: str = ""  # why boxes are of the camera alone
     transform_advice: str = ""
     late_ms: float = math.inf
     error_after_s: float = 0.0
@@ -124,6 +125,8 @@ def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
         "age at arrival (ms)": _shown(now.input_age_ms),
         "silent for (s)": f"{now.silence_s:.1f}",
         "lost on the way": str(now.lost),
+        "last frame made of": now.input,
+        "fallbacks to the camera": str(now.num_fallbacks),
     }
     if not situation.is_listening:
         what = "disabled by ~/enable" if situation.state == "active" else situation.state
@@ -135,7 +138,8 @@ def _input(now: Snapshot, recent: _Recent, situation: Situation) -> Report:
         fallback = f"nothing on {situation.topic} for {now.silence_s:.0f} s"
         return Report("input", Level.ERROR, advice or fallback, values)
     clocks = advice_on_clocks(-now.input_age_ms) if now.input_age_ms < -AHEAD_MS else ""
-    if advice := situation.qos_advice or losses or clocks or situation.input_advice:
+    advice = situation.qos_advice or losses or clocks or situation.input_advice
+    if advice := "; ".join(filter(None, [situation.fallback_advice, advice])):
         return Report("input", Level.WARN, advice, values)
     return Report("input", Level.OK, f"{now.rate_hz:.1f} frames per second", values)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,10 @@ from sr3d_ros.errors import DETECTOR_FAILED, STOPPED, Refused, TransformError
 from sr3d_ros.node.outputs import Outputs
 from sr3d_ros.node.remarks import Remarks
 from sr3d_ros.node.worker import Worker
-from sr3d_ros.parameters.detector import postprocess_for
+from sr3d_ros.parameters.detector import general_threshold, postprocess_for, weights_of
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult
+from sr3d_ros.sensors.camera_image import CameraView
 from sr3d_ros.tf.headers import stamp_to_ns
 from sr3d_ros.tf.source import PatientTransforms
 from sr3d_ros.tf.up import UpSource
@@ -44,11 +45,12 @@ class LoadedModel:
     detector: Detector
     weights: str
     guard: MemoryGuard
+    of_images: bool  # whether it takes color images
 
     @classmethod
-    def of(cls, detector: Detector, weights: str) -> LoadedModel:
+    def of(cls, detector: Detector, weights: str, of_images: bool) -> LoadedModel:
         """With a guard that has seen nothing yet."""
-        return cls(detector, weights, MemoryGuard(detector.detect))
+        return cls(detector, weights, MemoryGuard(detector.detect), of_images)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +76,8 @@ class Finished:
 class FrameProcessor:
     """Turns frames into messages; raises ValueError where the parameters cannot be applied.
 
+    `detector` takes what `input.kind` says; `camera` takes color images beside it, where that is
+    auto.
     `process` and `publish` run in the worker's thread, the rest in the executor's.
     """
 
@@ -84,6 +88,7 @@ class FrameProcessor:
         parameters: Parameters,
         transforms: PatientTransforms,
         imu: UpSource | None,
+        camera: Detector | None = None,
     ) -> None:
         self.advice = ""
         self._log = node.get_logger()
@@ -92,16 +97,16 @@ class FrameProcessor:
         self._parameters = parameters
         self._identities = Identities(transforms)
         self.mapping = Mapping(transforms)
-        self._model = LoadedModel.of(detector, parameters.weights)
+        self._model, self._camera = _models_of(detector, camera, parameters)
         self._pipeline = FramePipeline(self._model.guard, transforms, parameters, imu)
         self.apply(parameters)
         self._begin_map(detector)
         self._outputs = Outputs(node)
-        self._outputs.announce(detector, parameters, parameters.weights)
+        self._outputs.announce(detector, parameters, self._model.weights)
 
     @property
     def model(self) -> LoadedModel:
-        """The model that the next frame gets."""
+        """The model that the next frame gets; with `input.kind` auto, one of clouds."""
         return self._model
 
     @property
@@ -136,31 +141,33 @@ class FrameProcessor:
     def apply(self, parameters: Parameters) -> None:
         """Work by these from the next frame on; raises ValueError and changes nothing."""
         detector = self._model.detector
-        chosen = postprocess_for(parameters, detector.classes)
         self._identities.apply(parameters)
         self.mapping.apply(parameters)
-        detector.postprocess = chosen
+        _set_wanted((self._model, self._camera), parameters)
         before, self._parameters = self._parameters, parameters
-        is_announced_anew = (before.score_threshold, before.class_id_as) != (
-            parameters.score_threshold,
+        is_announced_anew = (general_threshold(before), before.class_id_as) != (
+            general_threshold(parameters),
             parameters.class_id_as,
         )
         if is_announced_anew:
             self._outputs.announce(detector, parameters, self._model.weights, is_new=False)
 
-    def swap(self, detector: Detector, weights: str) -> None:
-        """Work with another detector from the next frame on."""
-        detector.postprocess = postprocess_for(self._parameters, detector.classes)
+    def swap(self, detector: Detector, camera: Detector | None, loaded: Parameters) -> None:
+        """Work with other detectors, that these parameters loaded, from the next frame on."""
+        models = _models_of(detector, camera, loaded)
+        _set_wanted(models, self._parameters)
         self._pipeline.budget.reset()
-        self._model = LoadedModel.of(detector, weights)
-        self._outputs.announce(detector, self._parameters, weights)
+        self._model, self._camera = models
+        self._outputs.announce(detector, self._parameters, self._model.weights)
         give_back()
 
     def process(self, frame: Frame) -> Finished:
         """Detect in a frame; raises `Refused`, or whatever a detector may raise."""
         started_s = time.perf_counter()
-        parameters, model = self._parameters, self._model
-        self._pipeline.parameters, self._pipeline.detector = parameters, model.guard
+        parameters = self._parameters
+        model = self._camera if isinstance(frame[0], CameraView) else self._model
+        self._pipeline.parameters = parameters
+        self._pipeline.detector = self._pipeline.camera = model.guard
         model.guard.start_frame(parameters)
         self._transforms.start_frame()
         result = self._pipeline.process(*frame)
@@ -213,11 +220,29 @@ class FrameProcessor:
         self._log.info(f"the map begins with {number} objects of {path}")
 
 
+def _models_of(
+    detector: Detector, camera: Detector | None, loaded: Parameters
+) -> tuple[LoadedModel, LoadedModel]:
+    """What detects in frames of `input.kind`, and in color images."""
+    model = LoadedModel.of(detector, weights_of(loaded), loaded.kind == "rgb")
+    if camera is None:
+        return model, model
+    return model, LoadedModel.of(camera, loaded.camera_weights, True)
+
+
+def _set_wanted(models: Iterable[LoadedModel], parameters: Parameters) -> None:
+    """Tell the detectors which boxes are wanted of them."""
+    for model in models:
+        model.detector.postprocess = postprocess_for(
+            parameters, model.detector.classes, of_images=model.of_images
+        )
+
+
 def _advice(result: FrameResult, trouble: str) -> str:
     """What is odd about a frame that was worked on all the same; "" where nothing is."""
     said = [*filter(None, [trouble]), *result.notes, *(str(error) for error in result.left_out)]
     doubt = scale_doubt(result.sensor_cloud.xyz, is_upright=True)
-    if len(result.sensor_cloud) == 0:
+    if len(result.sensor_cloud) == 0 and result.input != "rgb":
         said.append("no point is left to look at: the cloud is empty, or filter.* leaves nothing")
     elif doubt is not None and doubt.kind != "large":  # a hall is no mistake
         said.append(f"{doubt.text} ROS clouds are in metres (REP-103)")
@@ -328,6 +353,7 @@ class Frames:
             latency_ms=1e-6 * self._age_ns(arrival),
             num_detections=len(finished.result.detections),
             frame_id=finished.result.frame_id,
+            input=finished.result.input,
         )
         self._on_done(arrival.number, finished.summary)
         if is_first:

@@ -1,9 +1,11 @@
-"""What the node subscribes to: clouds, depth images, an IMU; and why nothing may be coming.
+"""What the node subscribes to: clouds, depth and color images, an IMU; and why nothing may be coming.
 
     input.kind cloud    ~/input/points, and input.extra_topics to join with it
     input.kind depth    ~/input/depth, ~/input/camera_info and, once one comes, ~/input/color;
                         ~/input/depth is compressed where input.depth_transport says so,
                         ~/input/color where input.color_transport does
+    input.kind rgb      ~/input/color, ~/input/camera_info
+    input.kind auto     what input.preferred says, and what rgb says
     frames.up imu       ~/input/imu
 
 Subscriptions exist only while somebody wants frames: a node that is inactive or disabled costs
@@ -24,6 +26,7 @@ from sr3d_ros.assembler import COLOR, Frame, FrameAssembler, color_setting, dept
 from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice_on_silence
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
+from sr3d_ros.fallback import Fallback
 from sr3d_ros.node.graph import sensor_topics
 from sr3d_ros.node.remarks import Remarks
 from sr3d_ros.node.subscription import message_type, sensor_qos, subscribed, subscribed_to_imu
@@ -35,7 +38,8 @@ class Inputs:
     """Hands every frame to `on_frame`, and what cannot become one to `on_refused`.
 
     `FrameAssembler` makes the frames. `on_lost` gets how many messages were lost on the way, of
-    which nothing else is known. Used by the executor's thread alone, apart from `imu`.
+    which nothing else is known; `on_fallback` is called when the camera steps in for depth. Used
+    by the executor's thread alone, apart from `imu`.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Inputs:
         on_frame: Callable[[Frame], None],
         on_refused: Callable[[Refused], None],
         on_lost: Callable[[int], None],
+        on_fallback: Callable[[], None],
     ) -> None:
         self.advice = ""
         """What is odd about the topics, in words."""
@@ -57,6 +62,7 @@ class Inputs:
         self._on_frame = on_frame
         self._on_refused = on_refused
         self._on_lost = on_lost
+        self._on_fallback = on_fallback
         self._subscriptions: list[Any] = []
         self._assembler = FrameAssembler(parameters)
 
@@ -64,6 +70,16 @@ class Inputs:
     def is_open(self) -> bool:
         """Whether there are subscriptions."""
         return bool(self._subscriptions)
+
+    @property
+    def fallback_advice(self) -> str:
+        """Why boxes are of the camera alone; "" where they are not."""
+        fallback = self._assembler.fallback
+        return "" if fallback is None or not self.is_open else fallback.advice(1e-9 * self._now_ns)
+
+    @property
+    def _now_ns(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)
 
     @property
     def topic(self) -> str:
@@ -113,7 +129,7 @@ class Inputs:
             silence_s,
             publishers=[info.node_name for info in publishers if info.topic_type == wanted],
             other_types=others,
-            setting=depth_setting(wanted, others),
+            setting=(color_setting if self._main == COLOR else depth_setting)(wanted, others),
             candidates=[
                 name for name, types in sensor_topics(self._node).items() if wanted in types
             ],
@@ -173,8 +189,20 @@ class Inputs:
 
     def _on_message(self, name: str, message: Any) -> None:
         self._frame_ids.setdefault(name, FrameIds()).add(message.header.frame_id)
-        frame, refused = self._assembler.add(name, message)
+        fallback = self._assembler.fallback
+        was_camera = fallback is not None and fallback.is_camera
+        frame, refused = self._assembler.add(name, message, self._now_ns)
+        if fallback is not None and fallback.is_camera != was_camera:
+            self._tell_change(fallback)
         for error in refused:
             self._on_refused(error)
         if frame is not None:
             self._on_frame(frame)
+
+    def _tell_change(self, fallback: Fallback) -> None:
+        """The camera has stepped in, or back."""
+        if fallback.is_camera:
+            self._on_fallback()
+            self._node.get_logger().warning(fallback.advice(1e-9 * self._now_ns))
+        else:
+            self._node.get_logger().info("depth is steady again: boxes are made of it")

@@ -39,7 +39,7 @@ from sr3d_ros.node.setup import Setup
 from sr3d_ros.node.status import Reporter
 from sr3d_ros.node.transforms import Tf2Source
 from sr3d_ros.parameters.command_line import explained
-from sr3d_ros.parameters.detector import load_detector
+from sr3d_ros.parameters.detector import load_camera, load_detector, weights_of
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.tf.source import PatientTransforms
 
@@ -109,10 +109,18 @@ class DetectorNode(ManagedNode):
         parameters = self._live.values
         try:
             detector = self._load(parameters)
-            frames, lost = self._frames, self._counters.count_lost
-            self._inputs = Inputs(self, parameters, frames.offer, frames.refuse, lost)
+            camera = load_camera(parameters, detector, self._load)
+            frames, counters = self._frames, self._counters
+            self._inputs = Inputs(
+                self,
+                parameters,
+                frames.offer,
+                frames.refuse,
+                counters.count_lost,
+                counters.count_fallback,
+            )
             self._processor = FrameProcessor(
-                self, detector, parameters, self._transforms, self._inputs.imu
+                self, detector, parameters, self._transforms, self._inputs.imu, camera
             )
             self._ignored = self._live.declare_classes(detector.classes)
         except Exception as error:  # rclpy would swallow it
@@ -220,10 +228,11 @@ class DetectorNode(ManagedNode):
         def load() -> Callable[[], Answer]:
             try:
                 detector = self._load(parameters)
+                camera = load_camera(parameters, detector, self._load)
             except Exception as error:  # whatever it is, the model in use stays
                 refusal = f"cannot load the model: {_told(error)}"
                 return lambda: self._keep_model(refusal)
-            return lambda: self._swap_model(detector, parameters)
+            return lambda: self._swap_model(detector, camera, parameters)
 
         return load if self._processor is not None else lambda: self._start_late
 
@@ -237,12 +246,14 @@ class DetectorNode(ManagedNode):
         self.get_logger().error(f"{refusal}; the model in use stays")
         return False, refusal
 
-    def _swap_model(self, detector: Detector, loaded: Parameters) -> Answer:
+    def _swap_model(
+        self, detector: Detector, camera: Detector | None, loaded: Parameters
+    ) -> Answer:
         if self._processor is None:
             return False, "the node was cleaned up while the model was loaded"
-        self._processor.swap(detector, loaded.weights)
+        self._processor.swap(detector, camera, loaded)
         self._refusal, self._ignored = "", self._live.declare_classes(detector.classes)
-        text = f"loaded {loaded.weights}, {len(detector.classes)} classes"
+        text = f"loaded {self._processor.model.weights}, {len(detector.classes)} classes"
         self.get_logger().info(text)
         return True, "; ".join(filter(None, [text, self._ignored]))
 
@@ -282,10 +293,11 @@ class DetectorNode(ManagedNode):
             qos_advice="" if inputs is None else inputs.qos_advice,
             transform_advice=self._tf2.trouble,
             input_advice=self._input_advice,
+            fallback_advice="" if inputs is None else inputs.fallback_advice,
             setup_advice=self._setup.advice,
             late_ms=parameters.late_ms,
             error_after_s=parameters.error_after_s,
-            model=parameters.weights if processor is None else processor.model.weights,
+            model=weights_of(parameters) if processor is None else processor.model.weights,
             device="" if processor is None else str(processor.model.detector.device),
             engine="" if processor is None else processor.model.detector.engine,
             classes=() if processor is None else tuple(processor.model.detector.classes),

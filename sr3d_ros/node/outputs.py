@@ -32,6 +32,7 @@ from sr3d_ros.node.topics import (
     VISION_INFO,
     OutputTopic,
 )
+from sr3d_ros.parameters.detector import general_threshold
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.tf.rigid import Matrix
@@ -80,7 +81,9 @@ class Outputs:
         stamp_ns = int(self._node.get_clock().now().nanoseconds)
         self._version += is_new
         self._labels.publish(
-            label_info(detector.classes, stamp_ns=stamp_ns, threshold=parameters.score_threshold)
+            label_info(
+                detector.classes, stamp_ns=stamp_ns, threshold=general_threshold(parameters)
+            )
         )
         self._vision.publish(
             vision_info(

@@ -244,7 +244,7 @@ class ParameterList:
     rgb_score_threshold: float = parameter(
         "output.rgb_score_threshold",
         0.3,
-        "the same for boxes of color images, whose scores mean less",
+        "boxes of color images below this score are left out",
         between=(0.0, 1.0),
     )
     nms_iou: float = parameter(

@@ -27,9 +27,8 @@ def load_detector(parameters: Parameters) -> Detector:
     """
     if parameters.num_threads > 0:
         torch.set_num_threads(parameters.num_threads)
-    of_images = parameters.kind == "rgb"
+    of_images, weights = parameters.kind == "rgb", weights_of(parameters)
     name = "model.camera_weights" if of_images else "model.weights"
-    weights = parameters.camera_weights if of_images else parameters.weights
     try:
         detector = Detector.from_checkpoint(
             weights, device=parameters.device, backend=parameters.backend
@@ -70,6 +69,17 @@ def load_camera(
             "the same classes in the same order: use weights that `sr3d distill` made from these"
         )
     return camera
+
+
+def weights_of(parameters: Parameters) -> str:
+    """How the weights are called that `load_detector` loads."""
+    return parameters.camera_weights if parameters.kind == "rgb" else parameters.weights
+
+
+def general_threshold(parameters: Parameters) -> float:
+    """The score below which boxes of `input.kind` are left out, but for rules about classes."""
+    is_rgb = parameters.kind == "rgb"
+    return parameters.rgb_score_threshold if is_rgb else parameters.score_threshold
 
 
 def postprocess_for(

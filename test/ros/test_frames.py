@@ -26,7 +26,7 @@ class HeldProcessor:
     def process(self, frame: Any) -> Any:
         self.is_in_hand.set()
         assert self.may_go.wait(PATIENCE_S)
-        result = SimpleNamespace(detections=Detections.empty(), frame_id="camera")
+        result = SimpleNamespace(detections=Detections.empty(), frame_id="camera", input="cloud")
         return SimpleNamespace(result=result, summary="0 objects")
 
     def publish(self, finished: Any) -> None:
