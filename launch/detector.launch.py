@@ -139,7 +139,12 @@ OVERRIDES = (
         "the preferred of cloud and depth is silent",
     ),
     ("preferred", "input.preferred", str, "cloud or depth, where kind:=auto"),
-    ("rectified", "input.rectified", bool, "whether the color images are rectified; true or false"),
+    (
+        "rectified",
+        "input.rectified",
+        bool,
+        "color images are rectified ones; true or false",
+    ),
     (
         "depth_transport",
         "input.depth_transport",

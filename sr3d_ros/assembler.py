@@ -111,9 +111,14 @@ class FrameAssembler:
             frame, refused = self._with_depth(name, message)
         except Refused as error:
             return None, [error]
+        now_s = 1e-9 * received_ns
         if frame is not None:
-            return self._wanted(frame, refused, 1e-9 * received_ns)
-        return self._of_camera(name, message, 1e-9 * received_ns), refused
+            frame, refused = self._wanted(frame, refused, now_s)
+        image = self._of_camera(name, message, now_s)
+        if image is None:
+            return frame, refused
+        # The image that completed a frame of holes may be the one that steps in for it.
+        return image, refused if frame is None else [*refused, _not_steady(frame)]
 
     def finish(self) -> tuple[Frame | None, list[Refused]]:
         """The same for what still waits, where no further message will come."""

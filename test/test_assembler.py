@@ -7,10 +7,17 @@ import weakref
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import pytest
+from test_depth_image import image as image_message
+from test_pipeline import cloud
+
 from sr3d_ros.assembler import Frame, FrameAssembler
 from sr3d_ros.errors import Refused
 from sr3d_ros.parameters.record import Parameters
+from sr3d_ros.sensors.camera_image import CameraView
 from sr3d_ros.sensors.depth_image import DepthSet
+from sr3d_ros.sensors.returns import share_of_returns
 
 ONE, TWO = Parameters(), Parameters(extra_topics=("/rear/points",))
 DEPTH = Parameters(kind="depth")
@@ -114,3 +121,108 @@ def test_what_is_missing_is_named() -> None:
 def test_no_messages_are_no_frames() -> None:
     for parameters in (ONE, TWO, DEPTH):
         assert frames(FrameAssembler(parameters)) == []
+
+
+# --- color images alone -------------------------------------------------------------------------
+
+RGB, AUTO = Parameters(kind="rgb"), Parameters(kind="auto")
+AUTO_DEPTH = Parameters(kind="auto", preferred="depth")
+
+
+def arrived(assembler: FrameAssembler, *arrivals: tuple[str, Any, float]) -> list[str]:
+    """What becomes of messages that come at a second: the kind of frame, or reasons."""
+    told = []
+    for name, message, at_s in arrivals:
+        frame, refused = assembler.add(name, message, round(at_s * 1e9))
+        kind = "" if frame is None else type(frame[0]).__name__
+        told.append(" ".join([kind, *(error.reason for error in refused)]).strip())
+    return told
+
+
+def some_cloud(value: float = 1.0) -> Any:
+    return cloud(np.full((14, 3), value))
+
+
+def a_depth_image(millimetres: int, milliseconds: int) -> Any:
+    pixels = np.full((2, 3), millimetres, np.uint16)
+    return image_message(pixels, "16UC1", header=at(milliseconds).header)
+
+
+def test_a_color_image_is_a_frame_with_the_newest_camera_info() -> None:
+    assembler = FrameAssembler(RGB)
+    assert assembler.topics == {"color": "~/input/color", "camera_info": "~/input/camera_info"}
+    (without,), _ = assembler.add("color", at(1))
+    assert without.info is None
+    first, second = at(2), at(3)
+    assert [assembler.add("camera_info", each) for each in (first, second)] == [(None, [])] * 2
+    (found,), refused = assembler.add("color", at(9))
+    assert isinstance(found, CameraView)
+    assert (found.info is second, refused, found.header.stamp.nanosec) == (True, [], 9_000_000)
+    assert assembler.finish() == (None, [])
+
+
+def test_with_auto_the_camera_is_in_use_while_clouds_are_silent() -> None:
+    assembler = FrameAssembler(AUTO)
+    assert list(assembler.topics) == ["points", "color", "camera_info"]
+    assert arrived(
+        assembler,
+        *(("points", some_cloud(), 0.0), ("color", at(1), 0.5), ("color", at(2), 1.1)),
+        *(("points", some_cloud(), 1.2), ("color", at(3), 1.3)),
+        *(("points", some_cloud(), 2.1), ("points", some_cloud(), 3.0)),
+        *(("points", some_cloud(), 3.3), ("color", at(4), 3.4)),
+    ) == [
+        *("SimpleNamespace", "", "CameraView"),
+        *("depth_not_steady", "CameraView"),
+        *("depth_not_steady", "depth_not_steady"),
+        *("SimpleNamespace", ""),
+    ]
+
+
+@pytest.mark.parametrize("holes", [some_cloud(0.0), some_cloud(np.nan), cloud(np.zeros((0, 3)))])
+def test_clouds_of_holes_are_no_depth_but_are_detected_in_until_the_camera_steps_in(
+    holes: Any,
+) -> None:
+    assert arrived(
+        FrameAssembler(AUTO),
+        *(("points", some_cloud(), 0.0), ("points", holes, 0.9), ("color", at(1), 1.0)),
+        *(("points", holes, 1.1), ("color", at(2), 5.0)),
+    ) == ["SimpleNamespace", "SimpleNamespace", "CameraView", "depth_not_steady", "CameraView"]
+
+
+def test_a_depth_image_of_holes_is_told_apart_although_its_color_completes_the_frame() -> None:
+    def moment(millimetres: int, at_s: float) -> list[tuple[str, Any, float]]:
+        milliseconds = round(1e3 * at_s)
+        depth = a_depth_image(millimetres, milliseconds)
+        return [("depth", depth, at_s), ("color", at(milliseconds), at_s)]
+
+    assembler = FrameAssembler(AUTO_DEPTH)
+    assert list(assembler.topics) == ["depth", "camera_info", "color"]
+    assert arrived(assembler, ("camera_info", at(0), 0.0)) == [""]
+    assert arrived(assembler, *moment(900, 0.0)) == ["DepthSet", ""]  # color was not expected yet
+    assert arrived(assembler, *moment(900, 0.2)) == ["", "DepthSet"]
+    assert arrived(assembler, *moment(0, 0.8)) == ["", "DepthSet"]
+    assert arrived(assembler, *moment(0, 1.3)) == ["", "CameraView depth_not_steady"]
+    for at_s in (2.0, 2.9, 3.8):
+        assert arrived(assembler, *moment(900, at_s)) == ["", "CameraView depth_not_steady"]
+    assert arrived(assembler, *moment(900, 4.1)) == ["", "DepthSet"]
+
+
+def test_what_waits_in_the_end_while_the_camera_is_in_use_is_counted() -> None:
+    assembler = FrameAssembler(Parameters(kind="auto", extra_topics=("/rear/points",)))
+    assert arrived(assembler, ("color", at(1), 0.0), ("color", at(2), 1.0)) == ["", "CameraView"]
+    assert arrived(assembler, ("points", some_cloud(), 1.1)) == [""]
+    frame, (error,) = assembler.finish()
+    assert (frame, error.reason) == (None, "depth_not_steady")
+
+
+def test_shares_of_returns_are_those_of_the_whole_cloud() -> None:
+    rng = np.random.default_rng(0)
+    xyz = np.where(rng.random((60_000, 1)) < 0.3, np.nan, 1.0 + rng.random((60_000, 3)))
+    sent = cloud(xyz)
+    assert share_of_returns(sent) == pytest.approx(0.7, abs=0.05)
+    sent.height, sent.width, sent.row_step = 200, 300, 3600  # organised
+    assert share_of_returns(sent) == pytest.approx(0.7, abs=0.05)
+    sent.data = sent.data[:-1]
+    assert share_of_returns(sent) == 0.0  # cannot be read
+    zeros = cloud(np.zeros((5, 3)))
+    assert (share_of_returns(zeros), share_of_returns(zeros, drop_zeros=False)) == (0.0, 1.0)

@@ -13,10 +13,11 @@ depth (`depth_std_m`): that variance is added along the ray from the camera to t
 class whose spread was never measured it is the variance along the ray, with a guess across it and
 the yaw of a box that may stand in any way. Where the image does not tell, nothing is known.
 
-Tracks have the same as boxes of clouds, and while they are occluded what the filter's variance grew by besides. The
-filter's whole variance would be too small, by 1.7 on generated drives: it takes errors for noise
-that averages out, but most of a class's error is alike in all frames, such as a side that the
-camera never sees. benchmark/tracking.py measures what is claimed here.
+Tracks have what boxes of clouds have, whatever they were seen in, and while they are occluded what
+the filter's variance grew by besides. The filter's whole variance would be too small, by 1.7 on
+generated drives: it takes errors for noise that averages out, but most of a class's error is alike
+in all frames, such as a side that the camera never sees. benchmark/tracking.py measures what is
+claimed here.
 """
 
 from __future__ import annotations

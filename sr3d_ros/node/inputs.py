@@ -1,4 +1,4 @@
-"""What the node subscribes to: clouds, depth and color images, an IMU; and why nothing may be coming.
+"""What the node subscribes to: clouds, images, an IMU; and why nothing may be coming.
 
     input.kind cloud    ~/input/points, and input.extra_topics to join with it
     input.kind depth    ~/input/depth, ~/input/camera_info and, once one comes, ~/input/color;
