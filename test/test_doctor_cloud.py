@@ -12,6 +12,7 @@ import pytest
 import torch
 from doctor_harness import assert_failed
 from numpy.typing import NDArray
+from test_pipeline_images import robot, view
 
 from sr3d_core.machine.findings import Finding
 from sr3d_core.structures import PointCloud
@@ -19,6 +20,7 @@ from sr3d_ros.doctor import cloud as cloud_checks
 from sr3d_ros.doctor.cloud import (
     check_cloud,
     check_filter,
+    check_image,
     check_level,
     check_transform,
     check_units,
@@ -282,3 +284,18 @@ def test_a_depth_image_is_judged_like_a_cloud() -> None:
     for said in ("4 x 6", "32FC1", "'camera'", "25%", "no color"):
         assert said in finding.text
     assert len(judged(Parameters(up="none"), TransformBuffer(), frame)) == 3
+
+
+def test_a_color_image_is_read_and_its_camera_found_or_it_is_told_why_not() -> None:
+    def judged_image(this: Any, buffer: TransformBuffer) -> Finding:
+        return check_image(this, way_of(Parameters(kind="rgb"), buffer))
+
+    finding = judged_image(view(), robot())
+    assert finding.status == "ok"
+    assert finding.text == "base_link <- camera, the camera is at z = 1.20 m"
+    finding = judged_image(view(about=None), robot())
+    assert finding.name == "image"
+    assert_failed(finding, "no CameraInfo came", "publish the CameraInfo")
+    finding = judged_image(view(), TransformBuffer())
+    assert finding.name == "tf"
+    assert_failed(finding, "no transform from 'camera'", "publish the camera's transform")

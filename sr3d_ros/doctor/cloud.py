@@ -21,6 +21,7 @@ from sr3d_ros.errors import MessageError, Refused, drop_reason
 from sr3d_ros.frame_notes import is_optical
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FramePipeline, FrameResult, is_cloud_z_up
+from sr3d_ros.sensors.camera_image import CameraView
 from sr3d_ros.sensors.depth_image import DepthSet, cloud_from_depth
 from sr3d_ros.sensors.placed import around_sensor
 from sr3d_ros.sensors.pointcloud2 import cloud_from_message
@@ -134,6 +135,18 @@ def check_transform(
     else:
         text = f"none needed to know up (frames.up: {parameters.up})"
     return ok("tf", text if result.frame_id == frame else f"{text}; {result.frame_id} <- {frame}")
+
+
+def check_image(view: CameraView, way: Callable[[Any], FrameResult]) -> Finding:
+    """Whether the node can read a color image and knows where its camera stands."""
+    try:
+        result = way(view)
+    except Refused as error:
+        reason = drop_reason(error.reason)
+        return fail("tf" if reason.is_about_transforms else "image", str(error), reason.remedy)
+    height_m = result.gravity_from_cloud[2, 3]
+    frame = frame_name(view.header.frame_id)
+    return ok("image", f"{result.gravity_frame} <- {frame}, the camera is at z = {height_m:.2f} m")
 
 
 def check_filter(cloud: PointCloud, result: FrameResult) -> Finding:

@@ -15,10 +15,11 @@ from rclpy.signals import SignalHandlerOptions
 from sr3d_core.machine import checks
 from sr3d_core.machine.findings import Finding, fail, ok
 from sr3d_core.structures import PointCloud
-from sr3d_ros.assembler import DEPTH, type_of
+from sr3d_ros.assembler import COLOR, DEPTH, type_of
 from sr3d_ros.doctor.cloud import (
     check_cloud,
     check_filter,
+    check_image,
     check_level,
     check_transform,
     check_units,
@@ -39,10 +40,11 @@ from sr3d_ros.doctor.topics import (
 )
 from sr3d_ros.node.interrupts import Interrupts
 from sr3d_ros.parameters.command_line import explained, values_of_files
-from sr3d_ros.parameters.detector import load_detector
+from sr3d_ros.parameters.detector import load_detector, weights_of
 from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.parameters.rules import ParameterError
+from sr3d_ros.sensors.camera_image import CameraView
 from sr3d_ros.sensors.depth_image import DepthSet, has_depth
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
@@ -153,13 +155,17 @@ def _examine(
     findings: Findings, probe: Probe, subject: _Subject, points: str, wait_s: float
 ) -> None:
     parameters = subject.parameters
-    device, backend, weights = parameters.device, parameters.backend, parameters.weights
+    device, backend = parameters.device, parameters.backend
     findings.examine("gpu", lambda: checks.check_gpu(device, "model.device"))
     findings.examine("engine", lambda: checks.check_engine(device, backend, "model.backend"))
-    has_weights = findings.examine(
-        "weights", lambda: checks.check_weights(weights, "model.weights")
-    )
-    cloud = _FrameExamination(findings, probe, subject, wait_s).examine(points)
+    has_weights = findings.examine("weights", lambda: _check_weights(parameters))
+    examination = _FrameExamination(findings, probe, subject, wait_s)
+    if parameters.kind == "rgb":
+        examination.examine_image(points)
+        why = "a color image alone has none; a detector that runs says its times in ~/status"
+        findings.skip_rest((*LOOKED_AT, "inference"), why)
+        return
+    cloud = examination.examine(points)
     findings.skip_rest(LOOKED_AT, "what comes before it failed")
     if has_weights:
         relief = "lower input.max_points, raise model.num_threads, or use a GPU"
@@ -168,6 +174,16 @@ def _examine(
             lambda: checks.check_inference(lambda: load_detector(parameters), cloud, relief),
         )
     findings.skip_rest(("inference",), "no usable weights")
+
+
+def _check_weights(parameters: Parameters) -> Finding:
+    """Of all weights that the node loads, what fails, else those of `input.kind`."""
+    name = "model.camera_weights" if parameters.kind == "rgb" else "model.weights"
+    finding = checks.check_weights(weights_of(parameters), name)
+    if parameters.kind != "auto" or finding.status != "ok":
+        return finding
+    camera = checks.check_weights(parameters.camera_weights, "model.camera_weights")
+    return finding if camera.status == "ok" else camera
 
 
 class _FrameExamination:
@@ -196,9 +212,22 @@ class _FrameExamination:
             return None
         return self._level(message, cloud, imu)
 
+    def examine_image(self, points: str) -> None:
+        """One color image alone, from its topic to where its camera stands."""
+        imu = self._imu() if self._parameters.up == "imu" else None
+        kind = type_of(COLOR, self._parameters)
+        image = self._newest("~/input/color", kind, points)
+        info = None if image is None else self._newest("~/input/camera_info", INFO_TYPE, "")
+        if info is None:
+            return
+        view, way = CameraView(image, info), way_of(self._parameters, self._probe.transforms, imu)
+        self._probe.spin_until(lambda: check_image(view, way).status == "ok", self._wait_s)
+        self._findings.examine("image", lambda: check_image(view, way))
+
     def _frame(self, points: str) -> Any:
         """What the node takes for a frame; None where none comes."""
-        if self._parameters.kind == "cloud":
+        kind = self._parameters.kind
+        if "cloud" in (kind, self._parameters.preferred if kind == "auto" else ""):
             return self._newest("~/input/points", CLOUD_TYPE, points)
         kind = type_of(DEPTH, self._parameters)
         depth = self._newest("~/input/depth", kind, points)
@@ -228,7 +257,7 @@ class _FrameExamination:
             topic = topic or self._probe.remapped(private) or self._topic_of_detector(kind)
             topics = [topic] if topic else self._probe.topics_with(kind, self._wait_s)
             if kind == IMAGE_TYPE and len(topics) > 1:
-                topics = [name for name in topics if self._has_depth(name)] or topics
+                topics = self._those_meant(topics) or topics
             if len(topics) == 1:
                 return self._probe.sample(topics[0], asked, self._wait_s, kind, argument)
         except RuntimeError as error:  # of rclpy: a name that cannot be one
@@ -245,8 +274,13 @@ class _FrameExamination:
         extra = {full_name(topic, detector) for topic in self._parameters.extra_topics if topic}
         topics = [name for name in subscribed.get(kind, ()) if name not in extra]
         if kind == IMAGE_TYPE and len(topics) > 1:
-            topics = [name for name in topics if self._has_depth(name)]
+            topics = self._those_meant(topics)
         return topics[0] if len(topics) == 1 else ""
+
+    def _those_meant(self, topics: Sequence[str]) -> list[str]:
+        """Of topics of images, those of depth, or of color where no depth is wanted."""
+        wants_depth = self._parameters.kind != "rgb"
+        return [name for name in topics if self._has_depth(name) == wants_depth]
 
     def _has_depth(self, topic: str) -> bool:
         """Whether the images of a topic are depth, not color."""
