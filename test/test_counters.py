@@ -218,3 +218,15 @@ def test_silence_begins_anew_when_listening_does(counters: CloudCounters, clock:
     clock.now_s += 60.0
     counters.start_listening()
     assert counters.silence_s() == 0.0
+
+
+def test_the_status_says_which_input_and_how_often_the_camera_stepped_in(
+    counters: CloudCounters,
+) -> None:
+    status = status_of(counters)
+    assert (status.input, status.fallback_count) == ("", 0)
+    processed(counters, input="depth")
+    counters.count_fallback()
+    processed(counters, input="rgb")
+    status = status_of(counters)
+    assert (status.input, status.fallback_count) == ("rgb", 1)

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from sr3d_core.structures import Detections, PointCloud
+from sr3d_core.structures import Detections, Images, PointCloud
 from sr3d_ros.budget import MemoryGuard, OutOfMemory, is_out_of_memory, memory_values
 from sr3d_ros.parameters.record import Parameters
 
@@ -137,3 +137,17 @@ assert full - kept < 10e6, "glibc has given it back by itself: the test shows no
 assert full - _resident_bytes() > 30e6, (full, kept, _resident_bytes())
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_an_image_that_does_not_fit_is_reported_and_memory_is_freed() -> None:
+    freed = []
+
+    def full(_: Images) -> Detections:
+        raise torch.cuda.OutOfMemoryError(FULL)
+
+    image = Images(torch.zeros(1, 3, 8, 8), torch.eye(3)[None], torch.eye(4)[None])
+    guard = MemoryGuard(full, lambda: freed.append(1))
+    with pytest.raises(OutOfMemory, match="no memory for a color image: CUDA out of memory"):
+        guard(image)
+    assert (freed, guard.max_points) == ([1], None)  # clouds have room as before
+    assert len(MemoryGuard(lambda _: Detections.empty())(image)) == 0

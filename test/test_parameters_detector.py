@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from sr3d_core.checkpoint import Manifest, save_checkpoint
 from sr3d_core.detector import Postprocess
+from sr3d_core.model.camera_network import CameraArchitecture, CameraSR3D
+from sr3d_core.model.network import LITE, SR3D
 from sr3d_core.structures import Boxes3D, Detections, Predictions
-from sr3d_ros.parameters.detector import postprocess_for
+from sr3d_ros.parameters.detector import (
+    general_threshold,
+    load_camera,
+    load_detector,
+    postprocess_for,
+    weights_of,
+)
 from sr3d_ros.parameters.record import Parameters
 
 CLASSES = ("chair", "table", "desk")
@@ -90,3 +101,71 @@ def test_refinement_is_on_until_a_parameter_says_otherwise() -> None:
     assert postprocess_for(Parameters(), CLASSES).refine
     off = Parameters.from_values({"output.refine": False})
     assert not postprocess_for(off, CLASSES).refine
+
+
+def test_boxes_of_images_have_a_threshold_of_their_own_and_rules_of_classes_before_it() -> None:
+    given = {"output.rgb_score_threshold": 0.6, "classes.table.score_threshold": 0.1}
+    parameters = Parameters.from_values(given)
+    of_images = postprocess_for(parameters, CLASSES, of_images=True)
+    assert of_images.class_thresholds == (0.6, 0.1, 0.6)
+    assert postprocess_for(parameters, CLASSES).class_thresholds == (0.3, 0.1, 0.3)
+    assert general_threshold(parameters) == 0.3
+    assert general_threshold(parameters.with_values({"input.kind": "rgb"})) == 0.6
+
+
+# --- loading ------------------------------------------------------------------------------------
+
+LAYERS = {"widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1), "neck_channels": 8}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Untrained weights of clouds, of images with the same classes, and with others."""
+    folder, small = tmp_path_factory.mktemp("weights"), replace(LITE, num_classes=3, **LAYERS)
+    camera = CameraArchitecture(size=(64, 48), channels=8)
+    of_clouds = Manifest(architecture=small, classes=CLASSES)
+    made = {
+        "clouds": (SR3D(small), of_clouds),
+        "images": (CameraSR3D(small, camera), replace(of_clouds, camera=camera)),
+        "others": (
+            CameraSR3D(small, camera),
+            replace(of_clouds, camera=camera, classes=("bed", *CLASSES[1:])),
+        ),
+    }
+    for name, (network, manifest) in made.items():
+        save_checkpoint(folder / name, network, manifest)
+    return {name: str(folder / name) for name in made}
+
+
+def test_the_kind_of_input_says_which_weights_are_loaded(files: dict[str, str]) -> None:
+    both = Parameters(weights=files["clouds"], camera_weights=files["images"])
+    for kind, of_images in (("cloud", False), ("depth", False), ("auto", False), ("rgb", True)):
+        parameters = both.with_values({"input.kind": kind})
+        detector = load_detector(parameters)
+        assert detector.takes_images == of_images
+        assert weights_of(parameters) == files["images" if of_images else "clouds"]
+        camera = load_camera(parameters, detector, load_detector)
+        assert (camera is not None) == (kind == "auto")
+        assert camera is None or camera.takes_images
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"weights": "images"}, r"model.weights .*of color images, expected those of clouds"),
+        ({"kind": "rgb", "camera_weights": "clouds"}, r"model.camera_weights .*of clouds, exp"),
+        ({"kind": "rgb", "camera_weights": "none"}, r"none.*set model.camera_weights to weights"),
+    ],
+)
+def test_weights_for_another_kind_of_input_are_refused_with_what_to_set(
+    given: dict[str, str], text: str, files: dict[str, str]
+) -> None:
+    named = {name: files.get(value, value) for name, value in given.items()}
+    with pytest.raises(ValueError, match=text):
+        load_detector(Parameters(**named))  # type: ignore[arg-type]
+
+
+def test_two_detectors_have_the_same_classes_or_are_refused(files: dict[str, str]) -> None:
+    parameters = Parameters(kind="auto", weights=files["clouds"], camera_weights=files["others"])
+    with pytest.raises(ValueError, match=r"knows bed, table, desk, .*expected the same classes"):
+        load_camera(parameters, load_detector(parameters), load_detector)

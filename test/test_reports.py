@@ -290,3 +290,13 @@ def test_memory_that_ran_out_is_a_warning() -> None:
     report = Life().report("memory", memory={"GPU free (MB)": "3"}, memory_warning="ran out")
     assert (report.level, report.message) == (Level.WARN, "ran out")
     assert report.values == {"GPU free (MB)": "3"}
+
+
+def test_boxes_of_the_camera_alone_are_a_warning_with_the_reason() -> None:
+    said = "depth silent for 1.3 s: camera-only boxes, accuracy reduced"
+    life = Life().frames(20)
+    report = life.report("input", fallback_advice=said)
+    assert (report.level, report.message) == (Level.WARN, said)
+    report = life.report("input", fallback_advice=said, qos_advice="a publisher does not offer")
+    assert report.message == f"{said}; a publisher does not offer"
+    assert life.report("input").level == Level.OK

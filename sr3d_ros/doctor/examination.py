@@ -226,8 +226,8 @@ class _FrameExamination:
 
     def _frame(self, points: str) -> Any:
         """What the node takes for a frame; None where none comes."""
-        kind = self._parameters.kind
-        if "cloud" in (kind, self._parameters.preferred if kind == "auto" else ""):
+        parameters = self._parameters
+        if (parameters.preferred if parameters.kind == "auto" else parameters.kind) == "cloud":
             return self._newest("~/input/points", CLOUD_TYPE, points)
         kind = type_of(DEPTH, self._parameters)
         depth = self._newest("~/input/depth", kind, points)
