@@ -29,6 +29,7 @@ CENTER = (3.0, 1.0, 0.4)  # of the one object, in the map
 class BoundingBox:
     """Finds one box round all points, in a frame that is z up."""
 
+    takes_images = False
     classes = ("chair", "sofa")
     front_classes = ()
     postprocess = Postprocess()
