@@ -14,6 +14,7 @@ nothing. Sensor subscriptions have a queue of one, their QoS can be overridden b
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,7 +23,15 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from sr3d_ros.assembler import COLOR, Frame, FrameAssembler, color_setting, depth_setting, type_of
+from sr3d_ros.assembler import (
+    CAMERA_INFO,
+    COLOR,
+    Frame,
+    FrameAssembler,
+    color_setting,
+    depth_setting,
+    type_of,
+)
 from sr3d_ros.diagnostics.advice import advice_on_cameras, advice_on_qos, advice_on_silence
 from sr3d_ros.diagnostics.frame_ids import FrameIds
 from sr3d_ros.errors import Refused
@@ -56,6 +65,7 @@ class Inputs:
         self.imu = GravityFromImu() if parameters.up == "imu" else None
         self.qos_advice = ""
         self._frame_ids: dict[str, FrameIds] = {}  # by input
+        self._heard_s: dict[str, float] = {}  # when an input came last, or listening began
         self._node = node
         self._remarks = Remarks(node)
         self._parameters = parameters
@@ -97,6 +107,7 @@ class Inputs:
             return
         self._assembler = FrameAssembler(self._parameters)
         for name, topic in self._assembler.topics.items():
+            self._heard_s[name] = time.monotonic()
             self._subscribe(name, topic)
         if self.imu is not None:
             self._subscriptions.append(subscribed_to_imu(self._node, "~/input/imu", self.imu.add))
@@ -111,7 +122,7 @@ class Inputs:
 
     def refresh(self) -> None:
         """See which publishers there are, and forget those that are gone."""
-        said = [*map(self._tell_mixed, self._frame_ids), self._tell_color()]
+        said = [*map(self._tell_mixed, self._frame_ids), self._tell_color(), self._tell_camera()]
         self.advice = "; ".join(filter(None, said))
         if self.qos_advice and all(self._fits_all(each) for each in self._subscriptions):
             self.qos_advice = ""
@@ -178,6 +189,29 @@ class Inputs:
         self._remarks.tell(advice)
         return advice
 
+    def _tell_camera(self) -> str:
+        """Log once that a camera which is to step in for depth is silent itself: nobody would know
+        before depth dies; comes back with what to say, else ""."""
+        fallback, limit_s = self._assembler.fallback, self._parameters.silence_warning_s
+        if fallback is None or fallback.is_camera or not self.is_open or limit_s == 0.0:
+            return ""
+        late = [name for name in (COLOR, CAMERA_INFO) if self._silence_s(name) > limit_s]
+        # One CameraInfo is enough: some drivers send it once.
+        silent = [name for name in late if name == COLOR or name not in self._frame_ids]
+        if not silent:
+            return ""
+        named = " and ".join(self._node.resolve_topic_name(f"~/input/{name}") for name in silent)
+        advice = (
+            f"nothing comes on {named}, so the camera could not step in for depth: start it, or "
+            f"remap {' and '.join(f'~/input/{name}' for name in silent)} (launch argument "
+            f"{silent[0]}:=TOPIC)"
+        )
+        self._remarks.tell(advice)
+        return advice
+
+    def _silence_s(self, name: str) -> float:
+        return time.monotonic() - self._heard_s[name]
+
     def _tell_mixed(self, name: str) -> str:
         """Log once which cameras share an input; comes back with what to say, else ""."""
         topic = str(self._node.resolve_topic_name(self._assembler.topics[name]))
@@ -189,6 +223,7 @@ class Inputs:
 
     def _on_message(self, name: str, message: Any) -> None:
         self._frame_ids.setdefault(name, FrameIds()).add(message.header.frame_id)
+        self._heard_s[name] = time.monotonic()
         fallback = self._assembler.fallback
         was_camera = fallback is not None and fallback.is_camera
         frame, refused = self._assembler.add(name, message, self._now_ns)

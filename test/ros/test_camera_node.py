@@ -137,11 +137,15 @@ class Cameras:
 
     def both(self) -> None:
         """A cloud, then a color image."""
+        self.clouds()
+        self.images()
+
+    def clouds(self) -> None:
+        """One cloud."""
         stamp_ns = self.robot.now_ns()
         self.depth_stamps.add(stamp_ns)
         self._depth.publish(cloud_message(self.xyz, FRAME, stamp_ns))
         self.last_depth_s = time.monotonic()
-        self.images()
 
     def depth_set(self, millimetres: int) -> None:
         """A depth image of one depth, 0 = holes, and its color, of one stamp."""
@@ -226,6 +230,11 @@ def test_the_camera_steps_in_for_a_cloud_and_steps_back(
 
     cameras.until_boxes_of(cameras.image_stamps, cameras.images)
     robot.wait(lambda: robot.latest_status().fallback_count == 2, "no second fallback")
+    cameras.until_input("cloud", cameras.clouds)
+    said = robot.wait_for_diagnosis(
+        "input", DiagnosticStatus.WARN, "the camera could not step in", cameras.clouds
+    )
+    assert f"nothing comes on {cameras.name}/input/color, so" in said.message
     cameras.require_exact_counts()
     cameras.close()
 
