@@ -1,7 +1,7 @@
 """Weights on disk: one safetensors file with its manifest in the header; it cannot execute code.
 
 The manifest says what the weights are for: architecture, classes, up axis, format version and a
-sha256 over the tensors. Nothing is downloaded; "default" is the file that ships with the package.
+sha256 over the tensors. Nothing is downloaded; "default" and "camera" are files of the package.
 A folder stands for its weights.safetensors: that of a training, or one that `sr3d export` made.
 """
 
@@ -29,6 +29,9 @@ from sr3d_core.whole_files import write_whole
 
 FORMAT_VERSION = 1
 DEFAULT_WEIGHTS = Path(__file__).parent / "weights" / "default.safetensors"
+CAMERA_WEIGHTS = DEFAULT_WEIGHTS.with_name("camera.safetensors")
+SHIPPED = {"default": DEFAULT_WEIGHTS, "camera": CAMERA_WEIGHTS}
+"""The weights of the package, by the name that stands for them: of clouds, of color images."""
 WEIGHTS_NAME = "weights.safetensors"
 """The weights file of a folder that stands for weights."""
 MANIFEST_NAME = "manifest.json"
@@ -226,9 +229,9 @@ def stored_tensors(path: str | Path = "default") -> dict[str, Tensor]:
 
 
 def weights_file(path: str | Path) -> Path:
-    """The file that is meant by a path, a folder or "default"; it need not exist."""
-    if str(path) == "default":
-        return DEFAULT_WEIGHTS
+    """The file that is meant by a path, a folder or a name of `SHIPPED`; it need not exist."""
+    if str(path) in SHIPPED:
+        return SHIPPED[str(path)]
     path = Path(path)
     return path / WEIGHTS_NAME if path.is_dir() else path
 
@@ -279,6 +282,12 @@ def _content(state: dict[str, Tensor], manifest: Manifest) -> bytes:
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
     if not path.is_file():
+        if path == CAMERA_WEIGHTS:
+            raise CheckpointError(
+                f"{path}: weights of color images are not part of this installation; expected "
+                "those of a student of your own: `sr3d distill --out runs/camera`, then name "
+                "runs/camera"
+            )
         raise CheckpointError(
             f"{path}: no such weights file; expected a .safetensors file written by `sr3d train`, "
             'a folder of `sr3d export`, or "default" for the weights that ship'

@@ -147,8 +147,9 @@ class Look:
 class SeenImage:
     """A color image as the network saw it, and how sure it was of its depth."""
 
-    images: Images  # one, near zero
+    images: Images  # one, near zero, of the network's size
     std_m: Float[Tensor, "h w"]  # of every cell of 8 x 8 pixels
+    depth_m: Float[Tensor, "h w"]  # the mean that it deviates from
 
 
 class Detector:
@@ -318,10 +319,10 @@ class Detector:
             predictions, output = self.network.look(images)
             predictions = calibrated(predictions, self.classes, self.calibration)
             chance = output.depth_logits[0].softmax(dim=-1)
-            _, std_m = mean_and_std(chance, output.centers_m[0, None, None])
+            depth_m, std_m = mean_and_std(chance, output.centers_m[0, None, None])
             self._wait()
         none = PointCloud.single(torch.zeros(0, 3, device=self.device), None)
-        seen = SeenImage(output.images, std_m)
+        seen = SeenImage(output.images, std_m, depth_m)
         return Look(none, origin, predictions, 1e3 * (time.perf_counter() - started), seen)
 
     def answer(self, look: Look, postprocess: Postprocess | None = None) -> Detections:

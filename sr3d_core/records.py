@@ -5,7 +5,8 @@
 Metres and radians, z up: geometric centre, full extents, yaw counter-clockwise about z (0 where it
 is left out). Detections have a score, labels need none. A label with `"ignored": true` is of an
 object that is there but not asked for, as too little of it is seen to tell its size. An `"id"`
-says which object it is, in labels of several moments.
+says which object it is, in labels of several moments. `"depth_std_m"` is how far off along the
+line of sight a box of a color image may be, one standard deviation in metres, null where unknown.
 Numbers are never rounded: what is read back is what was found, to the last bit. Whoever shows
 numbers to people rounds them there.
 Imports torch only where tensors are made.
@@ -14,6 +15,7 @@ Imports torch only where tensors are made.
 from __future__ import annotations
 
 import json
+import math
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +80,7 @@ class BoxRecord(Record):
     center: tuple[_Number, _Number, _Number]
     size: tuple[_Length, _Length, _Length]
     yaw: _Number = 0.0
+    depth_std_m: _Number | None = Field(default=None, ge=0.0)
 
 
 class LabelRecord(BoxRecord):
@@ -199,7 +202,7 @@ def detection_records(found: Detections, classes: Sequence[str]) -> list[Detecti
     rows = zip(
         found.boxes.array.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
     )
-    return [
+    records: list[DetectionRecord] = [
         {
             "class": classes[label],
             "score": score,
@@ -209,6 +212,10 @@ def detection_records(found: Detections, classes: Sequence[str]) -> list[Detecti
         }
         for box, score, label in rows
     ]
+    if found.depth_std_m is not None:
+        for record, std_m in zip(records, found.depth_std_m.tolist(), strict=True):
+            record["depth_std_m"] = None if math.isnan(std_m) else std_m
+    return records
 
 
 def _sentence(error: ValidationError) -> str:

@@ -83,10 +83,10 @@ def test_the_deviation_of_a_box_is_that_of_the_cells_in_its_middle() -> None:
     behind = [-2.0, 0.0, 1.2, 0.4, 0.6, 0.4, 0.0]
     beside = [2.0, 30.0, 1.2, 0.4, 0.6, 0.4, 0.0]
     boxes = Boxes3D.from_array(torch.tensor([ahead, behind, beside]))
-    found = std_of_boxes(boxes, SeenImage(seen, std_m))
+    found = std_of_boxes(boxes, SeenImage(seen, std_m, torch.full_like(std_m, 2.0)))
     assert float(found[0]) == pytest.approx(0.5)
     assert all(math.isnan(each) for each in found[1:].tolist())
-    assert len(std_of_boxes(boxes[:0], SeenImage(seen, std_m))) == 0
+    assert len(std_of_boxes(boxes[:0], SeenImage(seen, std_m, torch.full_like(std_m, 2.0)))) == 0
 
 
 def test_weights_of_images_and_of_clouds_are_told_apart(

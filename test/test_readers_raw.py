@@ -33,7 +33,7 @@ from sr3d_core.data.readers.s3dis import S3disSource
 from sr3d_core.data.readers.scannet import ScanNetSource
 from sr3d_core.data.readers.sunrgbd import SunRgbdSource
 from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
-from sr3d_core.data.sources import source_of
+from sr3d_core.data.sources import source_of, with_images
 from sr3d_core.geometry.camera import pixel_centers, project, unproject
 from sr3d_core.structures import Images
 
@@ -551,6 +551,16 @@ def test_the_image_of_a_frame_sees_the_points_of_its_cloud(official: Path, label
     torch.testing.assert_close(points, cloud.xyz, atol=1e-5, rtol=0)
     expected = torch.tensor([1.0, 0.5, 0.0])[:, None, None].expand(3, 3, 4)
     torch.testing.assert_close(found.pixels[0], expected, atol=0.02, rtol=0)
+
+
+def test_a_frame_has_its_image_where_the_source_asks_for_it(official: Path) -> None:
+    source = SunRgbdSource(path=official)
+    bare = source.open("train", num=1)[0]
+    scenes = with_images(source).open("train", num=1)
+    assert bare.images is None
+    assert scenes[0].images is not None
+    torch.testing.assert_close(scenes[0].images.pixels, scenes.images(0).pixels)
+    torch.testing.assert_close(scenes[0].cloud.xyz, bare.cloud.xyz)
 
 
 def test_the_filled_depth_of_an_image_is_that_of_the_cloud(official: Path) -> None:

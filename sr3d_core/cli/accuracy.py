@@ -111,6 +111,11 @@ def with_switches(
     from sr3d_core.merged_views import merge_views
     from sr3d_core.refinement import NONE
 
+    if detector.takes_images and num_views > 1:
+        raise ValueError(
+            f"--merge-views {num_views} turns clouds, and these weights take color images, which "
+            "look the same from there; expected --merge-views 1"
+        )
     finder = merge_views(detector, num_views)
     stored = detector.refinement if finder is detector else NONE
     refinement = refinement_of(stored, refine, vote_iou, **classes)

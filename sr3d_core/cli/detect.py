@@ -23,6 +23,18 @@ from sr3d_core.cli.accuracy import (
     VoteIouOption,
     with_switches,
 )
+from sr3d_core.cli.photos import (
+    CameraAsked,
+    CameraOption,
+    FovOption,
+    HeightOption,
+    PhotoReader,
+    PitchOption,
+    RectifiedOption,
+    RollOption,
+    check_kinds,
+    detect_in_photo,
+)
 from sr3d_core.console import (
     BackendOption,
     MergeViewsOption,
@@ -48,9 +60,18 @@ _PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 def detect(
     files: Annotated[
-        list[Path], typer.Argument(help=f"{' '.join(SUFFIXES)}; meshes need the extra open3d.")
+        list[Path],
+        typer.Argument(
+            help=f"Clouds: {' '.join(SUFFIXES)}; meshes need the extra open3d. Photos, with "
+            "weights of color images: .jpg .png."
+        ),
     ],
-    weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help='Weights file, or those that ship: "default" for clouds, "camera" for photos.'
+        ),
+    ] = "default",
     score: Annotated[
         float, typer.Option(min=0, max=1, help="Leave out boxes that score less.")
     ] = 0.3,
@@ -60,7 +81,10 @@ def detect(
     ] = None,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw cloud and boxes here; several files: their names are added."),
+        typer.Option(
+            help="Draw boxes in the cloud, or in the photo, here; several files: their names are "
+            "added."
+        ),
     ] = None,
     up: Annotated[
         str,
@@ -69,6 +93,12 @@ def detect(
             "floor fits, else find the floor and level it. -y is up in a camera's optical frame."
         ),
     ] = "auto",
+    camera: CameraOption = None,
+    camera_fov: FovOption = None,
+    camera_pitch: PitchOption = None,
+    camera_roll: RollOption = None,
+    camera_height: HeightOption = None,
+    rectified: RectifiedOption = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     backend: BackendOption = "auto",
     merge_views: MergeViewsOption = 1,
@@ -79,12 +109,17 @@ def detect(
     refine_floor: RefineFloorOption = None,
     refine_yaw: RefineYawOption = None,
 ) -> None:
-    """Detect objects in point clouds.
+    """Detect objects in point clouds, or in photos.
 
-    Coordinates are metres; colors are optional. Boxes have the file's coordinates. Where a cloud
-    had to be levelled, boxes are in the levelled frame and the JSON says how to get there from
-    the file (levelled_from_file). The JSON of several files is a list that is whole after each of
-    them: an interrupt or a bad file loses nothing of the others.
+    Clouds: coordinates are metres; colors are optional. Boxes have the file's coordinates. Where
+    a cloud had to be levelled, boxes are in the levelled frame and the JSON says how to get there
+    from the file (levelled_from_file). The JSON of several files is a list that is whole after
+    each of them: an interrupt or a bad file loses nothing of the others.
+
+    Photos: weights of color images, the camera and how it stood. Boxes are in a level frame, x
+    ahead of the camera, y to its left, z up, from the floor below it where --camera-height is
+    given, else from the camera; depth_std_m of a box says how far off along the line of sight it
+    may be.
 
     Examples:
 
@@ -95,13 +130,30 @@ def detect(
       sr3d detect frame.pcd --up -y          a camera's cloud, z forward and y down
 
       sr3d detect room.ply --merge-views 4   more accurate, four times as long
+
+      sr3d detect photo.jpg --weights camera --camera K.yaml --camera-height 1.2 --camera-pitch -15
     """
+    asked = CameraAsked(
+        file=camera,
+        fov_deg=camera_fov,
+        pitch_deg=camera_pitch,
+        roll_deg=camera_roll,
+        height_m=camera_height,
+        is_rectified=rectified,
+    )
     with one_line_errors():
         from sr3d_core.data.cloud_file import open_cloud
 
         axis = chosen("--up", up, UP_AXES)
         pictures = _check_outputs(files, json_out, picture)
         detector = open_detector(weights, score, device, backend)
+        check_kinds(detector, weights, files, asked)
+        read_photo = PhotoReader(asked) if detector.takes_images else None
+        if read_photo is not None and axis != "auto":
+            raise ValueError(
+                f"--up {up} turns clouds, and these are photos; expected --camera-pitch and "
+                "--camera-roll alone"
+            )
         finder = with_switches(
             detector,
             merge_views,
@@ -116,9 +168,13 @@ def detect(
         with _writer(json_out, len(files) > 1) as write:
             for file, target in zip(files, pictures, strict=True):
                 try:
-                    opened = open_cloud(file, axis)
-                    tell_what_was_done(file, opened, detector.max_points)
-                    write(_detect_one(finder, file, opened, weights, target))
+                    if read_photo is None:
+                        opened = open_cloud(file, axis)
+                        tell_what_was_done(file, opened, detector.max_points)
+                        write(_detect_one(finder, file, opened, weights, target))
+                    else:
+                        photo = read_photo(file)
+                        write(detect_in_photo(detector, file, photo, weights, target))
                     num_done += 1
                 except (ValueError, OSError) as error:
                     say(f"error: {explain(error)}")
@@ -252,19 +308,25 @@ def print_found(
         soft_wrap=True,
     )
     if len(found):
-        console.print(_table(found, classes))
+        console.print(table_of(found, classes))
 
 
-def _table(found: Detections, classes: tuple[str, ...]) -> Table:
+def table_of(found: Detections, classes: tuple[str, ...]) -> Table:
+    """A row for each detection; of those in a color image with how far off it may be."""
+    has_std = found.depth_std_m is not None
     table = Table("class")
     headings = ("score", "x", "y", "z", "dx", "dy", "dz (m)", "yaw (deg)")
-    for heading in headings:
+    for heading in (*headings, *(["± depth (m)"] if has_std else [])):
         table.add_column(heading, justify="right")
     degrees = found.boxes.yaw.rad2deg().tolist()
     rows = found.boxes.array[:, :6].tolist()
-    for label, score, row, yaw in zip(
-        found.labels.tolist(), found.scores.tolist(), rows, degrees, strict=True
+    deviations = (
+        [[] for _ in rows] if found.depth_std_m is None else found.depth_std_m[:, None].tolist()
+    )
+    for label, score, row, yaw, deviation in zip(
+        found.labels.tolist(), found.scores.tolist(), rows, degrees, deviations, strict=True
     ):
         numbers = (f"{value:.2f}" for value in row)
-        table.add_row(classes[label], f"{score:.2f}", *numbers, f"{yaw:.0f}")
+        more = ("-" if math.isnan(std_m) else f"{std_m:.2f}" for std_m in deviation)
+        table.add_row(classes[label], f"{score:.2f}", *numbers, f"{yaw:.0f}", *more)
     return table

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
     from sr3d_core.data.sources import Scenes
 
 
-def labelled_scenes(data: str, split: str, num: int, known: tuple[str, ...]) -> Scenes:
+def labelled_scenes(
+    data: str, split: str, num: int, known: tuple[str, ...], *, has_images: bool = False
+) -> Scenes:
     """The scenes to measure on, labelled in the classes that the weights know.
 
-    Classes that only one of both has are told. Raises ValueError where none is left.
+    With `has_images` they have color images. Classes that only one of both has are told. Raises
+    ValueError where none is left.
     """
-    from sr3d_core.data.sources import source_of
+    from sr3d_core.data.sources import source_of, with_images
 
     source = source_of(data)
+    if has_images:
+        source = with_images(source)
     labelled = tuple(source.classes)
     if not set(known) & set(labelled):
         raise ValueError(

@@ -26,6 +26,7 @@ from sr3d_core.console import (
     SCENES,
     BackendOption,
     MergeViewsOption,
+    chosen,
     one_line_errors,
     progress_in_turn,
     progress_of,
@@ -236,7 +237,20 @@ def evaluate(
         int,
         typer.Option(min=1, help="How many scenes, at most; of rooms: frames and scans in turn."),
     ] = 600,
-    weights: Annotated[str, typer.Option(help='Weights file, or "default".')] = "default",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help='Weights file, or those that ship: "default" of clouds, "camera" of images.'
+        ),
+    ] = "default",
+    input_kind: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            help="What the weights have to take: points, rgb (scenes with color images, their "
+            "depth scored too), or auto, as they do.",
+        ),
+    ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     backend: BackendOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
@@ -284,6 +298,12 @@ def evaluate(
 ) -> None:
     """Score weights on labelled scenes: AP and recall per class at overlap 0.25 and 0.5.
 
+    Weights of color images are scored on the images of scenes that have some (rooms, sunrgbd,
+    recording): the same figures, the depth of every cell (AbsRel, the share that is off by a
+    factor below 1.25, the share on objects whose error is within the deviation that is told), and
+    AP with each box moved along its line of sight to where its object is, which says what the
+    depth costs.
+
     Examples:
 
       sr3d eval --num 50
@@ -297,13 +317,19 @@ def evaluate(
       sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper
 
       sr3d eval --data folder:scannet --weights w.safetensors --config sr3d_paper --tests 5
+
+      sr3d eval --input rgb --weights camera --num 100
+
+      sr3d eval --input rgb --weights camera --data sunrgbd:data/sunrgbd/OFFICIAL_SUNRGBD
     """
+    kind = chosen("--input", input_kind, ("auto", "points", "rgb"))
     with one_line_errors():
         from sr3d_core.checkpoint import read_manifest
         from sr3d_core.config import Evaluation
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
         from sr3d_core.evaluate import evaluate as score
+        from sr3d_core.evaluate_images import ImagesReport, evaluate_images
         from sr3d_core.evaluate_tests import InRandomOrder, TestsReport, evaluate_tests
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
@@ -315,14 +341,17 @@ def evaluate(
         if page is not None:
             _check_page(page, json_out, views, tests)
         require_writable(json_out)
-        chosen = named_config(config)
-        evaluation = Evaluation() if chosen is None else chosen.evaluation
+        rules = named_config(config)
+        evaluation = Evaluation() if rules is None else rules.evaluation
         detector = Detector.from_checkpoint(
             weights,
             device=device,
             backend=backend,
             **detector_rules(evaluation),
         )
+        _check_input(kind, weights, takes_images=detector.takes_images)
+        if detector.takes_images:
+            _check_of_images(views, tests, page)
         finder = with_switches(
             detector,
             merge_views,
@@ -338,16 +367,20 @@ def evaluate(
                 f"--views {views} of --merge-views {merge_views}: merged views are the same turns "
                 "in whichever view, so deviations are too small"
             )
-        scenes = labelled_scenes(data, split, num, detector.classes)
+        scenes = labelled_scenes(
+            data, split, num, detector.classes, has_images=detector.takes_images
+        )
         num = len(scenes)
         loader, *others = (
             _loader(InRandomOrder(scenes, test), workers) for test in range(1, tests + 1)
         )
         analysis: Analysis | None = None
-        report: EvaluationReport | ViewsReport | TestsReport
+        report: EvaluationReport | ViewsReport | TestsReport | ImagesReport
         with progress_of("scenes", num * tests) as tell:
             fronts = detector.front_classes
-            if tests > 1:
+            if detector.takes_images:
+                report = evaluate_images(detector, loader, tell, fronts)
+            elif tests > 1:
                 report = evaluate_tests(finder, [loader, *others], tell, fronts)
             elif views > 1:
                 report = evaluate_in_views(finder, loader, views, tell, fronts)
@@ -356,10 +389,12 @@ def evaluate(
             else:
                 from sr3d_core.analysis.analyse import analyse
 
-                assigner = None if chosen is None else chosen.criterion.assigner
+                assigner = None if rules is None else rules.criterion.assigner
                 analysis = analyse(finder, loader, tell, fronts, assigner)
                 report = analysis.scores
         result_console().print(report.table())
+        if isinstance(report, ImagesReport):
+            result_console().print(report.depth_table())
         if report.fronts:
             result_console().print(fronts_table(report.fronts))
         sha256 = read_manifest(weights).sha256
@@ -389,6 +424,27 @@ def _loader(scenes: Scenes, workers: int) -> DataLoader[Any]:
         sampler=range(len(scenes)),
         num_workers=workers,
     )
+
+
+def _check_input(kind: str, weights: str, *, takes_images: bool) -> None:
+    """Refuse weights that do not take what `--input` says; ValueError."""
+    takes = "rgb" if takes_images else "points"
+    if kind not in ("auto", takes):
+        raise ValueError(
+            f"--input {kind}, and the weights {weights} take {takes}; expected weights that take "
+            f"{kind}, such as --weights {'camera' if kind == 'rgb' else 'default'}"
+        )
+
+
+def _check_of_images(views: int, tests: int, page: Path | None) -> None:
+    """Refuse what is of clouds alone; ValueError."""
+    for option, is_asked, why in (
+        ("--views", views > 1, "turns of the room change no pixel of an image"),
+        ("--tests", tests > 1, "an image has no points to draw others from"),
+        ("--report", page is not None, "its pictures are of clouds"),
+    ):
+        if is_asked:
+            raise ValueError(f"{option}: {why}, and these weights take color images; leave it out")
 
 
 def _check_page(page: Path, json_out: Path | None, views: int, tests: int) -> None:

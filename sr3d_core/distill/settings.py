@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +18,7 @@ from torch import Generator
 from sr3d_core.checkpoint import read_manifest
 from sr3d_core.config import Config, ConfigError, Schedule, sentences
 from sr3d_core.distill.views import ChangeImages
-from sr3d_core.model.camera_network import CameraArchitecture
+from sr3d_core.model.camera_network import CameraArchitecture, fitted
 from sr3d_core.model.network import Architecture
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.structures import Sample
@@ -204,8 +205,11 @@ class CameraConfig(Config):
 
     @property
     def changes(self) -> Callable[[Sample, Generator], Sample]:
-        """What happens to a scene before it is learnt from."""
-        return self.view
+        """What happens to a scene before it is learnt from.
+
+        Its image becomes as large as the student sees it: those of one step must be of one size.
+        """
+        return partial(_changed, self.view, self.student.camera.size)
 
     def architecture(self, num_classes: int) -> Architecture:
         """That of the student's later stages: the teacher's.
@@ -219,6 +223,14 @@ class CameraConfig(Config):
                 f"{num_classes}; expected the same classes in both"
             )
         return found
+
+
+def _changed(
+    change: ChangeImages, size: tuple[int, int], sample: Sample, generator: Generator
+) -> Sample:
+    changed = change(sample, generator)
+    assert changed.images is not None  # else it was refused
+    return replace(changed, images=fitted(changed.images, size))
 
 
 _ADAPTER = TypeAdapter(CameraConfig)

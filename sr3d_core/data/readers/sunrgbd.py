@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -48,7 +48,7 @@ from sr3d_core.data.readers.lists import (
 from sr3d_core.data.readers.matlab import load_mat
 from sr3d_core.geometry.camera import Pinhole
 from sr3d_core.plain_text import read_text
-from sr3d_core.structures import Images, PointCloud
+from sr3d_core.structures import Images, PointCloud, Sample
 
 _ALL_SPLITS = {"train": "alltrain", "val": "alltest"}
 _META = {"v1": "SUNRGBDMeta.mat", "v2": "SUNRGBDMeta3DBB_v2.mat"}
@@ -73,6 +73,8 @@ class SunRgbdSource:
     """The classes to read: those of the benchmark, or any others of the files."""
     front_classes: tuple[str, ...] = ()
     """Classes whose labels have a yaw that points out of the object's front."""
+    images: bool = False
+    """Whether scenes have the color image and its depth beside the cloud."""
 
     def open(
         self, split: str, classes: Sequence[str] | None = None, num: int | None = None
@@ -123,10 +125,18 @@ class SunRgbdScenes(FileScenes):
         self._root, self.names, self.classes = root, names, tuple(classes)
         self._labelled, self._folder = labelled, _DEPTH_FOLDERS[source.depth]
         self._has_table = source.labels != "json"
+        self._with_images = source.images
         self.notes = (
             f"SUN RGB-D with {source.labels} labels, half sizes doubled, yaw counter-clockwise",
             f"points from {self._folder}, the floor below z = 0",
         )
+
+    def read(self, index: int) -> tuple[Sample, str]:
+        """One scene, with its image where the source asks for it. Raises DatasetError."""
+        sample, note = super().read(index)
+        if self._with_images:
+            sample = replace(sample, images=self.images(index))
+        return sample, note
 
     def labels(self, index: int) -> SceneLabels:
         """The boxes of one frame, also of classes nobody asked for. Raises DatasetError."""
