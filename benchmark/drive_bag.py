@@ -3,8 +3,12 @@
     python benchmark/drive_bag.py drives/0 --room 0
     sr3d bag eval drives/0/bag --gt drives/0/truth.json --report report.html
 
+    python benchmark/drive_bag.py drives/0 --room 0 --color
+    sr3d distill --bag drives/0/bag --student camera --out runs/room
+
 Writes into the folder: `bag` (mcap: /points in the camera's frame, /tf with the odometry and the
-localisation, both with drift, /tf_static) and `truth.json`, the boxes that each cloud shows, in
+localisation, both with drift, /tf_static; with --color also /color/image_raw and
+/color/camera_info of the same camera) and `truth.json`, the boxes that each cloud shows, in
 the map, with ids that stay; those of which too little is seen to ask for them are `ignored`. Boxes
 of classes that `--weights` do not know are left out. Rooms are
 of the validation split. Prints one JSON object.
@@ -40,6 +44,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--rate", type=float, default=10.0, help="clouds a second")
     parser.add_argument("--weights", default="default")
+    parser.add_argument("--color", action="store_true", help="write color images, too")
     options = parser.parse_args()
     settings = SequenceSettings(num_frames=options.frames, rate_hz=options.rate)
     classes = read_manifest(options.weights).classes
@@ -57,6 +62,9 @@ def main() -> None:
             ):
                 write("/tf", _tf(parent, child, frame.stamp_ns, pose), frame.stamp_ns)
             write("/points", _cloud(frame), frame.stamp_ns + 1000)
+            if options.color:
+                write("/color/image_raw", _image(frame), frame.stamp_ns + 1000)
+                write("/color/camera_info", _camera_info(frame), frame.stamp_ns + 1000)
             truth.append({"stamp_ns": frame.stamp_ns, "boxes": _boxes(frame, classes)})
     path = options.folder / "truth.json"
     path.write_text(json.dumps({"frame": "map", "frames": truth}))
@@ -100,6 +108,33 @@ def _cloud(frame: SequenceFrame) -> Any:
     data, size = np.frombuffer(rows.tobytes(), np.uint8), len(rows)
     return T["sensor_msgs/msg/PointCloud2"](
         _header(frame.stamp_ns, "camera"), 1, size, fields, False, 16, 16 * size, data, True
+    )
+
+
+def _image(frame: SequenceFrame) -> Any:
+    pixels = np.clip(np.rint(255 * frame.rgb), 0, 255).astype(np.uint8)
+    height, width = pixels.shape[:2]
+    data = np.ascontiguousarray(pixels).reshape(-1)
+    head = _header(frame.stamp_ns, "camera")
+    return T["sensor_msgs/msg/Image"](head, height, width, "rgb8", 0, 3 * width, data)
+
+
+def _camera_info(frame: SequenceFrame) -> Any:
+    camera = frame.pinhole
+    k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1], np.float64)
+    p = np.insert(k, [3, 6, 9], 0.0)
+    return T["sensor_msgs/msg/CameraInfo"](
+        header=_header(frame.stamp_ns, "camera"),
+        height=camera.height,
+        width=camera.width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=k,
+        r=np.eye(3).reshape(-1),
+        p=p,
+        binning_x=0,
+        binning_y=0,
+        roi=T["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False),
     )
 
 

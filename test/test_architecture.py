@@ -77,7 +77,7 @@ CORE = {
     },
     "distill": {
         *{"checkpoint", "config", "data", "detector", "geometry", "model", "plain_yaml", "sparse"},
-        *{"structures", "supervision", "training"},
+        *{"records", "structures", "supervision", "training", "whole_files"},
     },
     "study": {
         *{"choices", "config", "data", "plain_yaml", "presets", "study_before", "study_crossed"},

@@ -585,7 +585,7 @@ def test_a_damaged_list_is_named(
 def test_where_nothing_reads_recordings_it_says_so(
     bag: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("sr3d_core.pretrain.recordings.entry_points", lambda group: ())
+    monkeypatch.setattr("sr3d_core.data.recordings.entry_points", lambda group: ())
     done = sr3d("pretrain", bag, "--out", tmp_path / "pre.safetensors")
     assert done.exit_code == 1
     assert "sr3d.clouds" in done.output
@@ -614,7 +614,7 @@ def test_what_reads_recordings_says_why_it_does_not_load(
     bag: Path, tmp_path: Path, monkeypatch: Any, error: Exception, texts: tuple[str, ...]
 ) -> None:
     entry = Broken(error)
-    monkeypatch.setattr("sr3d_core.pretrain.recordings.entry_points", lambda group: (entry,))
+    monkeypatch.setattr("sr3d_core.data.recordings.entry_points", lambda group: (entry,))
     done = sr3d("pretrain", bag, "--out", tmp_path / "pre.safetensors")
     assert done.exit_code == 1
     for text in texts:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from sr3d_core.cli.recorded import Agreement, going_on_from, on_recording
 from sr3d_core.cli.training import run_and_tell
 from sr3d_core.console import SCENES, chosen, one_line_errors
 
@@ -25,6 +26,33 @@ def distill(
     data: Annotated[
         str | None,
         typer.Option(help=f"Scenes with color images, such as rooms:,images=true. {SCENES}"),
+    ] = None,
+    bag: Annotated[
+        Path | None,
+        typer.Option(
+            help="In place of --data a recording without labels, with color images, CameraInfo, "
+            "clouds or depth images, and tf: the teacher's steady boxes are taken as true."
+        ),
+    ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(help="Of --bag: clouds or depth images; default: the only clouds there are."),
+    ] = None,
+    color: Annotated[
+        str | None,
+        typer.Option(help="Of --bag: color images, raw or compressed; default: the only ones."),
+    ] = None,
+    camera_info: Annotated[
+        str | None,
+        typer.Option(help="Of --bag: CameraInfo of these; default: the one beside them."),
+    ] = None,
+    camera_height: Annotated[
+        float | None,
+        typer.Option(help="Of --bag: the color camera's metres above the floor, where known."),
+    ] = None,
+    period: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of --bag: seconds between frames, at least; default: 0.5."),
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Weights of the network that teaches; default: as shipped.")
@@ -49,6 +77,11 @@ def distill(
     weights are used as any others, on images in place of clouds. Ctrl-C saves and stops, --resume
     goes on exactly there; several GPUs: start it with torchrun.
 
+    With --bag it learns one place, without labels: boxes that the teacher scores 0.3 or more and
+    finds in the same place in three frames in a row are taken as true. The last fifth of the
+    recording is held out; said is how far the student agrees with the teacher there, before and
+    after. Frames are kept in a folder beside the run.
+
     Examples:
 
       sr3d distill --steps 2000 --out runs/camera
@@ -56,14 +89,27 @@ def distill(
       sr3d data rooms runs/looks --frames 0 --no-scan --images 4
 
       sr3d distill --data rooms:,images=true,prerendered=runs/looks --out runs/camera
+
+      sr3d distill --bag my_flat.mcap --student camera --out runs/my_flat
     """
+    out = out if out is not None else Path("runs") / _name(config, bag)
+    given = {
+        "--topic": topic,
+        "--color": color,
+        "--camera-info": camera_info,
+        "--camera-height": camera_height,
+        "--period": period,
+    }
     with one_line_errors():
         if preset is not None:
             chosen("--preset", preset, PRESETS)
+        _check_data(data, bag, [name for name, value in given.items() if value is not None])
         from sr3d_core.config import ConfigError
+        from sr3d_core.data.image_frames import FrameSettings
         from sr3d_core.data.rooms.source import RoomsSource
         from sr3d_core.data.sources import source_of
         from sr3d_core.distill.learner import CameraLearner
+        from sr3d_core.distill.recordings import RecordedFrames
         from sr3d_core.distill.settings import CameraConfig, load_camera_config
 
     with one_line_errors(ConfigError):
@@ -74,10 +120,42 @@ def distill(
         if teacher is not None:
             asked = replace(asked, teacher=replace(asked.teacher, weights=teacher))
         if student is not None:
-            asked = replace(asked, student=replace(asked.student, weights=student))
+            asked = going_on_from(asked, student, is_shape_free=config is None)
         if preset is not None:
             asked = replace(asked, distill=replace(asked.distill, preset=cast("Preset", preset)))
+        if bag is not None:
+            frames = RecordedFrames(
+                folder=out.with_name(out.name + ".frames"),
+                settings=FrameSettings(
+                    period_s=0.5 if period is None else period, camera_height_m=camera_height
+                ),
+                topic=topic,
+                color=color,
+                camera_info=camera_info,
+            )
+            asked = on_recording(asked, bag, frames, is_short=config is None)
         if steps is not None:
             asked = replace(asked, schedule=replace(asked.schedule, num_steps=steps))
-    name = "camera" if config is None else config.stem
-    run_and_tell(asked, out if out is not None else Path("runs") / name, resume, CameraLearner)
+    if bag is None:
+        run_and_tell(asked, out, resume, CameraLearner)
+        return
+    with one_line_errors(ConfigError):
+        agreement = Agreement(asked, out)
+    run_and_tell(asked, out, resume, CameraLearner)
+    with one_line_errors(ConfigError):
+        agreement.tell()
+
+
+def _name(config: Path | None, bag: Path | None) -> str:
+    """What a run is called that nobody named."""
+    if config is not None:
+        return config.stem
+    return "camera" if bag is None else bag.stem
+
+
+def _check_data(data: str | None, bag: Path | None, of_bag: list[str]) -> None:
+    """Refuse options that would not act; ValueError."""
+    if bag is None and of_bag:
+        raise ValueError(f"{', '.join(of_bag)}: of --bag, and there is none; leave out")
+    if bag is not None and data is not None:
+        raise ValueError(f"--data {data} and --bag {bag}; expected one of both")

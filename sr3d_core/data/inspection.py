@@ -23,6 +23,7 @@ from sr3d_core.data.file_scenes import (
 from sr3d_core.data.folder import FolderDataset, FolderSource, listed
 from sr3d_core.data.label_checks import Suspicions
 from sr3d_core.data.readers.class_names import known_as
+from sr3d_core.data.recorded import RecordingSource
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes, data_argument
 from sr3d_core.data.split import how_to_split, scan_of
@@ -110,9 +111,10 @@ def inspect_before_training(
 ) -> list[str]:
     """Warnings about scenes in files that a training is about to see, and how they are read.
 
-    Procedural rooms are labelled by their maker: nothing is read. Raises DatasetError for faults.
+    Procedural rooms are labelled by their maker, recordings by a teacher: nothing is read. Raises
+    DatasetError for faults.
     """
-    if isinstance(source, RoomsSource):
+    if isinstance(source, RoomsSource | RecordingSource):
         return []
     scenes = source.open("train")
     found = inspect_scenes(scenes, lambda done, scene: on_scene(done, len(scenes)))

@@ -23,6 +23,7 @@ from sr3d_core.data.readers.sunrgbd import SunRgbdSource
 from sr3d_core.data.readers.sunrgbd_trainval import SunRgbdTrainvalSource
 from sr3d_core.data.readers.sustechpoints import SustechPointsSource
 from sr3d_core.data.readers.votenet import VoteNetSource
+from sr3d_core.data.recorded import RecordingSource
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.structures import Sample
 
@@ -73,6 +74,7 @@ AnySource = (
     | S3disSource
     | LabelCloudSource
     | SustechPointsSource
+    | RecordingSource
 )
 """All readers; the field `name` tells them apart."""
 

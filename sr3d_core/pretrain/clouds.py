@@ -15,14 +15,10 @@ from sr3d_core.choices import UpAxis
 from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.keyframes import Listed, listed_in
+from sr3d_core.data.recordings import digest_of_file, is_recording, recordings_below
 from sr3d_core.data.sources import READERS, Scenes, source_of
 from sr3d_core.geometry.viewpoint import Viewpoint
-from sr3d_core.pretrain.recordings import (
-    Recordings,
-    digest_of_file,
-    is_recording,
-    recordings_below,
-)
+from sr3d_core.pretrain.recordings import Recordings
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 KEPT_POINTS = 10_000_000
