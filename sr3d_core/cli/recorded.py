@@ -30,8 +30,8 @@ def going_on_from(asked: CameraConfig, student: str, *, is_shape_free: bool) -> 
     camera = read_manifest(student).camera
     if camera is None:
         raise ValueError(
-            f"--student {student}: weights of clouds, expected those of color images, as `sr3d "
-            "distill` writes them; they may teach: --teacher"
+            f"--student {student}: weights of clouds, expected those of color images, as "
+            "`sr3d distill` writes them; they may teach: --teacher"
         )
     if not is_shape_free:
         camera = asked.student.camera

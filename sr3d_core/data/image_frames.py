@@ -129,13 +129,13 @@ def frames_in(folder: Path) -> ListedFrames:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(
-            f"{path}: {where}: {first['msg']}; remove the folder, `sr3d distill --bag` writes it "
-            "again"
+            f"{path}: {where}: {first['msg']}; remove the folder, "
+            "`sr3d distill --bag` writes it again"
         ) from error
     if known.format != _FORMAT:
         raise ValueError(
-            f"{path}: format {known.format!r}, expected {_FORMAT!r}; remove the folder, `sr3d "
-            "distill --bag` writes it again"
+            f"{path}: format {known.format!r}, expected {_FORMAT!r}; remove the folder, "
+            "`sr3d distill --bag` writes it again"
         )
     return known
 
