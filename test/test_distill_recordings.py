@@ -98,15 +98,17 @@ def drive(
     has_info: bool = True,
     has_odom: bool = True,
     second: bool = False,
+    has_base: bool = True,
 ) -> None:
-    write("/tf_static", tf("base_link", "depth", 0, (0, 0, 1.2), CAMERA_TURN), S)
-    # The color camera is 10 cm to the left of the depth sensor.
-    write("/tf_static", tf("base_link", "color_optical", 0, (0, 0.1, 1.2), CAMERA_TURN), S)
+    if has_base:
+        write("/tf_static", tf("base_link", "depth", 0, (0, 0, 1.2), CAMERA_TURN), S)
+        # The color camera is 10 cm to the left of the depth sensor.
+        write("/tf_static", tf("base_link", "color_optical", 0, (0, 0.1, 1.2), CAMERA_TURN), S)
     if has_info:
         write("/cam/camera_info", camera_info(S), S)
     for tick in range(NUM + 1):
         stamp_ns = S + tick * S // 5
-        if has_odom:
+        if has_odom and has_base:
             write(
                 "/tf", tf("odom", "base_link", stamp_ns, (x_at(stamp_ns), 0, 0), STILL), stamp_ns
             )

@@ -27,7 +27,7 @@ def about_run(bag: Path, run: BagRun, truth: str, robot: Parameters) -> dict[str
         "which way is up": run.parameters.up,
         "what was chosen": "; ".join(run.remarks) or "nothing",
         "ground truth": truth,
-        "weights": run.parameters.weights,
+        "weights": run.weights,
         "classes": ", ".join(run.classes),
         "memory": f"{seconds:g} s" if seconds else "no",
         "parameters that are not the default": ", ".join(changed) or "none",

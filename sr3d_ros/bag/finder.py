@@ -17,5 +17,10 @@ def load_finder(parameters: Parameters, *, one_class: bool, num_views: int) -> F
     is defined without. `num_views` are looked at of each frame and merged, which no robot does.
     """
     detector = load_detector(parameters)
+    if detector.takes_images and num_views > 1:
+        raise ValueError(
+            f"--merge-views {num_views} turns clouds, and color images are detected in, which "
+            "look the same from there; expected --merge-views 1"
+        )
     detector.postprocess = replace(detector.postprocess, one_class=one_class)
     return merge_views(detector, num_views)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,11 @@ from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.keyframes import FindsNothing
 from sr3d_ros.bag.replay import Bag, DroppedFrame, detected
 from sr3d_ros.bag.run import BagRun, open_run
-from sr3d_ros.bag.source import Topics
+from sr3d_ros.bag.source import ColorTopics, Topics, color_topics
 from sr3d_ros.errors import MessageError, Refused
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.sensors.camera_image import ImageReader
-from sr3d_ros.sensors.ros_names import COMPRESSED_IMAGE_TYPE, IMAGE_TYPE, INFO_TYPE
 from sr3d_ros.tf.fixed import FIXED_FRAMES, in_fixed_frame, moved_between
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
@@ -76,54 +74,6 @@ def write_image_frames(
         frames = making.frames(lambda done: on_read(done, run.num_clouds))
         num = write_frames(folder, recording.name, frames, making.refused)
         return making.remarks(num)
-
-
-@dataclass(frozen=True, slots=True)
-class ColorTopics:
-    """Where color images come from."""
-
-    image: str
-    info: str
-
-    @property
-    def is_rectified(self) -> bool:
-        """Whether images are undistorted already: image_proc calls their topics image_rect..."""
-        parts = self.image.split("/")
-        return any(part.startswith("image_rect") for part in parts)
-
-
-def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
-    """The topics of color images that are meant; raises ReplayError that lists what there is."""
-    images = _names(bag, IMAGE_TYPE) + _names(bag, COMPRESSED_IMAGE_TYPE)
-    infos = _names(bag, INFO_TYPE)
-    if color is None:
-        # Of a raw topic and its compressed one, the raw one is meant.
-        plain = [name for name in images if "depth" not in name.lower()]
-        candidates = [name for name in plain if name.removesuffix("/compressed") == name] or plain
-        if len(candidates) != 1:
-            raise ReplayError(
-                f"{bag.path}: {len(candidates)} topics of color images, expected one: "
-                f"{', '.join(candidates) or 'none'}; "
-                + ("name it with --color" if candidates else "record the camera's image as well")
-            )
-        color = candidates[0]
-    if color not in images:
-        raise ReplayError(
-            f"{bag.path}: --color {color} is not among the topics of images with messages: "
-            f"{', '.join(images) or 'none'}"
-        )
-    beside = color.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
-    info = info or (beside if beside in infos or len(infos) != 1 else infos[0])
-    if info not in infos:
-        raise ReplayError(
-            f"{bag.path}: no CameraInfo of {color} on {info}; expected one of "
-            f"{', '.join(infos) or 'none'}; name it with --camera-info"
-        )
-    return ColorTopics(color, info)
-
-
-def _names(bag: Bag, kind: str) -> list[str]:
-    return [t.topic for t in bag.topics if t.type_name == kind and t.num_messages > 0]
 
 
 class ColorStream:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def head_of(bag: str | Path, run: BagRun) -> dict[str, object]:
     """What a result is about."""
-    return {"bag": str(bag), "topic": run.topic, "model": run.parameters.weights}
+    return {"bag": str(bag), "topic": run.topic, "model": run.weights}
 
 
 def title_of(stamp_ns: int) -> str:

@@ -58,8 +58,14 @@ class BagRun:
         return self.source.topic
 
     @property
+    def weights(self) -> str:
+        """The weights of its detector: those of color images where it detects in these."""
+        parameters = self.parameters
+        return parameters.camera_weights if parameters.kind == "rgb" else parameters.weights
+
+    @property
     def num_clouds(self) -> int:
-        """How many clouds or depth images the topic has."""
+        """How many clouds, depth images or color images the topic has."""
         return self.bag.num_messages(self.topic)
 
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
@@ -168,7 +174,7 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
-            self.num_empty += not frame.num_points
+            self.num_empty += frame.input != "rgb" and not frame.num_points
             self.note(*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out))
 
     def note(self, *notes: str) -> None:

@@ -75,7 +75,10 @@ class Scoring:
     ) -> None:
         self._run, self._truth, self._show = run, truth, show
         self._classes = tuple(classes or run.classes)
-        self._wanted = wanted or postprocess_for(run.parameters, self._classes)
+        of_images = run.parameters.kind == "rgb"
+        self._wanted = wanted or postprocess_for(
+            run.parameters, self._classes, of_images=of_images
+        )
         self._identities = Identities(run.transforms)
         self._identities.apply(run.parameters)
         self._tally = Tally(damage=run.bag.notes)

@@ -1,4 +1,4 @@
-"""Which topics of a recording to detect in: clouds, or depth images with what belongs to them."""
+"""Which topics of a recording to detect in: clouds, depth images, or color images alone."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Topics:
     topic: str | None = None
     """Point clouds or depth images; chosen where the bag has one topic of clouds."""
     info: str | None = None
-    """CameraInfo of the depth images; chosen: the one beside them."""
+    """CameraInfo of the depth images, or of color images alone; chosen: the one beside them."""
     color: str | None = None
-    """Color images for the depth images; chosen: none."""
+    """Color images for the depth images, chosen: none; or alone, chosen: the only ones."""
     imu: str | None = None
     """IMU, where it says which way is up; chosen where the bag has one."""
     tf_namespace: str | None = None
@@ -50,7 +50,10 @@ class Topics:
 
 def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
     """Parameters with the kind of input that the topic asked for has."""
+    if parameters.kind == "rgb":
+        return _of_images(bag, wanted, parameters)
     if wanted.topic is None:
+        _require_one_input(bag, parameters)
         return parameters
     for transport, kind in DEPTH_TYPES.items():
         if wanted.topic in _names(bag, kind):
@@ -60,12 +63,81 @@ def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
     return parameters.with_values({"input.kind": "cloud"})
 
 
+@dataclass(frozen=True, slots=True)
+class ColorTopics:
+    """Where color images come from."""
+
+    image: str
+    info: str
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether images are undistorted already: image_proc calls their topics image_rect..."""
+        parts = self.image.split("/")
+        return any(part.startswith("image_rect") for part in parts)
+
+
+def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
+    """The topics of color images that are meant; raises ReplayError that lists what there is."""
+    images = [*_names(bag, IMAGE_TYPE), *_names(bag, COMPRESSED_IMAGE_TYPE)]
+    infos = _names(bag, INFO_TYPE)
+    if color is None:
+        # Of a raw topic and its compressed one, the raw one is meant.
+        plain = [name for name in images if "depth" not in name.lower()]
+        candidates = [name for name in plain if name.removesuffix("/compressed") == name] or plain
+        if len(candidates) != 1:
+            raise ReplayError(
+                f"{bag.path}: {len(candidates)} topics of color images, expected one: "
+                f"{', '.join(candidates) or 'none'}; "
+                + ("name it with --color" if candidates else "record the camera's image as well")
+            )
+        color = candidates[0]
+    if color not in images:
+        raise ReplayError(
+            f"{bag.path}: --color {color} is not among the topics of images with messages: "
+            f"{', '.join(images) or 'none'}"
+        )
+    beside = color.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+    info = info or (beside if beside in infos or len(infos) != 1 else infos[0])
+    if info not in infos:
+        raise ReplayError(
+            f"{bag.path}: no CameraInfo of {color} on {info}; expected one of "
+            f"{', '.join(infos) or 'none'}; name it with --camera-info"
+        )
+    return ColorTopics(color, info)
+
+
+def _of_images(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
+    """Parameters for the color images that are meant, with how they are sent and seen."""
+    if wanted.topic is not None:
+        raise ReplayError(
+            f"{bag.path}: --topic {wanted.topic} is of clouds or depth images, and color images "
+            "are detected in (input.kind rgb); name theirs with --color, or say --input cloud"
+        )
+    topics = color_topics(bag, wanted.color, wanted.info)
+    is_plain = topics.image in _names(bag, IMAGE_TYPE)
+    values = {"input.color_transport": "raw" if is_plain else "compressed"}
+    rectified = {"input.rectified": True} if topics.is_rectified else {}
+    return parameters.with_values({**values, **rectified})
+
+
+def _require_one_input(bag: Bag, parameters: Parameters) -> None:
+    if parameters.kind == "auto":
+        raise ReplayError(
+            f"{bag.path}: input.kind is auto, and a recording is worked on with one input; say "
+            "--input cloud, depth or rgb"
+        )
+
+
 def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     """The topics to use; raises `ReplayError` that lists what the bag has.
 
     Further clouds (`input.extra_topics`) are those of the parameters.
     """
     imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if parameters.up == "imu" else ""
+    if parameters.kind == "rgb":
+        topics = color_topics(bag, wanted.color, wanted.info)
+        return Source({COLOR: topics.image, CAMERA_INFO: topics.info}, imu)
     if parameters.kind == "depth":
         return Source(_depth_topics(bag, wanted, type_of(DEPTH, parameters)), imu)
     for option, topic in (("--camera-info", wanted.info), ("--color", wanted.color)):

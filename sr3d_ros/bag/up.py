@@ -51,6 +51,12 @@ def find_up(
     wanted = frame_name(parameters.detection_frame)
     if wanted or {*GRAVITY_FRAMES} & {*transforms.frames}:
         return FoundUp("tf", "")
+    if parameters.kind == "rgb":
+        raise ReplayError(
+            f"{bag.path}: {source.topic}: which way is up? No z-up frame is among the transforms, "
+            "and a color image shows no floor; say --up imu, or --detection-frame with a z-up "
+            f"frame{'; ' * bool(remark)}{remark}"
+        )
     # As they come: a region or another frame means something only once up is known.
     plain = replace(
         parameters,

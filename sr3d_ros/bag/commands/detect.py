@@ -98,6 +98,8 @@ def detect(
 
       sr3d bag detect drive/ --params-file my_robot.yaml --tracking --json boxes.json
 
+      sr3d bag detect drive/ --input rgb --color /camera/image_raw --weights camera
+
       sr3d bag detect monday/ tuesday/ friday/ --out-dir found/ --jobs 2
     """
     from sr3d_ros.bag.outputs import detect_into

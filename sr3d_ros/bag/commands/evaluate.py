@@ -132,6 +132,8 @@ def evaluate(
       sr3d bag eval drive/ --gt truth.json --params-file my_robot.yaml
 
       sr3d bag eval drive/ --gt truth.json --pace 1 --report report.html
+
+      sr3d bag eval drive/ --gt truth.json --input rgb --color /camera/image_raw
     """
     with one_line_errors():
         from sr3d_ros.bag.evaluation import Asked, evaluated
@@ -152,7 +154,7 @@ def evaluate(
         other = None if compare is None else _other(run, compare, merge_views)
         asked = Asked(
             truth=_truths(run, other, truth, gt_topic, min_points),
-            wanted=partial(postprocess_for, robot),
+            wanted=partial(postprocess_for, robot, of_images=run.parameters.kind == "rgb"),
             speed=1.0 if pace is None and files.ros2_benchmark is not None else pace,
             other=other,
         )
@@ -165,7 +167,7 @@ def evaluate(
         if found.pace is not None and files.ros2_benchmark is not None:
             from sr3d_ros.bag.ros2_benchmark import ros2_benchmark_report
 
-            benchmark = ros2_benchmark_report(found.pace, bag, run.parameters.weights)
+            benchmark = ros2_benchmark_report(found.pace, bag, run.weights)
             write_json(files.ros2_benchmark, benchmark)
         if files.report is not None:
             from sr3d_ros.bag.about import about_run
@@ -200,7 +202,8 @@ def _other(run: BagRun, weights: str, num_views: int) -> Other:
     from sr3d_ros.bag.evaluation import Other
     from sr3d_ros.bag.finder import load_finder
 
-    parameters = run.parameters.with_values({"model.weights": weights})
+    name = "model.camera_weights" if run.parameters.kind == "rgb" else "model.weights"
+    parameters = run.parameters.with_values({name: weights})
     return Other(weights, load_finder(parameters, one_class=False, num_views=num_views))
 
 

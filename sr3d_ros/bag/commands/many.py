@@ -146,10 +146,11 @@ def _workers(
         from sr3d_ros.bag.many.processes import Processes
 
         return Processes(do_job, min(several.jobs, num_bags))
+    from sr3d_core.checkpoint import SHIPPED
     from sr3d_ros.bag.many.on_ray import RayWorkers
 
-    weights = values.get("model.weights", "default")
-    more = [] if weights == "default" else [Path(weights)]
+    weights = values.get(_weights_name(values), "default")
+    more = [] if weights in SHIPPED else [Path(weights)]
     return RayWorkers(do_job, several.ray, values, num_bags, [*paths, *more])
 
 
@@ -166,12 +167,20 @@ def _require_alone(outputs: Outputs) -> None:
 
 def _everywhere(values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters whose path holds in every folder; OSError where there is no such file."""
-    weights = values.get("model.weights", "default")
-    if weights == "default":
+    from sr3d_core.checkpoint import SHIPPED
+
+    name = _weights_name(values)
+    weights = values.get(name, "default")
+    if weights in SHIPPED:
         return dict(values)
     path = Path(weights).absolute()
     path.open("rb").close()
-    return {**values, "model.weights": str(path)}
+    return {**values, name: str(path)}
+
+
+def _weights_name(values: Mapping[str, Any]) -> str:
+    """The parameter that names the weights in use."""
+    return "model.camera_weights" if values.get("input.kind") == "rgb" else "model.weights"
 
 
 def _table(summary: Summary) -> Table:

@@ -37,9 +37,28 @@ def values_asked(recording: Replayed, more: Mapping[str, object]) -> Values:
         parameters_of_file(*where)  # what is wrong in it is said of it
         values = values_of_file(*where)
     given = {**recording.given, **more}
-    values |= {name: value for name, value in given.items() if value is not None}
+    asked = {name: value for name, value in given.items() if value is not None}
+    kind = asked.get("input.kind", values.get("input.kind"))
+    values |= _of_images(asked) if kind == "rgb" else asked
     Parameters.from_values(values)
     return values
+
+
+_OF_IMAGES = {
+    "model.weights": "model.camera_weights",
+    "output.score_threshold": "output.rgb_score_threshold",
+}
+"""Parameters that color images have of their own: the same options set them."""
+
+
+def _of_images(asked: Mapping[str, object]) -> Values:
+    """Options by the parameters that they set where color images are detected in."""
+    if asked.get("memory.seconds"):
+        raise ValueError(
+            f"--memory {asked['memory.seconds']} puts clouds together, and color images are "
+            "detected in; leave it out"
+        )
+    return {_OF_IMAGES.get(name, name): value for name, value in asked.items()}
 
 
 @contextmanager

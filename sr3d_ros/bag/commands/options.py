@@ -40,9 +40,25 @@ Topic = Annotated[
     typer.Option(help="Point cloud or depth image topic; needed where the bag has several."),
 ]
 CameraInfo = Annotated[
-    str | None, typer.Option(help="CameraInfo of a depth topic; default: the one beside it.")
+    str | None,
+    typer.Option(help="CameraInfo of a depth topic, or of --input rgb; default: the one beside."),
 ]
-Color = Annotated[str | None, typer.Option(help="Color image topic for a depth topic.")]
+Color = Annotated[
+    str | None,
+    typer.Option(
+        help="Color image topic for a depth topic; with --input rgb the one to detect in, "
+        "default: the only one."
+    ),
+]
+InputKind = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="cloud|depth|rgb",
+        help="What to detect in; rgb: color images alone, with their CameraInfo, transforms and "
+        "weights of color images. Default: as --topic is, else input.kind.",
+    ),
+]
 Imu = Annotated[str | None, typer.Option(help="IMU topic, for --up imu.")]
 TfNamespace = Annotated[
     str | None,
@@ -140,6 +156,7 @@ class Replayed:
 class Recording(Replayed):
     """How a recording is read, and what looks for objects in it."""
 
+    input_kind: InputKind = None
     weights: Weights = None
     device: Device = None
     backend: Backend = None
@@ -149,6 +166,7 @@ class Recording(Replayed):
         """The options by the parameters that they set; None = not given."""
         return {
             **super().given,
+            "input.kind": self.input_kind,
             "model.weights": self.weights,
             "model.device": self.device,
             "model.backend": self.backend,
