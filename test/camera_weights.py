@@ -14,16 +14,22 @@ from sr3d_core.model.network import LITE, SR3D, Architecture
 CAMERA = CameraArchitecture(size=(64, 48), channels=8)
 
 
-def small_architecture(num_classes: int) -> Architecture:
+def small_architecture(num_classes: int, neck_channels: int = 8) -> Architecture:
     """Of few channels."""
-    sizes = {"widths": (8, 8, 8, 8), "depths": (1, 1, 1, 1), "neck_channels": 8}
-    return replace(LITE, num_classes=num_classes, **sizes)
+    widths, depths = (8, 8, 8, 8), (1, 1, 1, 1)
+    return replace(
+        LITE,
+        num_classes=num_classes,
+        widths=widths,
+        depths=depths,
+        neck_channels=neck_channels,
+    )
 
 
-def save_student(path: Path, classes: tuple[str, ...]) -> Path:
+def save_student(path: Path, classes: tuple[str, ...], neck_channels: int = 8) -> Path:
     """Weights of color images."""
     torch.manual_seed(0)
-    small = small_architecture(len(classes))
+    small = small_architecture(len(classes), neck_channels)
     manifest = Manifest(architecture=small, classes=classes, camera=CAMERA)
     save_checkpoint(path, CameraSR3D(small, CAMERA), manifest)
     return path

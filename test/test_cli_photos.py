@@ -14,6 +14,7 @@ from camera_weights import save_student
 from cli_harness import CLASSES, assert_one_line_error, save_room, save_untrained, sr3d
 from PIL import Image
 
+from sr3d_core.checkpoint import CAMERA_WEIGHTS, SHIPPED, weights_file
 from sr3d_core.data.photo import PhotoError, Stand, photo_of, read_calibration
 from sr3d_core.geometry.boxes import corners
 from sr3d_core.geometry.camera import project
@@ -183,6 +184,17 @@ def test_clouds_and_photos_are_told_apart(weights: Path, photo: Path, tmp_path: 
     assert_one_line_error(found, "photo.png: a photo", "--weights camera")
     found = sr3d("detect", room, "--weights", of_clouds, "--camera-fov", "60")
     assert_one_line_error(found, "--camera-fov: of photos")
+
+
+def test_weights_that_do_not_ship_here_are_said_to_be_missing(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert weights_file("camera") == CAMERA_WEIGHTS
+    gone = tmp_path / "camera.safetensors"
+    monkeypatch.setattr("sr3d_core.checkpoint.CAMERA_WEIGHTS", gone)
+    monkeypatch.setitem(SHIPPED, "camera", gone)
+    found = sr3d("detect", photo, "--weights", "camera", "--camera-pitch", "0")
+    assert_one_line_error(found, "camera.safetensors", "not part of this installation", "distill")
 
 
 def test_a_damaged_photo_loses_nothing_of_the_others(

@@ -345,7 +345,14 @@ def test_options_that_do_not_go_together_are_refused(
     ):
         out = ("--out", tmp_path / "run", "--teacher", teacher)
         assert_one_line_error(sr3d("distill", *options, *out), *texts)
+    other = save_student(tmp_path / "other.safetensors", CLASSES, neck_channels=4)
+    begun = ("--bag", bag, "--student", other, "--period", "0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recordings, "Detector", Finds)
+        done = sr3d("distill", *begun, *out)
+    assert done.exit_code == 1
+    assert "built otherwise than those of the teacher" in done.stderr.splitlines()[-1]
     nothing = ("--bag", bag, "--teacher", teacher, "--student", student)
-    done = sr3d("distill", *nothing, "--out", tmp_path / "run")
+    done = sr3d("distill", *nothing, "--out", tmp_path / "another")
     assert done.exit_code == 1
     assert "finds no box with a score of at least 0.3" in done.stderr.splitlines()[-1]

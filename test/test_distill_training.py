@@ -21,7 +21,7 @@ from sr3d_core.distill.settings import Preset, parse_camera_config
 from sr3d_core.distill.teachers import TeacherNetwork, taught
 from sr3d_core.distill.terms import Distillation, Objects, depth_term, objects_of
 from sr3d_core.distill.views import ChangeImages
-from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cell_rays
+from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cell_rays, fitted
 from sr3d_core.model.network import SR3D, decoded
 from sr3d_core.structures import Batch, Sample
 from sr3d_core.train import train
@@ -119,6 +119,18 @@ def step(
     )
     depth = depth_term(output, batch.targets, settings.depth)
     return student, taught_by, distillation, {**terms, "depth": depth}, objects
+
+
+def test_images_of_all_sizes_become_as_large_as_the_student_sees_them(teacher: Path) -> None:
+    samples = [scene(1), scene(2)]
+    assert samples[1].images is not None
+    wide = replace(samples[1], images=fitted(samples[1].images, (96, 80)))
+    change = config(teacher, Toys()).changes
+    changed = [change(each, Generator().manual_seed(0)) for each in (samples[0], wide)]
+    images = Batch.collate(changed).images
+    assert images is not None
+    assert images.pixels.shape == (2, 3, 48, 64)
+    torch.testing.assert_close(images.intrinsics[0], images.intrinsics[1], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("preset", ["plain", "monostl", "monostl_literal", "both"])

@@ -39,7 +39,8 @@ app = typer.Typer(
     "`sr3d data init FOLDER` makes one.\n\n"
     "Other layouts are named by their reader, as READER:PATH or READER:PATH,setting=value: infos "
     "(mmdetection3d, TR3D, UniDet3D), votenet, scannet, sunrgbd, sunrgbd_trainval, s3dis, "
-    "labelcloud, sustechpoints. docs/datasets.md says what each expects.",
+    "labelcloud, sustechpoints, recording (what `sr3d distill --bag` kept). docs/datasets.md says "
+    "what each expects.",
 )
 
 app.command()(furniture)

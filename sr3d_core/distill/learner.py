@@ -90,6 +90,12 @@ class CameraLearner(Learner):
                 f"{weights}: no student of these classes and this student.camera; expected one "
                 "that was trained alike: leave student.camera as it was"
             )
+        if manifest.architecture != self._architecture:
+            raise TrainingError(
+                f"{weights}: its later stages are built otherwise than those of the teacher "
+                f"{self._config.teacher.weights}; expected the same: let the one teach that "
+                "taught it, or start a new student of this teacher"
+            )
         self.student.load_state_dict(network.state_dict())
         return ""
 
