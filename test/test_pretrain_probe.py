@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,8 @@ from cli_harness import assert_one_line_error, sr3d
 
 from sr3d_core.checkpoint import backbone_content
 from sr3d_core.data.rooms.prerender import prerender
+from sr3d_core.data.rooms.source import RoomsSource
+from sr3d_core.data.split import rooms_of
 from sr3d_core.model.network import SR3D
 from sr3d_core.pretrain.encoder import Encoder
 from sr3d_core.pretrain.probe import (
@@ -25,23 +26,23 @@ from sr3d_core.pretrain.probe import (
     probed_scene,
     raw_geometry,
 )
-from sr3d_core.pretrain.probing import encoder_of, random_encoder, room_of
+from sr3d_core.pretrain.probing import (
+    RawGeometry,
+    encoder_of,
+    probed_scenes,
+    random_encoder,
+)
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
 NUM_CLASSES, NUM_KINDS = 3, 6
+TINY = {"stem_channels": 4, "widths": [4, 4, 4, 4], "depths": [1, 1, 1, 1], "voxel_size_m": 0.08}
 
 
-@dataclass(frozen=True)
-class OneScene:
-    sample: Sample
+class Listed(list[Sample]):
+    """Scenes to probe on."""
+
     classes: tuple[str, ...] = ("chair",)
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.sample
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -200,12 +201,42 @@ def test_raw_geometry_is_color_height_and_how_many_cells_are_near() -> None:
     assert rows[:, 4].tolist() == [2, 2, 1]
 
 
-def test_views_of_a_rendered_room_are_one_room() -> None:
-    assert room_of("room_0000012 sample 3") == room_of("room_0000012 sample 0")
-    assert room_of("my scans/a b.ply") == "my scans/a b.ply"
+@pytest.mark.parametrize(
+    ("names", "num_rooms"),
+    [
+        (["room 5 frame 0", "room 5 scan", "room 6 frame 0", "room 6 scan"], 2),
+        (["room_0000012 sample 3", "room_0000012 sample 0", "room_0000013 sample 0"], 2),
+        (["scene0000_00", "scene0000_01", "scene0001_00"], 2),
+        (["kitchen/0", "kitchen/1", "hall/0", "hall/1"], 2),
+        (["a", "b", "c"], 3),
+    ],
+    ids=["made", "rendered", "ScanNet", "folders", "files"],
+)
+def test_what_is_scored_is_of_other_rooms_than_what_is_learnt_from(
+    names: list[str], num_rooms: int
+) -> None:
+    """Or the probe is asked about the rooms that it knows: a frame and a scan are of one."""
+    cloud = PointCloud.single(torch.rand(300, 3, generator=seeded(2)) * 2, None)
+    box = Boxes3D.from_array(torch.tensor([[1.0, 1, 1, 2, 2, 2, 0]]))
+    scenes = Listed([Sample(cloud, Targets(box, torch.tensor([0])), name) for name in names])
+    found = probed_scenes(RawGeometry(Pretraining(changes=TINY).architecture), scenes)
+    assert len(found.cell_room.unique()) == num_rooms
+    assert found.box_room.tolist() == sorted(found.box_room.tolist())
+    assert len(found.box_room.unique()) == num_rooms
 
 
-TINY = {"stem_channels": 4, "widths": [4, 4, 4, 4], "depths": [1, 1, 1, 1], "voxel_size_m": 0.08}
+def test_rooms_that_are_made_are_named_by_their_room() -> None:
+    scenes = RoomsSource().open("val", num=4)
+    rooms = rooms_of([scenes[index].name for index in range(4)])
+    assert rooms[0] == rooms[1] != rooms[2] == rooms[3]
+
+
+def test_a_single_room_is_refused() -> None:
+    nothing = Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))
+    cloud = PointCloud.single(torch.rand(300, 3, generator=seeded(2)) * 2, None)
+    scenes = Listed([Sample(cloud, nothing, name) for name in ("room 3 frame 0", "room 3 scan")])
+    with pytest.raises(ValueError, match="room 3"):
+        probed_scenes(RawGeometry(Pretraining(changes=TINY).architecture), scenes)
 
 
 def pretrained(path: Path) -> Path:
@@ -230,7 +261,7 @@ def test_a_network_that_has_learnt_nothing_knows_how_its_values_spread() -> None
     cloud = PointCloud.single(torch.rand(3000, 3, generator=seeded(8)) * 4, None)
     nothing = Targets(Boxes3D.empty(), torch.zeros(0, dtype=torch.int64))
     encoder = random_encoder(
-        Pretraining(changes=TINY).architecture, OneScene(Sample(cloud, nothing, "a")), seed=1
+        Pretraining(changes=TINY).architecture, Listed([Sample(cloud, nothing, "a")]), seed=1
     )
     heard: list[torch.Tensor] = []
     norm = next(each for each in encoder.modules() if isinstance(each, torch.nn.BatchNorm1d))

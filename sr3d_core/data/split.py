@@ -1,10 +1,10 @@
 """Which labelled scenes are held back: train.txt and val.txt, drawn by a fixed rule.
 
 Scenes of one room look alike, so that a score on one says little where a training has seen
-another: those of one folder (`kitchen/0001`), where there are several, and scans of ScanNet with
-one number (`scene0000_00`) stay together. Rooms are taken in the order of the sha256 of their
-names until enough scenes are held back: the same names always give the same lists. Lists that are
-there are kept; what is in none is added to them.
+another: those of one folder (`kitchen/0001`), where there are several, scans of ScanNet with one
+number (`scene0000_00`) and views of one procedural room stay together. Rooms are taken in the
+order of the sha256 of their names until enough scenes are held back: the same names always give
+the same lists. Lists that are there are kept; what is in none is added to them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from sr3d_core.whole_files import write_whole
 _Listed = FolderSource | LabelCloudSource | SustechPointsSource
 """Sources whose splits are lists that the user writes."""
 _SCAN = re.compile(r"(?:.*/)?(scene\d{4})_\d{2}")
+_VIEW = re.compile(r"(room[ _]\d+) (?:scan|(?:frame|image|sample) \d+)")
+"""Views of procedural rooms, of those made when asked for and of those in a folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,18 @@ def scan_of(name: str) -> str:
     """The room that a scan of ScanNet is of, by its name; empty where it is none."""
     scan = _SCAN.fullmatch(name)
     return scan[1] if scan else ""
+
+
+def rooms_of(names: Sequence[str]) -> list[str]:
+    """The room that each of these scenes shows, as far as their names say it."""
+    has_folders = len({_folder(name) for name in names}) > 1
+
+    def room_of(name: str) -> str:
+        view = _VIEW.fullmatch(name)
+        shown = view[1] if view else scan_of(name)
+        return shown or (has_folders and _folder(name)) or name
+
+    return [room_of(name) for name in names]
 
 
 def how_to_split(source: AnySource) -> str:
@@ -96,15 +110,12 @@ def _held_back(
     new: Sequence[str], train: Sequence[str], val: Sequence[str], share: float
 ) -> set[str]:
     """Which of the new scenes go to val."""
-    has_folders = len({_folder(name) for name in (*new, *train, *val)}) > 1
-
-    def room_of(name: str) -> str:
-        return scan_of(name) or (has_folders and _folder(name)) or name
-
+    every = (*new, *train, *val)
+    room_of = dict(zip(every, rooms_of(every), strict=True))
     rooms: dict[str, list[str]] = {}
     for name in new:
-        rooms.setdefault(room_of(name), []).append(name)
-    in_train, in_val = ({room_of(name) for name in names} for names in (train, val))
+        rooms.setdefault(room_of[name], []).append(name)
+    in_train, in_val = ({room_of[name] for name in names} for names in (train, val))
     held_back = [name for room in rooms if room in in_val for name in rooms[room]]
     free = sorted(rooms.keys() - in_train - in_val, key=_order)
     if not train:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import CheckpointError, read_manifest, stored_tensors
 from sr3d_core.data.sources import Scenes
+from sr3d_core.data.split import rooms_of
 from sr3d_core.model.network import Architecture
 from sr3d_core.pretrain.encoder import Encoder
 from sr3d_core.pretrain.probe import (
@@ -59,8 +59,8 @@ def probe_weights(
     """The rows of weights files, of the same networks with random weights, of raw geometry.
 
     Weights of one architecture share these two, `on_done` is told how many of how many passes over
-    all scenes are done. Raises ValueError where there are no scenes, CheckpointError for weights
-    that cannot be read.
+    all scenes are done. Raises ValueError where there are not scenes of two rooms,
+    CheckpointError for weights that cannot be read.
     """
     if len(scenes) == 0:
         raise ValueError("there are no scenes to probe on; expected at least two rooms")
@@ -142,15 +142,26 @@ def random_encoder(architecture: Architecture, scenes: Scenes, seed: int) -> _Fe
 
 @torch.no_grad()
 def probed_scenes(features: _Features, scenes: Scenes) -> Probed:
-    """What all scenes have to say; views of one room share its number."""
+    """What all scenes have to say; views of one room share its number.
+
+    Raises ValueError where there is one room alone.
+    """
     samples: Iterable[Sample] = (scenes[index] for index in range(len(scenes)))
-    numbers: dict[str, int] = {}
-    parts = []
-    for sample in samples:
-        room = numbers.setdefault(room_of(sample.name), len(numbers))
+    names, parts = list[str](), list[Probed]()
+    for number, sample in enumerate(samples):
+        names.append(sample.name)
         rows, centers = features(_thinned(sample.cloud))
-        parts.append(probed_scene(rows, centers, sample.targets, len(scenes.classes), room))
-    return joined(parts)
+        parts.append(probed_scene(rows, centers, sample.targets, len(scenes.classes), number))
+    rooms = rooms_of(names)
+    known = {room: number for number, room in enumerate(dict.fromkeys(rooms))}
+    if len(known) < 2:
+        raise ValueError(
+            f"{len(names)} scenes to probe on, all of one room ({rooms[0]}); expected at least "
+            "two rooms, as one is learnt from and the other one scored: take more scenes"
+        )
+    found = joined(parts)
+    numbers = torch.tensor([known[room] for room in rooms])
+    return replace(found, cell_room=numbers[found.cell_room], box_room=numbers[found.box_room])
 
 
 def row_of(name: str, probed: Probed, scenes: Scenes, seed: int) -> Row:
@@ -166,11 +177,6 @@ def row_of(name: str, probed: Probed, scenes: Scenes, seed: int) -> Row:
         num_cells=len(probed.cells),
         num_boxes=len(probed.labels),
     )
-
-
-def room_of(name: str) -> str:
-    """The room that a scene shows, by the scene's name: views of rendered rooms are numbered."""
-    return re.sub(r" sample \d+$", "", name)
 
 
 def _thinned(cloud: PointCloud) -> PointCloud:
