@@ -7,6 +7,9 @@ import itertools
 import json
 import math
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -438,6 +441,55 @@ def test_the_clouds_are_read_once(bag: Path, tmp_path: Path) -> None:
     assert "are in" in done.output
     assert "already" in done.output
     assert [path.name for path in (tmp_path / "pre.clouds").iterdir() if path.is_file()] == []
+
+
+def test_weights_beside_the_recording_do_not_make_it_another_one(
+    bag: Path, tmp_path: Path
+) -> None:
+    """Its clouds would be written again each time, and those before stay on the disk."""
+    drive = tmp_path / "drive"
+    shutil.copytree(bag, drive)
+    settings, out = tiny(tmp_path), drive / "pre.safetensors"
+    learn(drive, "--settings", settings, "--out", out)
+    done = learn(drive, "--settings", settings, "--out", out, "--resume")
+    assert "already" in done.output
+    assert len(list((drive / "pre.clouds").iterdir())) == 1
+
+
+def test_clouds_beside_a_recording_are_named(bag: Path, written: Path, tmp_path: Path) -> None:
+    drive = tmp_path / "drive"
+    shutil.copytree(bag, drive)
+    shutil.copy(written / "000003.ply", drive / "mine.ply")
+    done = learn(drive, "--settings", tiny(tmp_path), "--out", tmp_path / "pre.safetensors")
+    assert "1 files of clouds in its folder are not used" in done.output
+    assert "mine.ply" in done.output
+
+
+_HOLDS = """
+import sys, time
+from pathlib import Path
+from sr3d_core.data.keyframes import alone
+folder = Path(sys.argv[1])
+with alone(folder):
+    print("held", flush=True)
+    time.sleep(1.0)
+    folder.mkdir()
+    (folder / "theirs.ply").touch()
+"""
+
+
+def test_two_do_not_write_the_same_folder(bag: Path, tmp_path: Path) -> None:
+    """The second one waits, and finds it there; their clouds would be mixed."""
+    out = tmp_path / "clouds"
+    command = [sys.executable, "-c", _HOLDS, str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        done = sr3d("bag", "clouds", bag, "--out", out)
+    assert done.exit_code == 1
+    assert "new or empty" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["clouds"]
+    assert [path.name for path in out.iterdir()] == ["theirs.ply"]
 
 
 def test_settings_say_when_a_cloud_is_a_keyframe(bag: Path, tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ A folder appears whole or not at all. Files that are taken out of it are missed 
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import numpy as np
 import torch
@@ -126,6 +129,51 @@ def write_keyframes(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return len(listed), num_points
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within, no other process writes this folder: `write_keyframes` of two would be mixed.
+
+    The others wait, and find it written. Where the system or the disk knows no locks there is
+    none.
+    """
+    lock = folder.with_name(folder.name + ".lock")
+    file = _locked(lock)
+    if file is None:
+        yield
+        return
+    with file:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """A file that is open and locked, once nobody else has it; None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return None
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+                raise
+            return None  # a disk without locks
+        except BaseException:  # Ctrl-C while it waits
+            file.close()
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # the one before has removed it: a third may have made and locked another
 
 
 def listed_in(folder: Path) -> dict[str, Listed]:

@@ -194,7 +194,13 @@ def open_clouds(
         )
     said = list[str]()
     if is_recording(path):
+        beside = _clouds_below(path) if path.is_dir() else []
         path, said = recordings.clouds_of(path, up, on_read)
+        if beside:
+            said.append(
+                f"{source}: is a recording; {len(beside)} files of clouds in its folder are not "
+                f"used, {beside[0]} is one: name them as a source of their own"
+            )
     found = [path] if path.is_file() else _clouds_below(path)
     files = CloudFiles(found, up)
     faults, notes = files.leave_out_unusable(partial(on_read, "clouds read"))

@@ -40,7 +40,7 @@ def clouds(
     Example: sr3d bag clouds drive/ --out clouds/drive
     """
     with one_line_errors():
-        from sr3d_core.data.keyframes import KeyframeSettings
+        from sr3d_core.data.keyframes import KeyframeSettings, alone
         from sr3d_ros.bag.clouds import remarks
         from sr3d_ros.bag.keyframes import FindsNothing, parameters_of, write_clouds_of
         from sr3d_ros.parameters.record import Parameters
@@ -50,7 +50,11 @@ def clouds(
         )
         parameters = Parameters.from_values(values_asked(recording, parameters_of(settings)))
         bag_run = replayed(bag, recording, parameters, FindsNothing(), one_class=True)
-        with bag_run as run, progress_of("clouds", run.num_clouds) as progress:
+        with (
+            bag_run as run,
+            alone(out),
+            progress_of("clouds", run.num_clouds) as progress,
+        ):
             written = write_clouds_of(run, out, settings, progress)
         first, *others = remarks(run, written)
     for remark in others:
