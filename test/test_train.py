@@ -130,10 +130,10 @@ def test_no_scenes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         train(config(), tmp_path / "run")
 
 
-def order_of(num_scenes: int, num_steps: int, **processes: Any) -> list[str]:
+def order_of(num_scenes: int, num_steps: int, batch_size: int = 2, **more: Any) -> list[str]:
     scenes = [replace(room(0), name=str(index)) for index in range(num_scenes)]
     order = TrainingOrder(
-        scenes, Augment(), seed=0, batch_size=2, steps=range(num_steps), **processes
+        scenes, Augment(), seed=0, batch_size=batch_size, steps=range(num_steps), **more
     )
     return [order[index].name for index in range(len(order))]
 
@@ -144,18 +144,31 @@ def test_an_epoch_shows_every_scene_once() -> None:
     assert names[:5] != names[5:]
 
 
-def test_scenes_that_are_alike_do_not_meet() -> None:
-    """Three of the kitchen, one of the hall, two of the cellar: an epoch has one of each."""
+def test_an_epoch_has_one_of_those_that_are_alike() -> None:
+    """Three of the kitchen, one of the hall, two of the cellar; six in a step."""
     places = ["kitchen", "hall", "kitchen", "cellar", "kitchen", "cellar"]
-    names = [int(name) for name in order_of(6, 9, alike=places)]
+    names = [int(name) for name in order_of(6, 3, batch_size=6, alike=places)]
     epochs = [names[first : first + 3] for first in range(0, 18, 3)]
     for epoch in epochs:
         assert sorted(places[each] for each in epoch) == ["cellar", "hall", "kitchen"]
     shown = [sorted(each for epoch in epochs for each in epoch).count(n) for n in range(6)]
     assert shown == [2, 6, 2, 3, 2, 3]  # each of a place as often as the others of it
-    shares = [order_of(6, 4, alike=places, rank=rank, num_processes=2) for rank in range(2)]
-    both = [pair[k : k + 2] for k in range(0, 8, 2) for pair in shares]
-    assert [int(name) for pair in both for name in pair] == names[:16]
+
+
+def test_scenes_that_are_alike_do_not_meet() -> None:
+    """Of five places, two in a step: nor do the last of an epoch and the first of the next."""
+    places = [f"place {index // 3}" for index in range(15)]
+    names = order_of(15, 60, alike=places)
+    steps = [
+        {places[int(name)] for name in names[first : first + 2]} for first in range(0, 120, 2)
+    ]
+    assert [len(step) for step in steps] == [2] * 60
+    assert set(names) == {str(index) for index in range(15)}
+    shares = [
+        order_of(15, 60, batch_size=1, alike=places, rank=rank, num_processes=2)
+        for rank in range(2)
+    ]
+    assert [name for pair in zip(*shares, strict=True) for name in pair] == names
 
 
 def test_two_processes_share_the_scenes_of_a_step() -> None:

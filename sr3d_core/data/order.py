@@ -27,7 +27,9 @@ class TrainingOrder(Dataset):
     so that a run taken up at any step goes on as if it had never stopped.
 
     `alike` says what each scene shows. Of those with the same word an epoch has one, each epoch
-    the next one, so that they do not meet in a step where there are others. Not with `factors`.
+    the next one. Epochs then end with a step, or the last word of one could meet itself in the
+    first step of the next: so those with the same word do not meet in a step where there are
+    others. Not with `factors`.
     """
 
     def __init__(
@@ -51,6 +53,10 @@ class TrainingOrder(Dataset):
         for index in range(len(scenes)):
             groups.setdefault(index if alike is None else alike[index], []).append(index)
         self._groups = list(groups.values())
+        self._length = len(self._groups)
+        if self._length < len(scenes):
+            together = batch_size * num_processes
+            self._length -= self._length % together if self._length > together else 0
         self._epoch = -1
         self._permutation = np.empty(0, dtype=np.int64)
 
@@ -61,7 +67,7 @@ class TrainingOrder(Dataset):
         step, place = divmod(index, self._batch_size)
         batch = self._steps[step] * self._num_processes + self._rank
         position = batch * self._batch_size + place
-        epoch, place = divmod(position, len(self._groups))
+        epoch, place = divmod(position, self._length)
         if epoch != self._epoch:
             self._permutation = self._drawn(epoch)
             self._epoch = epoch
