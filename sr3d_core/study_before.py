@@ -17,9 +17,11 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from sr3d_core.data.sources import source_of
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.study_processes import Start, StudyError, run_apart
+from sr3d_core.study_scores import identity
 from sr3d_core.whole_files import write_whole
 
 NEVER_BEFORE_THE_END = 10**9
@@ -143,9 +145,13 @@ def probe_apart(
     environment: Mapping[str, str],
     start: Start,
 ) -> dict[str, Any]:
-    """What `sr3d model probe` says of weights by name, from its file where it is there."""
+    """What `sr3d model probe` says of weights by name, from its file where it is there.
+
+    Asked again where the rooms are others than before.
+    """
     path, mark = out / f"{_PROBES}-{seed}.json", out / f"{_PROBES}-{seed}.txt"
-    asked = [f"{key} {value}" for key, value in vars(probing).items()]
+    scenes = source_of(probing.data).open(probing.split, num=probing.num)
+    asked = [*(f"{key} {value}" for key, value in vars(probing).items()), identity(scenes)]
     known = _digest([*asked, *(f"{name} {_mark(w, ())}" for name, w in weights.items())])
     if not (path.is_file() and mark.is_file() and mark.read_text() == known):
         where = ("--data", probing.data, "--split", probing.split, "--num", str(probing.num))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from cli_harness import sr3d
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.study import Study
-from sr3d_core.study_before import best_of, pretrained_weights
+from sr3d_core.study_before import Probing, best_of, pretrained_weights, probe_apart
 from sr3d_core.study_processes import StudyError
 from sr3d_core.study_table import interval, markdown
 
@@ -157,6 +160,34 @@ def test_probes_stand_below_the_variants_as_means_over_seeds() -> None:
     table = markdown(found).split("\n\n")[1].splitlines()
     assert table[2].startswith("| dos | 2 | 30.0 ± 14.1 | 50.0 ± 0.0 |  | 0.25 ± 0.00 |")
     assert table[3].startswith("| random | 1 | 20.0 | 50.0 |")
+
+
+def test_rooms_that_were_added_are_probed_again(rooms: Path, tmp_path: Path) -> None:
+    """The command itself is not run: what counts is whether it would be."""
+    folder, weights = tmp_path / "rooms", tmp_path / "weights.safetensors"
+    folder.mkdir()
+    weights.write_bytes(b"weights")
+    *few, last = sorted(rooms.iterdir(), key=lambda path: path.suffix == ".json", reverse=True)
+    for path in few:
+        shutil.copy(path, folder)
+    asked: list[list[str]] = []
+
+    def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        asked.append(command)
+        (tmp_path / "probes-1.json").write_text('{"rows": []}')
+        return subprocess.Popen([sys.executable, "-c", ""], **options)
+
+    def probe() -> None:
+        probing = Probing(data=f"rooms:,prerendered={folder}")
+        probe_apart(probing, {"dos": weights}, 1, tmp_path, {}, start)
+
+    probe()
+    probe()
+    assert len(asked) == 1
+    shutil.copy(last, folder)
+    probe()
+    probe()
+    assert len(asked) == 2
 
 
 @pytest.mark.slow
