@@ -453,7 +453,21 @@ def test_weights_beside_the_recording_do_not_make_it_another_one(
     learn(drive, "--settings", settings, "--out", out)
     done = learn(drive, "--settings", settings, "--out", out, "--resume")
     assert "already" in done.output
+    assert "not used" not in done.output
     assert len(list((drive / "pre.clouds").iterdir())) == 1
+
+
+def test_clouds_that_a_run_keeps_are_no_source_of_it(
+    bag: Path, written: Path, tmp_path: Path
+) -> None:
+    """Where it writes into a folder that it learns from, they are there when it goes on."""
+    (tmp_path / "all").mkdir()
+    shutil.copy(written / "000003.ply", tmp_path / "all" / "cloud.ply")
+    arguments = (tmp_path / "all", bag, "--up", "z", "--settings", tiny(tmp_path))
+    out = tmp_path / "all" / "pre.safetensors"
+    stop_after(1, lambda: sr3d("pretrain", *arguments, "--out", out))
+    done = learn(*arguments, "--out", out, "--resume")
+    assert "left out" not in done.output
 
 
 def test_clouds_beside_a_recording_are_named(bag: Path, written: Path, tmp_path: Path) -> None:

@@ -194,14 +194,14 @@ def open_clouds(
         )
     said = list[str]()
     if is_recording(path):
-        beside = _clouds_below(path) if path.is_dir() else []
+        beside = _clouds_below(path, recordings) if path.is_dir() else []
         path, said = recordings.clouds_of(path, up, on_read)
         if beside:
             said.append(
                 f"{source}: is a recording; {len(beside)} files of clouds in its folder are not "
                 f"used, {beside[0]} is one: name them as a source of their own"
             )
-    found = [path] if path.is_file() else _clouds_below(path)
+    found = [path] if path.is_file() else _clouds_below(path, recordings)
     files = CloudFiles(found, up)
     faults, notes = files.leave_out_unusable(partial(on_read, "clouds read"))
     faults += _recordings_not_named(path)
@@ -221,9 +221,21 @@ def _recordings_not_named(path: Path) -> list[str]:
     return [f"{len(below)} recordings below {path}: name each of them as a source: {first}"]
 
 
-def _clouds_below(folder: Path) -> list[Path]:
-    """All clouds of a folder, in an order that is always the same."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+def _clouds_below(folder: Path, recordings: Recordings) -> list[Path]:
+    """All clouds of a folder, in an order that is always the same.
+
+    Not what the pre-training itself writes, where that is in the folder: or it would find other
+    clouds when it goes on than at the start.
+    """
+    kept = recordings.folder.resolve()
+    own = () if folder.resolve().is_relative_to(kept) else (kept, kept.with_suffix(".csv"))
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in found if not _is_within(p, own))
+
+
+def _is_within(path: Path, places: Sequence[Path]) -> bool:
+    whole = path.parent.resolve() / path.name
+    return any(whole.is_relative_to(place) for place in places)
 
 
 def _digest(lines: Sequence[str]) -> str:
