@@ -494,12 +494,30 @@ def settings_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.yaml")
 
 
+def start_path(folder: Path) -> Path:
+    """What tells the weights that a training started from, beside its folder."""
+    return folder.with_name(f"{folder.name}.start.txt")
+
+
+def _start_of(tree: Mapping[str, Any]) -> str:
+    """The digest of the file that a training starts from; empty where there is none."""
+    path = Path((tree.get("network") or {}).get("weights") or "")
+    return digest(path) if path.is_file() else ""
+
+
 def check_same(folder: Path, tree: dict[str, Any]) -> None:
-    """Raise StudyError where a training that was begun has other settings."""
+    """Raise StudyError where a training that was begun has other settings, or other weights to
+    start from."""
     path = settings_path(folder)
     is_begun = (folder / STATE).exists() or (folder / TRAINED).exists()
     if not is_begun or not path.exists():
         return
+    mark, start = start_path(folder), _start_of(tree)
+    if start and mark.is_file() and mark.read_text() != start:
+        raise StudyError(
+            f"{folder}: was trained from other weights than {tree['network']['weights']} are now; "
+            "expected the same: choose another --out, or remove this folder to train it again"
+        )
     before, now = (
         flat_config(parse_config(each, where=str(path)))
         for each in (read_yaml(path, "a configuration in YAML"), tree)
@@ -555,8 +573,12 @@ def train_apart(
     check_same(folder, tree)
     folder.parent.mkdir(parents=True, exist_ok=True)
     path, log = settings_path(folder), folder.with_name(f"{folder.name}.log")
-    write_whole({path: yaml.safe_dump(tree).encode()})
     resume = ["--resume"] if (folder / STATE).exists() else []
+    files = {path: yaml.safe_dump(tree).encode()}
+    start_of = _start_of(tree)
+    if start_of and not resume:
+        files[start_path(folder)] = start_of.encode()
+    write_whole(files)
     command = ["train", str(path), "--out", str(folder), *resume]
     run_apart(
         *(folder.name, command, log),

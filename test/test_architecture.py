@@ -83,7 +83,9 @@ CORE = {
         *{"choices", "config", "data", "plain_yaml", "presets", "study_before", "study_crossed"},
         *{"study_processes", "study_scores", "training", "whole_files"},
     },
-    "study_before": {"plain_yaml", "pretrain", "study_processes", "whole_files"},
+    "study_before": {
+        *{"data", "plain_yaml", "pretrain", "study_processes", "study_scores", "whole_files"},
+    },
     "study_crossed": {"study_processes"},
     "study_processes": set(),
     "study_scores": {

@@ -16,7 +16,7 @@ from cli_harness import sr3d
 
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.study import Study
+from sr3d_core.study import Study, check_same, is_trained, train_apart
 from sr3d_core.study_before import Probing, best_of, pretrained_weights, probe_apart
 from sr3d_core.study_processes import StudyError
 from sr3d_core.study_table import interval, markdown
@@ -160,6 +160,31 @@ def test_probes_stand_below_the_variants_as_means_over_seeds() -> None:
     table = markdown(found).split("\n\n")[1].splitlines()
     assert table[2].startswith("| dos | 2 | 30.0 ± 14.1 | 50.0 ± 0.0 |  | 0.25 ± 0.00 |")
     assert table[3].startswith("| random | 1 | 20.0 | 50.0 |")
+
+
+def test_a_training_from_other_weights_of_the_same_name_is_not_taken_for_done(
+    tmp_path: Path,
+) -> None:
+    """As where a pre-training was removed and done again with other settings."""
+    sources = {"sources": ["rooms"], "methods": {"dos": {}}}
+    study = Study.read(written(tmp_path, pretrainings=sources))
+    weights, folder = pretrained_weights(tmp_path, "dos", 1), tmp_path / "dos-1"
+    weights.write_bytes(b"first")
+
+    def start(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        folder.mkdir()
+        (folder / "weights.safetensors").write_bytes(b"trained")
+        return subprocess.Popen([sys.executable, "-c", ""], **options)
+
+    tree = study.tree("dos", 1, tmp_path)
+    train_apart(folder, tree, start=start)
+    assert is_trained(folder)
+    check_same(folder, tree)
+    weights.write_bytes(b"second")
+    with pytest.raises(StudyError, match=r"dos-1: .*other weights.*pretrained-dos-1"):
+        check_same(folder, tree)
+    weights.unlink()  # they are done again first
+    check_same(folder, tree)
 
 
 def test_rooms_that_were_added_are_probed_again(rooms: Path, tmp_path: Path) -> None:
