@@ -611,6 +611,16 @@ def test_axes_of_files_are_not_for_recordings(bag: Path, tmp_path: Path) -> None
     assert "--up -y is for files" in done.output
 
 
+def test_commands_that_are_said_can_be_pasted(bag: Path, tmp_path: Path) -> None:
+    """Also where a path has spaces."""
+    drive, out = tmp_path / "my drive.mcap", tmp_path / "my weights.safetensors"
+    shutil.copy(next(bag.glob("*.mcap")), drive)
+    done = sr3d("pretrain", drive, "--up", "-y", "--out", out)
+    assert f"sr3d bag clouds '{drive}'" in done.output
+    done = learn(drive, "--settings", tiny(tmp_path), "--out", out)
+    assert f"--init '{out}'" in done.output
+
+
 def test_topics_without_a_recording_are_refused(written: Path, tmp_path: Path) -> None:
     out = tmp_path / "pre.safetensors"
     done = sr3d("pretrain", written, "--topic", "/points", "--out", out)
@@ -633,6 +643,7 @@ def test_a_folder_with_files_in_it_is_not_written_into(bag: Path, tmp_path: Path
         (lambda tree: tree["keyframes"][0].pop("place"), "place"),
         (lambda tree: tree["keyframes"][0].update(cloud_from_camera=[[1.0]]), "4 x 4"),
         (lambda tree: tree["keyframes"][0].update(slopes=[1.0]), "slopes"),
+        (lambda tree: tree["keyframes"][0].update(slopes=[-1.0, 1.0, math.nan, 1.0]), "slopes"),
     ],
 )
 def test_a_damaged_list_is_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -129,7 +130,8 @@ def pretrain(
             )
         raise typer.Exit(STOPPED_BY_USER)
     if is_main:
-        say(f"weights: {out}; train from them: sr3d train --preset rooms --init {out}")
+        init = shlex.quote(str(out))
+        say(f"weights: {out}; train from them: sr3d train --preset rooms --init {init}")
 
 
 def _note(at: Progress) -> str:

@@ -200,10 +200,15 @@ def listed_in(folder: Path) -> dict[str, Listed]:
 
 def _require_shapes(each: Listed) -> None:
     matrix, slopes = each.cloud_from_camera, each.slopes
-    if matrix is not None and np.shape(np.array(matrix, dtype=object)) != (4, 4):
-        raise ValueError(f"{each.file}: cloud_from_camera is no 4 x 4 matrix")
-    if slopes is not None and len(slopes) != 4:
-        raise ValueError(f"{each.file}: slopes {slopes}, expected four")
+    if matrix is not None and not _is_finite_4x4(matrix):
+        raise ValueError(f"{each.file}: cloud_from_camera is no 4 x 4 matrix of numbers")
+    if slopes is not None and (len(slopes) != 4 or not np.isfinite(slopes).all()):
+        raise ValueError(f"{each.file}: slopes {slopes}, expected four numbers")
+
+
+def _is_finite_4x4(matrix: list[list[float]]) -> bool:
+    is_4x4 = [len(row) for row in matrix] == [4, 4, 4, 4]
+    return is_4x4 and bool(np.isfinite(matrix).all())
 
 
 def _first_fault(error: ValueError) -> str:

@@ -5,6 +5,7 @@ The protocol is `WritesClouds` of `sr3d_core/pretrain/recordings.py`, which know
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def write_clouds(
 
 
 def _elsewhere(recording: Path) -> str:
-    return f"`sr3d bag clouds {recording} --out FOLDER`, then name that folder"
+    return f"`sr3d bag clouds {shlex.quote(str(recording))} --out FOLDER`, then name that folder"
 
 
 def remarks(run: BagRun, written: Written) -> list[str]:
