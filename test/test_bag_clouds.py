@@ -479,6 +479,23 @@ def test_clouds_beside_a_recording_are_named(bag: Path, written: Path, tmp_path:
     assert "mine.ply" in done.output
 
 
+@pytest.mark.parametrize("name", [".", "link"])
+def test_the_folder_may_be_this_one_or_a_link(
+    bag: Path, written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "there")
+    if name == ".":
+        (tmp_path / "here" / "link").unlink()
+    else:
+        (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    done = sr3d("bag", "clouds", bag, "--out", name)
+    assert done.exit_code == 0, done.output
+    folder = tmp_path / ("here" if name == "." else "there")
+    assert {path.name for path in folder.iterdir()} == {path.name for path in written.iterdir()}
+
+
 _HOLDS = """
 import sys, time
 from pathlib import Path

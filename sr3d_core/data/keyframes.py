@@ -109,7 +109,7 @@ def write_keyframes(
         raise ValueError(
             f"{folder}: is there already, expected a folder that is new or empty; choose another"
         )
-    part = folder.with_name(folder.name + ".part")
+    part = _beside(folder, ".part")
     shutil.rmtree(part, ignore_errors=True)  # what a kill has left
     listed, num_points = list[Listed](), 0
     try:
@@ -125,7 +125,7 @@ def write_keyframes(
         if listed:
             content = asdict(_List(_FORMAT, recording, listed))
             write_whole({part / LIST: json.dumps(content, indent=1).encode()})
-            part.replace(folder)
+            part.replace(folder.resolve())
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return len(listed), num_points
@@ -138,7 +138,7 @@ def alone(folder: Path) -> Iterator[None]:
     The others wait, and find it written. Where the system or the disk knows no locks there is
     none.
     """
-    lock = folder.with_name(folder.name + ".lock")
+    lock = _beside(folder, ".lock")
     file = _locked(lock)
     if file is None:
         yield
@@ -148,6 +148,12 @@ def alone(folder: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    """A path beside a folder, which may be `.` or a link."""
+    whole = folder.resolve()
+    return whole.with_name(whole.name + ending)
 
 
 def _locked(path: Path) -> IO[bytes] | None:
