@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 
 from sr3d_core.checkpoint import read_manifest, stored_tensors
 from sr3d_core.cli.main import app
+from sr3d_core.pretrain.clouds import open_sources
+from sr3d_core.pretrain.recordings import Recordings
 
 TINY = {
     "preset": "lite",
@@ -73,6 +75,15 @@ def test_its_manifest_is_shown(weights: Path, tmp_path: Path) -> None:
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     num = sum(each.numel() for name, each in tensors if not name.endswith(statistics))
     assert shown["num_parameters"] == num
+
+
+def test_a_source_that_is_named_twice_is_used_once(folder: Path, tmp_path: Path) -> None:
+    recordings = Recordings(folder=tmp_path / "pre.clouds")
+    (tmp_path / "link").symlink_to(folder)
+    once, digests, _ = open_sources([str(folder)], "z", recordings)
+    twice = open_sources([str(folder), str(tmp_path / "link")], "z", recordings)
+    assert (len(twice[0]), twice[1]) == (len(once), digests)
+    assert any("used once" in line and "link" in line for line in twice[2])
 
 
 def test_a_cloud_that_changed_is_another_source(folder: Path, weights: Path) -> None:

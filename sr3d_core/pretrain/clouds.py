@@ -161,7 +161,14 @@ def open_sources(
             f"{', '.join(sources)} is one; leave them out"
         )
     parts, digests, said = list[Scenes](), dict[str, str](), list[str]()
+    known = dict[str, str]()
     for source in sources:
+        path = Path(source)
+        where = str(path.resolve()) if path.exists() else source
+        if where in known:
+            said.append(f"{source}: is named before, as {known[where]}, and used once")
+            continue
+        known[where] = source
         clouds, digests[source], notes = open_clouds(source, up, recordings, on_read)
         parts.append(clouds)
         said += notes
