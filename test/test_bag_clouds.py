@@ -470,6 +470,25 @@ def test_clouds_that_a_run_keeps_are_no_source_of_it(
     assert "left out" not in done.output
 
 
+def test_what_cannot_go_on_is_refused_before_the_recording_is_read(
+    bag: Path, tmp_path: Path
+) -> None:
+    """With another window, or a name that is taken; nothing is written then."""
+    out = tmp_path / "pre.safetensors"
+    learn(bag, "--settings", tiny(tmp_path), "--out", out)
+    (kept,) = (tmp_path / "pre.clouds").iterdir()
+    shutil.rmtree(tmp_path / "pre.clouds")
+    again = sr3d("pretrain", bag, "--settings", tiny(tmp_path), "--out", out)
+    settings = tiny(tmp_path, data={"window_s": 1.0})
+    other = sr3d("pretrain", bag, "--settings", settings, "--out", out, "--resume")
+    assert (again.exit_code, other.exit_code) == (1, 1)
+    assert "there is a pre-training already" in again.output
+    assert "data.window_s was 5.0, is 1.0; expected" in other.output
+    assert not (tmp_path / "pre.clouds").exists()
+    learn(bag, "--settings", tiny(tmp_path), "--out", out, "--resume")
+    assert kept.is_dir()
+
+
 def test_clouds_beside_a_recording_are_named(bag: Path, written: Path, tmp_path: Path) -> None:
     drive = tmp_path / "drive"
     shutil.copytree(bag, drive)

@@ -90,6 +90,7 @@ def pretrain(
             raise ValueError(f"--out {out}: ending {out.suffix!r}, expected .safetensors")
         require_writable(out)
         from sr3d_core.pretrain.clouds import open_sources
+        from sr3d_core.pretrain.loop import check_before
         from sr3d_core.pretrain.loop import pretrain as run
         from sr3d_core.pretrain.recordings import Recordings
         from sr3d_core.pretrain.settings import Pretraining, load_settings
@@ -102,6 +103,7 @@ def pretrain(
         asked = asked if method is None else replace(asked, method=cast("Method", method))
         if steps is not None:
             asked = replace(asked, steps=replace(asked.steps, num=steps))
+        check_before(asked, out, resume=resume)
         last_step = 0
         with progress_in_turn() if is_main else nullcontext() as tell:
 

@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ from sr3d_core.training.run import SharedRun
 from sr3d_core.training.state import read_sealed, sealed
 from sr3d_core.whole_files import remove_parts, write_whole
 
-__all__ = ["Progress", "pretrain"]
+__all__ = ["Progress", "check_before", "pretrain"]
 
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT = timedelta(hours=12)
@@ -103,6 +104,23 @@ def pretrain(
         with stop_on_interrupt(is_launched=num > 1) as is_stopped:
             run.loop(on_step, is_stopped)
     return out
+
+
+def check_before(settings: Pretraining, out: Path, *, resume: bool) -> None:
+    """Raise TrainingError where a run cannot begin or go on, before its clouds are read.
+
+    Reading recordings may take an hour. What the clouds decide is checked by `pretrain`.
+    """
+    if not resume:
+        trouble = _what_is_there(out)
+        if trouble:
+            raise TrainingError(trouble)
+        return
+    state = _state_path(out)
+    before = read_sealed(state).get("settings")
+    if isinstance(before, dict):
+        now = _deciding(asdict(settings))
+        _require_same(state, {key: before[key] for key in before if key in now}, now)
 
 
 class _Run(SharedRun):
@@ -155,12 +173,12 @@ class _Run(SharedRun):
     @property
     def state_path(self) -> Path:
         """What a run goes on from."""
-        return self.out.with_suffix(".state")
+        return _state_path(self.out)
 
     @property
     def log_path(self) -> Path:
         """A line every few steps."""
-        return self.out.with_suffix(".csv")
+        return _log_path(self.out)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -189,23 +207,8 @@ class _Run(SharedRun):
         if resume:
             self._take_up(read_sealed(self.state_path))
         else:
-            self._on_main(self._what_is_there)
+            self._on_main(partial(_what_is_there, self.out))
         self.processes.copy_from_main(self.learner.model.state_dict())
-
-    def _what_is_there(self) -> str:
-        """What a new run would overwrite, in words."""
-        if self.state_path.exists() or self.out.exists():
-            return (
-                f"{self.out}: there is a pre-training already; expected a new name: continue it "
-                "with --resume, or choose another one"
-            )
-        has_text = self.log_path.exists() and self.log_path.stat().st_size > 0
-        if has_text and not _steps_of(self.log_path):
-            return (
-                f"{self.log_path}: is no log of a pre-training, and would be overwritten by one; "
-                "expected no such file: choose another --out"
-            )
-        return ""
 
     def _take_up(self, entries: dict[str, Any]) -> None:
         before, now = entries.get("settings"), self._record()
@@ -213,15 +216,7 @@ class _Run(SharedRun):
             raise TrainingError(
                 f"{self.state_path}: is of no pre-training; expected one: choose another --out"
             )
-        values = {
-            key: (before.get(key, "not set"), now.get(key, "not set")) for key in {**before, **now}
-        }
-        changed = [f"{key} was {a}, is {b}" for key, (a, b) in values.items() if a != b]
-        if changed:
-            raise TrainingError(
-                f"{self.state_path}: was begun otherwise: {'; '.join(changed)}; expected the same "
-                "settings and clouds: set these back, or choose another --out"
-            )
+        _require_same(self.state_path, before, now)
         try:
             self.learner.load(entries)
         except (RuntimeError, ValueError, KeyError) as error:
@@ -236,8 +231,7 @@ class _Run(SharedRun):
 
     def _record(self) -> dict[str, Any]:
         """What has to be the same for a run to go on, as plain values by dotted key."""
-        flat = _flat(self.learner.settings_record())
-        kept = {key: value for key, value in flat.items() if key.split(".")[-1] not in _MAY_CHANGE}
+        kept = _deciding(self.learner.settings_record())
         return {**kept, "clouds": len(self.clouds), "sources": json.dumps(self.sources)}
 
     def _batches(self, first_step: int) -> Iterator[list[Drawn]]:
@@ -383,6 +377,50 @@ class _Run(SharedRun):
             "of_teacher": True,
             "settings": json.loads(json.dumps(settings)),
         }
+
+
+def _state_path(out: Path) -> Path:
+    return out.with_suffix(".state")
+
+
+def _log_path(out: Path) -> Path:
+    return out.with_suffix(".csv")
+
+
+def _what_is_there(out: Path) -> str:
+    """What a new run would overwrite, in words."""
+    log = _log_path(out)
+    if _state_path(out).exists() or out.exists():
+        return (
+            f"{out}: there is a pre-training already; expected a new name: continue it "
+            "with --resume, or choose another one"
+        )
+    has_text = log.exists() and log.stat().st_size > 0
+    if has_text and not _steps_of(log):
+        return (
+            f"{log}: is no log of a pre-training, and would be overwritten by one; "
+            "expected no such file: choose another --out"
+        )
+    return ""
+
+
+def _deciding(record: dict[str, Any]) -> dict[str, Any]:
+    """Of settings those that decide what is learnt, by dotted key."""
+    flat = _flat(record)
+    return {key: value for key, value in flat.items() if key.split(".")[-1] not in _MAY_CHANGE}
+
+
+def _require_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise TrainingError where what is in a state was begun otherwise."""
+    values = {
+        key: (before.get(key, "not set"), now.get(key, "not set")) for key in {**before, **now}
+    }
+    changed = [f"{key} was {a}, is {b}" for key, (a, b) in values.items() if a != b]
+    if changed:
+        raise TrainingError(
+            f"{path}: was begun otherwise: {'; '.join(changed)}; expected the same "
+            "settings and clouds: set these back, or choose another --out"
+        )
 
 
 def _steps_of(path: Path, last_step: int = sys.maxsize) -> list[list[str]]:
