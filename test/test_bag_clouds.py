@@ -518,7 +518,7 @@ def test_the_folder_may_be_this_one_or_a_link(
 _HOLDS = """
 import sys, time
 from pathlib import Path
-from sr3d_core.data.keyframes import alone
+from sr3d_core.data.recordings import alone
 folder = Path(sys.argv[1])
 with alone(folder):
     print("held", flush=True)

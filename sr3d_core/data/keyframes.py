@@ -10,21 +10,19 @@ A folder appears whole or not at all. Files that are taken out of it are missed 
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from sr3d_core.data.recordings import beside
 from sr3d_core.geometry.viewpoint import Viewpoint
 from sr3d_core.structures import PointCloud
 from sr3d_core.whole_files import naming, write_whole
@@ -109,7 +107,7 @@ def write_keyframes(
         raise ValueError(
             f"{folder}: is there already, expected a folder that is new or empty; choose another"
         )
-    part = _beside(folder, ".part")
+    part = beside(folder, ".part")
     shutil.rmtree(part, ignore_errors=True)  # what a kill has left
     listed, num_points = list[Listed](), 0
     try:
@@ -129,57 +127,6 @@ def write_keyframes(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return len(listed), num_points
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Within, no other process writes this folder: `write_keyframes` of two would be mixed.
-
-    The others wait, and find it written. Where the system or the disk knows no locks there is
-    none.
-    """
-    lock = _beside(folder, ".lock")
-    file = _locked(lock)
-    if file is None:
-        yield
-        return
-    with file:
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-
-
-def _beside(folder: Path, ending: str) -> Path:
-    """A path beside a folder, which may be `.` or a link."""
-    whole = folder.resolve()
-    return whole.with_name(whole.name + ending)
-
-
-def _locked(path: Path) -> IO[bytes] | None:
-    """A file that is open and locked, once nobody else has it; None where there are no locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return None
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-        except OSError as error:
-            file.close()
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
-                raise
-            return None  # a disk without locks
-        except BaseException:  # Ctrl-C while it waits
-            file.close()
-            raise
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        file.close()  # the one before has removed it: a third may have made and locked another
 
 
 def listed_in(folder: Path) -> dict[str, Listed]:

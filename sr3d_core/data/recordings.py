@@ -7,22 +7,30 @@ of it is kept in a folder that is named after the recording and after all that d
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _ENDING = re.compile(r".+\.(bag|mcap|db3)(\.(active|zst|zstd))?", re.IGNORECASE)
+_PART = re.compile(rf"{_ENDING.pattern}(-wal|-journal)?", re.IGNORECASE)  # of SQLite
 
 
 def is_recording(path: Path) -> bool:
     """Whether it is a bag of ROS 1 or 2, or the folder of one."""
     files = [path] if path.is_file() else path.iterdir()
     return any(_ENDING.fullmatch(each.name) for each in files)
+
+
+def _is_part(path: Path) -> bool:
+    """Whether a file is one of those that a recording is made of."""
+    return path.name == "metadata.yaml" or _PART.fullmatch(path.name) is not None
 
 
 def recordings_below(folder: Path) -> list[Path]:
@@ -47,7 +55,8 @@ def key_of(recording: Path, made_by: list[Any], on_read: Callable[[int, int], No
     `on_read` is told how many MB of how many are compared.
     """
     inside = [recording] if recording.is_file() else sorted(recording.iterdir())
-    files = [path for path in inside if path.is_file()]
+    # Nothing else that lies beside them: it may be what a training writes.
+    files = [path for path in inside if path.is_file() and _is_part(path)]
     sizes = [path.stat().st_size for path in files]
     digests = []
     for number, path in enumerate(files):
@@ -81,22 +90,62 @@ def reader_of(recording: Path, group: str) -> Any:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Within, no other process of this training, or of another one, writes the folder.
-
-    The others wait, and find it written. Where the system knows no such locks there is none.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """As `alone`, for a folder within one that is there for such folders, which goes where it is
+    empty."""
     try:
-        import fcntl
-    except ImportError:  # Windows
+        with alone(folder):
+            yield
+    finally:
+        with suppress(OSError):  # not empty
+            folder.parent.rmdir()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Within, no other process writes this folder: what two write would be mixed.
+
+    The others wait, and find it written. Where the system or the disk knows no locks there is
+    none.
+    """
+    lock = beside(folder, ".lock")
+    file = _locked(lock)
+    if file is None:
         yield
         return
-    lock = folder.with_name(folder.name + ".lock")
-    with lock.open("ab") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
+    with file:
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
-            with suppress(OSError):  # not empty
-                folder.parent.rmdir()
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """A path beside a folder, which may be `.` or a link."""
+    whole = folder.resolve()
+    return whole.with_name(whole.name + ending)
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """A file that is open and locked, once nobody else has it; None where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return None
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+        except OSError as error:
+            file.close()
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+                raise
+            return None  # a disk without locks
+        except BaseException:  # Ctrl-C while it waits
+            file.close()
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # the one before has removed it: a third may have made and locked another

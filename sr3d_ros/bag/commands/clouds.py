@@ -40,7 +40,8 @@ def clouds(
     Example: sr3d bag clouds drive/ --out clouds/drive
     """
     with one_line_errors():
-        from sr3d_core.data.keyframes import KeyframeSettings, alone
+        from sr3d_core.data.keyframes import KeyframeSettings
+        from sr3d_core.data.recordings import alone
         from sr3d_ros.bag.clouds import remarks
         from sr3d_ros.bag.keyframes import FindsNothing, parameters_of, write_clouds_of
         from sr3d_ros.parameters.record import Parameters
