@@ -91,6 +91,16 @@ _LIST = (
         is_normal=True,
     ),
     DropReason(
+        "no_color",
+        "a cloud of a recording without a color image of its time (sr3d distill --bag)",
+        "record color images with their CameraInfo, as often as clouds; or name the topics",
+    ),
+    DropReason(
+        "depth_elsewhere",
+        "hardly a pixel of the color image has a depth in the cloud (sr3d distill --bag)",
+        "name the color topic of the camera that looks where the depth sensor does",
+    ),
+    DropReason(
         "no_transform",
         "nobody publishes one of the frames on /tf or /tf_static",
         "publish the frame (start robot_state_publisher or the camera's "

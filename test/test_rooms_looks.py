@@ -450,7 +450,9 @@ def test_a_source_of_rooms_opens_images(folder: Path) -> None:
     assert (
         source_of("rooms:,images=true") == with_images(RoomsSource()) == RoomsSource(images=True)
     )
-    with pytest.raises(ValueError, match="folder: has no color images, expected rooms"):
+    with pytest.raises(
+        ValueError, match="folder: has no color images, expected recording or rooms"
+    ):
         with_images(FolderSource(path=folder))
 
 
