@@ -12,21 +12,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from rich.table import Table
 from torch import Tensor
 
 from sr3d_core.detector import Detector, SeenImage, seen_by
 from sr3d_core.evaluate import EvaluationReport, percent, plain_number, report
-from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.geometry.origin import moved
-from sr3d_core.model.camera_network import cell_depth, cell_rays
+from sr3d_core.model.camera_network import cell_depth, cells_on
 from sr3d_core.right_fronts import RightFronts
 from sr3d_core.structures import Boxes3D, Detections, Images, Sample, Targets
 
 _FACTOR = 1.25
-_SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ class _DepthSums:
         is_known = truth > 0
         error = (told - truth).abs()
         ratio = torch.maximum(told / truth, truth / told)
-        on_objects = is_known & _on_objects(seen.images, truth, targets.boxes)
+        on_objects = cells_on(seen.images.to("cpu"), targets.boxes).any(dim=1).reshape(truth.shape)
         self._relative += float((error / truth)[is_known].sum())
         self._within_factor += int((ratio < _FACTOR)[is_known].sum())
         self._within_std += int((error <= std_m)[on_objects].sum())
@@ -200,18 +198,6 @@ class _DepthSums:
             self._num,
             self._num_on_objects,
         )
-
-
-def _on_objects(
-    images: Images, depth: Float[Tensor, "h w"], boxes: Boxes3D
-) -> Bool[Tensor, "h w"]:
-    """Which cells show a box, by their true depth."""
-    place = images.world_from_camera[0, :3, 3].double().cpu()
-    xyz = (place + cell_rays(images)[0].cpu() * depth[..., None]).reshape(-1, 3)
-    grown = Boxes3D(
-        boxes.center.double(), boxes.size.double() + 2 * _SURFACE_M, boxes.yaw.double()
-    )
-    return points_in_boxes(xyz, grown).any(dim=1).reshape(depth.shape)
 
 
 def _share(part: float, whole: int) -> float:

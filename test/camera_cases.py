@@ -61,11 +61,11 @@ def save_teacher(path: Path) -> Path:
     return path
 
 
-def config(teacher: Path, source: Any, **changes: Any) -> CameraConfig:
+def config(weights: Path, source: Any, **changes: Any) -> CameraConfig:
     """A short training on toy scenes; the source is put in, as no reader makes such scenes."""
     tree = {
         "student": {"camera": {"size": [64, 48], "channels": 8}},
-        "teacher": {"weights": str(teacher)},
+        "teacher": {"weights": str(weights)},
         "schedule": {"num_steps": 4, "batch_size": 2, "warmup_steps": 0},
     }
     tree |= {key: {**tree.get(key, {}), **value} for key, value in changes.items()}

@@ -226,6 +226,20 @@ def test_a_training_gives_weights_that_detect_in_images(trained: Path) -> None:
     assert not [name for name in network.state_dict() if name.startswith("distillation")]
 
 
+def test_a_teacher_of_images_may_have_another_image_network(trained: Path, tmp_path: Path) -> None:
+    """Its later stages are taken over, as those of a teacher of clouds."""
+    camera = {"size": [64, 48], "channels": 8, "image": "res_lite"}
+    asked = config(
+        trained,
+        Toys(),
+        teacher={"kind": "oracle_lift"},
+        student={"camera": camera},
+        schedule={"num_steps": 1},
+    )
+    train(asked, tmp_path, learner=CameraLearner)
+    assert "features" in (tmp_path / "log.csv").read_text()
+
+
 def test_a_resumed_training_is_the_one_that_was_not_interrupted(
     teacher: Path, trained: Path, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from sr3d_core.distill.teachers import TeacherNetwork, taught
 from sr3d_core.distill.terms import Distillation, depth_term, objects_of
 from sr3d_core.geometry.turns import Turn
 from sr3d_core.model.camera_network import CameraSR3D
-from sr3d_core.model.network import SR3D, decoded
+from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch, Losses
 from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.learner import Learner
@@ -62,10 +62,8 @@ class CameraLearner(Learner):
         if settings.weights is not None:
             return self._start_from(settings.weights)
         remarks = []
-        if settings.from_teacher and isinstance(self._teacher.network, SR3D):
+        if settings.from_teacher:
             self.student.start_from(self._teacher.network)
-        elif settings.from_teacher:
-            self.student.load_state_dict(self._teacher.network.state_dict())
         else:
             remarks.append(
                 "the student's later stages start afresh: student.from_teacher is false"

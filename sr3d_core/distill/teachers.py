@@ -17,8 +17,7 @@ from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import Batch, Detections, Predictions
 
-LEAST_SCORE = 0.05
-"""Boxes that the teacher gives less are not looked at."""
+_LOOKED_AT = 0.05  # boxes with a lower score cannot tell whether the teacher is right
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +38,7 @@ class TeacherNetwork:
         network.backend = backend
         self._kind = settings.kind
         self.network: nn.Module = network.to(device).eval().requires_grad_(requires_grad=False)
-        self._postprocess = Postprocess(score_threshold=LEAST_SCORE)
+        self._postprocess = Postprocess(score_threshold=_LOOKED_AT)
 
     def _check(self, settings: Teacher, network: nn.Module) -> None:
         takes_images = isinstance(network, CameraSR3D)

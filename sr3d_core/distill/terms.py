@@ -6,7 +6,7 @@ of the teacher's own spread over objects, which is followed from step to step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sr3d_core.distill.settings import DepthTerm, Distill, Level
 from sr3d_core.distill.teachers import Taught
 from sr3d_core.geometry.iou import aligned_diou, pairwise_iou
-from sr3d_core.model.camera_network import CameraOutput, cell_depth, cell_rays
+from sr3d_core.model.camera_network import CameraOutput, cell_depth, cells_on
 from sr3d_core.model.depth import mean_and_std
 from sr3d_core.sparse.layers import VoxelNorm
 from sr3d_core.sparse.tensor import SparseTensor
@@ -37,13 +37,13 @@ from sr3d_core.supervision.distill.relation import (
 )
 from sr3d_core.supervision.distill.response import soft_score_loss
 from sr3d_core.supervision.distill.selection import (
+    automatic_reference,
     object_std,
     object_weights,
 )
 
+_ANCHORS: tuple[Level, Level] = ("fine", "coarse")
 _KEPT = 0.9  # of what is followed from step to step
-_REFERENCE_SHARE = 0.5
-_SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,8 +96,12 @@ class Distillation(nn.Module):
             settings.of_features, objects.std_m, objects.trust, self._reference(objects)
         )
         features, relations = objects.std_m.new_zeros(()), objects.std_m.new_zeros(())
+        pairs = {
+            name: _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
+            for name in {*settings.feature.levels, *_ANCHORS}
+        }
         for name in settings.feature.levels:
-            pair = _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
+            pair = pairs[name]
             adapted = self.adapters[name](student.levels[name].features)
             mean, spread = self._followed(name, pair.teacher_features)
             features = features + feature_loss(
@@ -114,7 +118,7 @@ class Distillation(nn.Module):
                 objects,
             )
         response = response_term(
-            student, teacher, said, own, objects, self.voxel_size_m, settings.response.least_score
+            *_rows_of_anchors(student, teacher, pairs), said, own, settings.response.least_score
         )
         num_levels = max(len(settings.feature.levels), 1)
         return {
@@ -171,7 +175,8 @@ class Distillation(nn.Module):
         seen = objects.std_m[~objects.std_m.isnan()]
         if len(seen) and self.training:
             kept = _KEPT if float(self.reference_m) > 0 else 0.0
-            self.reference_m.lerp_(_REFERENCE_SHARE * seen.quantile(0.5), 1 - kept)
+            now = self.reference_m.new_tensor(automatic_reference(seen))
+            self.reference_m.lerp_(now, 1 - kept)
         return float(self.reference_m)
 
 
@@ -204,28 +209,30 @@ def _rows(
     return xyz, objects.holding(x.coords, xyz, 0.5 * x.stride * voxel_size_m)
 
 
+def _rows_of_anchors(
+    student: Taught, teacher: Taught, pairs: Mapping[Level, _Pair]
+) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
+    """The rows of shared anchors inside of objects, counted through both levels of predictions."""
+    first = (len(student.outputs[0].coords), len(teacher.outputs[0].coords))
+    fine, coarse = (pairs[name] for name in _ANCHORS)
+    return (
+        torch.cat([fine.student_row, coarse.student_row + first[0]]),
+        torch.cat([fine.teacher_row, coarse.teacher_row + first[1]]),
+    )
+
+
 def response_term(
-    student: Taught,
-    teacher: Taught,
+    of_student: Int[Tensor, " N"],
+    of_teacher: Int[Tensor, " N"],
     said: Predictions,
     own: Predictions,
-    objects: Objects,
-    voxel_size_m: float,
     least_score: float,
 ) -> Float[Tensor, ""]:
     """The teacher's scores on shared anchors inside of objects, and its boxes where it is sure.
 
-    Scores: quality focal loss, summed over classes, mean over anchors. Boxes: mean of 1 - DIoU.
+    The rows are those of `own` and of `said`. Scores: quality focal loss, summed over classes,
+    mean over anchors. Boxes: mean of 1 - DIoU.
     """
-    pairs = []
-    first = [0, 0]
-    for mine, theirs, name in zip(
-        student.outputs, teacher.outputs, ("fine", "coarse"), strict=True
-    ):
-        pair = _Pair.of(student.levels[name], teacher.levels[name], objects, voxel_size_m)
-        pairs.append((pair.student_row + first[0], pair.teacher_row + first[1]))
-        first = [first[0] + len(mine.coords), first[1] + len(theirs.coords)]
-    of_student, of_teacher = (torch.cat(rows) for rows in zip(*pairs, strict=True))
     if not len(of_student):
         return own.logits.sum() * 0.0
     scores = said.logits[of_teacher].sigmoid()
@@ -266,7 +273,7 @@ def objects_of(
     parts: list[tuple[Tensor, ...]] = []
     for scene, of_scene in enumerate(targets):
         boxes, labels = of_scene.boxes, of_scene.labels
-        is_of = _cells_in(output, scene, boxes)
+        is_of = cells_on(output.images[scene : scene + 1], boxes)
         std_m = object_std(variance[scene].flatten(), is_of)
         own = torch.full_like(labels, scene)
         parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], trust)))
@@ -282,22 +289,9 @@ def _variance(output: CameraOutput) -> Float[Tensor, "B h w"]:
     return std_m.square()
 
 
-def _cells_in(output: CameraOutput, scene: int, boxes: Boxes3D) -> Bool[Tensor, "C K"]:
-    """Which cells of an image show which boxes, by the depth that is known; none without."""
-    images = output.images[scene : scene + 1]
-    if images.depth is None:
-        num_cells = output.depth_logits[scene, ..., 0].numel()
-        return torch.zeros(num_cells, len(boxes), dtype=torch.bool, device=boxes.center.device)
-    depth = cell_depth(images)[0]
-    origin = images.world_from_camera[0, :3, 3].double()
-    xyz = (origin + cell_rays(images)[0] * depth[..., None].double()).reshape(-1, 3)
-    is_in = rows_inside(xyz.to(boxes.center.dtype), boxes, _SURFACE_M)
-    return is_in & (depth.flatten() > 0)[:, None]
-
-
 def _on_objects(output: CameraOutput, targets: Sequence[Targets]) -> Bool[Tensor, "B h w"]:
     cells = [
-        _cells_in(output, scene, of_scene.boxes).any(dim=1)
+        cells_on(output.images[scene : scene + 1], of_scene.boxes).any(dim=1)
         for scene, of_scene in enumerate(targets)
     ]
     return torch.stack(cells).reshape(output.depth_logits.shape[:3])

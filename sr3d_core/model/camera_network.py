@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproject
 from sr3d_core.model.backbone import stage
 from sr3d_core.model.depth import DepthBins
@@ -24,12 +25,13 @@ from sr3d_core.model.head import Head
 from sr3d_core.model.image import STRIDE, ImageNetwork
 from sr3d_core.model.lift import lift, picked
 from sr3d_core.model.neck import Neck
-from sr3d_core.model.network import SR3D, Architecture, LevelOutput, decoded
+from sr3d_core.model.network import Architecture, LevelOutput, decoded
 from sr3d_core.sparse.engine import engine_for
 from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor
-from sr3d_core.structures import Images, Predictions
+from sr3d_core.structures import Boxes3D, Images, Predictions
 
+_SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
 _EMBEDDING = 5  # direction of the ray in the world (3), height of the camera, whether it is known
 _OF_POINTS = ("backbone.layer3.", "backbone.layer4.", "neck.", "head.")
 """What begins the names of the tensors that student and point-cloud network have in common."""
@@ -112,8 +114,8 @@ class CameraSR3D(nn.Module):
         """The engine that multiplies, also where `backend` is "auto"."""
         return engine_for(self.backend, next(self.parameters()).device).name
 
-    def start_from(self, teacher: SR3D) -> None:
-        """Take the later stages of a point-cloud network.
+    def start_from(self, teacher: nn.Module) -> None:
+        """Take the later stages of a teacher, a network of clouds or of images.
 
         Raises ValueError where they are built differently.
         """
@@ -230,6 +232,18 @@ def cell_rays(images: Images) -> Float[Tensor, "B h w 3"]:
     pose = images.world_from_camera.double()
     points = unproject(pixels.expand(len(images), -1, -1), depth, images.intrinsics.double(), pose)
     return (points - pose[:, None, :3, 3]).reshape(len(images), height, width, 3)
+
+
+def cells_on(images: Images, boxes: Boxes3D) -> Bool[Tensor, "N K"]:
+    """Which cells of one image show which boxes, by its depth; none where that is unknown."""
+    if images.depth is None:
+        num_cells = (images.pixels.shape[-2] // STRIDE) * (images.pixels.shape[-1] // STRIDE)
+        return torch.zeros(num_cells, len(boxes), dtype=torch.bool, device=boxes.center.device)
+    depth = cell_depth(images)[0].flatten()[:, None]
+    place = images.world_from_camera[0, :3, 3].double()
+    xyz = place + cell_rays(images)[0].reshape(-1, 3) * depth.double()
+    grown = Boxes3D(boxes.center, boxes.size + 2 * _SURFACE_M, boxes.yaw)
+    return points_in_boxes(xyz.to(boxes.center.dtype), grown) & (depth > 0)
 
 
 def cell_depth(images: Images) -> Float[Tensor, "B h w"]:

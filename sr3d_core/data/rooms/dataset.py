@@ -6,10 +6,11 @@ The splits use disjoint ranges of seeds, so a room of one split never appears in
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -186,8 +187,8 @@ def room_files(
     return manifest, sorted(files[room] for room in order[:num_rooms])
 
 
-class PrerenderedRooms(Dataset[Sample]):
-    """The samples in a folder that `prerender` filled, also while it is still filling it.
+class Prerendered(Dataset[Sample], ABC):
+    """What lies in a folder that `prerender` filled, also while it is still filling it.
 
     Of all rooms, or of `num_rooms` of them, see `room_files`; at most `num` samples.
     """
@@ -201,14 +202,22 @@ class PrerenderedRooms(Dataset[Sample]):
         num: int | None = None,
     ) -> None:
         manifest, self._files = room_files(folder, num_rooms, draw)
-        self._per_room = int(manifest["num_frames"]) + int(manifest["scan"])
+        self._per_room = self._num_of_each(manifest)
         if self._per_room == 0:
-            raise RoomsError(
-                f"{folder}: color images alone, without frames or scans; make those into another "
-                "folder with `sr3d data rooms`"
-            )
+            raise RoomsError(f"{folder}: {self._advice}")
         self._num = num
         self.classes = known_labels(label_space)
+
+    _advice: ClassVar[str]
+    """What is in a folder that has none, and what to do."""
+
+    @abstractmethod
+    def _num_of_each(self, manifest: dict[str, Any]) -> int:
+        """How many samples each room has."""
+
+    @abstractmethod
+    def _stored(self, arrays: np.lib.npyio.NpzFile, number: int, room: str) -> Sample:
+        """One of them."""
 
     def __len__(self) -> int:
         there = len(self._files) * self._per_room
@@ -217,11 +226,25 @@ class PrerenderedRooms(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        room, key = divmod(index, self._per_room)
+        room, number = divmod(index, self._per_room)
         path = self._files[room]
         with np.load(path, allow_pickle=False) as arrays:
-            sample = unpacked(arrays, key, f"{path.stem} sample {key}")
-        return relabelled(sample, self.classes)
+            return relabelled(self._stored(arrays, number, path.stem), self.classes)
+
+
+class PrerenderedRooms(Prerendered):
+    """Frames and scans of such a folder."""
+
+    _advice = (
+        "color images alone, without frames or scans; make those into another folder with "
+        "`sr3d data rooms`"
+    )
+
+    def _num_of_each(self, manifest: dict[str, Any]) -> int:
+        return int(manifest["num_frames"]) + int(manifest["scan"])
+
+    def _stored(self, arrays: np.lib.npyio.NpzFile, number: int, room: str) -> Sample:
+        return unpacked(arrays, number, f"{room} sample {number}")
 
     def labels_of(self, index: int) -> list[int]:
         """The labels of one sample, without its points; index `classes`."""

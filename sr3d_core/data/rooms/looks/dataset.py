@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +12,10 @@ from torch.utils.data import Dataset
 
 from sr3d_core.choices import RoomSplit
 from sr3d_core.data.rooms.dataset import (
-    RoomsError,
+    Prerendered,
     known_labels,
     packed,
     relabelled,
-    room_files,
     seed_of,
     unpacked,
 )
@@ -55,42 +54,19 @@ class RoomImages(Dataset[Sample]):
         return relabelled(found, self.classes)
 
 
-class PrerenderedImages(Dataset[Sample]):
-    """The images in a folder that `prerender` filled, also while it is still filling it.
+class PrerenderedImages(Prerendered):
+    """Color images of a folder that `prerender` filled."""
 
-    Of all rooms, or of `num_rooms` of them, see `room_files`; at most `num` images.
-    """
+    _advice = (
+        "rooms without color images; make them into another folder with "
+        "`sr3d data rooms FOLDER --images 4`"
+    )
 
-    def __init__(
-        self,
-        folder: str | Path,
-        label_space: Sequence[str] = LABELS,
-        num_rooms: int | None = None,
-        draw: int = 0,
-        num: int | None = None,
-    ) -> None:
-        manifest, self._files = room_files(folder, num_rooms, draw)
-        self._per_room = int(manifest.get("num_images", 0))
-        if self._per_room == 0:
-            raise RoomsError(
-                f"{folder}: rooms without color images; make them into another folder with "
-                "`sr3d data rooms FOLDER --images 4`"
-            )
-        self._num = num
-        self.classes = known_labels(label_space)
+    def _num_of_each(self, manifest: dict[str, Any]) -> int:
+        return int(manifest.get("num_images", 0))
 
-    def __len__(self) -> int:
-        there = len(self._files) * self._per_room
-        return there if self._num is None else min(self._num, there)
-
-    def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(f"image {index} of {len(self)}")
-        room, number = divmod(index, self._per_room)
-        path = self._files[room]
-        with np.load(path, allow_pickle=False) as arrays:
-            found = unpacked_image(arrays, number, f"{path.stem} image {number}")
-        return relabelled(found, self.classes)
+    def _stored(self, arrays: np.lib.npyio.NpzFile, number: int, room: str) -> Sample:
+        return unpacked_image(arrays, number, f"{room} image {number}")
 
 
 def packed_image(found: Sample, number: int) -> dict[str, np.ndarray]:
