@@ -312,7 +312,7 @@ def test_all_candidates_are_a_word_of_the_configuration() -> None:
 
 
 @pytest.mark.parametrize("rotated", [False, True])
-def test_searching_the_nearest_256_anchors_equals_searching_all(rotated: bool) -> None:
+def test_searching_the_nearest_anchors_equals_searching_all(rotated: bool) -> None:
     scene, truth = random_room(rotated=rotated)
     limited, full = Spota()(scene, truth), Spota(candidates=len(scene))(scene, truth)
     assert full.is_positive.sum() > 100

@@ -124,10 +124,11 @@ class Spota:
     of all classes (alpha 0.25, gamma 2)."""
     level_filter: tuple[int, ...] | None = None
     """The level of each class, outside which its boxes claim nothing; None: all levels."""
-    candidates: int | Literal["all"] = 256
+    candidates: int | Literal["all"] = 64
     """Only so many anchors nearest to each box may be claimed, at least `k`; "all" as in
-    Algorithm 1. The cost is nearly always smallest close to the centre, so this changes the result
-    only where fewer than `k` of them predict anything near the box."""
+    Algorithm 1. The cost is nearly always smallest close to the centre: in 60 rooms with 432 boxes
+    (the weights that ship, before and after their head knew anything) and in two made-up scenes of
+    100 boxes and 30,000 anchors, 64 gave what all give, 16 did not."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
