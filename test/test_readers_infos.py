@@ -384,3 +384,51 @@ def test_a_path_in_infos_does_not_leave_the_folder(tmp_path: Path) -> None:
     (root / "sunrgbd_infos_train.pkl").write_bytes(pickle.dumps([info]))
     with pytest.raises(DatasetError, match=r"points/secret\.bin: no such file"):
         InfosSource(path=root).open("train")[0]
+
+
+OWN = ("lamp", "robot", "bed")
+
+
+def own(root: Path, name: str, form: str, **changes: Any) -> Known:
+    """A data set of somebody's own classes; `lamp` is 0."""
+    known = room("hall", ("robot", "lamp", "bed", "robot"), 5, turned=False)
+    write_bin(root / "points/hall.bin", known.table)
+    labels = [OWN.index(label) for label in known.classes]
+    if form == "v1":
+        write_v1(root / name, OWN, [info_v1(known, labels)], "1.1")
+    else:
+        (root / name).write_bytes(pickle.dumps([info_v0(known, labels, **changes)]))
+    return known
+
+
+def test_infos_of_ones_own_have_the_categories_that_they_name(tmp_path: Path) -> None:
+    known = own(tmp_path, "mine_infos_train.pkl", "v1")
+    source = InfosSource(path=tmp_path)
+    assert source.classes == OWN
+    assert_scene(source.open("train")[0], known, OWN)
+    with pytest.raises(DatasetError, match=r"expected one \*_infos_val\.pkl"):
+        source.open("val")
+
+
+def test_old_infos_of_ones_own_need_their_classes(tmp_path: Path) -> None:
+    known = own(tmp_path, "mine_infos_train.pkl", "v0", annos={"name": None})
+    with pytest.raises(DatasetError, match=r"mine_infos_train\.pkl.*own_classes="):
+        InfosSource(path=tmp_path).open("train")
+    source = InfosSource(path=tmp_path, own_classes=OWN)
+    assert_scene(source.open("train")[0], known, OWN)
+
+
+@pytest.mark.parametrize("form", ["v0", "v1"])
+def test_own_classes_take_the_place_of_those_of_a_known_data_set(
+    tmp_path: Path, form: str
+) -> None:
+    known = own(tmp_path, "sunrgbd_infos_train.pkl", form)
+    source = InfosSource(path=tmp_path, own_classes=OWN)
+    assert_scene(source.open("train")[0], known, OWN)
+
+
+def test_infos_of_two_data_sets_of_ones_own_are_named(tmp_path: Path) -> None:
+    for name in ("mine", "yours"):
+        own(tmp_path, f"{name}_infos_train.pkl", "v1")
+    with pytest.raises(DatasetError, match=r"mine_infos_train\.pkl, yours_infos_train\.pkl"):
+        InfosSource(path=tmp_path).open("train")

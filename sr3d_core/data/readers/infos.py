@@ -1,8 +1,9 @@
-"""Infos of mmdetection3d: ScanNet, SUN RGB-D, S3DIS, and the data sets of UniDet3D.
+"""Infos of mmdetection3d: ScanNet, SUN RGB-D, S3DIS, the data sets of UniDet3D, and one's own.
 
     PATH/scannet_infos_train.pkl, scannet_infos_val.pkl      or sunrgbd_, multiscan_, 3rscan_
     PATH/s3dis_infos_Area_1.pkl ... Area_6.pkl
     PATH/arkitscenes_offline_train_infos.pkl, ..._val_infos.pkl
+    PATH/ANYTHING_infos_train.pkl                            of a data set of one's own
     PATH/points/NAME.bin                                     or bins/, offline_prepared_data/
 
 A pickle is a list of scenes (versions before 1.1) or a dictionary with `metainfo` and `data_list`
@@ -38,14 +39,14 @@ from sr3d_core.data.file_scenes import (
 from sr3d_core.data.plain_pickle import PickleError, read_pickle
 from sr3d_core.data.readers import class_names
 from sr3d_core.data.readers.arrays import load_bin, raw_cloud
-from sr3d_core.data.readers.class_names import our_name
+from sr3d_core.data.readers.class_names import ClassNames, our_name
 from sr3d_core.data.readers.lists import S3DIS_AREAS, existing_folder, s3dis_areas, unique
 from sr3d_core.data.readers.yaw_sign import Decision, Scene, YawSign, decide
 from sr3d_core.structures import PointCloud
 
-InfosOf = Literal["scannet", "sunrgbd", "s3dis", "arkitscenes", "multiscan", "3rscan"]
+InfosOf = Literal["scannet", "sunrgbd", "s3dis", "arkitscenes", "multiscan", "3rscan", "own"]
 
-_CLASSES: dict[str, tuple[str, ...]] = {
+_CLASSES: dict[InfosOf, tuple[str, ...]] = {
     "scannet": class_names.SCANNET,
     "sunrgbd": class_names.SUNRGBD,
     "s3dis": class_names.S3DIS,
@@ -67,6 +68,7 @@ _FILES = {
 }
 _FOLDERS = ("points", "bins", "offline_prepared_data", ".")
 _SPLITS = ("train", "val", "test")
+_OWN_FILE = "*_infos_{split}.pkl"
 _NO_MATRIX = "no axis_align_matrix in any scene, so points are taken to be aligned already"
 _OTHER_FURNITURE = {"otherfurniture": "garbage_bin", "other_furniture": "garbage_bin"}
 """UniDet3D's name of ScanNet's class 39, by which it labels ScanNet and 3RScan."""
@@ -89,13 +91,16 @@ class InfosSource:
     """Whether points are turned by `axis_align_matrix`; auto: those of ScanNet are."""
     val_area: int = 5
     """Of S3DIS: the area that is the split val; the others are train."""
+    own_classes: ClassNames = ()
+    """Classes that infos of one's own have in the place of the usual ones, by label. Without, a
+    data set that is none of the known ones has the categories that its infos name."""
     front_classes: tuple[str, ...] = ()
     """Classes whose labels have a yaw that points out of the object's front."""
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The usual classes of the data set. Raises DatasetError."""
-        return _CLASSES[self._dataset()]
+        """The usual classes of the data set, or one's own. Raises DatasetError."""
+        return self._classes(self._dataset())
 
     def open(
         self, split: str, classes: Sequence[str] | None = None, num: int | None = None
@@ -103,7 +108,12 @@ class InfosSource:
         """The scenes of one split, at most `num`; labels index `classes`. Raises DatasetError."""
         dataset = self._dataset()
         files = self._files(dataset, split)
-        return InfosScenes(self, dataset, files, classes or _CLASSES[dataset], num)
+        return InfosScenes(self, dataset, files, self._classes(dataset), classes, num)
+
+    def _classes(self, dataset: InfosOf) -> tuple[str, ...]:
+        if self.own_classes:
+            return self.own_classes
+        return _CLASSES[dataset] if dataset != "own" else _categories(self._any_own_file())
 
     def _dataset(self) -> InfosOf:
         """What the names of the files say, or what was asked for."""
@@ -111,10 +121,10 @@ class InfosSource:
         if self.dataset != "auto":
             return self.dataset
         found: list[InfosOf] = [
-            name
-            for name in ("scannet", "sunrgbd", "s3dis", "arkitscenes", "multiscan", "3rscan")
-            if any((self.path / file).is_file() for file in _all_files(name))
+            name for name in _CLASSES if any((self.path / f).is_file() for f in _all_files(name))
         ]
+        if not found and any(self._own_files(split) for split in _SPLITS):
+            return "own"
         if len(found) != 1:
             known = " or ".join(_FILES[name][0] for name in found or _FILES)
             raise DatasetError(
@@ -123,9 +133,30 @@ class InfosSource:
             )
         return found[0]
 
+    def _own_files(self, split: str) -> list[Path]:
+        """Infos of a split that are of no known data set."""
+        known = {file for name in _CLASSES for file in _all_files(name)}
+        found = self.path.glob(_OWN_FILE.format(split=split))
+        return sorted(path for path in found if path.name not in known)
+
+    def _own_file(self, split: str) -> Path:
+        found = self._own_files(split)
+        if len(found) != 1:
+            raise DatasetError(
+                f"{self.path}: {', '.join(path.name for path in found) or 'no such file'}, "
+                f"expected one {_OWN_FILE.format(split=split)} with infos of your own; "
+                "move others into a folder of theirs"
+            )
+        return found[0]
+
+    def _any_own_file(self) -> Path:
+        return self._own_file(next((each for each in _SPLITS if self._own_files(each)), "train"))
+
     def _files(self, dataset: InfosOf, split: str) -> list[Path]:
         if split not in _SPLITS:
             raise DatasetError(f"{self.path}: no split {split!r}, expected {', '.join(_SPLITS)}")
+        if dataset == "own":
+            return [self._own_file(split)]
         if dataset == "s3dis":
             areas = s3dis_areas(self.path, split, self.val_area)
             return [self.path / _FILES[dataset][0].format(split=area) for area in areas]
@@ -165,11 +196,12 @@ class InfosScenes(FileScenes):
         source: InfosSource,
         dataset: InfosOf,
         files: Sequence[Path],
-        classes: Sequence[str],
+        own_classes: tuple[str, ...],
+        classes: Sequence[str] | None,
         num: int | None,
     ) -> None:
-        self._root, self.classes = source.path, tuple(classes)
-        read = [_read(path, dataset) for path in files]
+        self._root, self.classes = source.path, tuple(classes or own_classes)
+        read = [_read(path, dataset, own_classes) for path in files]
         self._infos = [info for file in read for info in file.infos]
         self.names = unique([info.name for info in self._infos], files[0])[:num]
         self._is_aligned = self._alignment(source, dataset)
@@ -266,15 +298,14 @@ class _File:
     num_ignored: int = 0
 
 
-def _read(path: Path, dataset: InfosOf) -> _File:
-    try:
-        tree = read_pickle(path)
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: no such file, expected infos of {dataset}") from error
-    except PickleError as error:
-        raise DatasetError(str(error)) from error
+def _read(path: Path, dataset: InfosOf, classes: Sequence[str]) -> _File:
+    """One file; `classes` are meant by the labels of a list without names."""
+    tree = _tree(path, dataset)
     if isinstance(tree, list):
-        infos = [_of_list(f"{path}, scene {i}", entry, dataset) for i, entry in enumerate(tree)]
+        infos = [
+            _of_list(f"{path}, scene {index}", entry, dataset, classes)
+            for index, entry in enumerate(tree)
+        ]
         about = "lists of infos hold yaw clockwise (before 1.0, FCAF3D) or counter-clockwise"
         return _File(path, "mmdetection3d before 1.1 (a list)", None, about, infos)
     if not isinstance(tree, dict) or not {"metainfo", "data_list"} <= tree.keys():
@@ -286,12 +317,38 @@ def _read(path: Path, dataset: InfosOf) -> _File:
     return _of_dictionary(path, tree, dataset)
 
 
+def _tree(path: Path, dataset: InfosOf) -> Any:
+    try:
+        return read_pickle(path)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: no such file, expected infos of {dataset}") from error
+    except PickleError as error:
+        raise DatasetError(str(error)) from error
+
+
+def _categories(path: Path) -> tuple[str, ...]:
+    """The classes that infos of one's own name, by label. Raises DatasetError."""
+    tree = _tree(path, "own")
+    if not isinstance(tree, dict):
+        raise DatasetError(
+            f"{path}: a list of scenes (mmdetection3d before 1.1) does not say its categories, "
+            "expected them in the order of the labels; name them with own_classes=chair+lamp"
+        )
+    by_label = _by_label(tree, str(path), "own")
+    return tuple(by_label[label] for label in sorted(by_label))
+
+
+def _by_label(tree: dict[str, Any], where: str, dataset: InfosOf) -> dict[int, str]:
+    metainfo = _field(tree, "metainfo", dict, where)
+    categories = _field(metainfo, "categories", dict, where)
+    return {int(label): _class_name(name, dataset) for name, label in categories.items()}
+
+
 def _of_dictionary(path: Path, tree: dict[str, Any], dataset: InfosOf) -> _File:
     where = str(path)
     entries = _field(tree, "data_list", list, where)
-    categories = _field(_field(tree, "metainfo", dict, where), "categories", dict, where)
+    by_label = _by_label(tree, where, dataset)
     version = tree["metainfo"].get("info_version", "1.1")
-    by_label = {int(label): _class_name(name, dataset) for name, label in categories.items()}
     parsed = [
         _of_entry(f"{path}, data_list[{index}]", entry, by_label)
         for index, entry in enumerate(entries)
@@ -330,7 +387,7 @@ def _of_entry(where: str, entry: Any, by_label: dict[int, str]) -> tuple[_Info, 
     return info, num_ignored
 
 
-def _of_list(where: str, entry: Any, dataset: InfosOf) -> _Info:
+def _of_list(where: str, entry: Any, dataset: InfosOf, classes: Sequence[str]) -> _Info:
     """A scene of the versions before 1.1."""
     path = _field(entry, "pts_path", str, where)
     points = entry.get("point_cloud") or {}
@@ -339,7 +396,7 @@ def _of_list(where: str, entry: Any, dataset: InfosOf) -> _Info:
     labels = np.asarray(annos.get("class", np.zeros(0))).reshape(-1)
     names = annos.get("name")
     if names is None:
-        names = [_by_index(int(label), dataset, where) for label in labels]
+        names = [_by_index(int(label), classes, where) for label in labels]
     found = {"class": len(labels), "name": len(names), "gt_num": annos.get("gt_num", len(boxes))}
     wrong = next((key for key, num in found.items() if num != len(boxes)), None)
     if wrong is not None:
@@ -355,8 +412,7 @@ def _of_list(where: str, entry: Any, dataset: InfosOf) -> _Info:
     )
 
 
-def _by_index(label: int, dataset: InfosOf, where: str) -> str:
-    classes = _CLASSES[dataset]
+def _by_index(label: int, classes: Sequence[str], where: str) -> str:
     if not 0 <= label < len(classes):
         raise DatasetError(f"{where}: class {label}, expected 0 to {len(classes) - 1}")
     return classes[label]
