@@ -4,8 +4,9 @@
 
 Metres and radians, z up: geometric centre, full extents, yaw counter-clockwise about z (0 where it
 is left out). Detections have a score, labels need none. A label with `"ignored": true` is of an
-object that is there but not asked for, as too little of it is seen to tell its size. An `"id"`
-says which object it is, in labels of several moments. `"depth_std_m"` is how far off along the
+object that is there but not asked for, as too little of it is seen to tell its size. `"seen"` is
+the share of it that is seen, by which `sr3d eval` tells figures apart. An `"id"` says which object
+it is, in labels of several moments. `"depth_std_m"` is how far off along the
 line of sight a box of a color image may be, one standard deviation in metres, null where unknown.
 Numbers are never rounded: what is read back is what was found, to the last bit. Whoever shows
 numbers to people rounds them there.
@@ -40,6 +41,7 @@ _EXPECTED = {
     "size": "three lengths above 0 [dx, dy, dz], metres",
     "yaw": "a finite number, radians",
     "ignored": "true or false",
+    "seen": "a number in 0..1, the share of the object that is seen",
 }
 _BOX = 'a box {"class", "center": [x, y, z], "size": [dx, dy, dz], "yaw"}'
 
@@ -87,6 +89,7 @@ class LabelRecord(BoxRecord):
     """One box of a ground truth."""
 
     ignored: Annotated[bool, Field(strict=True)] = False
+    seen: _Number | None = Field(default=None, ge=0.0, le=1.0)
     id: str = ""  # of the object; only sequences use it
 
 
@@ -134,6 +137,7 @@ def targets_of(
 ) -> Targets:
     """Boxes and labels, which index `classes`; boxes of other classes are left out.
 
+    How much of them is seen is known where each box says it.
     `dtype` is that of the boxes, None = float32 as the network learns from; in map coordinates
     they need float64.
     """
@@ -145,7 +149,9 @@ def targets_of(
 
     def among(chosen: list[LabelRecord], ignored: Targets | None) -> Targets:
         labels = torch.tensor([index[record.class_name] for record in chosen], dtype=torch.int64)
-        return Targets(boxes_of(chosen, dtype), labels, ignored)
+        shares = [record.seen for record in chosen if record.seen is not None]
+        seen = torch.tensor(shares) if len(shares) == len(chosen) > 0 else None
+        return Targets(boxes_of(chosen, dtype), labels, ignored, seen)
 
     known = [record for record in records if record.class_name in index]
     ignored = [record for record in known if record.ignored]
@@ -165,7 +171,7 @@ def boxes_of(records: Sequence[BoxRecord], dtype: torch.dtype | None = None) -> 
 
 def label_records(targets: Targets, classes: Sequence[str]) -> list[LabelRecord]:
     """The other way round than `targets_of`: the boxes, then those that are ignored."""
-    ignored = [] if targets.ignored is None else [targets.ignored]
+    parts = [targets] if targets.ignored is None else [targets, targets.ignored]
     return [
         LabelRecord.model_validate(
             {
@@ -174,10 +180,16 @@ def label_records(targets: Targets, classes: Sequence[str]) -> list[LabelRecord]
                 "size": row[3:6],
                 "yaw": row[6],
                 "ignored": part is not targets,
+                "seen": seen,
             }
         )
-        for part in (targets, *ignored)
-        for row, label in zip(part.boxes.array.tolist(), part.labels.tolist(), strict=True)
+        for part in parts
+        for row, label, seen in zip(
+            part.boxes.array.tolist(),
+            part.labels.tolist(),
+            [None] * len(part) if part.seen is None else part.seen.tolist(),
+            strict=True,
+        )
     ]
 
 

@@ -16,6 +16,7 @@ from sr3d_core.records import (
     Record,
     RecordError,
     detection_records,
+    label_records,
     read_records,
     targets_of,
 )
@@ -54,6 +55,19 @@ def test_nothing_found_is_an_empty_list(tmp_path: Path) -> None:
     assert len(targets_of([], ("chair",))) == 0
 
 
+def test_the_share_that_is_seen_is_written_and_read_where_every_box_says_it(
+    tmp_path: Path,
+) -> None:
+    boxes = read_records(write(tmp_path, [CHAIR | {"seen": 0.25}, TABLE | {"seen": 1}]), Boxes)
+    targets = targets_of(boxes.boxes, ("chair", "table"))
+    assert targets.seen is not None
+    assert targets.seen.tolist() == [0.25, 1.0]
+    assert [each.seen for each in label_records(targets, ("chair", "table"))] == [0.25, 1.0]
+    some = read_records(write(tmp_path, [CHAIR | {"seen": 0.25}, TABLE]), Boxes).boxes
+    assert targets_of(some, ("chair", "table")).seen is None
+    assert targets_of(some, ("chair",)).seen is not None  # the table is not asked for
+
+
 def test_targets_index_the_classes_and_other_boxes_are_left_out(tmp_path: Path) -> None:
     boxes = read_records(write(tmp_path, [CHAIR, TABLE]), Boxes).boxes
     targets = targets_of(boxes, ("bed", "table"))
@@ -76,6 +90,7 @@ def test_targets_index_the_classes_and_other_boxes_are_left_out(tmp_path: Path) 
         ({**CHAIR, "jaw": 0.3}, r"\[1\]\.jaw: unknown key"),
         ({**CHAIR, "heading": 0.3}, r"\[1\]\.heading: unknown key.* yaw"),
         ({**CHAIR, "yaw": "0.3"}, r"\[1\]\.yaw: found '0\.3', .*radians"),
+        ({**CHAIR, "seen": 1.5}, r"\[1\]\.seen: found 1\.5, .*0\.\.1"),
         ({**CHAIR, "yaw": False}, r"\[1\]\.yaw: found False"),
         ({**CHAIR, "center": [0, "0", 0]}, r"\[1\]\.center\[1\]: found '0', .*finite"),
         ({"class": "chair"}, r"\[1\]\.center: missing"),
