@@ -18,6 +18,26 @@ UNKNOWN_COLOR = float("nan")
 """What a color channel holds where the sensor gave none."""
 
 
+def _places(index: Tensor | slice, num: int) -> Tensor | slice:
+    """A mask over `num` rows as the numbers of its rows, anything else as it is."""
+    if isinstance(index, slice) or index.dtype != torch.bool:
+        return index
+    if index.shape != (num,):
+        raise IndexError(
+            f"mask of shape {tuple(index.shape)}, expected one value for each of {num}"
+        )
+    return index.nonzero()[:, 0]
+
+
+def _rows(column: Tensor, places: Tensor | slice) -> Tensor:
+    """The rows at these places.
+
+    By `index_select`, which takes a third of the time of `column[places]` on a CPU, and over some
+    thousand rows does not wait for other threads, which on a busy computer takes milliseconds.
+    """
+    return column[places] if isinstance(places, slice) else column.index_select(0, places)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PointCloud:
     """Points of one or several scenes, z up."""
@@ -38,7 +58,8 @@ class PointCloud:
 
     def __getitem__(self, index: Tensor | slice) -> PointCloud:
         """The points that a mask, an index tensor or a slice selects."""
-        return PointCloud(self.xyz[index], self.features[index], self.scene[index])
+        at = _places(index, len(self))
+        return PointCloud(_rows(self.xyz, at), _rows(self.features, at), _rows(self.scene, at))
 
     def to(self, device: torch.device | str) -> PointCloud:
         """The same cloud on another device."""
@@ -143,7 +164,8 @@ class Boxes3D:
 
     def __getitem__(self, index: Tensor | slice) -> Boxes3D:
         """The boxes that a mask, an index tensor or a slice selects."""
-        return Boxes3D(self.center[index], self.size[index], self.yaw[index])
+        at = _places(index, len(self))
+        return Boxes3D(_rows(self.center, at), _rows(self.size, at), _rows(self.yaw, at))
 
     @property
     def array(self) -> Float[Tensor, "M 7"]:
@@ -169,8 +191,9 @@ class Targets:
 
     def __getitem__(self, index: Tensor | slice) -> Targets:
         """The boxes that a mask, an index tensor or a slice selects, beside all ignored ones."""
-        seen = None if self.seen is None else self.seen[index]
-        return Targets(self.boxes[index], self.labels[index], self.ignored, seen)
+        at = _places(index, len(self))
+        seen = None if self.seen is None else _rows(self.seen, at)
+        return Targets(self.boxes[at], _rows(self.labels, at), self.ignored, seen)
 
     def map_boxes(self, change: Callable[[Boxes3D], Boxes3D]) -> Targets:
         """The same objects with changed boxes, also those of ignored ones."""
@@ -255,14 +278,15 @@ class Predictions:
 
     def __getitem__(self, index: Tensor | slice) -> Predictions:
         """The predictions that a mask, an index tensor or a slice selects."""
+        at = _places(index, len(self))
         return Predictions(
-            self.anchors[index],
-            self.boxes[index],
-            self.logits[index],
-            self.level[index],
-            self.scene[index],
-            None if self.quality is None else self.quality[index],
-            None if self.front is None else self.front[index],
+            _rows(self.anchors, at),
+            self.boxes[at],
+            _rows(self.logits, at),
+            _rows(self.level, at),
+            _rows(self.scene, at),
+            None if self.quality is None else _rows(self.quality, at),
+            None if self.front is None else _rows(self.front, at),
             self.level_stride_m,
         )
 
@@ -342,13 +366,14 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """The detections that a mask, an index tensor or a slice selects."""
+        at = _places(index, len(self))
         return Detections(
-            self.boxes[index],
-            self.scores[index],
-            self.labels[index],
+            self.boxes[at],
+            _rows(self.scores, at),
+            _rows(self.labels, at),
             self.time_ms,
-            None if self.facing is None else self.facing[index],
-            None if self.depth_std_m is None else self.depth_std_m[index],
+            None if self.facing is None else _rows(self.facing, at),
+            None if self.depth_std_m is None else _rows(self.depth_std_m, at),
         )
 
     @classmethod

@@ -132,3 +132,24 @@ def test_transform_that_tilts_is_refused() -> None:
     matrix[1:3, 1:3] = torch.tensor([[cos, -sin], [sin, cos]])
     with pytest.raises(ValueError, match=r"by 0\.05, expected at most 0\.0001"):
         transform_boxes(Boxes3D.empty(), matrix)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        slice(1, 4),
+        torch.tensor([4, 0, 0]),
+        torch.tensor([], dtype=torch.int64),
+        torch.tensor([True, False, False, True, True]),
+    ],
+)
+def test_rows_are_chosen_as_torch_chooses_them(index: torch.Tensor | slice) -> None:
+    rows = torch.rand(5, 7, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(Boxes3D.from_array(rows)[index].array, rows[index])
+
+
+@pytest.mark.parametrize("length", [0, 4, 6])
+def test_a_mask_for_other_boxes_is_refused(length: int) -> None:
+    boxes = Boxes3D.from_array(torch.rand(5, 7))
+    with pytest.raises(IndexError, match=rf"mask of shape \({length},\), expected .* 5"):
+        boxes[torch.ones(length, dtype=torch.bool)]
