@@ -8,9 +8,11 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sr3d_core.geometry.camera import Pinhole, camera_doubt, height_doubt
 from sr3d_core.structures import UNKNOWN_COLOR, Images, PointCloud
 
 _COLOR_SLACK = 1e-3  # resampled colors may overshoot a little
+_SKEW = 1e-3  # of the focal length: axes are at right angles
 _RIGID = 1e-3  # how far a rotation may be from one
 
 
@@ -40,7 +42,8 @@ def as_images(
 
     Pixels are 0..255 where the type is uint8, else 0..1; the camera looks along its z, x to the
     right and y down, and the world has z up. Raises ValueError where a shape is wrong, a number is
-    not finite, or the pose is no rotation and shift.
+    not finite, K is of no camera of such an image, the pose is no rotation and shift, or the
+    height (metres above the floor, None where unknown) that of no camera in a room.
     """
     pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image, order="C"))
     if pixels.ndim != 3 or pixels.shape[2] != 3 or 0 in pixels.shape:
@@ -54,17 +57,27 @@ def as_images(
         _as_matrix("K", intrinsics, 3),
         _as_matrix("world_from_camera", world_from_camera, 4),
     )
-    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0):
-        raise ValueError(
-            f"K has focal lengths {float(matrix[0, 0]):g} and {float(matrix[1, 1]):g}, expected "
-            "pixels above 0"
-        )
+    _require_camera(matrix, *pixels.shape[-2:])
     turn = pose[:3, :3]
     is_rigid = (turn @ turn.T - torch.eye(3).double()).abs().max() < _RIGID
     if not is_rigid or not float(torch.linalg.det(turn)) > 0:
         raise ValueError("world_from_camera is no rotation and shift; expected a pose, metres")
+    if height_m is not None and (doubt := height_doubt(height_m)):
+        raise ValueError(f"height_m: {doubt}: None")
     height = None if height_m is None else torch.tensor([height_m])
     return Images(pixels, matrix[None], pose[None], height=height)
+
+
+def _require_camera(matrix: Float[Tensor, "3 3"], height: int, width: int) -> None:
+    """Refuse a K that is none of an image of this size; ValueError."""
+    fx, skew, cx, zero, fy, cy, *last = matrix.flatten().tolist()
+    if any(abs(each) > _SKEW * abs(fx) for each in (skew, zero)) or last != [0.0, 0.0, 1.0]:
+        raise ValueError(
+            f"K is {matrix.tolist()}, expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]; is it "
+            "transposed, or of a camera that is not rectified?"
+        )
+    if doubt := camera_doubt(Pinhole(width, height, fx, fy, cx, cy)):
+        raise ValueError(f"K: {doubt}; where the image was resized, resize K with it")
 
 
 def _as_colors(rgb: Tensor | NDArray, name: str = "rgb") -> Float[Tensor, "N 3"]:

@@ -283,10 +283,12 @@ def _content(state: dict[str, Tensor], manifest: Manifest) -> bytes:
 def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
     if not path.is_file():
         if path == CAMERA_WEIGHTS:
+            has_folder = Path("camera").is_dir()
+            own = "; the folder camera that is here is named ./camera" if has_folder else ""
             raise CheckpointError(
                 f"{path}: weights of color images are not part of this installation; expected "
                 "those of a student of your own: `sr3d distill --out runs/camera`, then name "
-                "runs/camera"
+                f"runs/camera{own}"
             )
         raise CheckpointError(
             f"{path}: no such weights file; expected a .safetensors file written by `sr3d train`, "

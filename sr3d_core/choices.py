@@ -25,6 +25,9 @@ ROOM_SENSORS: tuple[RoomSensor, ...] = get_args(RoomSensor)
 FURNITURE_SOURCES = ("infinigen", "folder")
 """Who makes furniture for a library."""
 
+HIGHEST_CAMERA_M = 10.0
+"""Above the floor: a camera in a room is lower; who says 90 means centimetres."""
+
 FURNITURE_SHARE = 0.3
 """Share of a room's furniture that is from a library, where nothing else is said."""
 

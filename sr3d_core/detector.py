@@ -232,7 +232,7 @@ class Detector:
         detector.refinement = manifest.refinement
         detector.front_classes = manifest.front_classes
         if detector.takes_images:
-            detector.detect(_blank_image())
+            detector.detect(black_image())
         else:
             detector.detect(PointCloud.single(torch.zeros(1, 3), None))
         return detector
@@ -433,7 +433,7 @@ def _logit(score: float) -> float:
     return math.log(score / (1.0 - score)) if score > 0.0 else -math.inf
 
 
-def _blank_image() -> Images:
-    """An image to run code once."""
+def black_image() -> Images:
+    """An image that shows nothing, to run code once, and its camera."""
     intrinsics = torch.tensor([[280.0, 0.0, 159.5], [0.0, 280.0, 119.5], [0.0, 0.0, 1.0]])
     return Images(torch.zeros(1, 3, 240, 320), intrinsics[None], torch.eye(4)[None])

@@ -17,7 +17,7 @@ from sr3d_core.checkpoint import (
     CheckpointError,
     Manifest,
     checkpoint_content,
-    load_checkpoint,
+    load_any,
     manifest_text,
     stored_tensors,
     weights_file,
@@ -71,7 +71,7 @@ def export_folder(
             f"{folder}: is there already and is not overwritten; expected a new folder: choose "
             "another name or move this one away"
         )
-    network, manifest = load_checkpoint(weights)
+    network, manifest = load_any(weights)
     is_shipped = weights_file(weights) == DEFAULT_WEIGHTS
     terms = license or manifest.license or (SHIPPED_LICENSE if is_shipped else "")
     results = dict(manifest.results)

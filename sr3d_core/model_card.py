@@ -61,7 +61,7 @@ def model_card(
 
 def _facts(manifest: Manifest, num_parameters: int) -> Iterable[tuple[str, ...]]:
     a = manifest.architecture
-    yield "input", _inputs(a)
+    yield "input", _inputs(manifest)
     yield "output", f"boxes of {a.num_classes} classes, {_boxes(a)}"
     yield "voxels", f"{1000 * a.voxel_size_m:g} mm"
     yield "parameters", f"{num_parameters:,}"
@@ -73,8 +73,20 @@ def _facts(manifest: Manifest, num_parameters: int) -> Iterable[tuple[str, ...]]
     yield "format", f"{manifest.format_version}, safetensors: loading runs no code"
 
 
-def _inputs(a: Architecture) -> str:
-    color = "colors 0..1, grey where unknown" if a.color else "colors 0..1 if there are any"
+def _inputs(manifest: Manifest) -> str:
+    camera = manifest.camera
+    if camera is not None:
+        width, height = camera.size
+        kind = "one color image" if camera.input == "rgb" else "one depth image"
+        return (
+            f"{kind}, rectified, brought to {width} x {height} pixels, with the camera's "
+            "intrinsics and its pose in a frame with z up"
+        )
+    color = (
+        "colors 0..1, grey where unknown"
+        if manifest.architecture.color
+        else "colors 0..1 if there are any"
+    )
     return f"points in metres, z up; {color}"
 
 

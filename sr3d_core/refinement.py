@@ -34,6 +34,8 @@ ALL = "all"
 
 WAYS = ("vote", "size", "floor", "yaw")
 """The fields of `Refinement` that name classes."""
+OF_POINTS = WAYS[1:]
+"""Those of them that need points, which a color image has not."""
 
 _QUARTER = math.pi / 2
 _MARGIN_M = 0.10  # points this far outside a box may be the object's too

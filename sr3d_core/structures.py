@@ -15,6 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 UNKNOWN_COLOR = float("nan")
+DARKEST = 0.03
+"""Mean of all pixels of an image, 0..1 as encoded, below which nothing can be told: a covered
+lens, a room at night."""
 """What a color channel holds where the sensor gave none."""
 
 

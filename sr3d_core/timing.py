@@ -1,8 +1,9 @@
-"""How long detectors take for the same clouds, and how large they are.
+"""How long detectors take for the same scenes, and how large they are.
 
-That is Table 7 of arXiv 2511.16140. Every cloud goes to all detectors in turn, backwards every
-other time, so that whatever else the machine does meets all of them. The first cloud is shown once
-more before, unmeasured.
+That is Table 7 of arXiv 2511.16140. Every scene goes to all detectors in turn, backwards every
+other time, so that whatever else the machine does meets all of them. The first one is shown once
+more before, unmeasured. A detector of color images looks at the image of a scene, others at its
+cloud.
 """
 
 from __future__ import annotations
@@ -17,24 +18,24 @@ from pathlib import Path
 import torch
 
 from sr3d_core.checkpoint import Manifest
-from sr3d_core.detector import Detector, Postprocess
+from sr3d_core.detector import Detector, Postprocess, seen_by
 from sr3d_core.model.network import SR3D
-from sr3d_core.structures import PointCloud, Sample
+from sr3d_core.structures import Images, PointCloud, Sample
 
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """What one detector took, wall time in milliseconds, one of each cloud."""
+    """What one detector took, wall time in milliseconds, one of each scene."""
 
     num_parameters: int
-    total_ms: tuple[float, ...]  # from points to boxes
-    network_ms: tuple[float, ...]  # voxels and layers, of clouds with a point
+    total_ms: tuple[float, ...]  # from points or image to boxes
+    network_ms: tuple[float, ...]  # voxels and layers; none of a cloud without a point
     postprocess_ms: tuple[float, ...]
     num_boxes: tuple[int, ...]
 
     @property
     def scenes_per_s(self) -> float:
-        """At the median of a cloud's time."""
+        """At the median of a scene's time."""
         return 1e3 / statistics.median(self.total_ms)
 
     def cells(self) -> tuple[str, ...]:
@@ -65,9 +66,9 @@ def measure_times(
     samples: Iterable[Sample],
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Times]:
-    """Show every cloud to every detector; `progress` is told how many clouds are done.
+    """Show every scene to every detector; `progress` is told how many scenes are done.
 
-    Raises ValueError where there is no cloud.
+    Raises ValueError where there is no scene, or one lacks the image that a detector takes.
     """
     found: dict[str, list[tuple[float, Mapping[str, float], int]]] = {
         name: [] for name in detectors
@@ -76,9 +77,9 @@ def measure_times(
     for num_done, sample in enumerate(samples, start=1):
         if num_done == 1:
             for detector in detectors.values():
-                detector.detect(sample.cloud)
+                detector.detect(seen_by(detector, sample))
         for name in list(detectors)[:: 1 if num_done % 2 else -1]:
-            found[name].append(_timed(detectors[name], sample.cloud))
+            found[name].append(_timed(detectors[name], seen_by(detectors[name], sample)))
         if progress is not None:
             progress(num_done)
     if num_done == 0:
@@ -133,9 +134,9 @@ _Row = tuple[float, Mapping[str, float], int]
 """Milliseconds in all, those of each stage, and how many boxes are found."""
 
 
-def _timed(detector: Detector, cloud: PointCloud) -> _Row:
+def _timed(detector: Detector, seen: PointCloud | Images) -> _Row:
     started = time.perf_counter()
-    found = detector.detect(cloud)
+    found = detector.detect(seen)
     return 1e3 * (time.perf_counter() - started), found.time_ms, len(found)
 
 

@@ -185,12 +185,8 @@ class _Run(SharedRun):
         average: dict[str, Any] | None = None
         if resume:
             average = self._take_up()
-        elif self.folder.state.exists():
-            raise TrainingError(
-                f"{self.folder.path}: holds a training already; expected an empty folder: "
-                "continue it with --resume, or choose another one"
-            )
         else:
+            self.folder.require_fit(to_resume=False)
             afresh = self.learner.start()
             if self.processes.is_main and afresh:
                 _log.warning("%s", afresh)

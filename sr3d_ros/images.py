@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sr3d_core.geometry.camera import height_doubt
 from sr3d_core.geometry.origin import FAR_M, moved
 from sr3d_core.structures import Detections, Images
 from sr3d_ros.errors import TransformError
@@ -76,7 +77,14 @@ class PlacedImages:
         floor = frame_name(parameters.floor_frame)
         if floor:
             place = sound_lookup(self._transforms, floor, frame_of(view), stamp_of(view))
-            return float(place[2, 3])
+            height_m = float(place[2, 3])
+            if doubt := height_doubt(height_m):
+                raise TransformError(
+                    "bad_transform",
+                    f"frames.floor is '{floor}', and above its z = 0 {doubt}: set it to a frame "
+                    "on the floor that the robot stands on, or to '', with input.camera_height_m",
+                )
+            return height_m
         return parameters.camera_height_m or math.nan
 
 

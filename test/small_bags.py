@@ -125,3 +125,18 @@ def write_bag(path: Path, storage: str, fill: Callable[[Write], None] = drive) -
 
         fill(write)
     return path
+
+
+def dying_depth() -> list[tuple[int, str]]:
+    """When what comes, in nanoseconds: "cloud", "holes" (a cloud without a point) or "image".
+
+    Ten images in a second throughout. Five clouds in a second until 3 s, holes after 4 s, clouds
+    again from 6 s on, with one more hole at 6.4 s.
+    """
+    images = [(S + (2 * tick + 1) * S // 20, "image") for tick in range(85)]
+    clouds = [S + tick * S // 5 for tick in range(45)]
+    seen = [(at, "cloud") for at in clouds if at <= 3 * S or at >= 6 * S]
+    holes = [(at, "holes") for at in clouds if 4 * S < at < 5 * S]
+    hole_ns = 6 * S + 2 * S // 5
+    seen = [(at, "holes" if at == hole_ns else kind) for at, kind in seen]
+    return sorted([*images, *seen, *holes])

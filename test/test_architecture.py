@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 CORE = {
     "structures": set(),
-    "arrays": {"structures"},
+    "arrays": {"geometry", "structures"},
     "choices": set(),
     "colors": set(),
     "plain_text": set(),

@@ -6,12 +6,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from camera_weights import save_student
+from camera_weights import save_student, save_teacher
 from cli_harness import CLASSES, assert_one_line_error, save_untrained, sr3d
-from small_bags import S, write_bag
-from test_distill_recordings import CENTER, LATE_NS, NUM, SIZE, drive, x_at
+from small_bags import CAMERA_TURN, S, Write, cloud, dying_depth, tf, write_bag
+from test_distill_recordings import (
+    CENTER,
+    LATE_NS,
+    NUM,
+    SIZE,
+    camera_info,
+    drive,
+    image,
+    points,
+    x_at,
+)
 
 from sr3d_core.detector import Postprocess
 from sr3d_core.structures import Boxes3D, Detections, Images
@@ -117,8 +128,71 @@ def test_weights_of_clouds_are_refused_for_images(bag: Path, tmp_path: Path) -> 
     assert_one_line_error(done, "weights of clouds, expected those of color images")
 
 
-def test_a_robot_with_two_inputs_must_say_which(bag: Path, tmp_path: Path) -> None:
+def falls_back(write: Write) -> None:
+    """A robot at rest, whose depth dies and comes back."""
+    write("/tf_static", tf("base_link", "depth", 0, (0, 0, 1.2), CAMERA_TURN), S)
+    write("/tf_static", tf("base_link", "color_optical", 0, (0, 0.1, 1.2), CAMERA_TURN), S)
+    write("/cam/camera_info", camera_info(S), S)
+    for at, kind in dying_depth():
+        if kind == "image":
+            write("/cam/image_raw", image(at), at)
+        else:
+            seen = points(0.0) if kind == "cloud" else np.zeros((0, 3))
+            write("/points", cloud(at, "depth", seen), at)
+
+
+def test_the_camera_steps_in_where_depth_dies_in_a_recording(
+    weights: Path, tmp_path: Path
+) -> None:
+    """After a second without usable depth, until two steady ones: those after the last hole."""
+    path = write_bag(tmp_path / "dies", "mcap", falls_back)
+    of_clouds, json_out = save_teacher(tmp_path / "clouds.safetensors", CLASSES), tmp_path / "json"
+    asked = ("bag", "detect", path, "--input", "auto", "--weights", of_clouds)
+    asked = (*asked, "--camera-weights", weights, "--score", "0.001", "--json", json_out)
+    done = sr3d(*asked)
+    assert done.exit_code == 0, done.output
+    dies_ns, steady_ns = 3 * S, 6 * S + 3 * S // 5
+    back_ns = steady_ns + 2 * S
+    is_used = {
+        "cloud": lambda at: at <= dies_ns or at >= back_ns,
+        "holes": lambda at: False,
+        "image": lambda at: dies_ns + S <= at < back_ns,
+    }
+    names = {"cloud": "cloud", "image": "rgb"}
+    expected = [(at, names[kind]) for at, kind in dying_depth() if is_used[kind](at)]
+    tree = json.loads(json_out.read_text())
+    assert [(each["stamp_ns"], each["input"]) for each in tree["frames"]] == expected
+    assert (tree["topic"], tree["color"]) == ("/points", "/cam/image_raw")
+    assert (tree["model"], tree["camera_model"]) == (str(of_clouds), str(weights))
+    kinds = [kind for _, kind in expected]
+    counts = {kind: kinds.count(kind) for kind in ("cloud", "rgb")}
+    assert tree["frames_by_input"] == counts
+    assert f"{counts['cloud']} cloud, {counts['rgb']} rgb" in done.stderr
+    assert tree["drops_by_reason"].keys() == {"depth_not_steady"}
+    assert all(
+        ("depth_std_m" in box) == (each["input"] == "rgb")
+        for each in tree["frames"]
+        for box in each["detections"]
+    )
+    several = sr3d(*asked[:-2], "--out-dir", tmp_path / "out")
+    assert several.exit_code == 0, several.output
+    (result,) = (tmp_path / "out").glob("dies*.json")
+    frames = json.loads(result.read_text())["frames"]
+    assert [(each["stamp_ns"], each["input"]) for each in frames] == expected
+
+
+def test_only_what_detects_does_as_a_robot_with_two_inputs(
+    bag: Path, weights: Path, tmp_path: Path
+) -> None:
     parameters = tmp_path / "robot.yaml"
     parameters.write_text("sr3d_detector:\n  ros__parameters:\n    input.kind: auto\n")
-    done = sr3d("bag", "detect", bag, "--params-file", parameters)
-    assert_one_line_error(done, "input.kind is auto", "--input cloud")
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"frame": "odom", "frames": []}))
+    done = sr3d("bag", "eval", bag, "--gt", truth, "--params-file", parameters)
+    assert_one_line_error(done, "input.kind is auto", "sr3d bag detect", "--input cloud")
+    camera = ("--camera-weights", weights)
+    done = sr3d("bag", "detect", bag, "--input", "rgb", *camera)
+    assert_one_line_error(done, "--camera-weights", "--input auto", "--weights")
+    other = save_untrained(tmp_path, ("bed", "lamp"))
+    done = sr3d("bag", "detect", bag, "--input", "auto", "--weights", other, *camera)
+    assert_one_line_error(done, "knows bed, lamp", "expected the same classes")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import struct
 import zlib
 from dataclasses import replace
@@ -261,6 +262,33 @@ def test_an_image_of_another_size_than_its_camera_info_is_refused(is_rectified: 
     assert error.reason == "image_size_differs_from_camera_info"
     assert "12 x 8" in str(error)
     assert "6 x 4" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "text"),
+    [
+        # Of an image twice as wide and high, which the driver made smaller; in millimetres;
+        # transposed, so that the centre is 0.
+        ((10.0, 0, 6.0, 0, 12.0, 4.0, 0, 0, 1), r"centre \(6, 4\) is outside"),
+        ((0.1, 0, 2.5, 0, 0.1, 1.5, 0, 0, 1), "degrees"),
+        ((5.0, 0, 0, 0, 6.0, 0, 2.5, 1.5, 1), r"centre \(0, 0\) is outside"),
+        ((5.0, 0, 2.5, 0, 60.0, 1.5, 0, 0, 1), "fx 5 and fy 60"),
+    ],
+)
+@pytest.mark.parametrize("is_rectified", [True, False])
+def test_intrinsics_of_no_camera_of_this_image_are_refused(
+    is_rectified: bool, matrix: tuple[float, ...], text: str
+) -> None:
+    wrong = info(k=matrix, p=(0.0,) * 12)
+    error = refused(image(RGB, "rgb8"), wrong, is_rectified=is_rectified)
+    assert error.reason == "camera_info"
+    assert re.search(text, str(error))
+
+
+def test_the_centre_of_a_part_of_an_image_may_lie_outside() -> None:
+    roi = SimpleNamespace(x_offset=100, y_offset=50, width=6, height=4)
+    about = info(width=640, height=480, roi=roi, k=(5.0, 0, 90, 0, 6, 53, 0, 0, 1), p=(0.0,) * 12)
+    assert float(read(image(RGB, "rgb8"), about).intrinsics[0, 0, 2]) == -10.0
 
 
 def test_binning_and_region_of_interest_are_those_of_the_image() -> None:

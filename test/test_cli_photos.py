@@ -37,6 +37,7 @@ ROS = {
 }
 PLAIN = {"fx": 110, "fy": 110, "cx": 63.5, "cy": 47.5}
 LEVEL = Stand(pitch_deg=0.0)
+CENTIMETRES = {"pitch_deg": 0.0, "height_m": 90.0}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,8 @@ def test_the_pose_is_that_of_the_angles() -> None:
         turned.T, torch.tensor([[0.0, 0, -1], [0, 1, 0]], dtype=torch.float64)
     )
     assert Stand(pitch_deg=-15.0).level_from_camera[2, 3] == 0.0
-    for wrong in ({"pitch_deg": 91.0}, {"pitch_deg": math.nan}, {"pitch_deg": 0, "height_m": -1}):
+    low = {"pitch_deg": 0, "height_m": -1}
+    for wrong in ({"pitch_deg": 91.0}, {"pitch_deg": math.nan}, low, CENTIMETRES):
         with pytest.raises(PhotoError, match="camera's"):
             Stand(**wrong)
 
@@ -159,6 +161,22 @@ def test_what_is_missing_or_too_much_is_said(
         ({**PLAIN, "width": 640, "height": 480}, ("128 x 96", "640 x 480", "one size")),
         ({**PLAIN, "width": 128}, ("one of width and height",)),
         ({**PLAIN, "cx": 320.0}, ("(320, 47.5)", "outside")),
+        # Of a photo half as wide and high, twice, and turned by its EXIF.
+        ({"fx": 55, "fy": 55, "cx": 31.5, "cy": 23.5}, ("(31.5, 23.5)", "off the middle")),
+        ({"fx": 90, "fy": 90, "cx": 90, "cy": 70}, ("off the middle", "width: 128")),
+        ({**PLAIN, "cx": 47.5, "cy": 63.5}, ("(47.5, 63.5)", "off the middle")),
+        ({**PLAIN, "fx": 4.2, "fy": 4.2}, ("fx 4.2", "172 degrees", "pixels")),
+        ({**PLAIN, "fx": 1e9, "fy": 1e9}, ("fx 1e+09", "degrees")),
+        ({**PLAIN, "fx": True, "fy": True}, ("fx 1 ",)),
+        ({**PLAIN, "fy": 11}, ("fx 110 and fy 11",)),
+        (
+            {**ROS, "camera_matrix": {"data": [110, 0, 0, 0, 111, 0, 63.5, 47.5, 1]}},
+            ("K.yaml", "(0, 0) is outside"),
+        ),
+        (
+            {**ROS, "camera_matrix": {"data": [110, 9, 63.5, 0, 111, 47.5, 0, 0, 1]}},
+            ("camera_matrix.data", "fx 0 cx"),
+        ),
         ({**PLAIN, "fx": 0}, ("fx",)),
         ({"fx": 1}, ("fy", "expected the YAML of camera_calibration")),
         ({**ROS, "image_width": 1280}, ("1280 x 96",)),
@@ -174,6 +192,49 @@ def test_a_camera_that_does_not_fit_is_refused(
     options = ("--camera", camera, "--camera-pitch", "0")
     result = sr3d("detect", photo, "--weights", weights, *options)
     assert_one_line_error(result, *texts)
+
+
+def test_a_centre_off_the_middle_is_believed_where_the_file_says_the_size(
+    photo: Path, tmp_path: Path
+) -> None:
+    """As of a photo that was cut."""
+    tree = {**PLAIN, "cx": 20.0, "width": 128, "height": 96}
+    found = photo_of(photo, LEVEL, read_calibration(camera_file(tmp_path, tree)), None)
+    assert float(found.images.intrinsics[0, 0, 2]) == 20.0
+
+
+def test_a_rectified_photo_is_of_its_own_projection(photo: Path, tmp_path: Path) -> None:
+    wrong = {"data": [9000, 0, 63, 0, 0, 9000, 47, 0, 0, 0, 1, 0]}
+    calibration = read_calibration(camera_file(tmp_path, {**ROS, "projection_matrix": wrong}))
+    with pytest.raises(PhotoError, match="fx 9000"):
+        photo_of(photo, LEVEL, calibration, None, is_rectified=True)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "texts"),
+    [
+        (np.zeros((96, 128, 3), np.uint8), ("brightness of 0.000", "lens covered")),
+        (np.full((96, 128), 7, np.uint8), ("brightness of 0.027",)),
+        (np.full((1, 1, 3), 200, np.uint8), ("1 x 1 pixels", "at least 32")),
+        (np.full((31, 400, 3), 200, np.uint8), ("400 x 31 pixels",)),
+    ],
+)
+def test_a_photo_that_shows_nothing_is_refused(
+    weights: Path, tmp_path: Path, pixels: np.ndarray, texts: tuple[str, ...]
+) -> None:
+    path = tmp_path / "nothing.png"
+    Image.fromarray(pixels).save(path)
+    done = sr3d(
+        *("detect", path, "--weights", weights, "--camera-fov", "60", "--camera-pitch", "0")
+    )
+    assert_one_line_error(done, "nothing.png", *texts)
+
+
+def test_a_photo_too_large_to_be_one_is_refused_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    Image.new("1", (14_000, 14_000)).convert("L").save(path)
+    with pytest.raises(PhotoError, match=r"large.png: too large .*smaller"):
+        photo_of(path, LEVEL, None, 60.0)
 
 
 def test_clouds_and_photos_are_told_apart(weights: Path, photo: Path, tmp_path: Path) -> None:

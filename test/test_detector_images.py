@@ -111,7 +111,17 @@ def test_weights_of_images_and_of_clouds_are_told_apart(
         ({"image": np.full((4, 4, 3), 300.0)}, "image spans 300"),
         ({"image": np.full((4, 4, 3), np.nan)}, "not finite"),
         ({"intrinsics": np.eye(4)}, r"K has shape \(4, 4\)"),
-        ({"intrinsics": np.zeros((3, 3))}, "focal lengths 0 and 0"),
+        ({"intrinsics": np.zeros((3, 3))}, r"is \[\[0.0, 0.0"),
+        ({"intrinsics": np.diag([0.0, 0.0, 1.0])}, "focal lengths above 0"),
+        ({"intrinsics": np.array(K).T}, "transposed"),
+        ({"intrinsics": np.diag([4.0, 4.0, 4.0]) @ K}, r"expected \[\[fx"),
+        (
+            {"intrinsics": np.diag([4.0, 4.0, 1.0]) @ K},
+            r"centre .* is outside the image of 128 x 96",
+        ),
+        ({"height_m": math.nan}, "height is nan m"),
+        ({"height_m": -1.2}, "height is -1.2 m"),
+        ({"height_m": 120.0}, "height is 120 m"),
         ({"world_from_camera": np.eye(3)}, "world_from_camera has shape"),
         ({"world_from_camera": 2 * np.eye(4)}, "no rotation and shift"),
         ({"world_from_camera": np.diag([1.0, 1.0, -1.0, 1.0])}, "no rotation and shift"),
@@ -119,7 +129,7 @@ def test_weights_of_images_and_of_clouds_are_told_apart(
     ],
 )
 def test_what_is_no_image_or_no_camera_is_refused(change: dict[str, Any], text: str) -> None:
-    fine = {"image": np.zeros((8, 8, 3)), "intrinsics": K, "world_from_camera": FORWARD}
+    fine = {"image": np.zeros((96, 128, 3)), "intrinsics": K, "world_from_camera": FORWARD}
     assert len(as_images(**fine)) == 1
     with pytest.raises(ValueError, match=text):
         as_images(**{**fine, **change})

@@ -332,6 +332,40 @@ def test_a_student_learns_from_a_recording_and_goes_on(
     assert len((out / "log.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_too_few_frames_are_said_to_be_what_is_wrong(
+    bag: Path, weights: tuple[Path, Path], finds: None, tmp_path: Path
+) -> None:
+    asked = ("--teacher", weights[0], "--student", weights[1], "--period", "60")
+    done = sr3d("distill", "--bag", bag, *asked, "--out", tmp_path / "run")
+    assert done.exit_code == 1
+    assert "1 frames, expected at least 3" in done.stderr.splitlines()[-1]
+    assert "--period" in done.stderr.splitlines()[-1]
+
+
+def test_a_folder_that_does_not_fit_is_refused_before_the_work(
+    bag: Path, weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    asked = ("distill", "--bag", bag, "--teacher", weights[0], "--student", weights[1])
+    out = tmp_path / "run"
+    done = sr3d(*asked, "--out", out, "--resume")
+    assert_one_line_error(done, "state.pt: no such file", "without --resume")
+    out.mkdir()
+    (out / "state.pt").write_bytes(b"a training")
+    assert_one_line_error(sr3d(*asked, "--out", out), "holds a training already", "--resume")
+    assert_one_line_error(sr3d(*asked, "--out", weights[0]), "a file; expected a folder")
+    assert not list(tmp_path.glob("*.frames"))
+
+
+def test_data_without_images_is_refused_before_the_work_and_rooms_get_theirs(
+    weights: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "run", "--teacher", weights[0])
+    done = sr3d("distill", "--data", "votenet:.,dataset=sunrgbd", *out)
+    assert_one_line_error(done, "votenet: has no color images, expected", "rooms")
+    done = sr3d("distill", "--data", "rooms:", *out)
+    assert_one_line_error(done, "a teacher of 3 classes, and data of 20")
+
+
 def test_options_that_do_not_go_together_are_refused(
     bag: Path, weights: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -144,7 +144,7 @@ def test_the_kind_of_input_says_which_weights_are_loaded(files: dict[str, str]) 
         detector = load_detector(parameters)
         assert detector.takes_images == of_images
         assert weights_of(parameters) == files["images" if of_images else "clouds"]
-        camera = load_camera(parameters, detector, load_detector)
+        camera = load_camera(parameters, detector.classes, load_detector)
         assert (camera is not None) == (kind == "auto")
         assert camera is None or camera.takes_images
 
@@ -168,4 +168,4 @@ def test_weights_for_another_kind_of_input_are_refused_with_what_to_set(
 def test_two_detectors_have_the_same_classes_or_are_refused(files: dict[str, str]) -> None:
     parameters = Parameters(kind="auto", weights=files["clouds"], camera_weights=files["others"])
     with pytest.raises(ValueError, match=r"knows bed, table, desk, .*expected the same classes"):
-        load_camera(parameters, load_detector(parameters), load_detector)
+        load_camera(parameters, load_detector(parameters).classes, load_detector)

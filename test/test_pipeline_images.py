@@ -171,6 +171,7 @@ NO_D = {"d": (0.1,) * 5, "distortion_model": "fish_bowl"}
         (view(RGB // 64), {}, "dark_image"),
         (view(encoding="bayer_rggb8"), {}, "unsupported_encoding"),
         (view(), {"frames.up": "none"}, "no_gravity_transform"),
+        (view(), {"frames.floor": "camera"}, "bad_transform"),  # it is 0 m above itself
         (view(), {"frames.up": "floor"}, "no_gravity_transform"),
         (view(), {"frames.detection": "none"}, "no_gravity_transform"),
         (view(), {"frames.detection": "nowhere"}, "no_gravity_transform"),

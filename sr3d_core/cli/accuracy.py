@@ -85,6 +85,19 @@ def refinement_of(
     return replace(base, **changes)
 
 
+def require_no_points(refinement: Refinement) -> None:
+    """Refuse ways that fit boxes to points: there are none in a color image; ValueError."""
+    from sr3d_core.refinement import OF_POINTS
+
+    of_points = [way for way in OF_POINTS if getattr(refinement, way)]
+    if of_points:
+        options = ", ".join(f"--refine-{way}" for way in of_points)
+        raise ValueError(
+            f"{options}: fits boxes to points, and these "
+            "weights take color images, which have none; expected --refine-vote alone"
+        )
+
+
 def _named(way: str, names: Sequence[str]) -> tuple[str, ...]:
     if NOTHING not in names:
         return tuple(names)
@@ -120,6 +133,8 @@ def with_switches(
     stored = detector.refinement if finder is detector else NONE
     refinement = refinement_of(stored, refine, vote_iou, **classes)
     refinement.check(detector.classes)
+    if detector.takes_images:
+        require_no_points(refinement)
     if finder is not detector and refinement.vote:
         raise ValueError(
             "--merge-views and voting (--vote-iou, --refine-vote): merged boxes are means "

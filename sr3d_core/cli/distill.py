@@ -107,12 +107,14 @@ def distill(
         from sr3d_core.config import ConfigError
         from sr3d_core.data.image_frames import FrameSettings
         from sr3d_core.data.rooms.source import RoomsSource
-        from sr3d_core.data.sources import source_of
+        from sr3d_core.data.sources import source_of, with_images
         from sr3d_core.distill.learner import CameraLearner
         from sr3d_core.distill.recordings import RecordedFrames
         from sr3d_core.distill.settings import CameraConfig, load_camera_config
+        from sr3d_core.training.errors import TrainingError
+        from sr3d_core.training.folder import RunFolder
 
-    with one_line_errors(ConfigError):
+    with one_line_errors(ConfigError, TrainingError):
         default = CameraConfig(data=RoomsSource(images=True))
         asked = default if config is None else load_camera_config(config)
         if data is not None:
@@ -123,7 +125,10 @@ def distill(
             asked = going_on_from(asked, student, is_shape_free=config is None)
         if preset is not None:
             asked = replace(asked, distill=replace(asked.distill, preset=cast("Preset", preset)))
-        if bag is not None:
+        if bag is None:
+            asked = replace(asked, data=with_images(asked.data))
+        else:
+            RunFolder(out).require_fit(to_resume=resume)  # before minutes of work
             frames = RecordedFrames(
                 folder=out.with_name(out.name + ".frames"),
                 settings=FrameSettings(

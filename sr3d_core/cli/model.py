@@ -19,6 +19,7 @@ from sr3d_core.cli.accuracy import (
     RefineYawOption,
     VoteIouOption,
     refinement_of,
+    require_no_points,
 )
 from sr3d_core.cli.detect import open_detector
 from sr3d_core.cli.scenes import labelled_scenes, named_config
@@ -56,12 +57,12 @@ def info(
     Example: sr3d model info runs/my/weights.safetensors
     """
     with one_line_errors():
-        from sr3d_core.checkpoint import load_checkpoint, read_manifest, stored_tensors
+        from sr3d_core.checkpoint import load_any, read_manifest, stored_tensors
         from sr3d_core.model.network import SR3D
 
         manifest = read_manifest(weights)
         if manifest.pretraining is None:
-            network: Module = load_checkpoint(weights)[0]
+            network: Module = load_any(weights)[0]
         else:
             stored_tensors(weights)  # says what is damaged
             network = SR3D(manifest.architecture).backbone
@@ -148,6 +149,8 @@ def times(
 
     Every scene goes to all of them in turn. Times are those of this machine, with whatever else it
     does: wall milliseconds, the median over the scenes and what nine tenths of them keep below.
+    Where weights of color images are among them, scenes are frames with an image: these look at
+    it, and weights of clouds at the cloud of the same moment.
 
     Examples:
 
@@ -156,10 +159,12 @@ def times(
       sr3d model times runs/sr3d_paper/weights.safetensors --config sr3d_paper --data scannet
 
       sr3d model times --untrained scannet --untrained lite --num 20
+
+      sr3d model times default runs/camera   from cloud and from image
     """
     with one_line_errors():
         from sr3d_core.config import Evaluation
-        from sr3d_core.data.sources import source_of
+        from sr3d_core.data.sources import source_of, with_images
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import detector_rules
         from sr3d_core.timing import measure_times, surroundings, untrained_detector
@@ -172,7 +177,10 @@ def times(
         detectors = {name: Detector.from_checkpoint(name, **how) for name in names}
         for name in untrained or ():
             detectors[f"{name}, untrained"] = untrained_detector(name, **how)
-        scenes = source_of(data).open(split, num=num)
+        source = source_of(data)
+        if any(detector.takes_images for detector in detectors.values()):
+            source = with_images(source)
+        scenes = source.open(split, num=num)
         with progress_of("scenes", len(scenes)) as tell:
             found = measure_times(detectors, (scenes[index] for index in range(len(scenes))), tell)
         machine = surroundings(next(iter(detectors.values())))
@@ -198,9 +206,9 @@ def verify(weights: Weights = "default") -> None:
     Example: sr3d model verify default
     """
     with one_line_errors():
-        from sr3d_core.checkpoint import load_checkpoint
+        from sr3d_core.checkpoint import load_any
 
-        _, manifest = load_checkpoint(weights)
+        _, manifest = load_any(weights)
         result_console().print(
             f"{weights}: sound, {len(manifest.classes)} classes, sha256 {manifest.sha256}"
         )
@@ -221,9 +229,9 @@ def shrink(
     with one_line_errors():
         from dataclasses import replace
 
-        from sr3d_core.checkpoint import load_checkpoint, save_checkpoint
+        from sr3d_core.checkpoint import load_any, save_checkpoint
 
-        network, manifest = load_checkpoint(weights)
+        network, manifest = load_any(weights)
         if description is not None:
             manifest = replace(manifest, description=description)
         save_checkpoint(out, network, manifest, half=True)
@@ -251,12 +259,13 @@ def measure_spread(
     """
     with one_line_errors():
         from sr3d_core.checkpoint import rewrite_manifest
-        from sr3d_core.data.rooms import Rooms
+        from sr3d_core.data.rooms.source import RoomsSource
         from sr3d_core.spread import measure_spread as measure
 
         require_writable(json_out)
         detector = open_detector(weights, score, device)
-        samples = Rooms("val", rooms, sensors=("frame",), label_space=detector.classes)
+        source = RoomsSource(sensors=("frame",), images=detector.takes_images)
+        samples = source.open("val", detector.classes, rooms)
         with progress_of("rooms", rooms) as tell:
             spread = measure(detector, (samples[index] for index in range(rooms)), tell)
         rewrite_manifest(weights, spread=spread)
@@ -281,12 +290,12 @@ def calibrate(
 ) -> None:
     """Make scores chances: of boxes that score .8, eight of ten are right. Stored in the file.
 
-    Take scenes that the weights have not learnt from. Right is a box that overlaps one of its
-    class by a quarter, with boxes refined as the weights say. Compared on parts of the scenes that
-    were left out of the fit: the network's own scores, one fit of all classes, and one of each
-    class, towards that of all where its boxes are few; the best of them is stored. Within a class
-    the order of boxes stays, and so does average precision. Thresholds mean something else
-    afterwards: .3 is a good one.
+    Take scenes that the weights have not learnt from; those of color images take their images.
+    Right is a box that overlaps one of its class by a quarter, refined as the weights say.
+    Compared on parts of the scenes that were left out of the fit: the network's own scores, one
+    fit of all classes, and one of each class, towards that of all where its boxes are few; the
+    best of them is stored. Within a class the order of boxes stays, and so does average
+    precision. Thresholds mean something else afterwards: .3 is a good one.
 
     Examples:
 
@@ -303,7 +312,9 @@ def calibrate(
         as_on_a_robot = Postprocess(score_threshold=WEAKEST, one_class=True)
         detector = Detector.from_checkpoint(weights, device=device, postprocess=as_on_a_robot)
         detector.calibration = {}
-        scenes = labelled_scenes(data, split, num, detector.classes)
+        scenes = labelled_scenes(
+            data, split, num, detector.classes, has_images=detector.takes_images
+        )
         with progress_of("scenes", len(scenes)) as tell:
             samples = (scenes[index] for index in range(len(scenes)))
             found = measure_calibration(detector, samples, tell)
@@ -373,5 +384,7 @@ def set_refinement(
             yaw=refine_yaw,
         )
         refinement.check(manifest.classes)
+        if manifest.camera is not None:
+            require_no_points(refinement)
         rewrite_manifest(weights, refinement=refinement)
         result_console().print(f"{weights}: {asdict(refinement)}", markup=False)

@@ -88,8 +88,13 @@ def _detected(
 ) -> tuple[PointCloud, Detections, tuple[str, ...]]:
     from sr3d_core.data.cloud_file import open_cloud
 
-    opened = open_cloud(file, up)
     detector = open_detector(weights, score, device, backend)
+    if detector.takes_images:
+        raise ValueError(
+            f"--weights {weights}: of color images, and clouds are shown; expected weights of "
+            "clouds; boxes in a photo are drawn by `sr3d detect photo.jpg --picture boxes.png`"
+        )
+    opened = open_cloud(file, up)
     tell_what_was_done(file, opened, detector.max_points)
     found = detector.detect(opened.cloud)
     print_found(file, opened, found, detector.classes)

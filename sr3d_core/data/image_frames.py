@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor
 
-from sr3d_core.geometry.camera import project, resized_intrinsics
+from sr3d_core.geometry.camera import height_doubt, project, resized_intrinsics
 from sr3d_core.structures import Images, PointCloud
 from sr3d_core.whole_files import naming, write_whole
 
@@ -47,10 +47,8 @@ class FrameSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.period_s <= 3600:
             raise ValueError(f"the time between frames is {self.period_s} s, expected 0..3600")
-        if self.camera_height_m is not None and not 0 < self.camera_height_m < 100:
-            raise ValueError(
-                f"the camera's height is {self.camera_height_m} m, expected above 0, below 100"
-            )
+        if self.camera_height_m is not None and (doubt := height_doubt(self.camera_height_m)):
+            raise ValueError(doubt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,15 +21,29 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from sr3d_core.geometry.camera import Pinhole, pinhole_matrix
+from sr3d_core.geometry.camera import (
+    NARROWEST_DEG,
+    WIDEST_DEG,
+    Pinhole,
+    camera_doubt,
+    height_doubt,
+    pinhole_matrix,
+)
 from sr3d_core.geometry.distortion import DistortionError, Lens, rectification
 from sr3d_core.plain_yaml import YamlError, read_yaml
-from sr3d_core.structures import Images
+from sr3d_core.structures import DARKEST, Images
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MODES = ("L", "LA", "P", "PA", "RGB", "RGBA")
 """What Pillow calls images of at most 8 bits for each color."""
 _ORIENTATION = 0x0112  # of EXIF: how to turn the stored pixels, 1 = not at all
+_SMALLEST = 32
+"""Pixels of a photo's shorter side: fewer show no furniture."""
+_SKEW = 1e-3  # of the focal length: axes are at right angles
+_OFF_THE_MIDDLE = 0.15
+"""Share of a photo's side by which its camera's centre is off the middle, at most, where the file
+does not say the size that it is of: photos that were cut are rare, and files of another size, or
+of a photo that its EXIF turns, are not."""
 _OPTICAL = [[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
 """From a camera's optical axes (right, down, ahead) to level ones (ahead, left, up)."""
 _CALIBRATION = "the YAML of camera_calibration, or one with the keys fx, fy, cx, cy"
@@ -56,11 +70,8 @@ class Stand:
                 raise PhotoError(
                     f"the camera's {name} is {value:g} degrees, expected -{limit}..{limit}"
                 )
-        if self.height_m is not None and not 0 < self.height_m < 100:
-            raise PhotoError(
-                f"the camera's height is {self.height_m:g} m, expected above 0, below 100; leave "
-                "it out where it is not known"
-            )
+        if self.height_m is not None and (doubt := height_doubt(self.height_m)):
+            raise PhotoError(doubt)
 
     @property
     def level_from_camera(self) -> Float[Tensor, "4 4"]:
@@ -114,6 +125,7 @@ def photo_of(
     """
     pixels, turned = _pixels(path)
     height, width = pixels.shape[:2]
+    _require_something_seen(path, pixels)
     colors = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].float() / 255
     if calibration is None:
         camera, note = _guessed(path, width, height, fov_deg), f"a guess, of {fov_deg:g} degrees"
@@ -215,10 +227,11 @@ class _OfRos(BaseModel):
 def _of_matrix(
     path: Path, key: str, data: tuple[float, ...], num: int, columns: int, size: tuple[int, int]
 ) -> Pinhole:
-    if len(data) != num or not (data[0] > 0 and data[columns + 1] > 0):
+    is_one = len(data) == num and data[0] > 0 and data[columns + 1] > 0
+    if not is_one or max(abs(data[1]), abs(data[columns])) > _SKEW * data[0]:
         raise PhotoError(
-            f"{path}: {key}.data is {list(data)}, expected {num} numbers row by row with focal "
-            "lengths above 0; calibrate the camera again"
+            f"{path}: {key}.data is {list(data)}, expected {num} numbers row by row, fx 0 cx ..., "
+            "0 fy cy ..., with focal lengths above 0; calibrate the camera again"
         )
     return Pinhole(*size, data[0], data[columns + 1], data[2], data[columns + 2])
 
@@ -234,14 +247,23 @@ def _fitting(calibration: Calibration, path: Path, width: int, height: int) -> L
             "from the camera, or multiply fx, cx by the ratio of the widths and fy, cy by that of "
             "the heights"
         )
-    if not (0 < camera.cx < width and 0 < camera.cy < height):
+    sized = _sound(Pinhole(width, height, camera.fx, camera.fy, camera.cx, camera.cy), calibration)
+    off = abs((camera.cx + 0.5) / width - 0.5), abs((camera.cy + 0.5) / height - 0.5)
+    if not calibration.has_size and max(off) > _OFF_THE_MIDDLE:
         raise PhotoError(
             f"{path}: {width} x {height} pixels, and the centre in {calibration.path}, "
-            f"({camera.cx:g}, {camera.cy:g}), is outside; expected the camera of this photo, at "
-            "its size"
+            f"({camera.cx:g}, {camera.cy:g}), is far off the middle, so that it seems to be of "
+            "photos of another size; expected the camera of this photo. If it is, say so there: "
+            f"width: {width}, height: {height}"
         )
-    sized = Pinhole(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
     return Lens(sized, lens.model, lens.coefficients)
+
+
+def _sound(camera: Pinhole, calibration: Calibration) -> Pinhole:
+    """The same camera; raises PhotoError where there can be none like it."""
+    if doubt := camera_doubt(camera):
+        raise PhotoError(f"{calibration.path}: {doubt}")
+    return camera
 
 
 def _rectified(calibration: Calibration, path: Path, width: int, height: int) -> Pinhole:
@@ -254,7 +276,8 @@ def _rectified(calibration: Calibration, path: Path, width: int, height: int) ->
             f"{calibration.path}: has no projection_matrix, which a rectified photo needs; "
             "expected one, or the photo as it comes from the camera"
         )
-    return Pinhole(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
+    sized = Pinhole(width, height, camera.fx, camera.fy, camera.cx, camera.cy)
+    return _sound(sized, calibration)
 
 
 def _guessed(path: Path, width: int, height: int, fov_deg: float | None) -> Pinhole:
@@ -264,8 +287,10 @@ def _guessed(path: Path, width: int, height: int, fov_deg: float | None) -> Pinh
             f"expected --camera K.yaml, {_CALIBRATION}, or, for a guess, the angle of view from "
             "side to side: --camera-fov 60 (webcams 55..75, phones 60..70, RGB-D cameras 55..70)"
         )
-    if not 1 <= fov_deg <= 160:
-        raise PhotoError(f"the angle of view is {fov_deg:g} degrees, expected 1..160")
+    if not NARROWEST_DEG <= fov_deg <= WIDEST_DEG:
+        raise PhotoError(
+            f"the angle of view is {fov_deg:g} degrees, expected {NARROWEST_DEG:g}..{WIDEST_DEG:g}"
+        )
     focal = width / 2 / math.tan(math.radians(fov_deg) / 2)
     return Pinhole(width, height, focal, focal, (width - 1) / 2, (height - 1) / 2)
 
@@ -288,11 +313,29 @@ def _pixels(path: Path) -> tuple[UInt8[NDArray, "H W 3"], str]:
                 pixels = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     except (FileNotFoundError, PhotoError):
         raise
-    except (OSError, SyntaxError, ValueError, *bombs) as error:
+    except bombs as error:
+        raise PhotoError(f"{path}: too large ({_first_line(error)}); make it smaller") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise PhotoError(
             f"{path}: damaged or no JPEG or PNG ({_first_line(error)}); expected a photo"
         ) from error
     return pixels, "" if orientation == 1 else ", turned upright as its EXIF says"
+
+
+def _require_something_seen(path: Path, pixels: UInt8[NDArray, "H W 3"]) -> None:
+    """Refuse what shows nothing: the network would answer all the same. PhotoError."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < _SMALLEST:
+        raise PhotoError(
+            f"{path}: {width} x {height} pixels, expected at least {_SMALLEST} on each side; take "
+            "the photo as it comes from the camera"
+        )
+    brightness = float(pixels.mean()) / 255
+    if brightness < DARKEST:
+        raise PhotoError(
+            f"{path}: has a mean brightness of {brightness:.3f}, expected {DARKEST:g} or more of "
+            "1; was the lens covered, the room dark, the exposure too short?"
+        )
 
 
 def _first_line(error: Any) -> str:

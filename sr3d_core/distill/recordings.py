@@ -149,6 +149,12 @@ def _taught(
 def _require_boxes(source: RecordingSource) -> list[str]:
     """What to say of the frames; raises ValueError where there is nothing to learn from."""
     learnt, held_out = (_boxes_of(source, split) for split in ("train", "val"))
+    num_frames = len(learnt) + len(held_out)
+    if num_frames < NUM_FRAMES:
+        raise ValueError(
+            f"{source.path}: {num_frames} frames, expected at least {NUM_FRAMES}: a box counts "
+            "where it stays for so many in a row; record longer, or lower --period"
+        )
     if not sum(learnt):
         raise ValueError(
             f"{source.path}: the teacher finds no box with a score of at least {LEAST_SCORE:g} "

@@ -7,11 +7,14 @@ the length of the ray. B cameras, N pixels or points of each.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from sr3d_core.choices import HIGHEST_CAMERA_M
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,51 @@ class Pinhole:
     fy: float
     cx: float
     cy: float
+
+
+WIDEST_DEG, NARROWEST_DEG = 160.0, 1.0
+"""Angles of view from side to side that cameras without distortion have."""
+_MOST_OBLONG = 2.0  # of a pixel's two sides
+
+
+def camera_doubt(camera: Pinhole, *, is_cropped: bool = False) -> str:
+    """Why no camera takes images of this size with these intrinsics; "" where one may.
+
+    Such are a focal length in millimetres and intrinsics of an image of another size. The centre
+    of an image that was cut out of a larger one may lie outside it.
+    """
+    numbers = camera.fx, camera.fy, camera.cx, camera.cy
+    if not all(map(math.isfinite, numbers)) or min(camera.fx, camera.fy) <= 0:
+        return f"fx, fy, cx, cy are {numbers}, expected pixels, focal lengths above 0"
+    angle = math.degrees(2 * math.atan(camera.width / 2 / camera.fx))
+    if not (NARROWEST_DEG <= angle <= WIDEST_DEG or is_cropped):
+        return (
+            f"with fx {camera.fx:g} an image {camera.width} pixels wide shows {angle:.3g} degrees "
+            f"from side to side, expected {NARROWEST_DEG:g}..{WIDEST_DEG:g}: focal lengths are in "
+            "pixels of this very image"
+        )
+    if not 1 / _MOST_OBLONG <= camera.fx / camera.fy <= _MOST_OBLONG:
+        return (
+            f"fx {camera.fx:g} and fy {camera.fy:g} differ by more than a factor "
+            f"{_MOST_OBLONG:g}, expected pixels that are nearly square"
+        )
+    is_inside = 0 < camera.cx < camera.width and 0 < camera.cy < camera.height
+    if not (is_inside or is_cropped):
+        return (
+            f"the centre ({camera.cx:g}, {camera.cy:g}) is outside the image of {camera.width} x "
+            f"{camera.height} pixels, expected the intrinsics of an image of this size"
+        )
+    return ""
+
+
+def height_doubt(height_m: float) -> str:
+    """Why no camera in a room is so high above its floor; "" where one may be."""
+    if 0 < height_m <= HIGHEST_CAMERA_M:
+        return ""
+    return (
+        f"the camera's height is {height_m:g} m, expected above 0, up to "
+        f"{HIGHEST_CAMERA_M:g}; leave it out where it is not known"
+    )
 
 
 def pinhole_matrix(camera: Pinhole) -> Float[Tensor, "3 3"]:

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from sr3d_core.machine.extras import EXTRAS, how_to_install
+from sr3d_core.machine.extras import EXTRAS, distribution_of, how_to_install
 from sr3d_core.machine.findings import Finding, fail, ok, warn
 
 if TYPE_CHECKING:
     from sr3d_core.detector import Detector
-    from sr3d_core.structures import PointCloud
+    from sr3d_core.structures import Images, PointCloud
 
 OLDEST_PYTHON = (3, 10)
 SLOW_MS = 1000.0
@@ -72,7 +72,7 @@ def check_extras() -> Finding:
     found = []
     for package in EXTRAS:
         try:
-            found.append(f"{package} {version(package)}")
+            found.append(f"{package} {version(distribution_of(package))}")
         except PackageNotFoundError:
             found.append(f"no {package} ({how_to_install(package)})")
     return ok("extras", ", ".join(found))
@@ -158,20 +158,27 @@ def check_inference(
 ) -> Finding:
     """One detection in a cloud that is z up, or in a made-up floor, timed after a first one.
 
-    `relief` is what to do where it takes too long.
+    Weights of color images look at a black one. `relief` is what to do where it takes too long.
     """
+    from sr3d_core.detector import black_image
+
     try:
         detector = load()
     except (ValueError, OSError) as error:
         return fail("inference", f"not possible: {error}", "see weights, gpu and engine")
-    is_real = cloud is not None and len(cloud) > 0
-    cloud = cloud if cloud is not None and is_real else made_up_floor()
-    detector.detect(cloud)
+    seen: PointCloud | Images
+    if detector.takes_images:
+        seen, what = black_image(), "a black image"
+    elif cloud is not None and len(cloud) > 0:
+        seen, what = cloud, f"{len(cloud):,} points"
+    else:
+        seen = made_up_floor()
+        what = f"{len(seen):,} made-up points"
+    detector.detect(seen)
     started = time.perf_counter()
-    found = detector.detect(cloud)
+    found = detector.detect(seen)
     elapsed_ms = 1e3 * (time.perf_counter() - started)
-    what = "points" if is_real else "made-up points"
-    text = f"{elapsed_ms:.0f} ms for {len(cloud):,} {what} on {detector.device}"
+    text = f"{elapsed_ms:.0f} ms for {what} on {detector.device}"
     text += f", {len(found)} boxes"
     if elapsed_ms > SLOW_MS:
         return warn("inference", text, relief)

@@ -39,7 +39,10 @@ class ImageNetwork(nn.Module):
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Features of cells of 8 x 8 pixels; H and W are multiples of 8."""
         mean, std = (pixels.new_tensor(each)[:, None, None] for each in (_MEAN, _STD))
-        levels = self.stages((pixels - mean) / std)
+        pixels = (pixels - mean) / std
+        if not self.training and pixels.device.type == "cpu":  # a fifth less time on one thread
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
+        levels = self.stages(pixels)
         top: Tensor | None = None
         for lateral, level in zip(reversed(self.lateral), reversed(levels), strict=True):
             own = lateral(level)

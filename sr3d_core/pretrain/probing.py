@@ -106,7 +106,13 @@ class RawGeometry(_Features):
 
 def encoder_of(weights: str | Path) -> _Features:
     """The frozen backbone of a weights file, pre-trained or of a detector."""
-    found = _Features(read_manifest(weights).architecture)
+    manifest = read_manifest(weights)
+    if manifest.camera is not None:
+        raise CheckpointError(
+            f"{weights}: of a network of color images, which has no backbone of clouds to probe; "
+            "expected weights of clouds, of `sr3d train` or `sr3d pretrain`"
+        )
+    found = _Features(manifest.architecture)
     backbone = found.encoder.network.backbone
     own = {
         name.removeprefix("backbone."): tensor.float() if tensor.is_floating_point() else tensor

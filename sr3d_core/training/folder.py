@@ -89,6 +89,24 @@ class RunFolder:
                 with suppress(OSError):  # not empty
                     self.path.rmdir()
 
+    def require_fit(self, *, to_resume: bool) -> None:
+        """Refuse to begin where a run lies, and to go on where none does; raises TrainingError.
+
+        For who has long work to do before a training asks the same.
+        """
+        if to_resume and not self.state.is_file():
+            raise TrainingError(
+                f"{self.state}: no such file; expected the state of an earlier run: start without "
+                "--resume"
+            )
+        if not to_resume and self.state.exists():
+            raise TrainingError(
+                f"{self.path}: holds a training already; expected an empty folder: continue it "
+                "with --resume, or choose another one"
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise TrainingError(f"{self.path}: a file; expected a folder, or none yet")
+
     @property
     def best(self) -> Path:
         """The file with the best weights of all that were scored."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sr3d_core.evaluate import FindsObjects
 from sr3d_core.merged_views import merge_views
-from sr3d_ros.parameters.detector import load_detector
+from sr3d_ros.parameters.detector import load_camera, load_detector
 from sr3d_ros.parameters.record import Parameters
 
 
@@ -24,3 +24,16 @@ def load_finder(parameters: Parameters, *, one_class: bool, num_views: int) -> F
         )
     detector.postprocess = replace(detector.postprocess, one_class=one_class)
     return merge_views(detector, num_views)
+
+
+def load_camera_finder(
+    parameters: Parameters, finder: FindsObjects, *, one_class: bool
+) -> FindsObjects | None:
+    """What steps in for depth beside a finder; None unless `input.kind` is auto.
+
+    Raises what `load_finder` does, and ValueError where both do not know the same classes.
+    """
+    camera = load_camera(parameters, finder.classes, load_detector)
+    if camera is not None:
+        camera.postprocess = replace(camera.postprocess, one_class=one_class)
+    return camera

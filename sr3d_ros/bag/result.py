@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sr3d_ros.assembler import COLOR
+
 if TYPE_CHECKING:
     from sr3d_ros.bag.run import BagRun
 
 
 def head_of(bag: str | Path, run: BagRun) -> dict[str, object]:
     """What a result is about."""
-    return {"bag": str(bag), "topic": run.topic, "model": run.weights}
+    head: dict[str, object] = {"bag": str(bag), "topic": run.topic, "model": run.weights}
+    if run.camera is None:
+        return head
+    beside = {"color": run.source.inputs[COLOR], "camera_model": run.parameters.camera_weights}
+    return {**head, **beside}
 
 
 def title_of(stamp_ns: int) -> str:

@@ -28,7 +28,7 @@ from sr3d_ros.tf.up import UpMode
 from sr3d_ros.tracking.identities import Identities
 
 FrameRecord = dict[str, Any]
-"""`stamp_ns`, `frame`, `num_points`, `time_ms`, `detections`."""
+"""`stamp_ns`, `input`, `frame`, `num_points`, `time_ms`, `detections`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +46,7 @@ class BagRun:
     tf_topics: TfTopics
     remarks: tuple[str, ...] = ()  # what was chosen, and what of the transforms to know
     one_class: bool = True  # as in `FramePipeline`
+    camera: FindsObjects | None = None  # looks at color images where `input.kind` is auto
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,8 +66,10 @@ class BagRun:
 
     @property
     def num_clouds(self) -> int:
-        """How many clouds, depth images or color images the topic has."""
-        return self.bag.num_messages(self.topic)
+        """How many clouds, depth images or color images there are to detect in, at most."""
+        falls_back = self.parameters.kind == "auto"
+        topics = [self.topic, *([self.source.inputs[COLOR]] if falls_back else ())]
+        return sum(map(self.bag.num_messages, topics))
 
     def frames(self) -> Iterator[FrameResult | DroppedFrame]:
         """Every frame, in recorded order."""
@@ -83,8 +86,8 @@ class BagRun:
 
     def pipeline_of(self, detector: FindsObjects) -> FramePipeline:
         """Another way for the same frames, which has seen none of them yet."""
-        return FramePipeline(
-            detector.detect, self.transforms, self.parameters, self.imu, self.one_class
+        return _pipeline(
+            detector, self.camera, self.transforms, self.parameters, self.imu, self.one_class
         )
 
     def afresh(self) -> BagRun:
@@ -103,16 +106,18 @@ def open_run(
     up: Literal["auto"] | UpMode | None = "auto",
     parameters: Parameters | None = None,
     one_class: bool = True,
+    camera: FindsObjects | None = None,
 ) -> Iterator[BagRun]:
     """Open a bag, choose its topics, read its transforms; raises `ReplayError`.
 
     The parameters are the node's; `up` None = as they say, `auto` = tf where the transforms know
     a z-up frame, else from the floor. A topic of depth images that is asked for sets `input.kind`.
-    `one_class` as in `FramePipeline`.
+    `one_class` as in `FramePipeline`. `camera` looks at color images where `input.kind` is auto,
+    which is refused without.
     """
     with Bag(path) as bag:
         try:
-            run = _ready(bag, detector, topics or Topics(), up, parameters, one_class)
+            run = _ready(bag, detector, topics or Topics(), up, parameters, one_class, camera)
         except ReplayError as error:  # what is missing may be what is damaged
             raise ReplayError("; ".join([str(error), *bag.notes])) from error
         yield run
@@ -125,11 +130,12 @@ def _ready(
     up: Literal["auto"] | UpMode | None,
     parameters: Parameters | None,
     one_class: bool,
+    camera: FindsObjects | None,
 ) -> BagRun:
     """A bag with its topics and transforms, as `open_run`."""
     tf_topics = bag.tf_topics(topics.tf_namespace)
     transforms, errors = bag.transforms(tf_topics)
-    parameters = kind_of(bag, topics, parameters or Parameters())
+    parameters = kind_of(bag, topics, parameters or Parameters(), has_camera=camera is not None)
     if up is not None:
         parameters = parameters.with_values({"frames.up": "none" if up == "auto" else up})
     source = choose_source(bag, topics, parameters)
@@ -141,7 +147,7 @@ def _ready(
     if topics.imu is not None and not source.imu:
         remarks.append(f"--imu {topics.imu} is not used; say --up imu as well")
     imu = GravityFromImu()
-    pipeline = FramePipeline(detector.detect, transforms, parameters, imu, one_class)
+    pipeline = _pipeline(detector, camera, transforms, parameters, imu, one_class)
     said = tuple(filter(None, remarks))
     return BagRun(
         bag,
@@ -155,7 +161,21 @@ def _ready(
         tf_topics,
         said,
         one_class,
+        camera,
     )
+
+
+def _pipeline(
+    detector: FindsObjects,
+    camera: FindsObjects | None,
+    transforms: RecordedTransforms,
+    parameters: Parameters,
+    imu: GravityFromImu,
+    one_class: bool,
+) -> FramePipeline:
+    """The node's own, with one detector or two."""
+    images = None if camera is None else camera.detect
+    return FramePipeline(detector.detect, transforms, parameters, imu, one_class, images)
 
 
 @dataclass(slots=True, eq=False)
@@ -165,6 +185,7 @@ class Tally:
     time_ms: list[float] = field(default_factory=list)
     dropped: list[DroppedFrame] = field(default_factory=list)
     num_empty: int = 0  # frames without a point to detect in
+    inputs: Counter[str] = field(default_factory=Counter)  # frames by what they were made of
     notes: list[str] = field(default_factory=list)  # what is odd about frames, each once
     damage: list[str] = field(default_factory=list)  # what of the recording could not be read
 
@@ -174,6 +195,7 @@ class Tally:
             self.dropped.append(frame)
         else:
             self.time_ms.append(sum(frame.time_ms.values()))
+            self.inputs[frame.input] += 1
             self.num_empty += frame.input != "rgb" and not frame.num_points
             self.note(*frame.notes, *(f"a view was left out: {error}" for error in frame.left_out))
 
@@ -215,6 +237,7 @@ class Tally:
         return {
             "num_frames": len(self.time_ms),
             "num_empty": self.num_empty,
+            "frames_by_input": dict(sorted(self.inputs.items())),
             "latency_ms": self.latency_ms,
             "drops_by_reason": self.drops_by_reason,
             "dropped": drops,
@@ -230,6 +253,7 @@ def frame_record(result: FrameResult, classes: Sequence[str]) -> FrameRecord:
     """
     record: FrameRecord = {
         "stamp_ns": result.stamp_ns,
+        "input": result.input,
         "frame": result.gravity_frame,
         "num_points": result.num_points,
         "time_ms": result.time_ms,

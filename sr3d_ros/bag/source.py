@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sr3d_ros.assembler import (
     CAMERA_INFO,
@@ -48,19 +48,28 @@ class Topics:
     """The detector's name, with its namespace: what relative names of topics begin with."""
 
 
-def kind_of(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
-    """Parameters with the kind of input that the topic asked for has."""
+def kind_of(
+    bag: Bag, wanted: Topics, parameters: Parameters, *, has_camera: bool = False
+) -> Parameters:
+    """Parameters with the kind of input that the topic asked for has.
+
+    `has_camera`: who asks can fall back to color images, so that `input.kind` auto stays.
+    """
     if parameters.kind == "rgb":
         return _of_images(bag, wanted, parameters)
-    if wanted.topic is None:
+    is_auto = parameters.kind == "auto" and has_camera
+    if wanted.topic is None and not is_auto:
         _require_one_input(bag, parameters)
         return parameters
-    for transport, kind in DEPTH_TYPES.items():
-        if wanted.topic in _names(bag, kind):
-            return parameters.with_values(
-                {"input.kind": "depth", "input.depth_transport": transport}
-            )
-    return parameters.with_values({"input.kind": "cloud"})
+    values: dict[str, object] = {}
+    if wanted.topic is not None:
+        found = [name for name, kind in DEPTH_TYPES.items() if wanted.topic in _names(bag, kind)]
+        main = "depth" if found else "cloud"
+        values["input.preferred" if is_auto else "input.kind"] = main
+        for name in found:
+            values["input.depth_transport"] = name
+    parameters = parameters.with_values(values)
+    return _of_images(bag, replace(wanted, topic=None), parameters) if is_auto else parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +133,8 @@ def _of_images(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
 def _require_one_input(bag: Bag, parameters: Parameters) -> None:
     if parameters.kind == "auto":
         raise ReplayError(
-            f"{bag.path}: input.kind is auto, and a recording is worked on with one input; say "
-            "--input cloud, depth or rgb"
+            f"{bag.path}: input.kind is auto, which `sr3d bag detect` alone does as the robot; "
+            "say --input cloud, depth or rgb"
         )
 
 
@@ -138,6 +147,8 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     if parameters.kind == "rgb":
         topics = color_topics(bag, wanted.color, wanted.info)
         return Source({COLOR: topics.image, CAMERA_INFO: topics.info}, imu)
+    if parameters.kind == "auto":
+        return _with_camera(bag, wanted, parameters)
     if parameters.kind == "depth":
         return Source(_depth_topics(bag, wanted, type_of(DEPTH, parameters)), imu)
     for option, topic in (("--camera-info", wanted.info), ("--color", wanted.color)):
@@ -153,6 +164,17 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
             extra = full_name(inputs[name], wanted.node)
             inputs[name] = _topic(bag, CLOUD_TYPE, extra, "input.extra_topics")
     return Source(inputs, imu)
+
+
+def _with_camera(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
+    """What `input.preferred` says, and color images to step in; both with one CameraInfo."""
+    is_depth = parameters.preferred == "depth"
+    color = color_topics(bag, wanted.color, wanted.info)
+    kept = wanted if is_depth else replace(wanted, info=None, color=None)
+    main = choose_source(bag, kept, replace(parameters, kind=parameters.preferred))
+    # As on the node, whose ~/input/camera_info is of depth images where there are some.
+    beside = {} if is_depth else {CAMERA_INFO: color.info}
+    return Source({**main.inputs, COLOR: color.image, **beside}, main.imu)
 
 
 def _depth_topics(bag: Bag, wanted: Topics, kind: str) -> dict[str, str]:

@@ -60,6 +60,7 @@ def find_up(
     # As they come: a region or another frame means something only once up is known.
     plain = replace(
         parameters,
+        kind=parameters.preferred if parameters.kind == "auto" else parameters.kind,
         up="none",
         detection_frame="",
         target_frame="",

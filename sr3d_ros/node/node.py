@@ -109,7 +109,7 @@ class DetectorNode(ManagedNode):
         parameters = self._live.values
         try:
             detector = self._load(parameters)
-            camera = load_camera(parameters, detector, self._load)
+            camera = load_camera(parameters, detector.classes, self._load)
             frames, counters = self._frames, self._counters
             self._inputs = Inputs(
                 self,
@@ -228,7 +228,7 @@ class DetectorNode(ManagedNode):
         def load() -> Callable[[], Answer]:
             try:
                 detector = self._load(parameters)
-                camera = load_camera(parameters, detector, self._load)
+                camera = load_camera(parameters, detector.classes, self._load)
             except Exception as error:  # whatever it is, the model in use stays
                 refusal = f"cannot load the model: {_told(error)}"
                 return lambda: self._keep_model(refusal)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from sr3d_core.choices import HIGHEST_CAMERA_M
 from sr3d_core.sparse.engine_list import BACKENDS
 from sr3d_ros.parameters.rules import parameter
 
@@ -96,7 +97,7 @@ class ParameterList:
         0.0,
         "height of the color camera above the floor where frames.floor is not given, metres; 0 = "
         "unknown",
-        between=(0.0, 100.0),
+        between=(0.0, HIGHEST_CAMERA_M),
     )
     depth_transport: Literal["raw", "compressedDepth"] = parameter(
         "input.depth_transport",

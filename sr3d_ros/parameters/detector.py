@@ -52,20 +52,21 @@ def load_detector(parameters: Parameters) -> Detector:
 
 
 def load_camera(
-    parameters: Parameters, detector: Detector, load: Callable[[Parameters], Detector]
+    parameters: Parameters, classes: Sequence[str], load: Callable[[Parameters], Detector]
 ) -> Detector | None:
     """The detector of color images beside one of clouds; None unless `input.kind` is auto.
 
-    `load` is `load_detector` or stands in for it. Both have the same classes, as their boxes come
-    on one topic: raises ValueError otherwise, and what `load` raises.
+    `classes` are those of the detector of clouds, `load` is `load_detector` or stands in for it.
+    Both have the same classes, as their boxes come on one topic: raises ValueError otherwise, and
+    what `load` raises.
     """
     if parameters.kind != "auto":
         return None
     camera = load(replace(parameters, kind="rgb"))
-    if tuple(camera.classes) != tuple(detector.classes):
+    if tuple(camera.classes) != tuple(classes):
         raise ValueError(
             f"model.camera_weights {parameters.camera_weights} knows {', '.join(camera.classes)}, "
-            f"model.weights {parameters.weights} knows {', '.join(detector.classes)}; expected "
+            f"model.weights {parameters.weights} knows {', '.join(classes)}; expected "
             "the same classes in the same order: use weights that `sr3d distill` made from these"
         )
     return camera

@@ -15,17 +15,18 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.geometry.camera import Pinhole, pinhole_matrix
+from sr3d_core.geometry.camera import Pinhole, camera_doubt, pinhole_matrix
 from sr3d_core.geometry.distortion import (
     DistortionError,
     Lens,
     Rectification,
     rectification,
 )
-from sr3d_core.structures import Images
+from sr3d_core.structures import DARKEST, Images
 from sr3d_ros.errors import MessageError, TransformError
 from sr3d_ros.sensors.camera_info import (
     has_projection,
+    is_cropped,
     lens_of,
     not_rectified,
     raw_camera,
@@ -38,8 +39,6 @@ from sr3d_ros.tf.headers import frame_name
 from sr3d_ros.tf.rigid import Matrix, is_rigid
 
 _WHAT = "the color image"
-DARKEST = 0.03
-"""Mean of all pixels, 0..1, below which nothing can be told: a covered lens, a room at night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +108,11 @@ class ImageReader:
         pixels = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
         pixels = pixels[None].float() / 255
         if self._is_rectified:
-            return pixels, rectified_camera(info, image, _WHAT)
+            return pixels, _sound(rectified_camera(info, image, _WHAT), info)
+        raw = _sound(raw_camera(info, image, _WHAT), info)
         found = self._rectification(info, image)
         if found is None:
-            return pixels, raw_camera(info, image, _WHAT)
+            return pixels, raw
         return found(pixels), found.camera
 
     def _rectification(self, info: Any, image: Any) -> Rectification | None:
@@ -126,6 +126,20 @@ class ImageReader:
             is_done = lens.is_straight and turn is None and camera in (None, lens.camera)
             self._last = (calibration, None if is_done else _made(lens, camera, turn))
         return self._last[1]
+
+
+def _sound(camera: Pinhole, info: Any) -> Pinhole:
+    """The same camera; raises `MessageError` where there can be none like it.
+
+    Drivers that make images smaller, but not K with them, would place every box wrongly.
+    """
+    if doubt := camera_doubt(camera, is_cropped=is_cropped(info)):
+        raise MessageError(
+            "camera_info",
+            f"camera info: {doubt}; calibrate the camera, or correct the driver where it resizes "
+            "images without their camera info",
+        )
+    return camera
 
 
 def _require_one_frame(image: Any, info: Any) -> None:

@@ -43,6 +43,12 @@ def has_projection(info: Any) -> bool:
     return projection is not None and projection[0] != 0.0
 
 
+def is_cropped(info: Any) -> bool:
+    """Whether the image is a part of what the camera sees."""
+    roi = getattr(info, "roi", None)
+    return any(_whole(roi, name) for name in ("width", "height", "x_offset", "y_offset"))
+
+
 def lens_of(info: Any, camera: Pinhole) -> Lens:
     """The lens of a raw image; one without a model or coefficients does not distort.
 

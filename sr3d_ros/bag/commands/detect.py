@@ -100,6 +100,8 @@ def detect(
 
       sr3d bag detect drive/ --input rgb --color /camera/image_raw --weights camera
 
+      sr3d bag detect drive/ --input auto --color /camera/image_raw --camera-weights runs/camera
+
       sr3d bag detect monday/ tuesday/ friday/ --out-dir found/ --jobs 2
     """
     from sr3d_ros.bag.outputs import detect_into
@@ -116,7 +118,7 @@ def detect(
             detect_in_all(bags, several, outputs, recording, more, merge_views)
             return
     (bag,) = bags
-    bag_run = opened(bag, recording, more, one_class=True, num_views=merge_views)
+    bag_run = opened(bag, recording, more, one_class=True, num_views=merge_views, falls_back=True)
     with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
         found, tally = detect_into(run, outputs, progress)
     result_console().print(_table(found))

@@ -149,8 +149,8 @@ def _workers(
     from sr3d_core.checkpoint import SHIPPED
     from sr3d_ros.bag.many.on_ray import RayWorkers
 
-    weights = values.get(_weights_name(values), "default")
-    more = [] if weights in SHIPPED else [Path(weights)]
+    weights = [values.get(name, "default") for name in _weights_names(values)]
+    more = [Path(each) for each in weights if each not in SHIPPED]
     return RayWorkers(do_job, several.ray, values, num_bags, [*paths, *more])
 
 
@@ -167,20 +167,23 @@ def _require_alone(outputs: Outputs) -> None:
 
 def _everywhere(values: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters whose path holds in every folder; OSError where there is no such file."""
-    from sr3d_core.checkpoint import SHIPPED
+    from sr3d_core.checkpoint import SHIPPED, weights_file
 
-    name = _weights_name(values)
-    weights = values.get(name, "default")
-    if weights in SHIPPED:
-        return dict(values)
-    path = Path(weights).absolute()
-    path.open("rb").close()
-    return {**values, name: str(path)}
+    found = dict(values)
+    for name in _weights_names(values):
+        weights = values.get(name)
+        if weights is not None and weights not in SHIPPED:
+            path = weights_file(weights).absolute()
+            path.open("rb").close()
+            found[name] = str(path)
+    return found
 
 
-def _weights_name(values: Mapping[str, Any]) -> str:
-    """The parameter that names the weights in use."""
-    return "model.camera_weights" if values.get("input.kind") == "rgb" else "model.weights"
+def _weights_names(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parameters that name the weights in use."""
+    of_clouds, of_images = "model.weights", "model.camera_weights"
+    kinds = {"rgb": (of_images,), "auto": (of_clouds, of_images)}
+    return kinds.get(str(values.get("input.kind")), (of_clouds,))
 
 
 def _table(summary: Summary) -> Table:

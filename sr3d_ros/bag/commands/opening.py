@@ -39,7 +39,7 @@ def values_asked(recording: Replayed, more: Mapping[str, object]) -> Values:
     given = {**recording.given, **more}
     asked = {name: value for name, value in given.items() if value is not None}
     kind = asked.get("input.kind", values.get("input.kind"))
-    values |= _of_images(asked) if kind == "rgb" else asked
+    values |= _asked_of(kind, asked)
     Parameters.from_values(values)
     return values
 
@@ -49,6 +49,21 @@ _OF_IMAGES = {
     "output.score_threshold": "output.rgb_score_threshold",
 }
 """Parameters that color images have of their own: the same options set them."""
+
+
+def _asked_of(kind: object, asked: Mapping[str, object]) -> Values:
+    """Options by the parameters that they set, for this `input.kind`."""
+    camera = asked.get("model.camera_weights")
+    if kind == "auto":
+        score = asked.get("output.score_threshold")
+        both = {} if score is None else {"output.rgb_score_threshold": score}
+        return {**asked, **both}
+    if camera is not None:
+        raise ValueError(
+            f"--camera-weights {camera}: of --input auto, where clouds and color images are "
+            "detected in; expected --weights for one kind of input"
+        )
+    return _of_images(asked) if kind == "rgb" else dict(asked)
 
 
 def _of_images(asked: Mapping[str, object]) -> Values:
@@ -69,17 +84,22 @@ def opened(
     *,
     one_class: bool,
     num_views: int,
+    falls_back: bool = False,
 ) -> Iterator[BagRun]:
     """The recording with a detector, and what there is to say about it.
 
-    `more` as in `values_asked`, `one_class` and `num_views` as in `load_finder`.
+    `more` as in `values_asked`, `one_class` and `num_views` as in `load_finder`. `falls_back`:
+    with `input.kind` auto color images step in for depth, as on a robot; it is refused otherwise.
     """
-    from sr3d_ros.bag.finder import load_finder
+    from sr3d_ros.bag.finder import load_camera_finder, load_finder
     from sr3d_ros.parameters.record import Parameters
 
     parameters = Parameters.from_values(values_asked(recording, more))
     finder = load_finder(parameters, one_class=one_class, num_views=num_views)
-    with replayed(bag, recording, parameters, finder, one_class=one_class) as run:
+    camera = None
+    if falls_back:
+        camera = load_camera_finder(parameters, finder, one_class=one_class)
+    with replayed(bag, recording, parameters, finder, one_class=one_class, camera=camera) as run:
         for error in run.transform_errors[:1]:
             say(f"{len(run.transform_errors)} transforms left out; the first: {error}")
         for remark in run.remarks:
@@ -99,6 +119,7 @@ def replayed(
     finder: FindsObjects,
     *,
     one_class: bool,
+    camera: FindsObjects | None = None,
 ) -> AbstractContextManager[BagRun]:
     """The recording as its options say, with a detector; nothing is said about it."""
     from sr3d_ros.bag.run import open_run
@@ -110,6 +131,7 @@ def replayed(
         up=recording.way_up,
         parameters=parameters,
         one_class=one_class,
+        camera=camera,
     )
 
 
@@ -121,6 +143,9 @@ def print_tally(tally: Tally) -> None:
     for reason, count in tally.drops_by_reason.items():
         first = next(drop for drop in tally.dropped if drop.reason == reason)
         console.print(f"dropped, {reason}: {count}; the first: {first.text}", markup=False)
+    if len(tally.inputs) > 1:
+        counts = ", ".join(f"{number} {name}" for name, number in sorted(tally.inputs.items()))
+        say(f"frames by what they were made of: {counts}")
     if tally.num_empty:
         say(
             f"{tally.num_empty} of {len(tally.time_ms)} clouds have no point to detect in: they "

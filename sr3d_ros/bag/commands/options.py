@@ -41,12 +41,14 @@ Topic = Annotated[
 ]
 CameraInfo = Annotated[
     str | None,
-    typer.Option(help="CameraInfo of a depth topic, or of --input rgb; default: the one beside."),
+    typer.Option(
+        help="CameraInfo of a depth topic, or of --input rgb, auto; default: the one beside."
+    ),
 ]
 Color = Annotated[
     str | None,
     typer.Option(
-        help="Color image topic for a depth topic; with --input rgb the one to detect in, "
+        help="Color image topic for a depth topic; with --input rgb, auto the one to detect in, "
         "default: the only one."
     ),
 ]
@@ -54,9 +56,11 @@ InputKind = Annotated[
     str | None,
     typer.Option(
         "--input",
-        metavar="cloud|depth|rgb",
+        metavar="cloud|depth|rgb|auto",
         help="What to detect in; rgb: color images alone, with their CameraInfo, transforms and "
-        "weights of color images. Default: as --topic is, else input.kind.",
+        "weights of color images; auto (bag detect): color images while clouds, or depth images "
+        "with --topic of these, are silent, as the node does. Default: as --topic is, else "
+        "input.kind.",
     ),
 ]
 Imu = Annotated[str | None, typer.Option(help="IMU topic, for --up imu.")]
@@ -84,6 +88,10 @@ NodeName = Annotated[
 ]
 Weights = Annotated[
     str | None, typer.Option(help='Weights file, or "default"; default: model.weights.')
+]
+CameraWeights = Annotated[
+    str | None,
+    typer.Option(help="Of --input auto: weights of color images; default: model.camera_weights."),
 ]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda; default: model.device.")]
 Backend = Annotated[
@@ -158,6 +166,7 @@ class Recording(Replayed):
 
     input_kind: InputKind = None
     weights: Weights = None
+    camera_weights: CameraWeights = None
     device: Device = None
     backend: Backend = None
 
@@ -168,6 +177,7 @@ class Recording(Replayed):
             **super().given,
             "input.kind": self.input_kind,
             "model.weights": self.weights,
+            "model.camera_weights": self.camera_weights,
             "model.device": self.device,
             "model.backend": self.backend,
         }

@@ -52,7 +52,7 @@ def do_job(message: Mapping[str, Any], progress: Callable[[int], object] | None 
 
 
 def _detected(job: Job, progress: Callable[[int], object] | None) -> Answer:
-    from sr3d_ros.bag.finder import load_finder
+    from sr3d_ros.bag.finder import load_camera_finder, load_finder
     from sr3d_ros.bag.outputs import Outputs, detect_into
     from sr3d_ros.bag.run import open_run
     from sr3d_ros.bag.source import Topics
@@ -60,9 +60,9 @@ def _detected(job: Job, progress: Callable[[int], object] | None) -> Answer:
 
     parameters = Parameters.from_values(job.values)
     finder = load_finder(parameters, one_class=True, num_views=job.num_views)
-    topics, up = Topics(**job.topics), job.up
-    chosen: Any = up
-    with open_run(job.bag, finder, topics=topics, up=chosen, parameters=parameters) as run:
+    camera = load_camera_finder(parameters, finder, one_class=True)
+    asked: dict[str, Any] = {"topics": Topics(**job.topics), "up": job.up, "camera": camera}
+    with open_run(job.bag, finder, parameters=parameters, **asked) as run:
         found, tally = detect_into(run, Outputs(json=Path(job.part)), progress)
         left_out = len(run.transform_errors)
         remarks = [*run.remarks]
