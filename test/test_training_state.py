@@ -450,7 +450,7 @@ def test_swapped_classes_are_refused(run: Path, use: Callable[..., None]) -> Non
 
 def test_another_number_of_scenes_is_refused(run: Path, use: Callable[..., None]) -> None:
     use([*ROOMS, room(2)])
-    with pytest.raises(TrainingError, match="scenes was 2, is 3"):
+    with pytest.raises(TrainingError, match="were 2, are 3"):
         train(config(5), run, resume=True)
 
 
