@@ -104,7 +104,8 @@ def test_a_cloud_that_changed_is_another_source(folder: Path, weights: Path) -> 
     finally:
         cloud.write_bytes(before)
     assert done.exit_code == 1
-    assert "sources was" in done.output
+    assert f"{folder / 'clouds'} (digest" in done.output
+    assert "--accept-data" in done.output
 
 
 def test_a_training_starts_from_it(tmp_path: Path, weights: Path) -> None:
