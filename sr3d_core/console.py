@@ -57,6 +57,15 @@ MergeViewsOption = Annotated[
 ]
 """`--merge-views`, the same for every command that detects offline."""
 
+AcceptDataOption = Annotated[
+    bool,
+    typer.Option(
+        "--accept-data",
+        help="Go on though the scenes are others than those it was begun with: more, or changed.",
+    ),
+]
+"""`--accept-data`, the same for every command that goes on with what was begun."""
+
 SCENES = '"rooms", the folder of your own scenes, or READER:PATH (see `sr3d data --help`).'
 """What `--data` may be, wherever labelled scenes are asked for."""
 
@@ -149,6 +158,12 @@ def explain(error: Exception) -> str:
         _ADVICE_BY_NUMBER.get(error.errno or 0, f"{error.strerror}; check the path and the disk"),
     )
     return advice if error.filename is None else f"{error.filename}: {advice}"
+
+
+def require_resume(resume: bool, accept_data: bool) -> None:
+    """Raise ValueError for an --accept-data that would not act."""
+    if accept_data and not resume:
+        raise ValueError("--accept-data: is of --resume, which is not given; leave it out")
 
 
 def require_writable(path: Path | None) -> None:

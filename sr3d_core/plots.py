@@ -126,6 +126,32 @@ def training_plot(
     return _png(figure)
 
 
+def pretraining_plot(steps: Sequence[Mapping[str, float]]) -> bytes:
+    """The loss and the rank of features over the steps of a pre-training, and what probes say.
+
+    `steps` are rows of its log by column, at least one. Dashed and dotted lines are untrained
+    features and raw geometry.
+    """
+    probed = [row for row in steps if not math.isnan(row.get("probe_miou", math.nan))]
+    figure, axes = _figure(11, 3.6, 4 if probed else 2)
+    for axis, name, title in zip(
+        axes, ("loss", "effective_rank"), ("loss", "directions of features"), strict=False
+    ):
+        axis.plot([row["step"] for row in steps], [row[name] for row in steps])
+        axis.set(xlabel="step", title=title)
+    measures = (("miou", "probe mIoU (%)"), ("knn", "probe k-NN (%)")) if probed else ()
+    for axis, (name, title) in zip(axes[2:], measures, strict=True):
+        values = [100 * row[f"probe_{name}"] for row in probed]
+        axis.plot([row["step"] for row in probed], values, ".-")
+        for kind, style in (("random", "--"), ("raw", ":")):
+            figure_beside = 100 * probed[-1][f"{kind}_{name}"]
+            axis.axhline(figure_beside, linestyle=style, color="0.5", linewidth=0.8, label=kind)
+        axis.set(xlabel="step", title=title)
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=8)
+    return _png(figure)
+
+
 def _plot_scores(axis: Any, scores: Sequence[Mapping[str, Any]]) -> None:
     """Mean AP over the steps."""
     for name, label in (("map25", "AP25"), ("map50", "AP50")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +18,17 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from sr3d_core.data.sources import source_of
+from sr3d_core.data.cloud_formats import SUFFIXES
+from sr3d_core.data.identity import ACCEPT_DATA, digest_of_files, identity_of, unknown_scenes
+from sr3d_core.data.recordings import is_part
+from sr3d_core.data.sources import READERS, source_of
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.study_processes import Start, StudyError, run_apart
 from sr3d_core.study_scores import identity
 from sr3d_core.whole_files import write_whole
 
+_log = logging.getLogger(__name__)
 NEVER_BEFORE_THE_END = 10**9
 """Steps between validations, where only the last weights are to be scored."""
 _PROBES = "probes"
@@ -106,10 +111,12 @@ def pretrain_apart(
     out: Path,
     environment: Mapping[str, str],
     start: Start,
+    accept_data: bool,
 ) -> None:
     """Run `sr3d pretrain` in a process of its own, unless it is done; goes on where it stopped.
 
-    Raises StudyError where it fails, is stopped, or was begun with other settings or clouds.
+    Raises StudyError where it fails, is stopped, or was begun with other settings or, unless
+    `accept_data`, other clouds.
     """
     weights = pretrained_weights(out, name, seed)
     settings, mark = weights.with_suffix(".yaml"), weights.with_suffix(".txt")
@@ -120,16 +127,53 @@ def pretrain_apart(
             f"{weights}: was pre-trained with other settings than the study has now ({settings} "
             "says which); expected the same: choose another --out, or remove these files"
         )
+    seen, known = weights.with_suffix(".scenes.json"), {each: _clouds_of(each) for each in sources}
+    if is_begun and not accept_data:
+        _check_same_clouds(weights, seen, known)
     if weights.is_file() and mark.is_file() and mark.read_text() == _mark(weights, sources):
         return
     out.mkdir(parents=True, exist_ok=True)
-    write_whole({settings: yaml.safe_dump(tree).encode()})
-    resume = ["--resume"] if weights.with_suffix(".state").exists() else []
+    files, resume = {settings: yaml.safe_dump(tree).encode()}, list[str]()
+    if weights.with_suffix(".state").exists():
+        resume = ["--resume", *([ACCEPT_DATA] if accept_data else [])]
+    else:
+        files[seen] = json.dumps(known).encode()
+    write_whole(files)
     command = ["pretrain", *sources, "--settings", str(settings), "--out", str(weights), *resume]
     run_apart(
         *(weights.stem, command, weights.with_suffix(".log")), environment=environment, start=start
     )
     write_whole({mark: _mark(weights, sources).encode()})
+
+
+def _check_same_clouds(weights: Path, seen: Path, now: Mapping[str, str]) -> None:
+    """Raise StudyError where a pre-training has seen other clouds than its sources have now."""
+    if not seen.is_file():
+        _log.warning("%s", unknown_scenes(str(weights), ", ".join(now)))
+        return
+    before = json.loads(seen.read_text(encoding="utf-8"))
+    for source, found in now.items():
+        if before.get(source, found) != found:
+            raise StudyError(
+                f"{weights}: was pre-trained on other clouds of {source} ({before[source]}, now "
+                f"{found}); expected the same: put them back, choose another --out, or say "
+                f"{ACCEPT_DATA} to take it as it is"
+            )
+
+
+def _clouds_of(source: str) -> str:
+    """What changes with the clouds of a source; recordings are not read to their end for it."""
+    if source.partition(":")[0] in READERS:
+        found = identity_of(source_of(source).open("train"))
+        return f"{found.num} scenes {found.names[:8]} {found.files[:16]}".strip()
+    path = Path(source)
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*"))
+    clouds = [
+        each
+        for each in files
+        if each.is_file() and (each.suffix.lower() in SUFFIXES or is_part(each))
+    ]
+    return f"{len(clouds)} files {digest_of_files(clouds)[:16]}"
 
 
 def _mark(weights: Path, sources: Sequence[str]) -> str:

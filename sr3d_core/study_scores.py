@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from sr3d_core.config import Evaluation
+from sr3d_core.data.identity import identity_of
 from sr3d_core.data.sources import Scenes
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import detector_rules, found_and_true, report
@@ -50,12 +51,12 @@ class Rules:
 
 
 def identity(scenes: Scenes) -> str:
-    """Changes with the number of scenes and, where they have names, with these and their order.
+    """Changes with the number of scenes, their names and order, and with their files.
 
-    What is in their files is not looked at.
+    The last word is that of the files, which an earlier version did not know.
     """
-    names = "\n".join(getattr(scenes, "names", ()))
-    return f"{len(scenes)} {hashlib.sha256(names.encode()).hexdigest()[:16]}"
+    found = identity_of(scenes)
+    return f"{found.num} {found.names[:16]} {found.files[:16] or 'none'}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +65,8 @@ class Scores:
 
     report: dict[str, Any]  # as `sr3d eval --json` writes it
     side: Side
+    is_of_known_files: bool = True
+    """Whether it is known that files of scenes are those that were scored."""
 
     def percent(self, measure: str) -> float:
         """Mean average precision, `ap25` or `ap50`, in percent; NaN where nothing is there."""
@@ -108,16 +111,18 @@ def score(weights: Path, rules: Rules, which: str, open_scenes: OpenScenes, devi
 def _kept(path: Path, rules: Rules, which: str) -> Scores | None:
     """The scores that were measured by the same rules on these scenes; None where there are none.
 
-    Those of an earlier version do not say which scenes they are of, and are believed.
+    Those of an earlier version do not say which scenes, or which files, they are of; they are
+    believed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["rules"] != json.loads(json.dumps(rules.to_dict())):
             return None
-        if content.get("scenes", which) != which:
+        of_before = content.get("scenes", "").split()
+        if which.split()[: len(of_before)] != of_before:
             return None
         side = unpacked(path.with_suffix(".npz").read_bytes(), tuple(content["classes"]))
-        return Scores(content["report"], side)
+        return Scores(content["report"], side, len(of_before) == len(which.split()))
     except (FileNotFoundError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None  # damaged or of an older version: measured again
 

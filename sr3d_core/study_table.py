@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from sr3d_core.config import flat_config
 from sr3d_core.evaluate import plain_number
 from sr3d_core.paired import Difference, paired
-from sr3d_core.study import Outcome
+from sr3d_core.study_run import Outcome
 from sr3d_core.study_scores import Scores
 
 MEASURES = ("ap25", "ap50")

@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
-from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
 
 from sr3d_core.config import Config
 from sr3d_core.data.folder import DatasetError
@@ -37,20 +30,13 @@ from sr3d_core.training.folder import (
     BEST,
     STATE,
     WEIGHTS,
-    FolderInUseError,
     Progress,
     RunFolder,
 )
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.learner import Learner
 from sr3d_core.training.memory_use import peak_memory_gb
-from sr3d_core.training.processes import (
-    Processes,
-    launched_processes,
-    leave_at_exit,
-    scenes_per_process,
-)
-from sr3d_core.training.run import SharedRun
+from sr3d_core.training.run import Joined, SharedRun, join
 from sr3d_core.training.state import (
     ALIKE_IN_ALL_PROCESSES,
     MAY_CHANGE,
@@ -69,16 +55,13 @@ __all__ = ["BEST", "STATE", "WEIGHTS", "Progress", "TrainingError", "Validated",
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_WAIT = timedelta(hours=12)
-"""How long processes wait for each other: one may inspect many large scans for all. One that ends
-is noticed at once."""
-
 
 def train(
     config: Config,
     out_dir: Path,
     *,
     resume: bool = False,
+    accept_data: bool = False,
     learner: type[Learner] = Learner,
     on_step: Callable[[Progress], None] = lambda progress: None,
     on_inspected: Callable[[int, int], None] = lambda num_done, num: None,
@@ -89,10 +72,11 @@ def train(
     """Train a network and return the path of its weights.
 
     `learner` is what learns by such a configuration. With `resume` the run in `out_dir` goes on
-    where it stopped; without, `out_dir` must not hold
-    a run. Several processes, started with torchrun, share the scenes of a step. Scenes of the
-    user's own are inspected first; `on_inspected` is told how many of how many are done, and
-    DatasetError is raised where some cannot be trained on. Where the schedule asks for
+    where it stopped, with other scenes than it has begun with only where `accept_data` says so;
+    without, `out_dir` must not hold a run. Several processes, started with torchrun, share the
+    scenes of a step. Scenes of the user's own are inspected first; `on_inspected` is told how many
+    of how many are done, and DatasetError is raised where some cannot be trained on. Where the
+    schedule asks for
     validations, `on_scored` is told how many of how many scenes of one are done, `on_validated`
     what it found; best.safetensors beside the weights is the best. `on_stopped` is told after
     which of how many steps the user stopped it, where something is left to do: a step, or the
@@ -100,24 +84,13 @@ def train(
     another training writes into, where a scene cannot be read, where the loss is no longer finite,
     or where the disk is full: then it says what is saved.
     """
-    num_processes = launched_processes(os.environ)
-    share = scenes_per_process(config.schedule.batch_size, num_processes)
-    accelerator = Accelerator(
-        mixed_precision="bf16" if config.schedule.precision == "bfloat16" else "no",
-        cpu=not torch.cuda.is_available(),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
-    )
-    leave_at_exit()
-    if accelerator.num_processes != num_processes:
-        raise TrainingError(
-            f"{num_processes} processes were started, this training sees "
-            f"{accelerator.num_processes}; expected as many: start them with torchrun"
-        )
-    run = _Run(config, RunFolder(out_dir), accelerator, share, learner, on_scored, on_validated)
-    with run.folder_alone():
-        run.start(resume)
+    is_short = config.schedule.precision == "bfloat16"
+    joined = join(config.schedule.batch_size, "bf16" if is_short else "no")
+    run = _Run(config, RunFolder(out_dir), joined, learner, on_scored, on_validated)
+    with run.alone(run.folder.alone()):
+        run.start(resume, accept_data)
         run.inspect(on_inspected)
-        with stop_on_interrupt(is_launched=num_processes > 1) as is_stopped:
+        with stop_on_interrupt(is_launched=joined.processes.num > 1) as is_stopped:
             run.loop(on_step, is_stopped)
     if run.processes.is_main and not run.is_done:
         on_stopped(run.step, run.config.schedule.num_steps)
@@ -127,12 +100,13 @@ def train(
 class _Run(SharedRun):
     """One training: what it sees, what learns, and how that is saved."""
 
+    rate_key = "schedule.learning_rate"
+
     def __init__(
         self,
         config: Config,
         folder: RunFolder,
-        accelerator: Accelerator,
-        share: int,
+        joined: Joined,
         learner: type[Learner],
         on_scored: Callable[[int, int], None],
         on_validated: Callable[[Validated], None],
@@ -142,36 +116,15 @@ class _Run(SharedRun):
         if len(self.scenes) == 0:
             raise TrainingError("the training split has no scenes; expected at least one")
         config = replace(config, schedule=config.schedule.for_scenes(len(self.scenes)))
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.place = config, folder, folder.path
         self.settings = settings_of(config, self.scenes)
-        self.processes = Processes(
-            accelerator.process_index, accelerator.num_processes, accelerator.device
-        )
+        self.processes, self.share = joined.processes, joined.share
         self.validation = Validation(config)
         self.on_scored, self.on_validated = on_scored, on_validated
-        self.learner = learner(config, self.classes, accelerator, self.processes)
+        self.learner: Learner = learner(config, self.classes, joined.accelerator, self.processes)
         self.events: Events | None = None
         if config.schedule.tensorboard:  # where it is missing, all processes say so now
             importlib.import_module("sr3d_core.training.events")
-        self.share = share  # scenes of a step that this process sees
-        self.step = 0
-        self.saved: int | None = None  # the step that is on the disk
-        self.has_news = False  # whether more is known of that step than what is on the disk
-
-    @contextmanager
-    def folder_alone(self) -> Iterator[None]:
-        """Within, no other training may use the folder; raises TrainingError where one does."""
-        with ExitStack() as stack:
-
-            def claim() -> str:
-                try:
-                    stack.enter_context(self.folder.alone())
-                except FolderInUseError as error:
-                    return str(error)
-                return ""
-
-            self._on_main(claim)
-            yield
 
     @property
     def is_done(self) -> bool:
@@ -180,11 +133,11 @@ class _Run(SharedRun):
         is_at_end = self.step >= num_steps and not self.validation.is_due(self.step, num_steps)
         return is_at_end or self.validation.has_no_gain
 
-    def start(self, resume: bool) -> None:
+    def start(self, resume: bool, accept_data: bool) -> None:
         """Begin, or take up the run that is in the folder; nothing is written yet."""
         average: dict[str, Any] | None = None
         if resume:
-            average = self._take_up()
+            average = self._take_up(accept_data)
         else:
             self.folder.require_fit(to_resume=False)
             afresh = self.learner.start()
@@ -235,12 +188,12 @@ class _Run(SharedRun):
         is_stopped: Callable[[], bool],
     ) -> None:
         schedule = self.config.schedule
-        saved = started = time.monotonic()
+        self._saved_at = started = time.monotonic()
         while True:
             if self.validation.is_due(self.step, schedule.num_steps):
                 if not self._validate(is_stopped):
                     break
-                saved = started = time.monotonic()
+                started = time.monotonic()
             if self.step >= schedule.num_steps or self.validation.has_no_gain:
                 break
             losses = self._learn(self._next(seen))
@@ -257,16 +210,9 @@ class _Run(SharedRun):
                 if self.events is not None:
                     self.events.note(progress)
                 on_step(progress)
-            is_due = now - saved > schedule.checkpoint_minutes * 60
-            has_trouble, is_due, is_over = self.processes.any(bool(trouble), is_due, is_stopped())
-            if has_trouble:
-                raise self._failure(trouble)
-            if is_due:
-                self.save()
-                saved = now
-            if is_over:
+            if self._is_over(trouble, schedule.checkpoint_minutes, is_stopped):
                 break
-        self.save()
+        self._save()
 
     def _validate(self, is_stopped: Callable[[], bool]) -> bool:
         """Score the weights of this step and save; False where the user stops it before its end.
@@ -290,7 +236,7 @@ class _Run(SharedRun):
             raise self._failure(trouble)
         validated = self.validation.take(self.step, report)
         self.has_news = True
-        self.save()
+        self._save()
         if self.processes.is_main:
             if self.events is not None:
                 self.events.validated(self.step, report)
@@ -304,55 +250,30 @@ class _Run(SharedRun):
         except NotFiniteError as error:
             raise self._failure(str(error)) from error
 
-    def save(self) -> None:
-        """Write the weights and everything a resumed run needs; both files or neither.
-
-        Raises TrainingError where that fails; a state that is no longer finite is not written
-        over a sound one.
-        """
-        self._on_main(self._write)
-
     def _prepare(self) -> str:
         """Write what a run's folder holds before its next step; returns what went wrong."""
         trouble = self.folder.prepare(self.config, self.step, self.validation.last_step)
         return trouble if trouble or self.step == 0 else self._write()
 
-    def _write(self) -> str:
-        """Save; returns what went wrong, nothing where all is well."""
-        if self.saved == self.step and not self.has_news:
-            return ""
-        last = "no step" if self.saved is None else f"step {self.saved}"
-        if not self.learner.is_between_steps:
-            return f"step {self.step + 1} was cut off midway and cannot be saved; {last} is"
-        if not self.learner.is_finite:
-            return (
-                f"the network is no longer finite after step {self.step} and is not saved; {last} "
-                "is: lower schedule.learning_rate"
-            )
+    def _store(self) -> str:
+        """Write state and weights, both or neither; returns what went wrong."""
         weights, state = self.learner.contents(self.step, self.settings)
         validation = self.validation.saved_with(self.step, state.weights_sha256)
         state = replace(state, validation=validation)
         is_best = self.validation.is_best(self.step)
-        trouble = self.folder.save(state_content(state), weights, is_best)
-        if trouble:
-            again = "start again" if self.saved is None else "go on with --resume"
-            return (
-                f"{self.folder.path}: step {self.step} cannot be saved ({trouble}), {last} is; "
-                f"make room there, then {again}"
-            )
-        self.saved, self.has_news = self.step, False
-        trouble = self.folder.draw()
-        if trouble:  # which is worth no training
-            _log.warning("%s", trouble)
-        return ""
+        return self.folder.save(state_content(state), weights, is_best)
 
-    def _take_up(self) -> dict[str, Any] | None:
+    def _draw(self) -> str:
+        """Draw the curves; returns what went wrong."""
+        return self.folder.draw()
+
+    def _take_up(self, accept_data: bool) -> dict[str, Any] | None:
         """Go on from the folder's state, if it is sound and of this training; its average."""
-        path = self.folder.state
+        path, num_steps = self.folder.state, self.config.schedule.num_steps
         state = read_state(path)
-        for change in check_fits(path, state, self.settings, self.config.schedule.num_steps):
-            if self.processes.is_main:
-                _log.warning("goes on with another setting: %s", change)
+        notes = check_fits(path, state, self.settings, num_steps, accept_data=accept_data)
+        for note in notes if self.processes.is_main else ():
+            _log.warning("%s", note)
         try:
             self.learner.load(state)
         except (RuntimeError, ValueError, KeyError) as error:

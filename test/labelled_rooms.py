@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from training_cases import room
 
 from sr3d_core.data.rooms import LABELS
 from sr3d_core.data.rooms.dataset import Rooms
@@ -40,6 +41,20 @@ def write_rooms(
     (root / "classes.txt").write_text("\n".join(LABELS))
     (root / "train.txt").write_text("".join(f"room{index}\n" for index in range(NUM_ROOMS - 1)))
     (root / "val.txt").write_text(f"room{NUM_ROOMS - 1}\n")
+    return root
+
+
+def write_small_rooms(root: Path, names: tuple[str, ...] = ("a", "b")) -> Path:
+    """Scenes of a floor and two boxes, one of which is labelled."""
+    for below in ("clouds", "labels"):
+        (root / below).mkdir(parents=True)
+    (root / "classes.txt").write_text("cube\nslab\n")
+    (root / "train.txt").write_text("\n".join(names))
+    for seed, name in enumerate(names):
+        sample = room(seed)
+        np.save(root / "clouds" / f"{name}.npy", sample.cloud.xyz.numpy())
+        box = {"class": "cube", "center": [1, 1, 0.3], "size": [0.6, 0.6, 0.6]}
+        (root / "labels" / f"{name}.json").write_text(json.dumps({"boxes": [box]}))
     return root
 
 

@@ -68,7 +68,7 @@ CORE = {
     "timing": {"checkpoint", "detector", "model", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "pretrain": {
-        *{"checkpoint", "choices", "data", "geometry", "model", "plain_yaml", "sparse"},
+        *{"checkpoint", "choices", "data", "geometry", "model", "plain_yaml", "plots", "sparse"},
         *{"structures", "training", "whole_files"},
     },
     "train": {
@@ -80,8 +80,15 @@ CORE = {
         *{"records", "structures", "supervision", "training", "whole_files"},
     },
     "study": {
-        *{"choices", "config", "data", "plain_yaml", "presets", "study_before", "study_crossed"},
-        *{"study_processes", "study_scores", "training", "whole_files"},
+        *{"choices", "config", "plain_yaml", "presets", "study_before", "study_crossed"},
+        *{"study_processes", "training"},
+    },
+    "study_run": {
+        *{"config", "data", "study", "study_before", "study_processes", "study_scores"},
+        *{"study_training", "training"},
+    },
+    "study_training": {
+        *{"config", "data", "plain_yaml", "study_processes", "training", "whole_files"},
     },
     "study_before": {
         *{"data", "plain_yaml", "pretrain", "study_processes", "study_scores", "whole_files"},
@@ -92,7 +99,7 @@ CORE = {
         *{"config", "data", "detector", "evaluate", "evaluate_tests", "paired", "structures"},
         "whole_files",
     },
-    "study_table": {"config", "evaluate", "paired", "study", "study_scores"},
+    "study_table": {"config", "evaluate", "paired", "study_run", "study_scores"},
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
         *{"sparse", "geometry", "whole_files", "detector", "evaluate", "plots"},

@@ -15,8 +15,13 @@ from typer.testing import CliRunner
 
 from sr3d_core.checkpoint import read_manifest, stored_tensors
 from sr3d_core.cli.main import app
+from sr3d_core.config import Network
+from sr3d_core.presets import preset_path
 from sr3d_core.pretrain.clouds import open_sources
+from sr3d_core.pretrain.next_step import how_to_train
 from sr3d_core.pretrain.recordings import Recordings
+from sr3d_core.pretrain.settings import Pretraining
+from sr3d_core.training.warm_start import backbone_differences
 
 TINY = {
     "preset": "lite",
@@ -99,7 +104,8 @@ def test_a_cloud_that_changed_is_another_source(folder: Path, weights: Path) -> 
     finally:
         cloud.write_bytes(before)
     assert done.exit_code == 1
-    assert "sources was" in done.output
+    assert f"{folder / 'clouds'} (digest" in done.output
+    assert "--accept-data" in done.output
 
 
 def test_a_training_starts_from_it(tmp_path: Path, weights: Path) -> None:
@@ -157,3 +163,29 @@ def test_wrong_settings_name_the_key(tmp_path: Path, folder: Path, text: str, fo
     assert done.exit_code == 1
     assert found in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "sources", "found"),
+    [
+        ({}, ["rooms"], "sr3d train --preset rooms --init 'my pre.safetensors'"),
+        ({}, ["drive.mcap"], "my_rooms.yaml --init 'my pre.safetensors'"),
+        ({}, ["infos:data/sunrgbd"], "sr3d train --data infos:data/sunrgbd --init"),
+        ({"voxel_size_m": 0.04}, ["rooms"], '"voxel_size_m": 0.04'),
+        ({"box_coding": "quarter_turns"}, ["rooms"], "--preset rooms"),
+    ],
+)
+def test_the_hint_names_a_training_that_takes_the_weights(
+    changes: dict[str, object], sources: list[str], found: str
+) -> None:
+    """The network of `--preset rooms` and of own data is `lite`; its head does not matter."""
+    hint = how_to_train(Pretraining(changes=changes), sources, Path("my pre.safetensors"))
+    assert found in hint
+    assert ("CONFIG.yaml" in hint) == ("voxel_size_m" in changes)
+
+
+def test_the_trainings_that_the_hint_names_have_the_network_of_the_default() -> None:
+    for name in ("rooms", "own_data"):
+        tree = yaml.safe_load(preset_path(name).read_text())["network"]
+        own = Network(preset=tree["preset"], changes=tree["changes"]).architecture(1)
+        assert backbone_differences(own, Pretraining().architecture) == []

@@ -17,6 +17,7 @@ from sr3d_core.data.split import rooms_of
 from sr3d_core.model.network import SR3D
 from sr3d_core.pretrain.encoder import Encoder
 from sr3d_core.pretrain.probe import (
+    Linear,
     Probed,
     explained,
     kinds,
@@ -80,14 +81,14 @@ def separable(num: int = 600) -> Probed:
 
 
 def test_features_that_say_the_kind_give_a_mean_iou_of_one() -> None:
-    assert linear_miou(separable(), NUM_KINDS, seeded(0), steps=200) == 1.0
+    assert linear_miou(separable(), NUM_KINDS, seeded(0), Linear(steps=200)) == 1.0
 
 
 def test_features_that_know_nothing_are_no_better_than_one_guess_for_all() -> None:
     kind = torch.randint(NUM_KINDS, (4000,), generator=seeded(2))
     noise = torch.randn(4000, 8, generator=seeded(3))
     rooms = torch.arange(4000) % 4
-    found = linear_miou(probed(noise, kind, rooms), NUM_KINDS, seeded(0), steps=300)
+    found = linear_miou(probed(noise, kind, rooms), NUM_KINDS, seeded(0), Linear(steps=300))
     assert found < 1.5 / (2 * NUM_KINDS - 1)  # IoU of random guesses among equals
 
 
@@ -97,7 +98,9 @@ def test_rooms_that_are_scored_are_not_learnt_from() -> None:
     rooms = torch.tensor([0, 0, 0, 1, 1, 1])
     by_heart = torch.tensor([0, 1, 2, 0, 1, 2])
     features = torch.nn.functional.one_hot(by_heart, 3).float()
-    assert linear_miou(probed(features, kind, rooms), NUM_KINDS, seeded(0), steps=300) == 0.0
+    assert (
+        linear_miou(probed(features, kind, rooms), NUM_KINDS, seeded(0), Linear(steps=300)) == 0.0
+    )
 
 
 def test_one_room_and_nothing_say_nothing() -> None:
@@ -105,7 +108,7 @@ def test_one_room_and_nothing_say_nothing() -> None:
     alone = probed(one.cells, one.kinds, torch.zeros_like(one.kinds))
     empty = probed(one.cells[:0], one.kinds[:0], one.kinds[:0])
     for each in (alone, empty):
-        assert math.isnan(linear_miou(each, NUM_KINDS, seeded(0), steps=2))
+        assert math.isnan(linear_miou(each, NUM_KINDS, seeded(0), Linear(steps=2)))
         assert math.isnan(explained(each, each.height_m))
         assert math.isnan(nearest_accuracy(each, NUM_CLASSES))
 

@@ -16,10 +16,11 @@ from cli_harness import sr3d
 
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.study import Study, check_same, is_trained, train_apart
+from sr3d_core.study import Study
 from sr3d_core.study_before import Probing, best_of, pretrained_weights, probe_apart
 from sr3d_core.study_processes import StudyError
 from sr3d_core.study_table import interval, markdown
+from sr3d_core.study_training import check_same, is_trained, train_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "config" / "study" / "pretraining.yaml"
@@ -163,11 +164,12 @@ def test_probes_stand_below_the_variants_as_means_over_seeds() -> None:
 
 
 def test_a_training_from_other_weights_of_the_same_name_is_not_taken_for_done(
-    tmp_path: Path,
+    rooms: Path, tmp_path: Path
 ) -> None:
     """As where a pre-training was removed and done again with other settings."""
     sources = {"sources": ["rooms"], "methods": {"dos": {}}}
-    study = Study.read(written(tmp_path, pretrainings=sources))
+    shared = {"data": {"name": "rooms", "prerendered": str(rooms)}}
+    study = Study.read(written(tmp_path, pretrainings=sources, shared=shared))
     weights, folder = pretrained_weights(tmp_path, "dos", 1), tmp_path / "dos-1"
     weights.write_bytes(b"first")
 
@@ -238,7 +240,7 @@ def test_a_study_pre_trains_searches_trains_probes_and_does_nothing_twice(
         sizes={"half": {"data.num_rooms": 2}},
         pretrainings={
             "sources": [source],
-            "shared": settings,
+            "shared": {**settings, "probe.data": "off"},
             "methods": {"dos": {}},
             "probe": {"data": source, "num": 4},
         },
@@ -248,6 +250,7 @@ def test_a_study_pre_trains_searches_trains_probes_and_does_nothing_twice(
     tree["variants"]["scratch"]["searched_as"] = "dos"  # one search is enough for a test
     path.write_text(yaml.safe_dump(tree, sort_keys=False))
     out = tmp_path / "out"
+    room = RoomsSource(prerendered=rooms, num_rooms=2, draw=1).open("train").files[-1]
     result = sr3d("study", path, "--out", out, "--processes", "2")
     assert result.exit_code == 0, result.stderr
     figures = json.loads((out / "study.json").read_text())
@@ -266,6 +269,14 @@ def test_a_study_pre_trains_searches_trains_probes_and_does_nothing_twice(
     assert sr3d("study", path, "--out", out).exit_code == 0
     again = {each: each.stat().st_mtime_ns for each in out.rglob("*") if each.is_file()}
     assert {each for each in again if again[each] != times.get(each)} <= tables
+
+    content = room.read_bytes()
+    room.write_bytes(content + b" ")
+    stopped = sr3d("study", path, "--out", out)
+    assert stopped.exit_code == 1
+    assert str(rooms) in stopped.stderr.splitlines()[-1]
+    assert "--accept-data" in stopped.stderr.splitlines()[-1]
+    room.write_bytes(content)
 
     tree["pretrainings"]["shared"]["mask.ratio"] = 0.4
     path.write_text(yaml.safe_dump(tree, sort_keys=False))

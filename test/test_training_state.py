@@ -450,7 +450,7 @@ def test_swapped_classes_are_refused(run: Path, use: Callable[..., None]) -> Non
 
 def test_another_number_of_scenes_is_refused(run: Path, use: Callable[..., None]) -> None:
     use([*ROOMS, room(2)])
-    with pytest.raises(TrainingError, match="scenes was 2, is 3"):
+    with pytest.raises(TrainingError, match="were 2, are 3"):
         train(config(5), run, resume=True)
 
 
@@ -490,7 +490,8 @@ def test_a_folder_may_move_but_its_scenes_stay_in_order(tmp_path: Path, run: Pat
 
     state = replace(read_state(run / "state.pt"), settings=settings("here", ["a", "b"]))
     changes = check_fits(run / "state.pt", state, settings("there", ["a", "b"]), num_steps=4)
-    assert [text.split()[0] for text in changes] == ["data.path"]
+    assert len(changes) == 1
+    assert "data.path was" in changes[0]
     for place, names in (("swapped", ["b", "a"]), ("longer", ["a", "b", "c"])):
         with pytest.raises(TrainingError, match="scene"):
             check_fits(run / "state.pt", state, settings(place, names), num_steps=4)

@@ -10,7 +10,7 @@ import typer
 
 from sr3d_core.cli.recorded import Agreement, going_on_from, on_recording
 from sr3d_core.cli.training import run_and_tell
-from sr3d_core.console import SCENES, chosen, one_line_errors
+from sr3d_core.console import SCENES, AcceptDataOption, chosen, one_line_errors
 
 if TYPE_CHECKING:
     from sr3d_core.distill.settings import Preset
@@ -69,6 +69,7 @@ def distill(
         Path | None, typer.Option(help="Folder of the run; default: runs/ and the config's name.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    accept_data: AcceptDataOption = False,
 ) -> None:
     """Teach a network of color images with one of point clouds: boxes where depth has died.
 
@@ -141,12 +142,13 @@ def distill(
             asked = on_recording(asked, bag, frames, is_short=config is None)
         if steps is not None:
             asked = replace(asked, schedule=replace(asked.schedule, num_steps=steps))
+    how = {"resume": resume, "accept_data": accept_data}
     if bag is None:
-        run_and_tell(asked, out, resume, CameraLearner)
+        run_and_tell(asked, out, CameraLearner, **how)
         return
     with one_line_errors(ConfigError):
         agreement = Agreement(asked, out)
-    run_and_tell(asked, out, resume, CameraLearner)
+    run_and_tell(asked, out, CameraLearner, **how)
     with one_line_errors(ConfigError):
         agreement.tell()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,15 @@ import typer
 
 from sr3d_core.choices import UpAxis
 from sr3d_core.cli.training import STOPPED_BY_USER
-from sr3d_core.console import chosen, one_line_errors, progress_in_turn, require_writable, say
+from sr3d_core.console import (
+    AcceptDataOption,
+    chosen,
+    one_line_errors,
+    progress_in_turn,
+    require_resume,
+    require_writable,
+    say,
+)
 
 if TYPE_CHECKING:
     from sr3d_core.pretrain.loop import Progress
@@ -64,7 +71,17 @@ def pretrain(
     color: Annotated[
         str | None, typer.Option(help="Color images of the recordings, for depth images.")
     ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCENES|off",
+            help="Labelled scenes that nothing is learnt from, as --data says them: every 250 "
+            "steps features are asked what they know of these. off: not. Default: procedural "
+            "rooms where such rooms are learnt from, else off.",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where it stopped.")] = False,
+    accept_data: AcceptDataOption = False,
 ) -> None:
     """Learn from clouds that nobody has labelled, to start a training from.
 
@@ -88,11 +105,14 @@ def pretrain(
             chosen("--method", method, METHODS)
         if out.suffix != ".safetensors":
             raise ValueError(f"--out {out}: ending {out.suffix!r}, expected .safetensors")
+        require_resume(resume, accept_data)
         require_writable(out)
         from sr3d_core.pretrain.clouds import open_sources
-        from sr3d_core.pretrain.loop import check_before
+        from sr3d_core.pretrain.going_on import check_before
         from sr3d_core.pretrain.loop import pretrain as run
+        from sr3d_core.pretrain.next_step import how_to_train
         from sr3d_core.pretrain.recordings import Recordings
+        from sr3d_core.pretrain.regular_probe import in_words
         from sr3d_core.pretrain.settings import Pretraining, load_settings
         from sr3d_core.train import TrainingError
         from sr3d_core.training.processes import is_main_process
@@ -103,8 +123,10 @@ def pretrain(
         asked = asked if method is None else replace(asked, method=cast("Method", method))
         if steps is not None:
             asked = replace(asked, steps=replace(asked.steps, num=steps))
+        if probe is not None:
+            asked = replace(asked, probe=replace(asked.probe, data=probe))
         check_before(asked, out, resume=resume)
-        last_step = 0
+        last_step, probed = 0, ""
         with progress_in_turn() if is_main else nullcontext() as tell:
 
             def on_read(what: str, num_done: int, num: int) -> None:
@@ -118,12 +140,23 @@ def pretrain(
                 say(note)
 
             def on_step(at: Progress) -> None:
-                nonlocal last_step
+                nonlocal last_step, probed
                 last_step = at.step
+                if at.probed is not None:
+                    probed = f"  {in_words(at.probed)}"
                 if tell is not None:
-                    tell("steps", at.step, at.num_steps, _note(at))
+                    tell("steps", at.step, at.num_steps, _note(at) + probed)
 
-            run(asked, clouds, out, sources=digests, resume=resume, on_step=on_step)
+            run(
+                asked,
+                clouds,
+                out,
+                sources=digests,
+                resume=resume,
+                accept_data=accept_data,
+                on_read=on_read,
+                on_step=on_step,
+            )
     if last_step and last_step < asked.steps.num:
         if is_main:
             say(
@@ -132,8 +165,7 @@ def pretrain(
             )
         raise typer.Exit(STOPPED_BY_USER)
     if is_main:
-        init = shlex.quote(str(out))
-        say(f"weights: {out}; train from them: sr3d train --preset rooms --init {init}")
+        say(f"weights: {out}; train from them: {how_to_train(asked, sources, out)}")
 
 
 def _note(at: Progress) -> str:

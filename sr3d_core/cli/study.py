@@ -10,6 +10,7 @@ import typer
 from sr3d_core.cli.scenes import labelled_scenes
 from sr3d_core.console import (
     SCENES,
+    AcceptDataOption,
     one_line_errors,
     progress_of,
     require_folder,
@@ -55,6 +56,7 @@ def study(
         int, typer.Option(min=1, help="So many trainings at a time, which share the processors.")
     ] = 1,
     device: Annotated[str, typer.Option(help="Of the scoring: auto, cpu or cuda.")] = "auto",
+    accept_data: AcceptDataOption = False,
 ) -> None:
     """Train variants of a training with several seeds, score them alike, print one table.
 
@@ -75,8 +77,9 @@ def study(
     with one_line_errors():
         from dataclasses import replace
 
-        from sr3d_core.study import Study, run_study
+        from sr3d_core.study import Study
         from sr3d_core.study_processes import StudyError
+        from sr3d_core.study_run import run_study
         from sr3d_core.study_table import markdown, summary
         from sr3d_core.whole_files import write_whole
 
@@ -98,6 +101,7 @@ def study(
                 seeds=seeds,
                 processes=processes,
                 device=device,
+                accept_data=accept_data,
                 on_done=lambda num_done, _, name: tell(num_done, name),
             )
         figures = summary(found)

@@ -24,12 +24,14 @@ from sr3d_core.cli.accuracy import (
 from sr3d_core.cli.scenes import labelled_scenes, named_config
 from sr3d_core.console import (
     SCENES,
+    AcceptDataOption,
     BackendOption,
     MergeViewsOption,
     chosen,
     one_line_errors,
     progress_in_turn,
     progress_of,
+    require_resume,
     require_writable,
     result_console,
     say,
@@ -82,6 +84,7 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    accept_data: AcceptDataOption = False,
 ) -> None:
     """Train a network; Ctrl-C saves and stops, --resume goes on exactly there.
 
@@ -121,10 +124,13 @@ def train(
             parsed = replace(parsed, network=replace(parsed.network, weights=init))
         if data is not None and preset is not None:
             parsed = validated_where_possible(parsed)
-    run_and_tell(parsed, out if out is not None else Path("runs") / path.stem, resume, Learner)
+    folder = out if out is not None else Path("runs") / path.stem
+    run_and_tell(parsed, folder, Learner, resume=resume, accept_data=accept_data)
 
 
-def run_and_tell(config: Config, folder: Path, resume: bool, learner: type[Learner]) -> None:
+def run_and_tell(
+    config: Config, folder: Path, learner: type[Learner], *, resume: bool, accept_data: bool
+) -> None:
     """Train, with progress, and say what came out; raises typer.Exit where the user stopped it."""
     from sr3d_core.data.sources import data_argument
     from sr3d_core.train import BEST, TrainingError
@@ -132,6 +138,7 @@ def run_and_tell(config: Config, folder: Path, resume: bool, learner: type[Learn
     from sr3d_core.training.processes import is_main_process
 
     with one_line_errors(TrainingError):
+        require_resume(resume, accept_data)
         is_main = is_main_process(os.environ)
     with one_line_errors(TrainingError), progress_in_turn() if is_main else nullcontext() as tell:
         last_step = num_steps = 0
@@ -165,6 +172,7 @@ def run_and_tell(config: Config, folder: Path, resume: bool, learner: type[Learn
             config,
             folder,
             resume=resume,
+            accept_data=accept_data,
             learner=learner,
             on_step=on_step,
             on_inspected=on_inspected,

@@ -70,6 +70,14 @@ class FolderDataset(FileScenes):
         self.names = _lines(self.root / f"{split}.txt", _SCENE_LIST)[:num]
         self._clouds = _find_clouds(self.root, self.names)
 
+    @property
+    def files(self) -> list[Path]:
+        """Cloud and labels of every scene."""
+        labels = self.root / "labels"
+        return [
+            path for name in self.names for path in (self._clouds[name], labels / f"{name}.json")
+        ]
+
     def labels(self, index: int) -> SceneLabels:
         """The boxes of one scene as its file has them. Raises DatasetError."""
         file = f"labels/{self.names[index]}.json"

@@ -73,7 +73,7 @@ class RecordingSource:
             raise DatasetError(str(error)) from error
         chosen = _split(listed)[split == "val"]
         known = [each for each in chosen if each.file in taught.scenes][:num]
-        return RecordedScenes(self, known, taught, classes or taught.classes)
+        return RecordedScenes(self, known, taught, classes or taught.classes, self._file())
 
     @property
     def _taught(self) -> TaughtBoxes:
@@ -100,10 +100,16 @@ class RecordedScenes:
         listed: Sequence[ListedFrame],
         taught: TaughtBoxes,
         classes: Sequence[str],
+        boxes: Path,
     ) -> None:
-        self._source, self._taught = source, taught
+        self._source, self._taught, self._boxes = source, taught, boxes
         self.classes = tuple(classes)
         self.names = [each.file for each in listed]
+
+    @property
+    def files(self) -> list[Path]:
+        """The boxes, and every frame."""
+        return [self._boxes, *(self._source.path / name for name in self.names)]
 
     def __len__(self) -> int:
         return len(self.names)

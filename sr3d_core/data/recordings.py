@@ -28,7 +28,7 @@ def is_recording(path: Path) -> bool:
     return any(_ENDING.fullmatch(each.name) for each in files)
 
 
-def _is_part(path: Path) -> bool:
+def is_part(path: Path) -> bool:
     """Whether a file is one of those that a recording is made of."""
     return path.name == "metadata.yaml" or _PART.fullmatch(path.name) is not None
 
@@ -56,7 +56,7 @@ def key_of(recording: Path, made_by: list[Any], on_read: Callable[[int, int], No
     """
     inside = [recording] if recording.is_file() else sorted(recording.iterdir())
     # Nothing else that lies beside them: it may be what a training writes.
-    files = [path for path in inside if path.is_file() and _is_part(path)]
+    files = [path for path in inside if path.is_file() and is_part(path)]
     sizes = [path.stat().st_size for path in files]
     digests = []
     for number, path in enumerate(files):

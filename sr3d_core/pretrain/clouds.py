@@ -14,6 +14,7 @@ import torch
 from sr3d_core.choices import UpAxis
 from sr3d_core.data.cloud_file import CloudFileError, read_noted
 from sr3d_core.data.cloud_formats import SUFFIXES
+from sr3d_core.data.identity import identity_of
 from sr3d_core.data.keyframes import Listed, listed_in
 from sr3d_core.data.recordings import digest_of_file, is_recording, recordings_below
 from sr3d_core.data.sources import READERS, Scenes, source_of
@@ -21,6 +22,8 @@ from sr3d_core.geometry.viewpoint import Viewpoint
 from sr3d_core.pretrain.recordings import Recordings
 from sr3d_core.structures import Boxes3D, PointCloud, Sample, Targets
 
+BEFORE_FILES = "-"
+"""In the digest of labelled data: what follows changes with what is in its files."""
 KEPT_POINTS = 10_000_000
 """So many points stay in memory once they are read, 320 MB; clouds beyond are read each time."""
 
@@ -191,7 +194,9 @@ def open_clouds(
     if source.partition(":")[0] in READERS:
         scenes = source_of(source).open("train")
         names = getattr(scenes, "names", ())
-        return scenes, _digest([f"{source} {len(scenes)}", *names]), []
+        digest = _digest([f"{source} {len(scenes)}", *names])
+        of_files = identity_of(scenes).files[:16]
+        return scenes, f"{digest}{BEFORE_FILES}{of_files}" if of_files else digest, []
     path = Path(source)
     if not path.exists():
         raise ValueError(

@@ -90,10 +90,17 @@ def alarms(health: Mapping[str, float]) -> list[str]:
 class Pretrainer:
     """Student and teacher with their optimiser; several processes all do the same to them."""
 
-    def __init__(self, settings: Pretraining, num_rows: int, processes: Processes) -> None:
+    def __init__(
+        self,
+        settings: Pretraining,
+        num_rows: int,
+        processes: Processes,
+        num_prototypes: int | None = None,
+    ) -> None:
+        """With `num_prototypes`, or as many as the `num_rows` cells of a step can feed."""
         self.settings, self._processes = settings, processes
         torch.manual_seed(settings.steps.seed)
-        self.num_prototypes = settings.num_prototypes(num_rows)
+        self.num_prototypes = num_prototypes or settings.num_prototypes(num_rows)
         self.model: Dos | AsymDsd = METHODS[settings.method](settings, self.num_prototypes)
         for side in (self.model.student, self.model.teacher):
             side.encoder.network.backend = settings.backend

@@ -6,60 +6,55 @@ interrupted, and several processes that share the clouds of a step learn what on
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
-import os
-import sys
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
 from torch.utils.data import DataLoader
 
 from sr3d_core.checkpoint import CheckpointError, backbone_content, read_manifest
 from sr3d_core.data.order import TrainingOrder
 from sr3d_core.data.sources import Scenes
 from sr3d_core.pretrain.encoder import cell_stride
+from sr3d_core.pretrain.going_on import (
+    deciding,
+    log_path,
+    notes_on_clouds,
+    require_same,
+    state_path,
+    what_is_there,
+)
 from sr3d_core.pretrain.learner import DrawViews, Losses, Pretrainer, alarms
 from sr3d_core.pretrain.masks import grid_cells
 from sr3d_core.pretrain.method import Drawn
 from sr3d_core.pretrain.prototypes import most_prototypes
+from sr3d_core.pretrain.regular_probe import COLUMNS, RegularProbe, learns_nothing
 from sr3d_core.pretrain.settings import Pretraining
+from sr3d_core.training.curves import draw
 from sr3d_core.training.errors import (
     NotFiniteError,
     ProcessLostError,
     TrainingError,
     in_one_line,
 )
-from sr3d_core.training.folder import FolderInUseError, locked, whole_lines
+from sr3d_core.training.folder import locked
 from sr3d_core.training.interrupt import stop_on_interrupt
 from sr3d_core.training.memory_use import peak_memory_gb
-from sr3d_core.training.processes import (
-    Processes,
-    launched_processes,
-    leave_at_exit,
-    scenes_per_process,
-)
-from sr3d_core.training.run import SharedRun
+from sr3d_core.training.run import Joined, SharedRun, join
 from sr3d_core.training.state import read_sealed, sealed
+from sr3d_core.training.step_log import append_row, log_until, logged_figures
 from sr3d_core.whole_files import remove_parts, write_whole
 
-__all__ = ["Progress", "check_before", "pretrain"]
-
 _log = logging.getLogger(__name__)
-_LONGEST_WAIT = timedelta(hours=12)
-_MAY_CHANGE = {"log_steps", "checkpoint_minutes"}
-"""Settings of the steps that decide nothing about what is learnt."""
+_PROBED_FROM = 0.3
+"""From this share of the steps on features are to know more than untrained ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +65,7 @@ class Progress:
     num_steps: int
     losses: Losses
     health: dict[str, float] | None  # every few steps: `Pretrainer.health`
+    probed: dict[str, float] | None  # every so many steps: `RegularProbe.figures`
     clouds_per_s: float
     memory_gb: float  # the most so far, NaN where unknown
 
@@ -81,50 +77,32 @@ def pretrain(
     *,
     sources: Mapping[str, str],
     resume: bool = False,
+    accept_data: bool = False,
+    on_read: Callable[[str, int, int], None] = lambda what, num_done, num: None,
     on_step: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
     """Pre-train a backbone on clouds whose labels are not looked at, and return its file.
 
     `out` is a .safetensors file, the teacher's backbone, from which `sr3d train --init` starts;
-    beside it lie the log (.csv) and, to go on with `resume`, the state (.state). `sources` says
-    where the clouds are from, by name and digest, and travels with the weights. Raises
-    TrainingError where it cannot start or go on; what was learnt before is saved.
+    beside it lie the log (.csv), its curves where matplotlib is installed, and, to go on with
+    `resume`, the state (.state). `sources` says where the clouds are from, by name and digest, and
+    travels with the weights; with others than before a run goes on only where `accept_data` says
+    so. `on_read` is told how far the scenes of the probe are. Raises TrainingError where it cannot
+    start or go on; what was learnt before is saved.
     """
-    num = launched_processes(os.environ)
-    share = scenes_per_process(settings.steps.batch_size, num)
-    accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(),
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
-    )
-    leave_at_exit()
-    processes = Processes(accelerator.process_index, accelerator.num_processes, accelerator.device)
-    run = _Run(settings, clouds, out, dict(sources), processes, share)
-    with run.alone():
-        run.start(resume)
-        with stop_on_interrupt(is_launched=num > 1) as is_stopped:
+    joined = join(settings.steps.batch_size)
+    run = _Run(settings, clouds, out, dict(sources), joined)
+    with run.alone(_locked_beside(out)):
+        run.start(resume, accept_data, on_read)
+        with stop_on_interrupt(is_launched=joined.processes.num > 1) as is_stopped:
             run.loop(on_step, is_stopped)
     return out
 
 
-def check_before(settings: Pretraining, out: Path, *, resume: bool) -> None:
-    """Raise TrainingError where a run cannot begin or go on, before its clouds are read.
-
-    Reading recordings may take an hour. What the clouds decide is checked by `pretrain`.
-    """
-    if not resume:
-        trouble = _what_is_there(out)
-        if trouble:
-            raise TrainingError(trouble)
-        return
-    state = _state_path(out)
-    before = read_sealed(state).get("settings")
-    if isinstance(before, dict):
-        now = _deciding(asdict(settings))
-        _require_same(state, {key: before[key] for key in before if key in now}, now)
-
-
 class _Run(SharedRun):
     """One pre-training: what it sees, what learns, and how that is saved."""
+
+    rate_key = "steps.learning_rate"
 
     def __init__(
         self,
@@ -132,26 +110,25 @@ class _Run(SharedRun):
         clouds: Scenes,
         out: Path,
         sources: dict[str, str],
-        processes: Processes,
-        share: int,
+        joined: Joined,
     ) -> None:
         if len(clouds) == 0:
             raise TrainingError("there are no clouds to learn from; expected at least one")
-        self.settings, self.clouds, self.out, self.sources = settings, clouds, out, sources
-        self.processes, self.share = processes, share
-        self.step = 0
-        self.saved: int | None = None  # the step that is on the disk
-        self.has_news = False  # whether the weights of that step are not
+        self.settings, self.clouds, self.place, self.sources = settings, clouds, out, sources
+        self.processes, self.share = joined.processes, joined.share
+        self.probe: RegularProbe | None = None  # of the main process, where there is one
+        self.seconds_of_steps = 0.0  # since the last probe
+        self.has_told_cost = False
         first = self._next(self._batches(0))
-        num_rows = processes.total(_num_visible_cells(first, settings))
+        num_rows = self.processes.total(_num_visible_cells(first, settings))
         if num_rows == 0:
             names = ", ".join(each.name for each in first)
             raise TrainingError(
                 f"the clouds of the first step hold no points ({names}); expected some: leave "
                 "out clouds without points"
             )
-        self.learner = Pretrainer(settings, num_rows, processes)
-        if processes.is_main and settings.method == "dos":
+        self.learner: Pretrainer = Pretrainer(settings, num_rows, self.processes)
+        if self.processes.is_main and settings.method == "dos":
             self._say_prototypes(num_rows)
 
     def _say_prototypes(self, num_rows: int) -> None:
@@ -171,67 +148,70 @@ class _Run(SharedRun):
             )
 
     @property
-    def state_path(self) -> Path:
-        """What a run goes on from."""
-        return _state_path(self.out)
+    def curves_path(self) -> Path:
+        """What the log holds, as a picture."""
+        return self.place.with_suffix(".curves.png")
 
-    @property
-    def log_path(self) -> Path:
-        """A line every few steps."""
-        return _log_path(self.out)
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within, no other pre-training writes these files; TrainingError where one does."""
-        path = self.out.with_suffix(".lock")
-        with ExitStack() as stack:
-
-            def claim() -> str:
-                try:
-                    self.out.parent.mkdir(parents=True, exist_ok=True)
-                    lock = locked(path, f"{self.out}: another pre-training is writing this")
-                except FolderInUseError as error:
-                    return str(error)
-                except OSError:  # what is written next says why nothing can be
-                    return ""
-                if lock is not None:
-                    stack.callback(lock.close)
-                    stack.callback(path.unlink, missing_ok=True)
-                return ""
-
-            self._on_main(claim)
-            yield
-
-    def start(self, resume: bool) -> None:
+    def start(
+        self, resume: bool, accept_data: bool, on_read: Callable[[str, int, int], None]
+    ) -> None:
         """Begin, or go on where the files say; TrainingError where they do not fit."""
+        entries: dict[str, Any] = {}
         if resume:
-            self._take_up(read_sealed(self.state_path))
+            entries = read_sealed(state_path(self.place))
+            self._take_up(entries, accept_data)
         else:
-            self._on_main(partial(_what_is_there, self.out))
+            self._on_main(partial(what_is_there, self.place))
         self.processes.copy_from_main(self.learner.model.state_dict())
+        self._on_main(partial(self._begin_probe, entries.get("probe"), on_read))
 
-    def _take_up(self, entries: dict[str, Any]) -> None:
-        before, now = entries.get("settings"), self._record()
+    def _begin_probe(
+        self, before: dict[str, Any] | None, on_read: Callable[[str, int, int], None]
+    ) -> str:
+        """Make ready what features are asked about; returns what went wrong."""
+        data = self.settings.probe.scenes_of(self.sources)
+        if data is None or self.step >= self.settings.steps.num:
+            return ""
+        probe = RegularProbe(self.settings, data, self.processes.device)
+        try:
+            probe.begin(before, on_read)
+        except (ValueError, OSError) as error:
+            return (
+                f"probe on {data}: {in_one_line(error)}; expected labelled scenes of at least two "
+                "rooms: name others with --probe, or leave it out with --probe off"
+            )
+        self.probe = probe
+        return ""
+
+    def _take_up(self, entries: dict[str, Any], accept_data: bool) -> None:
+        path, before, now = state_path(self.place), entries.get("settings"), self._record()
         if not isinstance(before, dict) or "method" not in before:
             raise TrainingError(
-                f"{self.state_path}: is of no pre-training; expected one: choose another --out"
+                f"{path}: is of no pre-training; expected one: choose another --out"
             )
-        _require_same(self.state_path, before, now)
+        notes = notes_on_clouds(path, before, now, accept_data)
+        for note in notes if self.processes.is_main else ():
+            _log.warning("%s", note)
+        if accept_data:  # other clouds can feed more or fewer, but these are there already
+            num = int(before["num_prototypes"])
+            self.learner = Pretrainer(self.settings, 0, self.processes, num)
+            now = self._record()
+        require_same(path, before, now)
         try:
             self.learner.load(entries)
         except (RuntimeError, ValueError, KeyError) as error:
             raise TrainingError(
-                f"{self.state_path}: does not fit ({in_one_line(error)}); expected the state of "
-                "this version of SR3D: begin anew under another name"
+                f"{path}: does not fit ({in_one_line(error)}); expected the state of this "
+                "version of SR3D: begin anew under another name"
             ) from error
         self.step = self.saved = int(entries["step"])
-        if self.processes.is_main and not _is_of_step(self.out, self.step):
-            _log.warning("%s is not of step %d: it is written again", self.out, self.step)
+        if self.processes.is_main and not _is_of_step(self.place, self.step):
+            _log.warning("%s is not of step %d: it is written again", self.place, self.step)
             self.has_news = True
 
     def _record(self) -> dict[str, Any]:
         """What has to be the same for a run to go on, as plain values by dotted key."""
-        kept = _deciding(self.learner.settings_record())
+        kept = deciding(self.learner.settings_record())
         return {**kept, "clouds": len(self.clouds), "sources": json.dumps(self.sources)}
 
     def _batches(self, first_step: int) -> Iterator[list[Drawn]]:
@@ -268,31 +248,48 @@ class _Run(SharedRun):
     ) -> None:
         steps = self.settings.steps
         seen = self._batches(self.step)
-        saved = started = time.monotonic()
+        self._saved_at = started = time.monotonic()
         while self.step < steps.num:
             losses = self._learn(self._next(seen))
             self.step += 1
             now = time.monotonic()
-            is_told = self.step % steps.log_steps == 0 or self.step == steps.num
-            health = self.learner.health() if is_told and self.processes.is_main else None
+            self.seconds_of_steps += now - started
             speed = steps.batch_size / (now - started)
-            started = now
             trouble = ""
             if self.processes.is_main:
-                memory = peak_memory_gb(self.processes.device)
-                progress = Progress(self.step, steps.num, losses, health, speed, memory)
+                progress = self._progress(losses, speed)
                 trouble = self._note(progress)
                 on_step(progress)
-            is_due = now - saved > steps.checkpoint_minutes * 60
-            has_trouble, is_due, is_over = self.processes.any(bool(trouble), is_due, is_stopped())
-            if has_trouble:
-                raise self._failure(trouble)
-            if is_due:
-                self._on_main(self._write)
-                saved = now
-            if is_over:
+            started = time.monotonic()
+            if self._is_over(trouble, steps.checkpoint_minutes, is_stopped):
                 break
-        self._on_main(self._write)
+        self._save()
+
+    def _progress(self, losses: Losses, speed: float) -> Progress:
+        """Where this stands after a step, with what is worked out every few steps."""
+        steps, is_last = self.settings.steps, self.step == self.settings.steps.num
+        probed = None
+        if self.probe is not None and (self.step % self.settings.probe.every == 0 or is_last):
+            probed = self._probed(self.probe)
+        is_told = probed is not None or self.step % steps.log_steps == 0 or is_last
+        health = self.learner.health() if is_told else None
+        memory = peak_memory_gb(self.processes.device)
+        return Progress(self.step, steps.num, losses, health, probed, speed, memory)
+
+    def _probed(self, probe: RegularProbe) -> dict[str, float]:
+        """Ask the teacher; said is once what share of the time that costs."""
+        started = time.monotonic()
+        found = probe.figures(self.learner.model.backbone())
+        seconds, of_steps = time.monotonic() - started, self.seconds_of_steps
+        self.seconds_of_steps = 0.0
+        if not self.has_told_cost:
+            _log.warning(
+                "a probe took %.0f s, %.0f %% of the %.0f s of the steps before it; probe.every "
+                "and probe.num of the settings change that, --probe off leaves it out",
+                *(seconds, 100 * seconds / of_steps, of_steps),
+            )
+        self.has_told_cost = True
+        return found
 
     def _learn(self, drawn: list[Drawn]) -> Losses:
         """One optimiser step; saves and raises where loss or gradient are not finite."""
@@ -311,60 +308,58 @@ class _Run(SharedRun):
         """
         if at.health is None:
             return ""
-        row = {"step": at.step, **at.losses.row(), **at.health}
-        try:
-            with self.log_path.open("a", newline="") as file:
-                writer = csv.writer(file)
-                if not file.tell():
-                    writer.writerow(row)
-                writer.writerow([f"{value:.6g}" for value in row.values()])
-        except OSError as error:
-            return f"{self.log_path}: cannot be written ({error.strerror}); make room"
+        row = {**at.losses.row(), **at.health}
+        if self.probe is not None:
+            row |= at.probed or dict.fromkeys(COLUMNS, math.nan)
+        known = {name: "" if math.isnan(row[name]) else f"{row[name]:.6g}" for name in row}
+        trouble = append_row(log_path(self.place), {"step": str(at.step), **known})
+        if trouble:
+            return trouble
         for text in alarms(at.health):
             _log.warning("step %d: %s", at.step, text)
+        if at.probed is not None and at.step >= _PROBED_FROM * at.num_steps:
+            text = learns_nothing(at.probed)
+            if text:
+                _log.warning("step %d: %s", at.step, text)
         return ""
 
     def _begin_files(self) -> str:
         """The log up to this step, which a resumed run writes on; returns what went wrong."""
-        text = io.StringIO(newline="")
-        if self.step:
-            csv.writer(text).writerows(_steps_of(self.log_path, self.step))
+        log, more = log_path(self.place), () if self.probe is None else tuple(COLUMNS)
+        text = log_until(log, self.step, more) if self.step else b""
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            remove_parts([self.state_path, self.out, self.log_path])
-            write_whole({self.log_path: text.getvalue().encode()})
+            self.place.parent.mkdir(parents=True, exist_ok=True)
+            remove_parts([state_path(self.place), self.place, log, self.curves_path])
+            write_whole({log: text})
         except OSError as error:
-            return (
-                f"{error.filename or self.log_path}: {error.strerror}; expected a place to write"
-            )
+            return f"{error.filename or log}: {error.strerror}; expected a place to write"
         return ""
 
-    def _write(self) -> str:
-        """Save state and weights, both or neither; returns what went wrong."""
-        if self.saved == self.step and not self.has_news:
-            return ""
-        last = "no step" if self.saved is None else f"step {self.saved}"
-        if not self.learner.is_between_steps:
-            return f"step {self.step + 1} was cut off midway and cannot be saved; {last} is"
-        if not self.learner.is_finite:
-            return (
-                f"the network is no longer finite after step {self.step} and is not saved; {last} "
-                "is: lower steps.learning_rate"
-            )
+    def _store(self) -> str:
+        """Write state and weights, both or neither; returns what went wrong."""
         entries = {**self.learner.entries(), "step": self.step, "settings": self._record()}
+        if self.probe is not None:
+            entries["probe"] = self.probe.entries()
         weights = backbone_content(
             self.settings.architecture, self.learner.model.backbone(), self._provenance()
         )
-        again = "start again" if self.saved is None else "go on with --resume"
         try:
-            write_whole({self.state_path: sealed(entries), self.out: weights})
+            write_whole({state_path(self.place): sealed(entries), self.place: weights})
         except OSError as error:
-            return (
-                f"{self.out}: step {self.step} cannot be saved ({error.strerror}), {last} is; "
-                f"make room there, then {again}"
-            )
-        self.saved, self.has_news = self.step, False
+            return str(error.strerror)
         return ""
+
+    def _draw(self) -> str:
+        """Draw the curves; returns what went wrong."""
+        return draw(self.curves_path, self._curves)
+
+    def _curves(self) -> bytes | None:
+        rows = logged_figures(log_path(self.place))
+        if len(rows) < 2:
+            return None
+        from sr3d_core.plots import pretraining_plot
+
+        return pretraining_plot(rows)
 
     def _provenance(self) -> dict[str, Any]:
         """How the weights came to be."""
@@ -379,57 +374,19 @@ class _Run(SharedRun):
         }
 
 
-def _state_path(out: Path) -> Path:
-    return out.with_suffix(".state")
-
-
-def _log_path(out: Path) -> Path:
-    return out.with_suffix(".csv")
-
-
-def _what_is_there(out: Path) -> str:
-    """What a new run would overwrite, in words."""
-    log = _log_path(out)
-    if _state_path(out).exists() or out.exists():
-        return (
-            f"{out}: there is a pre-training already; expected a new name: continue it "
-            "with --resume, or choose another one"
-        )
-    has_text = log.exists() and log.stat().st_size > 0
-    if has_text and not _steps_of(log):
-        return (
-            f"{log}: is no log of a pre-training, and would be overwritten by one; "
-            "expected no such file: choose another --out"
-        )
-    return ""
-
-
-def _deciding(record: dict[str, Any]) -> dict[str, Any]:
-    """Of settings those that decide what is learnt, by dotted key."""
-    flat = _flat(record)
-    return {key: value for key, value in flat.items() if key.split(".")[-1] not in _MAY_CHANGE}
-
-
-def _require_same(path: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise TrainingError where what is in a state was begun otherwise."""
-    values = {
-        key: (before.get(key, "not set"), now.get(key, "not set")) for key in {**before, **now}
-    }
-    changed = [f"{key} was {a}, is {b}" for key, (a, b) in values.items() if a != b]
-    if changed:
-        raise TrainingError(
-            f"{path}: was begun otherwise: {'; '.join(changed)}; expected the same "
-            "settings and clouds: set these back, or choose another --out"
-        )
-
-
-def _steps_of(path: Path, last_step: int = sys.maxsize) -> list[list[str]]:
-    """The head of a log and its whole rows up to a step; [] where it is no log."""
-    head, *rows = list(csv.reader(whole_lines(path))) or [[]]
-    if head[:2] != ["step", "loss"]:
-        return []
-    whole = [row for row in rows if len(row) == len(head) and row[0].isdigit()]
-    return [head, *(row for row in whole if int(row[0]) <= last_step)]
+@contextmanager
+def _locked_beside(out: Path) -> Iterator[None]:
+    """Within, a file beside is this process's; FolderInUseError where it is another's."""
+    path, lock = out.with_suffix(".lock"), None
+    with suppress(OSError):  # what is written next says why nothing can be
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = locked(path, f"{out}: another pre-training is writing this")
+    try:
+        yield
+    finally:
+        if lock is not None:
+            path.unlink(missing_ok=True)
+            lock.close()
 
 
 def _is_of_step(path: Path, step: int) -> bool:
@@ -449,13 +406,3 @@ def _num_visible_cells(drawn: list[Drawn], settings: Pretraining) -> int:
             total += len(grid_cells(xyz, cell_m)[0])
     is_known = settings.mask.kind == "frame"
     return total if is_known else round(total * (1.0 - settings.mask.ratio))
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat

@@ -34,6 +34,18 @@ _LOWEST = 0.02
 _BATCH = 4096
 
 
+@dataclass(frozen=True)
+class Linear:
+    """How softmax regression learns."""
+
+    steps: int = 2000
+    rate: float = 0.01
+
+
+THOROUGH = Linear()
+"""Where nobody waits for it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Probed:
     """The cells and the boxes of some scenes, as one kind of feature describes them."""
@@ -147,7 +159,7 @@ def raw_geometry(
 
 
 def linear_miou(
-    probed: Probed, num_kinds: int, generator: Generator, *, steps: int = 2000, rate: float = 0.01
+    probed: Probed, num_kinds: int, generator: Generator, how: Linear = THOROUGH
 ) -> float:
     """Mean IoU of softmax regression, learnt on every other room and scored on the rest.
 
@@ -160,8 +172,8 @@ def linear_miou(
     learnt, truth = rows[~is_test], probed.kinds[~is_test]
     weight = torch.zeros(num_kinds, rows.shape[1], requires_grad=True)
     bias = torch.zeros(num_kinds, requires_grad=True)
-    optimizer = torch.optim.AdamW([weight, bias], lr=rate)
-    for _ in range(steps):
+    optimizer = torch.optim.AdamW([weight, bias], lr=how.rate)
+    for _ in range(how.steps):
         batch = torch.randint(len(learnt), (min(_BATCH, len(learnt)),), generator=generator)
         loss = nn.functional.cross_entropy(learnt[batch] @ weight.T + bias, truth[batch])
         optimizer.zero_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from sr3d_core.model.network import Architecture
 from sr3d_core.pretrain.encoder import Encoder
 from sr3d_core.pretrain.probe import (
     SURFACES,
+    THOROUGH,
+    Linear,
     Probed,
     explained,
     joined,
@@ -24,6 +26,7 @@ from sr3d_core.pretrain.probe import (
     probed_scene,
     raw_geometry,
 )
+from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.structures import PointCloud, Sample
 
 STAGE = 0
@@ -80,20 +83,26 @@ def probe_weights(
     return rows
 
 
-class _Features(nn.Module):
+class Features(nn.Module):
     """Features of the cells of one scene, and where these cells are."""
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, backend: Backend = "auto") -> None:
         super().__init__()
         self.architecture = architecture
         self.encoder = Encoder(architecture, STAGE).eval()
+        self.encoder.network.backend = backend
 
     def forward(self, cloud: PointCloud) -> tuple[Tensor, Tensor]:
-        cells = self.encoder(cloud, 1)
-        return cells.features, cells.centers_m(self.architecture.voxel_size_m)
+        """Both on the CPU, wherever the network is."""
+        cells = self.encoder(cloud.to(next(self.parameters()).device), 1)
+        return cells.features.cpu(), cells.centers_m(self.architecture.voxel_size_m).cpu()
+
+    def take(self, backbone: Mapping[str, Tensor]) -> None:
+        """Be this backbone; raises RuntimeError where it is another network's."""
+        self.encoder.network.backbone.load_state_dict(backbone)
 
 
-class RawGeometry(_Features):
+class RawGeometry(Features):
     """The same of what is known without a network; the network says only which cells there are."""
 
     def forward(self, cloud: PointCloud) -> tuple[Tensor, Tensor]:
@@ -104,7 +113,7 @@ class RawGeometry(_Features):
         return rows, cells.centers_m(voxel_size_m)
 
 
-def encoder_of(weights: str | Path) -> _Features:
+def encoder_of(weights: str | Path) -> Features:
     """The frozen backbone of a weights file, pre-trained or of a detector."""
     manifest = read_manifest(weights)
     if manifest.camera is not None:
@@ -112,15 +121,14 @@ def encoder_of(weights: str | Path) -> _Features:
             f"{weights}: of a network of color images, which has no backbone of clouds to probe; "
             "expected weights of clouds, of `sr3d train` or `sr3d pretrain`"
         )
-    found = _Features(manifest.architecture)
-    backbone = found.encoder.network.backbone
+    found = Features(manifest.architecture)
     own = {
         name.removeprefix("backbone."): tensor.float() if tensor.is_floating_point() else tensor
         for name, tensor in stored_tensors(weights).items()
         if name.startswith("backbone.")
     }
     try:
-        backbone.load_state_dict(own)
+        found.take(own)
     except RuntimeError as error:
         raise CheckpointError(
             f"{weights}: its backbone is not the one that its manifest describes; expected "
@@ -129,25 +137,27 @@ def encoder_of(weights: str | Path) -> _Features:
     return found
 
 
-def random_encoder(architecture: Architecture, scenes: Scenes, seed: int) -> _Features:
+def random_encoder(
+    architecture: Architecture, scenes: Scenes, seed: int, backend: Backend = "auto"
+) -> Features:
     """A backbone that has learnt nothing but the statistics of its norms.
 
     Without these its values would grow or fade from layer to layer, which no training allows.
     """
     torch.manual_seed(seed)
-    found = _Features(architecture)
+    found = Features(architecture, backend)
     for norm in found.modules():
         if isinstance(norm, nn.BatchNorm1d):
             norm.momentum = None  # the plain mean over what it sees
     found.train()
     with torch.no_grad():
         for index in range(0, len(scenes), max(1, len(scenes) // _SCENES_OF_NORMS)):
-            found(_thinned(scenes[index].cloud))
+            found(thinned(scenes[index].cloud))
     return found.eval()
 
 
 @torch.no_grad()
-def probed_scenes(features: _Features, scenes: Scenes) -> Probed:
+def probed_scenes(features: Features, scenes: Scenes) -> Probed:
     """What all scenes have to say; views of one room share its number.
 
     Raises ValueError where there is one room alone.
@@ -156,7 +166,7 @@ def probed_scenes(features: _Features, scenes: Scenes) -> Probed:
     names, parts = list[str](), list[Probed]()
     for number, sample in enumerate(samples):
         names.append(sample.name)
-        rows, centers = features(_thinned(sample.cloud))
+        rows, centers = features(thinned(sample.cloud))
         parts.append(probed_scene(rows, centers, sample.targets, len(scenes.classes), number))
     rooms = rooms_of(names)
     known = {room: number for number, room in enumerate(dict.fromkeys(rooms))}
@@ -170,13 +180,15 @@ def probed_scenes(features: _Features, scenes: Scenes) -> Probed:
     return replace(found, cell_room=numbers[found.cell_room], box_room=numbers[found.box_room])
 
 
-def row_of(name: str, probed: Probed, scenes: Scenes, seed: int) -> Row:
+def row_of(
+    name: str, probed: Probed, scenes: Scenes, seed: int, *, linear: Linear = THOROUGH
+) -> Row:
     """All probes of one kind of feature."""
     num_classes = len(scenes.classes)
     generator = torch.Generator().manual_seed(seed)
     return Row(
         weights=name,
-        miou=linear_miou(probed, num_classes + len(SURFACES), generator),
+        miou=linear_miou(probed, num_classes + len(SURFACES), generator, linear),
         nearest=nearest_accuracy(probed, num_classes),
         height=explained(probed, probed.height_m),
         border=explained(probed, probed.border_m),
@@ -185,7 +197,7 @@ def row_of(name: str, probed: Probed, scenes: Scenes, seed: int) -> Row:
     )
 
 
-def _thinned(cloud: PointCloud) -> PointCloud:
+def thinned(cloud: PointCloud) -> PointCloud:
     """Evenly thinned where there are very many points."""
     every = -(-len(cloud) // _MOST_POINTS) if len(cloud) else 1
     return cloud[::every]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -215,6 +216,37 @@ class Steps:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What the teacher's features are asked while they are learnt; decides nothing of what is."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    data: str = "auto"
+    """Labelled scenes of at least two rooms that nothing is learnt from, as `--data` says them.
+    auto: procedural rooms where such rooms are learnt from, else none. off: none."""
+    split: str = "val"
+    """Which of these scenes."""
+    num: int = 24
+    """So many of them at most; they stay in memory, up to 40,000 points each."""
+    every: int = 250
+    """After so many steps each time, and after the last one."""
+    seed: int = 1
+    """Of the random network beside it, and of the linear probe's batches."""
+
+    def __post_init__(self) -> None:
+        counts = (self.num, self.every)
+        _expect("probe: num, every", counts, min(counts) >= 1, "at least 1 each")
+        _expect("probe.seed", self.seed, self.seed >= 0, "at least 0")
+
+    def scenes_of(self, sources: Iterable[str]) -> str | None:
+        """The scenes to ask about where these sources are learnt from; None where not to ask."""
+        if self.data == "auto":
+            has_rooms = any(source.partition(":")[0] == "rooms" for source in sources)
+            return "rooms" if has_rooms else None
+        return None if self.data == "off" else self.data
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pretraining:
     """Everything a pre-training needs but its clouds."""
 
@@ -234,6 +266,7 @@ class Pretraining:
     targets: Targets = field(default_factory=Targets)
     asymmetric: Asymmetric = field(default_factory=Asymmetric)
     steps: Steps = field(default_factory=Steps)
+    probe: Probe = field(default_factory=Probe)
 
     def __post_init__(self) -> None:
         is_right = not self.mask.leak or self.method == "dos"

@@ -7,8 +7,6 @@ for a process that has to tell the others before it stops.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +17,9 @@ from typing import IO, Any
 from sr3d_core.checkpoint import CheckpointError, read_manifest
 from sr3d_core.config import Config, dump_config
 from sr3d_core.structures import Losses
+from sr3d_core.training.curves import draw
 from sr3d_core.training.errors import TrainingError
+from sr3d_core.training.step_log import append_row, log_until, logged_figures, whole_lines
 from sr3d_core.whole_files import remove_parts, write_whole
 
 WEIGHTS = "weights.safetensors"
@@ -123,7 +123,7 @@ class RunFolder:
             names = (STATE, WEIGHTS, BEST, _CONFIG, _LOG, VALIDATION, CURVES)
             remove_parts([self.path / name for name in names])
             text = dump_config(config).encode()
-            files = {self.path / _CONFIG: text, log: _log_until(log, step)}
+            files = {self.path / _CONFIG: text, log: log_until(log, step)}
             if scores.exists():
                 files[scores] = _scores_until(scores, validated_step)
             write_whole(files)
@@ -134,19 +134,7 @@ class RunFolder:
 
     def note(self, progress: Progress) -> str:
         """Append a step to the log; returns what went wrong."""
-        log = self.path / _LOG
-        try:
-            row = _log_row(progress)
-            with log.open("a+", newline="") as file:
-                file.seek(0)
-                head = next(csv.reader(file), [])  # that of an older version may lack terms
-                writer = csv.writer(file)
-                if not head:
-                    writer.writerow(row)
-                writer.writerow(row.get(name, "") for name in head or row)
-        except OSError as error:
-            return f"{log}: cannot be written ({error.strerror}); make room"
-        return ""
+        return append_row(self.path / _LOG, _log_row(progress))
 
     def note_scores(self, step: int, report: dict[str, Any]) -> str:
         """Append what a validation found, as `sr3d eval --json`; returns what went wrong."""
@@ -169,20 +157,15 @@ class RunFolder:
 
     def draw(self) -> str:
         """Draw what the logs hold, where there is something to draw with; what went wrong."""
-        try:
-            rows = _log_rows(self.path / _LOG)
-            if len(rows) < 2:  # no curve yet
-                return ""
-            from sr3d_core.plots import training_plot
+        return draw(self.path / CURVES, self._curves)
 
-            scores = _score_lines(self.path / VALIDATION)
-            write_whole({self.path / CURVES: training_plot(rows, scores)})
-        except ModuleNotFoundError as error:
-            if error.name is None or error.name.partition(".")[0] != "matplotlib":
-                raise
-        except OSError as error:
-            return f"{self.path / CURVES}: cannot be written ({error.strerror})"
-        return ""
+    def _curves(self) -> bytes | None:
+        rows = logged_figures(self.path / _LOG)
+        if len(rows) < 2:
+            return None
+        from sr3d_core.plots import training_plot
+
+        return training_plot(rows, _score_lines(self.path / VALIDATION))
 
     def has_weights(self, sha256: str) -> bool:
         """Whether the weights file beside the state is the one that belongs to it."""
@@ -226,30 +209,6 @@ def _holds(path: Path, sha256: str) -> bool:
         return False
 
 
-def whole_lines(path: Path) -> list[str]:
-    """The lines that were written to their end, none where there is no such file.
-
-    A power cut may leave a line cut short, or bytes that nobody wrote.
-    """
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    lines = [line.removesuffix("\r") for line in text.split("\n")[:-1]]
-    return [line for line in lines if line.isprintable() and "\ufffd" not in line]
-
-
-def _logged(path: Path) -> tuple[list[str], list[list[str]]]:
-    """The head of log.csv and its whole rows."""
-    head, *rows = [*csv.reader(whole_lines(path))] or [[]]
-    if head[:1] != ["step"]:
-        return [], []
-    return head, [row for row in rows if len(row) == len(head) and row[0].isdigit()]
-
-
-def _log_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of log.csv by column."""
-    head, rows = _logged(path)
-    return [dict(zip(head, map(float, row), strict=True)) for row in rows]
-
-
 def _score_lines(path: Path) -> list[dict[str, Any]]:
     """What the lines of validation.jsonl say."""
     found = []
@@ -263,16 +222,6 @@ def _scores_until(path: Path, last_step: int) -> bytes:
     """validation.jsonl without the lines that a resumed run will write again."""
     kept = [line for line in _score_lines(path) if line["step"] <= last_step]
     return "".join(json.dumps(line) + "\n" for line in kept).encode()
-
-
-def _log_until(path: Path, last_step: int) -> bytes:
-    """log.csv without the lines that a resumed run will write again, or that were cut short."""
-    text = io.StringIO(newline="")
-    head, rows = _logged(path)
-    kept = [row for row in rows if int(row[0]) <= last_step]
-    if kept:
-        csv.writer(text).writerows([head, *kept])
-    return text.getvalue().encode()
 
 
 def _log_row(progress: Progress) -> dict[str, str]:

@@ -17,10 +17,20 @@ from typing import Any
 import torch
 
 from sr3d_core.config import Config, flat_config
+from sr3d_core.data.identity import (
+    ACCEPT_DATA,
+    FILES,
+    NAMES,
+    NUM,
+    changed_scenes,
+    identity_of,
+    unknown_scenes,
+)
 from sr3d_core.data.sources import Scenes
 from sr3d_core.model.network import Architecture
 from sr3d_core.training.errors import TrainingError
 
+_PLACES = ("data.prerendered", "data.path")
 _LAST_LINE = re.compile(rb"\nsha256 ([0-9a-f]{64})\n\Z")
 _LAST_LINE_LENGTH = len(b"\nsha256 \n") + 64
 MAY_CHANGE = {
@@ -64,8 +74,7 @@ class State:
 def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:
     """Everything that decides what a step does, and what else was configured, by dotted key.
 
-    Of the scenes it holds their number, and a digest of their names where they have names; what
-    is in their files is not compared.
+    Of the scenes it holds their identity: number, names, files.
     """
     architecture = config.architecture(len(config.data.classes))
     flat = flat_config(config)
@@ -74,13 +83,8 @@ def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:
     flat |= {
         f"network.{f.name}": _plain(getattr(architecture, f.name)) for f in fields(architecture)
     }
-    names = "\n".join(getattr(scenes, "names", ()))
-    return {
-        **flat,
-        "classes": list(config.data.classes),
-        "scenes": len(scenes),
-        "scene names (sha256)": hashlib.sha256(names.encode()).hexdigest(),
-    }
+    classes = list(config.data.classes)
+    return {**flat, "classes": classes, **identity_of(scenes).to_dict()}
 
 
 def _plain(value: Any) -> Any:
@@ -165,9 +169,22 @@ def _unreadable(path: Path, why: str) -> TrainingError:
     )
 
 
-def check_fits(path: Path, state: State, settings: Mapping[str, Any], num_steps: int) -> list[str]:
-    """What is set otherwise than in the run of a state, harmless; raises TrainingError if not."""
+def check_fits(
+    path: Path,
+    state: State,
+    settings: Mapping[str, Any],
+    num_steps: int,
+    *,
+    accept_data: bool = False,
+) -> list[str]:
+    """What is otherwise than in the run of a state, harmless; raises TrainingError if not.
+
+    Other scenes than before are harmless where the user accepts them.
+    """
     changed = differences(state.settings, settings)
+    notes = _about_scenes(path, state.settings, settings, accept_data)
+    for key in (NUM, NAMES, FILES):
+        changed.pop(key, None)
     fatal = [text for key, text in changed.items() if key not in MAY_CHANGE]
     if fatal:
         raise TrainingError(
@@ -180,4 +197,29 @@ def check_fits(path: Path, state: State, settings: Mapping[str, Any], num_steps:
             f"{path}: {state.step} steps are done, schedule.num_steps is {num_steps}; expected "
             f"at least {state.step}: raise it to go on"
         )
-    return list(changed.values())
+    return [*(f"goes on with another setting: {text}" for text in changed.values()), *notes]
+
+
+def _about_scenes(
+    path: Path, before: Mapping[str, Any], now: Mapping[str, Any], accept_data: bool
+) -> list[str]:
+    """What to say of scenes that are not known to be those of before; may raise TrainingError."""
+    where = data_named(now)
+    change = changed_scenes(before, now)
+    if change and not accept_data:
+        raise TrainingError(
+            f"{path}: the scenes of {where} {change}; expected those that the run has begun with: "
+            f"put them back, start in another folder, or say {ACCEPT_DATA} to go on with what is "
+            "there now"
+        )
+    if change:
+        return [f"goes on with other scenes of {where}, which {change}"]
+    if FILES not in before and now[FILES]:
+        return [unknown_scenes(str(path), where)]
+    return []
+
+
+def data_named(settings: Mapping[str, Any]) -> str:
+    """What to call the scenes of flat settings: their reader, and where they lie."""
+    place = next((settings[key] for key in _PLACES if settings.get(key) is not None), "")
+    return f"{settings['data.name']}:{place}".removesuffix(":")

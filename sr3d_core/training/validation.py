@@ -7,7 +7,6 @@ network comes AIC (`sr3d_core.inconsistency`), by the assigner that the run lear
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sr3d_core.config import Config
 from sr3d_core.data.balance import KnownLabels
+from sr3d_core.data.identity import identity_of
 from sr3d_core.data.sources import Scenes
 from sr3d_core.data.split import how_to_split
 from sr3d_core.detector import Detector
@@ -161,7 +161,8 @@ class Validation:
         if saved is None:
             return []
         protocol, self._record = self._record.protocol, _Record(**saved)
-        changed = [key for key, value in protocol.items() if value != saved["protocol"].get(key)]
+        known = saved["protocol"]  # an earlier version did not look into files
+        changed = [key for key in protocol if key in known and protocol[key] != known[key]]
         if self._scenes is None or self._record.best_figure is None:
             return []
         if self.has_no_gain and not changed:
@@ -225,12 +226,13 @@ def _chosen(scenes: Scenes, at_most: int | None) -> Sequence[int]:
 
 def _protocol(config: Config, scenes: Scenes | None) -> dict[str, Any]:
     """What figures depend on besides the weights."""
-    names = "\n".join(getattr(scenes, "names", ()))
+    identity = None if scenes is None else identity_of(scenes)
     return {
         "schedule.best_by": config.schedule.best_by,
         "schedule.validate_scenes": config.schedule.validate_scenes,
         "evaluation.nms": config.evaluation.nms,
         "evaluation.max_points": config.evaluation.max_points,
-        "the number of scenes in val": 0 if scenes is None else len(scenes),
-        "the names of scenes in val": hashlib.sha256(names.encode()).hexdigest(),
+        "the number of scenes in val": 0 if identity is None else identity.num,
+        "the names of scenes in val": "" if identity is None else identity.names,
+        "the files of scenes in val": "" if identity is None else identity.files,
     }

@@ -21,7 +21,7 @@ from sr3d_core.checkpoint import (
     stored_tensors,
 )
 from sr3d_core.choices import alike
-from sr3d_core.model.network import SR3D
+from sr3d_core.model.network import SR3D, Architecture
 
 LEAST_SHARE = 0.5
 """Weights of which less fits a network are of another one."""
@@ -93,14 +93,18 @@ _OF_THE_BACKBONE = (
 """What of an architecture has to be the same for its backbone to be, beside widths and depths."""
 
 
-def _take_backbone(network: SR3D, path: str | Path) -> WarmStart:
-    """Fill the backbone with a pre-trained one; CheckpointError where it is of another kind."""
-    own, given = network.architecture, read_manifest(path).architecture
-    differing = [
+def backbone_differences(own: Architecture, given: Architecture) -> list[str]:
+    """Why one network cannot have the backbone of the other, in words; nothing where it can."""
+    return [
         f"{name} is {getattr(given, name)}, here {getattr(own, name)}"
         for name in (*_OF_THE_BACKBONE, "widths", "depths")
         if getattr(given, name) != getattr(own, name)
     ]
+
+
+def _take_backbone(network: SR3D, path: str | Path) -> WarmStart:
+    """Fill the backbone with a pre-trained one; CheckpointError where it is of another kind."""
+    differing = backbone_differences(network.architecture, read_manifest(path).architecture)
     if differing:
         raise CheckpointError(
             f"{path}: a backbone of another network: {'; '.join(differing)}; expected the same: "

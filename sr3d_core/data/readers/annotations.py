@@ -64,6 +64,11 @@ class AnnotatedClouds(FileScenes):
         self.names = [scene.name for scene in scenes]
         self.notes = notes
 
+    @property
+    def files(self) -> list[Path]:
+        """Cloud and labels of every scene."""
+        return [path for scene in self._scenes for path in (scene.cloud, scene.labels)]
+
     def labels(self, index: int) -> SceneLabels:
         """The boxes of one scene. Raises DatasetError."""
         path = self._scenes[index].labels

@@ -201,6 +201,7 @@ class Prerendered(Dataset[Sample], ABC):
         draw: int = 0,
         num: int | None = None,
     ) -> None:
+        self._manifest = Path(folder) / MANIFEST
         manifest, self._files = room_files(folder, num_rooms, draw)
         self._per_room = self._num_of_each(manifest)
         if self._per_room == 0:
@@ -218,6 +219,12 @@ class Prerendered(Dataset[Sample], ABC):
     @abstractmethod
     def _stored(self, arrays: np.lib.npyio.NpzFile, number: int, room: str) -> Sample:
         """One of them."""
+
+    @property
+    def files(self) -> list[Path]:
+        """All files that these samples are read from."""
+        num_rooms = -(-len(self) // self._per_room)
+        return [self._manifest, *self._files[:num_rooms]]
 
     def __len__(self) -> int:
         there = len(self._files) * self._per_room

@@ -1,0 +1,310 @@
+"""Doing a study: what is missing of its trainings, so many at a time, then their scores."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sr3d_core.config import parse_config
+from sr3d_core.data.identity import unknown_scenes
+from sr3d_core.data.sources import source_of
+from sr3d_core.study import SEARCHED_AS, STARTS_FROM, Study, labelled_folder
+from sr3d_core.study_before import (
+    NEVER_BEFORE_THE_END,
+    best_of,
+    last_figures,
+    pretrain_apart,
+    probe_apart,
+)
+from sr3d_core.study_processes import Start, StudyError, children
+from sr3d_core.study_scores import OpenScenes, Rules, Scores, identity, score
+from sr3d_core.study_training import check_same, check_same_scenes, digest, train
+from sr3d_core.training.folder import WEIGHTS
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study has found so far."""
+
+    study: Study
+    scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]]
+    """By variant, seed and data, one of each test."""
+    failures: tuple[str, ...]  # what went wrong with the trainings that are missing
+    probes: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Of each seed what the probe says of each pre-training: rows of `sr3d model probe`."""
+    searched: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the search found for variants that were searched."""
+
+
+def run_study(
+    study: Study,
+    out: Path,
+    open_scenes: OpenScenes,
+    *,
+    names: Sequence[str] = (),
+    seeds: int | None = None,
+    processes: int = 1,
+    device: str = "auto",
+    accept_data: bool = False,
+    on_done: Callable[[int, int, str], None] = lambda num_done, num, name: None,
+) -> Outcome:
+    """Train and score what is missing below `out`, so many trainings at a time.
+
+    Everything is read and checked before the first training starts: raises ValueError where a
+    variant, a configuration or a folder of scenes is not as it should be. A training that fails
+    does not stop the others; what went wrong is in the outcome. Trainings that were begun with
+    other scenes than the study means now stop it, unless `accept_data` says so. `on_done` is told
+    how many of how many trainings are done, and which one is.
+    """
+    chosen = study.chosen(names)
+    scenes = _check(study, chosen)
+    trainings = study.trainings(chosen, seeds)
+    _check_begun(study, out, trainings, accept_data)
+    scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
+    failures: dict[tuple[str, int], str] = {}
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with children() as start, _pool(processes) as pool:
+        environment = {"OMP_NUM_THREADS": str(threads)}
+        tasks = _Tasks(study, out, pool, start, environment, accept_data)
+        running = {done: at for at, done in tasks.submit(trainings).items()}
+        for num_done, done in enumerate(as_completed(running), start=1):
+            name, seed = running[done]
+            try:
+                done.result()
+                folder = out / f"{name}-{seed}"
+                scores[name][seed] = _scores(study, name, folder, scenes, open_scenes, device)
+            except (ValueError, OSError, RuntimeError) as error:
+                failures[name, seed] = _named(f"{name}-{seed}", str(error))
+            on_done(num_done, len(trainings), f"{name}-{seed}")
+        _say_unknown(out, scores)
+        texts = [failures[key] for key in trainings if key in failures]
+        probes = tasks.probes(texts)
+    in_order = {name: dict(sorted(found.items())) for name, found in scores.items()}
+    return Outcome(study, in_order, tuple(texts), probes, tasks.searched())
+
+
+class _Tasks:
+    """What is to be done, in an order in which nothing waits for what has not begun.
+
+    Threads take tasks in this order, so one that waits for another cannot keep it from running.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        out: Path,
+        pool: ThreadPoolExecutor,
+        start: Start,
+        environment: Mapping[str, str],
+        accept_data: bool,
+    ) -> None:
+        self._study, self._out, self._pool = study, out, pool
+        self._how = (environment, start, accept_data)
+        self._pretrained: dict[tuple[str, int], Future[None]] = {}
+        self._tried: dict[str, list[Future[tuple[float, float]]]] = {}
+        self._probed: dict[int, Future[dict[str, Any]]] = {}
+
+    def submit(self, trainings: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Future[None]]:
+        """Begin with all that these trainings need, then they themselves, then the probes."""
+        variants, search = self._study.variants, self._study.search
+        searched = [variants[name].get(SEARCHED_AS) for name, _ in trainings]
+        searches = list(dict.fromkeys(name for name in searched if name is not None))
+        needed = [*((name, search.seed) for name in searches if search), *trainings]
+        for name, seed in needed:
+            start = variants[name].get(STARTS_FROM)
+            if start is not None and (start, seed) not in self._pretrained:
+                task = self._pool.submit(self._pretrain, start, seed)
+                self._pretrained[start, seed] = task
+        for name in searches:
+            tries = range(len(search.tries) if search else 0)
+            self._tried[name] = [self._pool.submit(self._try, name, each) for each in tries]
+        found = {at: self._pool.submit(self._train, *at) for at in trainings}
+        if self._study.pretrainings.probe is not None:
+            for seed in sorted({seed for _, seed in self._pretrained}):
+                self._probed[seed] = self._pool.submit(self._probe, seed)
+        return found
+
+    def searched(self) -> dict[str, dict[str, Any]]:
+        """What was found for each variant that was searched to its end."""
+        whole = [
+            name
+            for name, tries in self._tried.items()
+            if all(each.done() and not each.cancelled() and not each.exception() for each in tries)
+        ]
+        return {name: self._found(name) for name in whole}
+
+    def probes(self, failures: list[str]) -> dict[int, dict[str, Any]]:
+        """What the probe says of the pre-trainings of each seed; adds what went wrong."""
+        rows = {}
+        for seed, task in self._probed.items():
+            try:
+                rows[seed] = task.result()
+            except (ValueError, OSError, RuntimeError) as error:
+                failures.append(_named(f"probe of seed {seed}", str(error)))
+        return rows
+
+    def _pretrain(self, name: str, seed: int) -> None:
+        if name in self._study.pretrainings.methods:
+            pretrain_apart(self._study.pretrainings, name, seed, self._out, *self._how)
+            return
+        folder = labelled_folder(self._out, name, seed)
+        train(folder, self._study.labelled_tree(name, seed), *self._how)
+
+    def _try(self, name: str, number: int) -> tuple[float, float]:
+        """What one of the settings comes to on the split val."""
+        search = self._study.search
+        assert search is not None
+        self._wait_for_start(name, search.seed)
+        changes = {**search.tries[number], "schedule.validate_steps": NEVER_BEFORE_THE_END}
+        folder = self._out / f"search-{name}-{number + 1}-{search.seed}"
+        tree = self._study.tree(name, search.seed, self._out, changes)
+        train(folder, tree, *self._how)
+        return last_figures(folder)
+
+    def _found(self, name: str) -> dict[str, Any]:
+        search = self._study.search
+        assert search is not None
+        return search.tries[best_of([each.result() for each in self._tried[name]])]
+
+    def _train(self, name: str, seed: int) -> None:
+        self._wait_for_start(name, seed)
+        other = self._study.variants[name].get(SEARCHED_AS)
+        found = {} if other is None else self._found(other)
+        folder = self._out / f"{name}-{seed}"
+        train(
+            folder,
+            self._study.tree(name, seed, self._out, found),
+            *self._how,
+        )
+
+    def _wait_for_start(self, name: str, seed: int) -> None:
+        start = self._study.variants[name].get(STARTS_FROM)
+        if start is not None:
+            self._pretrained[start, seed].result()
+
+    def _probe(self, seed: int) -> dict[str, Any]:
+        probing = self._study.pretrainings.probe
+        assert probing is not None
+        names = [name for name, each in self._pretrained if each == seed]
+        for name in names:
+            self._pretrained[name, seed].result()
+        weights = {name: self._study.weights_of(name, seed, self._out) for name in names}
+        return probe_apart(probing, weights, seed, self._out, *self._how[:2])
+
+
+def _say_unknown(
+    out: Path, scores: Mapping[str, Mapping[int, Mapping[str, Sequence[Scores]]]]
+) -> None:
+    """Say of scores of an earlier version, once for each data, what is not known of them."""
+    found = [
+        (data, each) for of in scores.values() for one in of.values() for data, each in one.items()
+    ]
+    for data in dict.fromkeys(data for data, _ in found):
+        num = sum(not all(s.is_of_known_files for s in each) for at, each in found if at == data)
+        if num:
+            _log.warning("%s", unknown_scenes(f"{out}: the scores of {num} trainings", data))
+
+
+@contextmanager
+def _pool(size: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads; what ends them early lets what runs end, and begins nothing else."""
+    pool = ThreadPoolExecutor(size)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _named(training: str, text: str) -> str:
+    """The text, with the training in front where it does not name it."""
+    return text if training in text else f"{training}: {text}"
+
+
+def _check_begun(
+    study: Study, out: Path, trainings: Sequence[tuple[str, int]], accept_data: bool
+) -> None:
+    """Raise StudyError where one was begun with other settings or scenes than it has now."""
+    of_old = []
+    for name, seed in trainings:
+        folder, tree = out / f"{name}-{seed}", study.tree(name, seed, out)
+        if SEARCHED_AS not in study.variants[name]:  # whose settings are found first
+            check_same(folder, tree)
+        if not accept_data and not check_same_scenes(folder, tree):
+            of_old.append(folder.name)
+    if of_old:
+        what = f"{out}: {len(of_old)} trainings ({of_old[0]} the first)"
+        _log.warning("%s", unknown_scenes(what, "their scenes"))
+
+
+def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
+    """Read all configurations, and open all scenes that are trained and scored on.
+
+    Returns which scenes each data has.
+    """
+    opened: list[Any] = []
+    for name in names:
+        config = study.parsed(name)
+        data = config.data
+        config.network.architecture(len(data.classes))  # raises where changes cannot be made
+        if data not in opened:
+            opened.append(data)
+            if len(data.open("train")) == 0:
+                raise StudyError(f"variant {name}: the training split has no scenes")
+    _check_needed(study, names)
+    found = {}
+    for text in study.data:
+        source = source_of(text)
+        scenes = source.open(study.split, num=study.num)
+        if len(scenes) == 0:
+            raise StudyError(f"data {text}: the split {study.split} has no scenes to score on")
+        for data in opened:
+            if not {*data.classes} & {*source.classes}:
+                raise StudyError(
+                    f"data {text}: labelled with {', '.join(source.classes)}, variants are "
+                    f"trained on {', '.join(data.classes)}; expected a class that both have"
+                )
+        found[text] = identity(scenes)
+    return found
+
+
+def _check_needed(study: Study, names: Sequence[str]) -> None:
+    """Read the configurations of what these variants need before they are trained."""
+    for name in names:
+        start, other = (study.variants[name].get(key) for key in (STARTS_FROM, SEARCHED_AS))
+        if start in study.pretrainings.labelled:
+            parse_config(study.labelled_tree(start, 1), where=f"pretrainings: {start}")
+        for changes in study.search.tries if study.search and other is not None else ():
+            parse_config(study.tree(name, 1, Path(), changes), where=f"variant {name}, search")
+
+
+def _scores(
+    study: Study,
+    name: str,
+    folder: Path,
+    scenes: Mapping[str, str],
+    open_scenes: OpenScenes,
+    device: str,
+) -> dict[str, tuple[Scores, ...]]:
+    """The scores of one training on all data, from its folder where they are there."""
+    evaluation, weights = study.parsed(name).evaluation, digest(folder / WEIGHTS)
+    return {
+        data: tuple(
+            score(
+                folder / WEIGHTS,
+                Rules(data, study.split, study.num, evaluation, weights, test),
+                which,
+                open_scenes,
+                device,
+            )
+            for test in range(1, study.tests + 1)
+        )
+        for data, which in scenes.items()
+    }
