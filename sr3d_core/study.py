@@ -8,7 +8,6 @@ else is said by `against`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import subprocess
@@ -23,11 +22,11 @@ from typing import Any, ClassVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from sr3d_core.checkpoint import weights_file
 from sr3d_core.choices import one_of
-from sr3d_core.config import Config, flat_config, parse_config
+from sr3d_core.config import Config, Evaluation, flat_config
 from sr3d_core.data.sources import source_of
 from sr3d_core.plain_yaml import YamlError, read_yaml
-from sr3d_core.presets import preset_path
 from sr3d_core.study_before import (
     NEVER_BEFORE_THE_END,
     Pretrainings,
@@ -39,6 +38,7 @@ from sr3d_core.study_before import (
     put,
 )
 from sr3d_core.study_crossed import crossed
+from sr3d_core.study_kinds import KINDS, Reference, Trains, digest
 from sr3d_core.study_processes import Start, StudyError, children, run_apart
 from sr3d_core.study_scores import OpenScenes, Rules, Scores, identity, score
 from sr3d_core.training.folder import STATE, WEIGHTS
@@ -47,7 +47,7 @@ from sr3d_core.whole_files import write_whole
 TRAINED = "trained.txt"
 """In the folder of a training that is done: the digest of its weights."""
 _BEGINS = ("preset", "config")
-STARTS_FROM, SEARCHED_AS = "starts_from", "searched_as"
+STARTS_FROM, SEARCHED_AS, TAUGHT_BY = "starts_from", "searched_as", "taught_by"
 _NAME = re.compile(r"[\w.+-]+")
 _NOT_LEARNT_FROM = ("evaluation.", "schedule.num_workers", "schedule.checkpoint_minutes")
 
@@ -78,8 +78,11 @@ class Study:
     variants: dict[str, dict[str, Any]]
     """What each changes, by dotted key; a value replaces all that stands below its key. `preset`
     or `config` among the keys: it begins from another training. `starts_from`: one of the
-    `pretrainings`, whose weights of the same seed it starts with. `searched_as`: a variant whose
-    search says what else changes."""
+    `pretrainings`, whose weights of the same seed it starts with. `taught_by`: one of them that
+    teaches it. `searched_as`: a variant whose search says what else changes."""
+    trains: Trains = "train"
+    """The command that trains: `sr3d train`, or `sr3d distill`, which may begin from neither a
+    preset nor a file."""
     preset: str | None = None
     """The training that ships from which all begin."""
     config: Path | None = None
@@ -108,11 +111,12 @@ class Study:
     pretrainings: Pretrainings = field(default_factory=Pretrainings)
     search: Search | None = None
     """What is tried for each variant that another one, or itself, is `searched_as`."""
+    references: dict[str, Reference] = field(default_factory=dict)
+    """What is scored beside the variants, on the same scenes, and not trained for it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, by name."""
-        if (self.preset is None) == (self.config is None):
-            raise ValueError("expected either preset or config, from which all variants begin")
+        KINDS[self.trains].check(self.preset, self.config, self.tests)
         if not self.variants:
             raise ValueError("variants: none, expected at least one")
         odd = [name for name in self.variants if not _NAME.fullmatch(name)]
@@ -142,16 +146,20 @@ class Study:
         """Refuse pre-trainings and searches that are not there."""
         known = {*self.pretrainings.methods, *self.pretrainings.labelled}
         for name, own in self.variants.items():
-            start, other = own.get(STARTS_FROM), own.get(SEARCHED_AS)
-            if start is not None and start not in known:
-                raise ValueError(
-                    f"variant {name}: {STARTS_FROM}: no pre-training {start!r}, expected one of "
-                    f"{', '.join(sorted(known)) or 'those in pretrainings, which has none'}"
-                )
+            other = own.get(SEARCHED_AS)
+            for key in KINDS[self.trains].weights:
+                start = own.get(key)
+                if start is not None and start not in known:
+                    raise ValueError(
+                        f"variant {name}: {key}: no pre-training {start!r}, expected one of "
+                        f"{', '.join(sorted(known)) or 'those in pretrainings, which has none'}"
+                    )
             if other is not None and (other not in self.variants or self.search is None):
                 raise ValueError(
                     f"variant {name}: {SEARCHED_AS}: {other!r}; expected a variant, and a search"
                 )
+        for name, reference in self.references.items():
+            reference.check(name, self.variants, self.pretrainings.labelled)
 
     @classmethod
     def read(cls, path: Path) -> Study:
@@ -204,11 +212,13 @@ class Study:
         """
         own = dict(self.variants[name])
         begins = {key: own.pop(key) for key in _BEGINS if key in own}
-        start, _ = own.pop(STARTS_FROM, None), own.pop(SEARCHED_AS, None)
+        own.pop(SEARCHED_AS, None)
         if len(begins) > 1:
             raise StudyError(f"variant {name}: preset and config, expected one of the two")
-        if start is not None:
-            own = {"network.weights": str(self.weights_of(start, seed, out)), **own}
+        for word, key in KINDS[self.trains].weights.items():
+            start = own.pop(word, None)
+            if start is not None:
+                own = {key: str(self.weights_of(start, seed, out)), **own}
         changes = {**own, **(found or {}), **dict.fromkeys(self.seed_keys, seed)}
         return self._changed(begins, changes, f"variant {name}")
 
@@ -219,8 +229,7 @@ class Study:
         preset, config = (
             (begins.get("preset"), begins.get("config")) if begins else (self.preset, self.config)
         )
-        path = preset_path(preset) if preset is not None else Path(str(config))
-        tree = read_yaml(path, "a configuration in YAML") or {}
+        tree = KINDS[self.trains].tree(preset, config)
         changes = {**self.shared, **own}
         for key, value in changes.items():
             put(tree, key, deepcopy(value), where)
@@ -234,6 +243,11 @@ class Study:
             return pretrained_weights(out, pretraining, seed)
         return labelled_folder(out, pretraining, seed) / WEIGHTS
 
+    def needed_by(self, name: str) -> list[str]:
+        """The pre-trainings that must be done before a variant is trained."""
+        own = self.variants[name]
+        return [own[key] for key in KINDS[self.trains].weights if own.get(key) is not None]
+
     def labelled_tree(self, pretraining: str, seed: int) -> dict[str, Any]:
         """The whole configuration of a pre-training that knows labels."""
         own = {**self.pretrainings.labelled[pretraining], "schedule.seed": seed}
@@ -241,7 +255,11 @@ class Study:
 
     def parsed(self, name: str, seed: int = 1) -> Config:
         """The same, checked; raises ConfigError naming the variant and the key."""
-        return parse_config(self.tree(name, seed), where=f"variant {name}")
+        return self.parse(self.tree(name, seed), f"variant {name}")
+
+    def parse(self, tree: Mapping[str, Any], where: str) -> Config:
+        """A configuration of what this study trains; raises ConfigError."""
+        return KINDS[self.trains].parse(tree, where)
 
     def trainings(self, names: Sequence[str], seeds: int | None = None) -> list[tuple[str, int]]:
         """Variant and seed of all trainings, the first seed of every variant first."""
@@ -276,6 +294,8 @@ class Outcome:
     """Of each seed what the probe says of each pre-training: rows of `sr3d model probe`."""
     searched: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the search found for variants that were searched."""
+    references: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = field(default_factory=dict)
+    """What is not trained for the study: as `scores`."""
 
 
 def run_study(
@@ -301,9 +321,10 @@ def run_study(
     trainings = study.trainings(chosen, seeds)
     for name, seed in trainings:
         if SEARCHED_AS not in study.variants[name]:
-            check_same(out / f"{name}-{seed}", study.tree(name, seed, out))
+            check_same(out / f"{name}-{seed}", study.tree(name, seed, out), study.trains)
     scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
     failures: dict[tuple[str, int], str] = {}
+    measure = _Measure(study, scenes, open_scenes, device)
     threads = max(1, (os.cpu_count() or 1) // processes)
     with children() as start, _pool(processes) as pool:
         tasks = _Tasks(study, out, pool, start, {"OMP_NUM_THREADS": str(threads)})
@@ -313,14 +334,15 @@ def run_study(
             try:
                 done.result()
                 folder = out / f"{name}-{seed}"
-                scores[name][seed] = _scores(study, name, folder, scenes, open_scenes, device)
+                scores[name][seed] = measure.trained(name, folder)
             except (ValueError, OSError, RuntimeError) as error:
                 failures[name, seed] = _named(f"{name}-{seed}", str(error))
             on_done(num_done, len(trainings), f"{name}-{seed}")
         texts = [failures[key] for key in trainings if key in failures]
         probes = tasks.probes(texts)
+    references = measure.references(out, trainings, texts)
     in_order = {name: dict(sorted(found.items())) for name, found in scores.items()}
-    return Outcome(study, in_order, tuple(texts), probes, tasks.searched())
+    return Outcome(study, in_order, tuple(texts), probes, tasks.searched(), references)
 
 
 class _Tasks:
@@ -350,10 +372,10 @@ class _Tasks:
         searches = list(dict.fromkeys(name for name in searched if name is not None))
         needed = [*((name, search.seed) for name in searches if search), *trainings]
         for name, seed in needed:
-            start = variants[name].get(STARTS_FROM)
-            if start is not None and (start, seed) not in self._pretrained:
-                task = self._pool.submit(self._pretrain, start, seed)
-                self._pretrained[start, seed] = task
+            for start in self._study.needed_by(name):
+                if (start, seed) not in self._pretrained:
+                    task = self._pool.submit(self._pretrain, start, seed)
+                    self._pretrained[start, seed] = task
         for name in searches:
             tries = range(len(search.tries) if search else 0)
             self._tried[name] = [self._pool.submit(self._try, name, each) for each in tries]
@@ -383,9 +405,9 @@ class _Tasks:
         return rows
 
     def _pretrain(self, name: str, seed: int) -> None:
-        how = (self._environment, self._start)
+        how = (self._study.trains, self._environment, self._start)
         if name in self._study.pretrainings.methods:
-            pretrain_apart(self._study.pretrainings, name, seed, self._out, *how)
+            pretrain_apart(self._study.pretrainings, name, seed, self._out, *how[1:])
             return
         folder = labelled_folder(self._out, name, seed)
         _train(folder, self._study.labelled_tree(name, seed), *how)
@@ -398,7 +420,7 @@ class _Tasks:
         changes = {**search.tries[number], "schedule.validate_steps": NEVER_BEFORE_THE_END}
         folder = self._out / f"search-{name}-{number + 1}-{search.seed}"
         tree = self._study.tree(name, search.seed, self._out, changes)
-        _train(folder, tree, self._environment, self._start)
+        _train(folder, tree, self._study.trains, self._environment, self._start)
         return last_figures(folder)
 
     def _found(self, name: str) -> dict[str, Any]:
@@ -414,13 +436,13 @@ class _Tasks:
         _train(
             folder,
             self._study.tree(name, seed, self._out, found),
+            self._study.trains,
             self._environment,
             self._start,
         )
 
     def _wait_for_start(self, name: str, seed: int) -> None:
-        start = self._study.variants[name].get(STARTS_FROM)
-        if start is not None:
+        for start in self._study.needed_by(name):
             self._pretrained[start, seed].result()
 
     def _probe(self, seed: int) -> dict[str, Any]:
@@ -457,11 +479,13 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
     for name in names:
         config = study.parsed(name)
         data = config.data
-        config.network.architecture(len(data.classes))  # raises where changes cannot be made
+        if study.variants[name].get(TAUGHT_BY) is None:  # else there is no teacher to look at yet
+            config.architecture(len(data.classes))  # raises where it cannot be built
         if data not in opened:
             opened.append(data)
             if len(data.open("train")) == 0:
                 raise StudyError(f"variant {name}: the training split has no scenes")
+        config.scenes()
     _check_needed(study, names)
     found = {}
     for text in study.data:
@@ -482,11 +506,12 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
 def _check_needed(study: Study, names: Sequence[str]) -> None:
     """Read the configurations of what these variants need before they are trained."""
     for name in names:
-        start, other = (study.variants[name].get(key) for key in (STARTS_FROM, SEARCHED_AS))
-        if start in study.pretrainings.labelled:
-            parse_config(study.labelled_tree(start, 1), where=f"pretrainings: {start}")
+        other = study.variants[name].get(SEARCHED_AS)
+        for start in study.needed_by(name):
+            if start in study.pretrainings.labelled:
+                study.parse(study.labelled_tree(start, 1), f"pretrainings: {start}")
         for changes in study.search.tries if study.search and other is not None else ():
-            parse_config(study.tree(name, 1, Path(), changes), where=f"variant {name}, search")
+            study.parse(study.tree(name, 1, Path(), changes), f"variant {name}, search")
 
 
 def settings_path(folder: Path) -> Path:
@@ -499,27 +524,22 @@ def start_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.start.txt")
 
 
-def _start_of(tree: Mapping[str, Any]) -> str:
-    """The digest of the file that a training starts from; empty where there is none."""
-    path = Path((tree.get("network") or {}).get("weights") or "")
-    return digest(path) if path.is_file() else ""
-
-
-def check_same(folder: Path, tree: dict[str, Any]) -> None:
+def check_same(folder: Path, tree: dict[str, Any], trains: Trains = "train") -> None:
     """Raise StudyError where a training that was begun has other settings, or other weights to
     start from."""
+    kind = KINDS[trains]
     path = settings_path(folder)
     is_begun = (folder / STATE).exists() or (folder / TRAINED).exists()
     if not is_begun or not path.exists():
         return
-    mark, start = start_path(folder), _start_of(tree)
+    mark, start = start_path(folder), kind.start_of(tree)
     if start and mark.is_file() and mark.read_text() != start:
         raise StudyError(
-            f"{folder}: was trained from other weights than {tree['network']['weights']} are now; "
+            f"{folder}: was trained from other weights than {kind.starts_in_words(tree)} are now; "
             "expected the same: choose another --out, or remove this folder to train it again"
         )
     before, now = (
-        flat_config(parse_config(each, where=str(path)))
+        flat_config(kind.parse(each, str(path)))
         for each in (read_yaml(path, "a configuration in YAML"), tree)
     )
     keys = [
@@ -537,12 +557,16 @@ def check_same(folder: Path, tree: dict[str, Any]) -> None:
 
 
 def _train(
-    folder: Path, tree: dict[str, Any], environment: Mapping[str, str], start: Start
+    folder: Path,
+    tree: dict[str, Any],
+    trains: Trains,
+    environment: Mapping[str, str],
+    start: Start,
 ) -> None:
     """A training in a process of its own, unless it is done."""
-    check_same(folder, tree)
+    check_same(folder, tree, trains)
     if not is_trained(folder):
-        train_apart(folder, tree, environment=environment, start=start)
+        train_apart(folder, tree, trains=trains, environment=environment, start=start)
 
 
 def is_trained(folder: Path) -> bool:
@@ -551,35 +575,31 @@ def is_trained(folder: Path) -> bool:
     return mark.is_file() and weights.is_file() and mark.read_text().strip() == digest(weights)
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def train_apart(
     folder: Path,
     tree: dict[str, Any],
     *,
+    trains: Trains = "train",
     num_processes: int = 1,
     environment: Mapping[str, str] | None = None,
     start: Start = subprocess.Popen,
 ) -> None:
-    """Run `sr3d train` in a process of its own, or several that share the scenes of a step.
+    """Run `sr3d train`, or what `trains` names, in one process or several that share each step.
 
     Goes on with what is in the folder. What it prints goes to a file beside the folder. Raises
     StudyError where it fails or is stopped; `environment` is for what is not set already, `start`
     starts the process.
     """
-    check_same(folder, tree)
+    check_same(folder, tree, trains)
     folder.parent.mkdir(parents=True, exist_ok=True)
     path, log = settings_path(folder), folder.with_name(f"{folder.name}.log")
     resume = ["--resume"] if (folder / STATE).exists() else []
     files = {path: yaml.safe_dump(tree).encode()}
-    start_of = _start_of(tree)
+    start_of = KINDS[trains].start_of(tree)
     if start_of and not resume:
         files[start_path(folder)] = start_of.encode()
     write_whole(files)
-    command = ["train", str(path), "--out", str(folder), *resume]
+    command = [trains, str(path), "--out", str(folder), *resume]
     run_apart(
         *(folder.name, command, log),
         num_processes=num_processes,
@@ -589,26 +609,70 @@ def train_apart(
     write_whole({folder / TRAINED: digest(folder / WEIGHTS).encode()})
 
 
-def _scores(
-    study: Study,
-    name: str,
-    folder: Path,
-    scenes: Mapping[str, str],
-    open_scenes: OpenScenes,
-    device: str,
-) -> dict[str, tuple[Scores, ...]]:
-    """The scores of one training on all data, from its folder where they are there."""
-    evaluation, weights = study.parsed(name).evaluation, digest(folder / WEIGHTS)
-    return {
-        data: tuple(
-            score(
-                folder / WEIGHTS,
-                Rules(data, study.split, study.num, evaluation, weights, test),
-                which,
-                open_scenes,
-                device,
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """How weights are scored on all data of a study, or read from where they were before."""
+
+    study: Study
+    scenes: Mapping[str, str]  # by data which scenes it has
+    open_scenes: OpenScenes
+    device: str
+
+    def trained(self, name: str, folder: Path) -> dict[str, tuple[Scores, ...]]:
+        """The scores of one training, kept in its folder."""
+        return self._scores(folder / WEIGHTS, folder, self.study.parsed(name).evaluation)
+
+    def references(
+        self, out: Path, trainings: Sequence[tuple[str, int]], failures: list[str]
+    ) -> dict[str, dict[int, dict[str, tuple[Scores, ...]]]]:
+        """Those of the study whose weights are there, by name and seed; adds what went wrong.
+
+        What is of the study has its seeds, other weights and nothing at all have one.
+        """
+        seeds = sorted({seed for _, seed in trainings})
+        evaluation = self.study.parsed(self.study.first).evaluation
+        found: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {}
+        for name, reference in self.study.references.items():
+            found[name] = {}
+            for seed in seeds if reference.of is not None else seeds[:1]:
+                weights = self._weights_of(reference, seed, out)
+                if weights is not None and not weights.is_file():
+                    continue  # of a variant that was not asked for, or has failed
+                try:
+                    found[name][seed] = self._scores(
+                        *(weights, out / f"{name}-{seed}", evaluation, reference.true_depth)
+                    )
+                except (ValueError, OSError, RuntimeError) as error:
+                    failures.append(_named(f"{name}-{seed}", str(error)))
+        return found
+
+    def _weights_of(self, reference: Reference, seed: int, out: Path) -> Path | None:
+        if reference.of in self.study.variants:
+            return out / f"{reference.of}-{seed}" / WEIGHTS
+        if reference.of is not None:
+            return self.study.weights_of(reference.of, seed, out)
+        return None if reference.weights is None else weights_file(reference.weights)
+
+    def _scores(
+        self,
+        weights: Path | None,
+        folder: Path,
+        evaluation: Evaluation,
+        true_depth: bool = False,
+    ) -> dict[str, tuple[Scores, ...]]:
+        sha256 = "" if weights is None else digest(weights)
+        study = self.study
+        return {
+            data: tuple(
+                score(
+                    weights,
+                    folder,
+                    Rules(data, study.split, study.num, evaluation, sha256, test, true_depth),
+                    which,
+                    self.open_scenes,
+                    self.device,
+                )
+                for test in range(1, study.tests + 1)
             )
-            for test in range(1, study.tests + 1)
-        )
-        for data, which in scenes.items()
-    }
+            for data, which in self.scenes.items()
+        }

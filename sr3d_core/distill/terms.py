@@ -38,6 +38,7 @@ from sr3d_core.supervision.distill.relation import (
 from sr3d_core.supervision.distill.response import soft_score_loss
 from sr3d_core.supervision.distill.selection import (
     automatic_reference,
+    need,
     object_std,
     object_weights,
 )
@@ -95,37 +96,69 @@ class Distillation(nn.Module):
         weights = object_weights(
             settings.of_features, objects.std_m, objects.trust, self._reference(objects)
         )
-        features, relations = objects.std_m.new_zeros(()), objects.std_m.new_zeros(())
-        pairs = {
-            name: _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
-            for name in {*settings.feature.levels, *_ANCHORS}
-        }
-        for name in settings.feature.levels:
-            pair = pairs[name]
-            adapted = self.adapters[name](student.levels[name].features)
-            mean, spread = self._followed(name, pair.teacher_features)
-            features = features + feature_loss(
-                adapted[pair.student_row],
-                pair.teacher_features,
-                pair.is_inside,
-                weights,
-                spread,
-                settings.feature.reduction,
-            )
+        pairs = self._pairs(student, teacher, objects)
+        compared = self._compared(student, pairs)
+        relations = objects.std_m.new_zeros(())
+        for name, each in compared.items():
             relations = relations + self._relations(
-                student.levels[name].replaced((adapted - mean) / spread),
-                teacher.levels[name].replaced((teacher.levels[name].features - mean) / spread),
+                student.levels[name].replaced((each.adapted - each.mean) / each.spread),
+                teacher.levels[name].replaced(
+                    (teacher.levels[name].features - each.mean) / each.spread
+                ),
                 objects,
             )
         response = response_term(
             *_rows_of_anchors(student, teacher, pairs), said, own, settings.response.least_score
         )
-        num_levels = max(len(settings.feature.levels), 1)
         return {
-            "features": settings.feature.weight * features,
-            "relations": settings.relation.weight * relations / num_levels,
+            "features": settings.feature.weight * self._features(compared, weights),
+            "relations": settings.relation.weight * relations / max(len(compared), 1),
             "response": settings.response.weight * response,
         }
+
+    def features_of_all(
+        self, student: Taught, teacher: Taught, objects: Objects
+    ) -> Float[Tensor, ""]:
+        """The term of features with all objects alike, whatever the preset selects."""
+        compared = self._compared(student, self._pairs(student, teacher, objects))
+        return self._features(compared, torch.ones_like(objects.trust))
+
+    def needs(self, objects: Objects) -> Float[Tensor, " K"]:
+        """How much each object is in need, 0..1; one of unknown depth is so wholly."""
+        return need(objects.std_m.nan_to_num(float("inf")), self._reference(objects))
+
+    def _pairs(self, student: Taught, teacher: Taught, objects: Objects) -> dict[Level, _Pair]:
+        """The rows that both have, of each level that anything is compared on."""
+        return {
+            name: _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
+            for name in dict.fromkeys((*self.settings.feature.levels, *_ANCHORS))
+        }
+
+    def _compared(self, student: Taught, pairs: Mapping[Level, _Pair]) -> dict[Level, _Compared]:
+        """What of the student is compared with its teacher, level by level."""
+        found = {}
+        for name in self.settings.feature.levels:
+            adapted = self.adapters[name](student.levels[name].features)
+            found[name] = _Compared(
+                pairs[name], adapted, *self._followed(name, pairs[name].teacher_features)
+            )
+        return found
+
+    def _features(
+        self, compared: Mapping[Level, _Compared], weights: Float[Tensor, " K"]
+    ) -> Float[Tensor, ""]:
+        """The sum over levels of the term of features."""
+        total = weights.new_zeros(())
+        for each in compared.values():
+            total = total + feature_loss(
+                each.adapted[each.pair.student_row],
+                each.pair.teacher_features,
+                each.pair.is_inside,
+                weights,
+                each.spread,
+                self.settings.feature.reduction,
+            )
+        return total
 
     def _relations(
         self, student: SparseTensor, teacher: SparseTensor, objects: Objects
@@ -147,7 +180,7 @@ class Distillation(nn.Module):
         return total / max(num_scenes, 1)
 
     def _described(self, x: SparseTensor, objects: Objects) -> Float[Tensor, "K D"]:
-        xyz, is_inside = _rows(x, objects, self.voxel_size_m)
+        xyz, is_inside = rows_of(x, objects, self.voxel_size_m)
         grid = self.settings.relation.grid
         if grid == 1:
             return descriptors(x.features, is_inside)
@@ -194,18 +227,32 @@ class _Pair:
         cls, student: SparseTensor, teacher: SparseTensor, objects: Objects, voxel_size_m: float
     ) -> _Pair:
         teacher_row, student_row = shared_rows(teacher.coords, student.coords)
-        _, is_inside = _rows(teacher, objects, voxel_size_m)
+        _, is_inside = rows_of(teacher, objects, voxel_size_m)
         is_inside = is_inside[teacher_row]
         kept = is_inside.any(dim=1)
         teacher_row, student_row = teacher_row[kept], student_row[kept]
         return cls(student_row, teacher_row, teacher.features[teacher_row], is_inside[kept])
 
 
-def _rows(
+@dataclass(frozen=True, slots=True, eq=False)
+class _Compared:
+    """One level of the student, as its teacher would say it, and the teacher's own scale."""
+
+    pair: _Pair
+    adapted: Float[Tensor, "S C"]
+    mean: Float[Tensor, " C"]
+    spread: Float[Tensor, " C"]
+
+
+def rows_of(
     x: SparseTensor, objects: Objects, voxel_size_m: float
 ) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, "N K"]]:
-    """Where rows are, and which objects hold them, grown by half of what rows are apart."""
-    xyz = x.coords[:, 1:].to(objects.boxes.center.dtype) * voxel_size_m
+    """Where the middle of rows is, and which objects hold it, grown by half of a row's size.
+
+    So a row belongs to each object that has a part of it, however thin.
+    """
+    middle = x.coords[:, 1:].to(objects.boxes.center.dtype) + 0.5 * x.stride
+    xyz = middle * voxel_size_m
     return xyz, objects.holding(x.coords, xyz, 0.5 * x.stride * voxel_size_m)
 
 
@@ -266,8 +313,12 @@ def objects_of(
     targets: Sequence[Targets],
     found: Sequence[Detections],
     trust: str,
+    unlabelled: Sequence[int] = (),
 ) -> Objects:
-    """The labelled objects of a step; `found` are the teacher's boxes, scene by scene."""
+    """The objects of a step; `found` are the teacher's boxes, scene by scene.
+
+    In scenes that are not labelled trust is the teacher's score: its boxes are the truth there.
+    """
     device = output.depth_logits.device
     variance = _variance(output)
     parts: list[tuple[Tensor, ...]] = []
@@ -276,7 +327,8 @@ def objects_of(
         is_of = cells_on(output.images[scene : scene + 1], boxes)
         std_m = object_std(variance[scene].flatten(), is_of)
         own = torch.full_like(labels, scene)
-        parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], trust)))
+        kind = "score" if scene in unlabelled else trust
+        parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], kind)))
     rows, labels, scene_of, std_m, trusted = (
         torch.cat(each).to(device) for each in zip(*parts, strict=True)
     )
