@@ -61,7 +61,7 @@ class CameraLearner(Learner):
         lift, neck = architecture.widths[1], architecture.neck_channels
         own: dict[Level, int] = {"lift": lift, "fine": neck, "coarse": neck}
         widths = {name: (own[name], own[name]) for name in config.distill.feature.levels}
-        terms = Distillation(config.distill, widths, architecture.voxel_size_m)
+        terms = Distillation(config.distill, widths, architecture.voxel_size_m, self._processes)
         return Lesson(student, terms)
 
     @property
@@ -125,8 +125,7 @@ class CameraLearner(Learner):
         said = self._teacher(batch) if is_taught else None
         batch = self._labelled(batch, said)
         losses = self._boxes_of(own, batch, turn)
-        share = 1 / self._processes.num  # the other terms are means of each process
-        depth = share * depth_term(output, batch.targets, config.depth)
+        depth = depth_term(output, batch.targets, config.depth, self._processes)
         losses = replace(losses, depth=depth)
         if said is None or not config.distill.is_asked:
             return losses
@@ -138,7 +137,7 @@ class CameraLearner(Learner):
             own,
             objects_of(output, batch.targets, found, config.distill.trust, batch.unlabelled),
         )
-        return replace(losses, **{name: share * term for name, term in terms.items()})
+        return replace(losses, **terms)
 
     def _labelled(self, batch: Batch, said: Taught | None) -> Batch:
         """The batch with what the teacher finds where nothing is labelled."""

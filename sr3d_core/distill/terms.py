@@ -6,7 +6,7 @@ of the teacher's own spread over objects, which is followed from step to step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +42,7 @@ from sr3d_core.supervision.distill.selection import (
     object_std,
     object_weights,
 )
+from sr3d_core.training.processes import ALONE, Processes
 
 _ANCHORS: tuple[Level, Level] = ("fine", "coarse")
 _KEPT = 0.9  # of what is followed from step to step
@@ -70,10 +71,19 @@ class Distillation(nn.Module):
     reference_m: Tensor
 
     def __init__(
-        self, settings: Distill, widths: dict[Level, tuple[int, int]], voxel_size_m: float
+        self,
+        settings: Distill,
+        widths: dict[Level, tuple[int, int]],
+        voxel_size_m: float,
+        processes: Processes = ALONE,
     ) -> None:
-        """`widths` are the student's and the teacher's channels of each level."""
+        """`widths` are the student's and the teacher's channels of each level.
+
+        Where several processes share a step, the sum of their terms is that of one with all of
+        its scenes, and what is followed is followed over all of them.
+        """
         super().__init__()
+        self._processes = processes
         self.settings, self.voxel_size_m = settings, voxel_size_m
         self.adapters = nn.ModuleDict(
             {name: _adapter(*pair, settings.feature.adapter) for name, pair in widths.items()}
@@ -108,7 +118,11 @@ class Distillation(nn.Module):
                 objects,
             )
         response = response_term(
-            *_rows_of_anchors(student, teacher, pairs), said, own, settings.response.least_score
+            *_rows_of_anchors(student, teacher, pairs),
+            said,
+            own,
+            settings.response.least_score,
+            self._processes.total,
         )
         return {
             "features": settings.feature.weight * self._features(compared, weights),
@@ -157,17 +171,18 @@ class Distillation(nn.Module):
                 weights,
                 each.spread,
                 self.settings.feature.reduction,
+                self._processes.total,
             )
         return total
 
     def _relations(
         self, student: SparseTensor, teacher: SparseTensor, objects: Objects
     ) -> Float[Tensor, ""]:
-        """The mean over images of the term of their objects."""
+        """The mean over images with objects of the term of their objects."""
         described = [self._described(each, objects) for each in (student, teacher)]
-        num_scenes = int(objects.scene.max()) + 1 if len(objects.scene) else 0
+        scenes = objects.scene.unique().tolist()
         total = student.features.sum() * 0.0
-        for scene in range(num_scenes):
+        for scene in scenes:
             of_scene = (objects.scene == scene).nonzero()[:, 0]
             mine, theirs = (rows[of_scene] for rows in described)
             trust = objects.trust[of_scene]
@@ -177,7 +192,7 @@ class Distillation(nn.Module):
             else:
                 trust = torch.ones_like(trust) if self.settings.trusts_all else trust
                 total = total + relation_loss(mine, theirs, trust)
-        return total / max(num_scenes, 1)
+        return total / max(self._processes.total(len(scenes)), 1)
 
     def _described(self, x: SparseTensor, objects: Objects) -> Float[Tensor, "K D"]:
         xyz, is_inside = rows_of(x, objects, self.voxel_size_m)
@@ -192,12 +207,25 @@ class Distillation(nn.Module):
     ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
         """Mean and spread of the teacher's channels over objects, after these rows."""
         mean, spread = self.get_buffer(f"mean_{name}"), self.get_buffer(f"spread_{name}")
-        if len(features) > 1 and self.training:
-            kept = _KEPT if bool((spread > 0).any()) else 0.0
-            mean.lerp_(features.mean(dim=0), 1 - kept)
-            spread.lerp_(features.std(dim=0, correction=0), 1 - kept)
+        if self.training:
+            now = self._moments(features)
+            if now is not None:
+                kept = _KEPT if bool((spread > 0).any()) else 0.0
+                mean.lerp_(now[0].to(mean.dtype), 1 - kept)
+                spread.lerp_(now[1].to(spread.dtype), 1 - kept)
         is_known = bool((spread > 0).any())
         return mean, spread.clamp(min=LEAST_STD) if is_known else torch.ones_like(spread)
+
+    def _moments(
+        self, features: Float[Tensor, "N C"]
+    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]] | None:
+        """Mean and deviation of the rows of all processes, float64; None of fewer than two."""
+        rows = features.double()
+        sums = self._processes.summed(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
+        count = float(sums[-1])
+        mean = sums[:-1] / max(count, 1.0)
+        squares = self._processes.summed((rows - mean).square().sum(dim=0))
+        return None if count < 2 else (mean, (squares / count).sqrt())
 
     @torch.no_grad()
     def _reference(self, objects: Objects) -> float:
@@ -205,11 +233,13 @@ class Distillation(nn.Module):
         fixed = self.settings.fixed_reference_m
         if fixed is not None:
             return fixed
-        seen = objects.std_m[~objects.std_m.isnan()]
-        if len(seen) and self.training:
-            kept = _KEPT if float(self.reference_m) > 0 else 0.0
-            now = self.reference_m.new_tensor(automatic_reference(seen))
-            self.reference_m.lerp_(now, 1 - kept)
+        if self.training:
+            own = objects.std_m[~objects.std_m.isnan()].tolist()
+            seen = [each for part in self._processes.all_of(own) for each in part]
+            if seen:
+                kept = _KEPT if float(self.reference_m) > 0 else 0.0
+                now = automatic_reference(torch.tensor(seen))
+                self.reference_m.lerp_(self.reference_m.new_tensor(now), 1 - kept)
         return float(self.reference_m)
 
 
@@ -274,37 +304,46 @@ def response_term(
     said: Predictions,
     own: Predictions,
     least_score: float,
+    total: Callable[[int], int] = int,
 ) -> Float[Tensor, ""]:
     """The teacher's scores on shared anchors inside of objects, and its boxes where it is sure.
 
     The rows are those of `own` and of `said`. Scores: quality focal loss, summed over classes,
-    mean over anchors. Boxes: mean of 1 - DIoU.
+    mean over anchors. Boxes: mean of 1 - DIoU. `total` as of `feature_loss`.
     """
-    if not len(of_student):
-        return own.logits.sum() * 0.0
     scores = said.logits[of_teacher].sigmoid()
-    term = soft_score_loss(own.logits[of_student], scores).sum(dim=1).mean()
     is_sure = (scores.amax(dim=1) >= least_score).nonzero()[:, 0]
+    num, num_sure = total(len(of_student)), total(len(is_sure))
+    term = own.logits.sum() * 0.0
+    if len(of_student):
+        term = term + soft_score_loss(own.logits[of_student], scores).sum() / num
     if len(is_sure):
         boxes = own.boxes[of_student[is_sure]], said.boxes[of_teacher[is_sure]]
-        term = term + (1 - aligned_diou(*boxes)).mean()
+        term = term + (1 - aligned_diou(*boxes)).sum() / num_sure
     return term
 
 
 def depth_term(
-    output: CameraOutput, targets: Sequence[Targets], settings: DepthTerm
+    output: CameraOutput,
+    targets: Sequence[Targets],
+    settings: DepthTerm,
+    processes: Processes = ALONE,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the bins where the depth is known, mean over cells; more on objects."""
+    """Cross-entropy of the bins where the depth is known, mean over cells; more on objects.
+
+    Over those of all processes that share a step: the sum of their terms is the mean.
+    """
     truth = cell_depth(output.images)
     is_known = truth > 0
-    if not bool(is_known.any()):
-        return output.depth_logits.sum() * 0.0
     weight = torch.where(_on_objects(output, targets), settings.object_factor, 1.0)[is_known]
     centers_m = output.centers_m[:, None, None].expand_as(output.depth_logits)
     error = depth_cross_entropy(
         output.depth_logits[is_known], truth[is_known].to(centers_m.dtype), centers_m[is_known]
     )
-    return settings.weight * (weight * error).sum() / weight.sum()
+    divisor = processes.summed(weight.sum())
+    if float(divisor) == 0:
+        return output.depth_logits.sum() * 0.0
+    return settings.weight * (weight * error).sum() / divisor
 
 
 @torch.no_grad()
