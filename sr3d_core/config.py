@@ -21,7 +21,7 @@ from sr3d_core.data.augment import Augment
 from sr3d_core.data.augment_presets import spelled_out
 from sr3d_core.data.balance import Balance
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.data.sources import AnySource
+from sr3d_core.data.sources import AnySource, Scenes
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.sparse.engine_list import Backend
@@ -251,6 +251,10 @@ class Config:
     def changes(self) -> Callable[[Sample, Generator], Sample]:
         """What happens to a scene before it is learnt from."""
         return self.augment
+
+    def scenes(self) -> Scenes:
+        """The scenes that are learnt from; raises ValueError."""
+        return self.data.open("train")
 
     def architecture(self, num_classes: int) -> Architecture:
         """That of the network, for so many classes."""

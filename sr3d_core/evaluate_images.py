@@ -20,7 +20,7 @@ from sr3d_core.detector import Detector, SeenImage, seen_by
 from sr3d_core.evaluate import EvaluationReport, percent, plain_number, report
 from sr3d_core.geometry.iou import pairwise_iou
 from sr3d_core.geometry.origin import moved
-from sr3d_core.model.camera_network import cell_depth, cells_on
+from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cells_on
 from sr3d_core.right_fronts import RightFronts
 from sr3d_core.structures import Boxes3D, Detections, Images, Sample, Targets
 
@@ -96,6 +96,35 @@ class ImagesReport:
         return table
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundInImages:
+    """What a detector finds in images, on the CPU, image by image."""
+
+    found: Sequence[Detections]
+    placed: Sequence[Detections]  # the same, moved along their line of sight
+    truth: Sequence[Targets]
+    depth: DepthFigures
+
+    def report(self, classes: tuple[str, ...], front_classes: Sequence[str] = ()) -> ImagesReport:
+        """The scores of it."""
+        return ImagesReport(
+            report(self.found, self.truth, classes, front_classes),
+            report(self.placed, self.truth, classes),
+            self.depth,
+        )
+
+
+def lift_to_true_depth(detector: Detector) -> None:
+    """From now on the cells of images lie where the images' depth says that they do.
+
+    A bound of what a better depth would bring, no detector for a robot. Raises ValueError for
+    weights of clouds.
+    """
+    if not isinstance(detector.network, CameraSR3D):
+        raise ValueError("these weights take clouds, expected those of color images: true depth")
+    detector.network.sees_depth = True
+
+
 def evaluate_images(
     detector: Detector,
     samples: Iterable[Sample],
@@ -106,6 +135,15 @@ def evaluate_images(
 
     Raises ValueError for a scene without an image. Depth is scored where images have some.
     """
+    return found_in_images(detector, samples, progress).report(detector.classes, front_classes)
+
+
+def found_in_images(
+    detector: Detector,
+    samples: Iterable[Sample],
+    progress: Callable[[int], object] | None = None,
+) -> FoundInImages:
+    """What a detector of images finds in labelled scenes; raises as `evaluate_images`."""
     found, placed, truth = list[Detections](), list[Detections](), list[Targets]()
     depth = _DepthSums()
     for done, sample in enumerate(samples, start=1):
@@ -121,11 +159,7 @@ def evaluate_images(
         truth.append(targets)
         if progress is not None:
             progress(done)
-    return ImagesReport(
-        report(found, truth, detector.classes, front_classes),
-        report(placed, truth, detector.classes),
-        depth.figures(),
-    )
+    return FoundInImages(found, placed, truth, depth.figures())
 
 
 def at_true_depth(

@@ -19,6 +19,7 @@ from sr3d_core.evaluate import rankings
 from sr3d_core.matches import match_all
 from sr3d_core.picture import plain
 from sr3d_core.structures import Detections, Targets
+from sr3d_core.supervision.distill.conflict import Bucket
 from sr3d_core.sweeps import Sweep
 
 _MAX_DOTS = 5000
@@ -181,6 +182,23 @@ def sweep_plot(sweeps: Sequence[Sweep]) -> bytes:
         axis.legend(fontsize=8)
     for axis in axes[len(sweeps) :]:
         axis.set_axis_off()
+    return _png(figure)
+
+
+def conflict_plot(buckets: Sequence[Bucket]) -> bytes:
+    """The share of objects with a conflict by their need, with its interval."""
+    figure, (axis,) = _figure(5, 3.4, 1)
+    names = ["0" if each.high == 0 else f"to {each.high:g}" for each in buckets]
+    for place, each in enumerate(buckets):
+        if each.num:
+            low, high = each.interval
+            reach = [[max(0.0, each.share - low)], [max(0.0, high - each.share)]]
+            axis.bar(place, each.share, color="#1565c0", yerr=reach, capsize=4)
+            axis.text(place, 0.02, str(each.num), ha="center", color="white", fontsize=8)
+    axis.axhline(0.5, color="0.5", linewidth=0.8)
+    axis.set_xticks(range(len(buckets)), names)
+    axis.set(ylim=(0, 1), xlabel="need", ylabel="share of objects in conflict")
+    axis.set_title("does imitation pull against the labels?")
     return _png(figure)
 
 

@@ -231,6 +231,7 @@ class Sample:
     targets: Targets
     name: str  # where it comes from, for reports and errors
     images: Images | None = None  # one, of what the cloud shows; where it is known and wanted
+    is_labelled: bool = True  # False: nobody has said what is there, `targets` are none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,6 +242,7 @@ class Batch:
     targets: tuple[Targets, ...]
     names: tuple[str, ...]
     images: Images | None = None  # one of each scene, in order; None where a scene has none
+    unlabelled: tuple[int, ...] = ()  # the scenes whose targets are not known
 
     @classmethod
     def collate(cls, samples: Sequence[Sample]) -> Batch:
@@ -254,13 +256,14 @@ class Batch:
         targets, names = tuple(s.targets for s in samples), tuple(s.name for s in samples)
         images = [sample.images for sample in samples if sample.images is not None]
         has_images = len(images) == len(samples) > 0
-        return cls(cloud, targets, names, Images.cat(images) if has_images else None)
+        unlabelled = tuple(i for i, sample in enumerate(samples) if not sample.is_labelled)
+        return cls(cloud, targets, names, Images.cat(images) if has_images else None, unlabelled)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         targets = tuple(target.to(device) for target in self.targets)
         images = None if self.images is None else self.images.to(device)
-        return Batch(self.cloud.to(device), targets, self.names, images)
+        return Batch(self.cloud.to(device), targets, self.names, images, self.unlabelled)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

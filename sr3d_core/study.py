@@ -18,20 +18,20 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sr3d_core.choices import one_of
-from sr3d_core.config import Config, parse_config
+from sr3d_core.config import Config
 from sr3d_core.plain_yaml import YamlError, read_yaml
-from sr3d_core.presets import preset_path
 from sr3d_core.study_before import (
     Pretrainings,
     pretrained_weights,
     put,
 )
 from sr3d_core.study_crossed import crossed
+from sr3d_core.study_kinds import KINDS, Reference, Trains
 from sr3d_core.study_processes import StudyError
 from sr3d_core.training.folder import WEIGHTS
 
 _BEGINS = ("preset", "config")
-STARTS_FROM, SEARCHED_AS = "starts_from", "searched_as"
+STARTS_FROM, SEARCHED_AS, TAUGHT_BY = "starts_from", "searched_as", "taught_by"
 _NAME = re.compile(r"[\w.+-]+")
 
 
@@ -61,8 +61,11 @@ class Study:
     variants: dict[str, dict[str, Any]]
     """What each changes, by dotted key; a value replaces all that stands below its key. `preset`
     or `config` among the keys: it begins from another training. `starts_from`: one of the
-    `pretrainings`, whose weights of the same seed it starts with. `searched_as`: a variant whose
-    search says what else changes."""
+    `pretrainings`, whose weights of the same seed it starts with. `taught_by`: one of them that
+    teaches it. `searched_as`: a variant whose search says what else changes."""
+    trains: Trains = "train"
+    """The command that trains: `sr3d train`, or `sr3d distill`, which may begin from neither a
+    preset nor a file."""
     preset: str | None = None
     """The training that ships from which all begin."""
     config: Path | None = None
@@ -91,11 +94,12 @@ class Study:
     pretrainings: Pretrainings = field(default_factory=Pretrainings)
     search: Search | None = None
     """What is tried for each variant that another one, or itself, is `searched_as`."""
+    references: dict[str, Reference] = field(default_factory=dict)
+    """What is scored beside the variants, on the same scenes, and not trained for it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, by name."""
-        if (self.preset is None) == (self.config is None):
-            raise ValueError("expected either preset or config, from which all variants begin")
+        KINDS[self.trains].check(self.preset, self.config, self.tests)
         if not self.variants:
             raise ValueError("variants: none, expected at least one")
         odd = [name for name in self.variants if not _NAME.fullmatch(name)]
@@ -125,16 +129,20 @@ class Study:
         """Refuse pre-trainings and searches that are not there."""
         known = {*self.pretrainings.methods, *self.pretrainings.labelled}
         for name, own in self.variants.items():
-            start, other = own.get(STARTS_FROM), own.get(SEARCHED_AS)
-            if start is not None and start not in known:
-                raise ValueError(
-                    f"variant {name}: {STARTS_FROM}: no pre-training {start!r}, expected one of "
-                    f"{', '.join(sorted(known)) or 'those in pretrainings, which has none'}"
-                )
+            other = own.get(SEARCHED_AS)
+            for key in KINDS[self.trains].weights:
+                start = own.get(key)
+                if start is not None and start not in known:
+                    raise ValueError(
+                        f"variant {name}: {key}: no pre-training {start!r}, expected one of "
+                        f"{', '.join(sorted(known)) or 'those in pretrainings, which has none'}"
+                    )
             if other is not None and (other not in self.variants or self.search is None):
                 raise ValueError(
                     f"variant {name}: {SEARCHED_AS}: {other!r}; expected a variant, and a search"
                 )
+        for name, reference in self.references.items():
+            reference.check(name, self.variants, self.pretrainings.labelled)
 
     @classmethod
     def read(cls, path: Path) -> Study:
@@ -187,11 +195,13 @@ class Study:
         """
         own = dict(self.variants[name])
         begins = {key: own.pop(key) for key in _BEGINS if key in own}
-        start, _ = own.pop(STARTS_FROM, None), own.pop(SEARCHED_AS, None)
+        own.pop(SEARCHED_AS, None)
         if len(begins) > 1:
             raise StudyError(f"variant {name}: preset and config, expected one of the two")
-        if start is not None:
-            own = {"network.weights": str(self.weights_of(start, seed, out)), **own}
+        for word, key in KINDS[self.trains].weights.items():
+            start = own.pop(word, None)
+            if start is not None:
+                own = {key: str(self.weights_of(start, seed, out)), **own}
         changes = {**own, **(found or {}), **dict.fromkeys(self.seed_keys, seed)}
         return self._changed(begins, changes, f"variant {name}")
 
@@ -202,8 +212,7 @@ class Study:
         preset, config = (
             (begins.get("preset"), begins.get("config")) if begins else (self.preset, self.config)
         )
-        path = preset_path(preset) if preset is not None else Path(str(config))
-        tree = read_yaml(path, "a configuration in YAML") or {}
+        tree = KINDS[self.trains].tree(preset, config)
         changes = {**self.shared, **own}
         for key, value in changes.items():
             put(tree, key, deepcopy(value), where)
@@ -217,6 +226,11 @@ class Study:
             return pretrained_weights(out, pretraining, seed)
         return labelled_folder(out, pretraining, seed) / WEIGHTS
 
+    def needed_by(self, name: str) -> list[str]:
+        """The pre-trainings that must be done before a variant is trained."""
+        own = self.variants[name]
+        return [own[key] for key in KINDS[self.trains].weights if own.get(key) is not None]
+
     def labelled_tree(self, pretraining: str, seed: int) -> dict[str, Any]:
         """The whole configuration of a pre-training that knows labels."""
         own = {**self.pretrainings.labelled[pretraining], "schedule.seed": seed}
@@ -224,7 +238,11 @@ class Study:
 
     def parsed(self, name: str, seed: int = 1) -> Config:
         """The same, checked; raises ConfigError naming the variant and the key."""
-        return parse_config(self.tree(name, seed), where=f"variant {name}")
+        return self.parse(self.tree(name, seed), f"variant {name}")
+
+    def parse(self, tree: Mapping[str, Any], where: str) -> Config:
+        """A configuration of what this study trains; raises ConfigError."""
+        return KINDS[self.trains].parse(tree, where)
 
     def trainings(self, names: Sequence[str], seeds: int | None = None) -> list[tuple[str, int]]:
         """Variant and seed of all trainings, the first seed of every variant first."""

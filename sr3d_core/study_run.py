@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr3d_core.config import parse_config
+from sr3d_core.checkpoint import weights_file
+from sr3d_core.config import Evaluation
 from sr3d_core.data.identity import unknown_scenes
 from sr3d_core.data.sources import source_of
-from sr3d_core.study import SEARCHED_AS, STARTS_FROM, Study, labelled_folder
+from sr3d_core.study import SEARCHED_AS, TAUGHT_BY, Study, labelled_folder
 from sr3d_core.study_before import (
     NEVER_BEFORE_THE_END,
     best_of,
@@ -22,9 +23,10 @@ from sr3d_core.study_before import (
     pretrain_apart,
     probe_apart,
 )
+from sr3d_core.study_kinds import Reference, digest
 from sr3d_core.study_processes import Start, StudyError, children
 from sr3d_core.study_scores import OpenScenes, Rules, Scores, identity, score
-from sr3d_core.study_training import check_same, check_same_scenes, digest, train
+from sr3d_core.study_training import check_same, check_same_scenes, train
 from sr3d_core.training.folder import WEIGHTS
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class Outcome:
     """Of each seed what the probe says of each pre-training: rows of `sr3d model probe`."""
     searched: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What the search found for variants that were searched."""
+    references: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = field(default_factory=dict)
+    """What is not trained for the study: as `scores`."""
 
 
 def run_study(
@@ -70,6 +74,7 @@ def run_study(
     _check_begun(study, out, trainings, accept_data)
     scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
     failures: dict[tuple[str, int], str] = {}
+    measure = _Measure(study, scenes, open_scenes, device)
     threads = max(1, (os.cpu_count() or 1) // processes)
     with children() as start, _pool(processes) as pool:
         environment = {"OMP_NUM_THREADS": str(threads)}
@@ -80,15 +85,16 @@ def run_study(
             try:
                 done.result()
                 folder = out / f"{name}-{seed}"
-                scores[name][seed] = _scores(study, name, folder, scenes, open_scenes, device)
+                scores[name][seed] = measure.trained(name, folder)
             except (ValueError, OSError, RuntimeError) as error:
                 failures[name, seed] = _named(f"{name}-{seed}", str(error))
             on_done(num_done, len(trainings), f"{name}-{seed}")
         _say_unknown(out, scores)
         texts = [failures[key] for key in trainings if key in failures]
         probes = tasks.probes(texts)
+    references = measure.references(out, trainings, texts)
     in_order = {name: dict(sorted(found.items())) for name, found in scores.items()}
-    return Outcome(study, in_order, tuple(texts), probes, tasks.searched())
+    return Outcome(study, in_order, tuple(texts), probes, tasks.searched(), references)
 
 
 class _Tasks:
@@ -119,10 +125,10 @@ class _Tasks:
         searches = list(dict.fromkeys(name for name in searched if name is not None))
         needed = [*((name, search.seed) for name in searches if search), *trainings]
         for name, seed in needed:
-            start = variants[name].get(STARTS_FROM)
-            if start is not None and (start, seed) not in self._pretrained:
-                task = self._pool.submit(self._pretrain, start, seed)
-                self._pretrained[start, seed] = task
+            for start in self._study.needed_by(name):
+                if (start, seed) not in self._pretrained:
+                    task = self._pool.submit(self._pretrain, start, seed)
+                    self._pretrained[start, seed] = task
         for name in searches:
             tries = range(len(search.tries) if search else 0)
             self._tried[name] = [self._pool.submit(self._try, name, each) for each in tries]
@@ -156,7 +162,7 @@ class _Tasks:
             pretrain_apart(self._study.pretrainings, name, seed, self._out, *self._how)
             return
         folder = labelled_folder(self._out, name, seed)
-        train(folder, self._study.labelled_tree(name, seed), *self._how)
+        train(folder, self._study.labelled_tree(name, seed), self._study.trains, *self._how)
 
     def _try(self, name: str, number: int) -> tuple[float, float]:
         """What one of the settings comes to on the split val."""
@@ -166,7 +172,7 @@ class _Tasks:
         changes = {**search.tries[number], "schedule.validate_steps": NEVER_BEFORE_THE_END}
         folder = self._out / f"search-{name}-{number + 1}-{search.seed}"
         tree = self._study.tree(name, search.seed, self._out, changes)
-        train(folder, tree, *self._how)
+        train(folder, tree, self._study.trains, *self._how)
         return last_figures(folder)
 
     def _found(self, name: str) -> dict[str, Any]:
@@ -179,15 +185,11 @@ class _Tasks:
         other = self._study.variants[name].get(SEARCHED_AS)
         found = {} if other is None else self._found(other)
         folder = self._out / f"{name}-{seed}"
-        train(
-            folder,
-            self._study.tree(name, seed, self._out, found),
-            *self._how,
-        )
+        tree = self._study.tree(name, seed, self._out, found)
+        train(folder, tree, self._study.trains, *self._how)
 
     def _wait_for_start(self, name: str, seed: int) -> None:
-        start = self._study.variants[name].get(STARTS_FROM)
-        if start is not None:
+        for start in self._study.needed_by(name):
             self._pretrained[start, seed].result()
 
     def _probe(self, seed: int) -> dict[str, Any]:
@@ -236,8 +238,8 @@ def _check_begun(
     for name, seed in trainings:
         folder, tree = out / f"{name}-{seed}", study.tree(name, seed, out)
         if SEARCHED_AS not in study.variants[name]:  # whose settings are found first
-            check_same(folder, tree)
-        if not accept_data and not check_same_scenes(folder, tree):
+            check_same(folder, tree, study.trains)
+        if not accept_data and not check_same_scenes(folder, tree, study.trains):
             of_old.append(folder.name)
     if of_old:
         what = f"{out}: {len(of_old)} trainings ({of_old[0]} the first)"
@@ -253,11 +255,13 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
     for name in names:
         config = study.parsed(name)
         data = config.data
-        config.network.architecture(len(data.classes))  # raises where changes cannot be made
+        if study.variants[name].get(TAUGHT_BY) is None:  # else there is no teacher to look at yet
+            config.architecture(len(data.classes))  # raises where it cannot be built
         if data not in opened:
             opened.append(data)
             if len(data.open("train")) == 0:
                 raise StudyError(f"variant {name}: the training split has no scenes")
+        config.scenes()
     _check_needed(study, names)
     found = {}
     for text in study.data:
@@ -278,33 +282,78 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
 def _check_needed(study: Study, names: Sequence[str]) -> None:
     """Read the configurations of what these variants need before they are trained."""
     for name in names:
-        start, other = (study.variants[name].get(key) for key in (STARTS_FROM, SEARCHED_AS))
-        if start in study.pretrainings.labelled:
-            parse_config(study.labelled_tree(start, 1), where=f"pretrainings: {start}")
+        other = study.variants[name].get(SEARCHED_AS)
+        for start in study.needed_by(name):
+            if start in study.pretrainings.labelled:
+                study.parse(study.labelled_tree(start, 1), f"pretrainings: {start}")
         for changes in study.search.tries if study.search and other is not None else ():
-            parse_config(study.tree(name, 1, Path(), changes), where=f"variant {name}, search")
+            study.parse(study.tree(name, 1, Path(), changes), f"variant {name}, search")
 
 
-def _scores(
-    study: Study,
-    name: str,
-    folder: Path,
-    scenes: Mapping[str, str],
-    open_scenes: OpenScenes,
-    device: str,
-) -> dict[str, tuple[Scores, ...]]:
-    """The scores of one training on all data, from its folder where they are there."""
-    evaluation, weights = study.parsed(name).evaluation, digest(folder / WEIGHTS)
-    return {
-        data: tuple(
-            score(
-                folder / WEIGHTS,
-                Rules(data, study.split, study.num, evaluation, weights, test),
-                which,
-                open_scenes,
-                device,
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """How weights are scored on all data of a study, or read from where they were before."""
+
+    study: Study
+    scenes: Mapping[str, str]  # by data which scenes it has
+    open_scenes: OpenScenes
+    device: str
+
+    def trained(self, name: str, folder: Path) -> dict[str, tuple[Scores, ...]]:
+        """The scores of one training, kept in its folder."""
+        return self._scores(folder / WEIGHTS, folder, self.study.parsed(name).evaluation)
+
+    def references(
+        self, out: Path, trainings: Sequence[tuple[str, int]], failures: list[str]
+    ) -> dict[str, dict[int, dict[str, tuple[Scores, ...]]]]:
+        """Those of the study whose weights are there, by name and seed; adds what went wrong.
+
+        What is of the study has its seeds, other weights and nothing at all have one.
+        """
+        seeds = sorted({seed for _, seed in trainings})
+        evaluation = self.study.parsed(self.study.first).evaluation
+        found: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {}
+        for name, reference in self.study.references.items():
+            found[name] = {}
+            for seed in seeds if reference.of is not None else seeds[:1]:
+                weights = self._weights_of(reference, seed, out)
+                if weights is not None and not weights.is_file():
+                    continue  # of a variant that was not asked for, or has failed
+                try:
+                    found[name][seed] = self._scores(
+                        *(weights, out / f"{name}-{seed}", evaluation, reference.true_depth)
+                    )
+                except (ValueError, OSError, RuntimeError) as error:
+                    failures.append(_named(f"{name}-{seed}", str(error)))
+        return found
+
+    def _weights_of(self, reference: Reference, seed: int, out: Path) -> Path | None:
+        if reference.of in self.study.variants:
+            return out / f"{reference.of}-{seed}" / WEIGHTS
+        if reference.of is not None:
+            return self.study.weights_of(reference.of, seed, out)
+        return None if reference.weights is None else weights_file(reference.weights)
+
+    def _scores(
+        self,
+        weights: Path | None,
+        folder: Path,
+        evaluation: Evaluation,
+        true_depth: bool = False,
+    ) -> dict[str, tuple[Scores, ...]]:
+        sha256 = "" if weights is None else digest(weights)
+        study = self.study
+        return {
+            data: tuple(
+                score(
+                    weights,
+                    folder,
+                    Rules(data, study.split, study.num, evaluation, sha256, test, true_depth),
+                    which,
+                    self.open_scenes,
+                    self.device,
+                )
+                for test in range(1, study.tests + 1)
             )
-            for test in range(1, study.tests + 1)
-        )
-        for data, which in scenes.items()
-    }
+            for data, which in self.scenes.items()
+        }

@@ -21,9 +21,10 @@ import torch
 
 from sr3d_core.config import Evaluation
 from sr3d_core.data.identity import identity_of
-from sr3d_core.data.sources import Scenes
+from sr3d_core.data.sources import Scenes, source_of
 from sr3d_core.detector import Detector
 from sr3d_core.evaluate import detector_rules, found_and_true, report
+from sr3d_core.evaluate_images import found_in_images, lift_to_true_depth
 from sr3d_core.evaluate_tests import InRandomOrder
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
@@ -43,11 +44,13 @@ class Rules:
     evaluation: Evaluation
     weights_sha256: str
     test: int = 1  # which of several tests of the same weights, see `evaluate_tests`
+    true_depth: bool = False  # whether images are lifted to their true depth
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values; the first test has no number, as where there is no other."""
+        """As plain JSON values; what is as usual is left out: the first test, own depth."""
         values = asdict(self)
-        return values if self.test > 1 else {key: values[key] for key in values if key != "test"}
+        usual = {"test": 1, "true_depth": False}
+        return {key: value for key, value in values.items() if value != usual.get(key, ...)}
 
 
 def identity(scenes: Scenes) -> str:
@@ -70,42 +73,101 @@ class Scores:
 
     def percent(self, measure: str) -> float:
         """Mean average precision, `ap25` or `ap50`, in percent; NaN where nothing is there."""
-        value = self.report[f"m{measure}"]
-        return float("nan") if value is None else 100.0 * float(value)
+        return 100.0 * _number(self.report[f"m{measure}"])
+
+    @property
+    def of_images(self) -> dict[str, float] | None:
+        """What is known of images alone, by name; None where clouds were looked into.
+
+        In percent but `abs_rel`, NaN where nothing tells: boxes at the true depth, and how right
+        the depth is.
+        """
+        if "depth" not in self.report:
+            return None
+        depth, placed = self.report["depth"], self.report["at_true_depth"]
+        shares = {
+            "ap25_at_true_depth": placed["map25"],
+            "ap50_at_true_depth": placed["map50"],
+            "delta_1_25": depth["delta_1_25"],
+            "within_std": depth["within_std"],
+        }
+        percent = {name: 100.0 * _number(value) for name, value in shares.items()}
+        return {**percent, "abs_rel": _number(depth["abs_rel"])}
 
 
-def score(weights: Path, rules: Rules, which: str, open_scenes: OpenScenes, device: str) -> Scores:
-    """Read the scores from beside the weights, or detect in all scenes and write them there.
+def _number(value: float | None) -> float:
+    """A figure that JSON has; NaN for null."""
+    return float("nan") if value is None else float(value)
 
-    `which` is the `identity` of the scenes that the rules mean today.
+
+def score(
+    weights: Path | None,
+    folder: Path,
+    rules: Rules,
+    which: str,
+    open_scenes: OpenScenes,
+    device: str,
+) -> Scores:
+    """Read the scores from a folder, or detect in all scenes and write them there.
+
+    `which` is the `identity` of the scenes that the rules mean today. Without weights nothing is
+    found.
     """
     number = "" if rules.test == 1 else f"-test{rules.test}"
-    path = weights.with_name(f"scores-{_file_name(rules.data)}{number}.json")
+    path = folder / f"scores-{_file_name(rules.data)}{number}.json"
     kept = _kept(path, rules, which)
     if kept is not None:
         return kept
-    detector = Detector.from_checkpoint(
-        str(weights),
-        device=device,
-        **detector_rules(rules.evaluation),
-    )
-    scenes = InRandomOrder(
-        open_scenes(rules.data, rules.split, rules.num, detector.classes), rules.test
-    )
-    samples = (scenes[index] for index in range(len(scenes)))
-    detections, targets = found_and_true(detector, samples)
-    figures = report(detections, targets, detector.classes, detector.front_classes).to_dict()
-    side = Side(detections, targets, detector.classes)
+    folder.mkdir(parents=True, exist_ok=True)
+    figures, side = _measured(weights, rules, open_scenes, device)
     content = {
         "rules": rules.to_dict(),
         "scenes": which,
-        "classes": detector.classes,
+        "classes": side.classes,
         "report": figures,
     }
     write_whole(
         {path.with_suffix(".npz"): packed(side), path: json.dumps(content, indent=1).encode()}
     )
     return Scores(figures, side)
+
+
+def _measured(
+    weights: Path | None, rules: Rules, open_scenes: OpenScenes, device: str
+) -> tuple[dict[str, Any], Side]:
+    """What `sr3d eval` says of these weights, and what was found."""
+    if weights is None:
+        return _of_nothing(rules, open_scenes)
+    detector = Detector.from_checkpoint(
+        str(weights),
+        device=device,
+        **detector_rules(rules.evaluation),
+    )
+    if rules.true_depth:
+        lift_to_true_depth(detector)
+    scenes = InRandomOrder(
+        open_scenes(rules.data, rules.split, rules.num, detector.classes), rules.test
+    )
+    samples = (scenes[index] for index in range(len(scenes)))
+    classes, fronts = detector.classes, detector.front_classes
+    if detector.takes_images:
+        found = found_in_images(detector, samples)
+        figures = found.report(classes, fronts).to_dict()
+        return figures, Side(found.found, found.truth, classes)
+    detections, targets = found_and_true(detector, samples)
+    return (
+        report(detections, targets, classes, fronts).to_dict(),
+        Side(detections, targets, classes),
+    )
+
+
+def _of_nothing(rules: Rules, open_scenes: OpenScenes) -> tuple[dict[str, Any], Side]:
+    """What a robot has whose sensor is dead."""
+    classes = tuple(source_of(rules.data).classes)
+    scenes = open_scenes(rules.data, rules.split, rules.num, classes)
+    targets = [scenes[index].targets for index in range(len(scenes))]
+    none = [Detections.empty() for _ in targets]
+    return report(none, targets, classes).to_dict(), Side(none, targets, classes)
 
 
 def _kept(path: Path, rules: Rules, which: str) -> Scores | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,14 @@ from sr3d_core.study_scores import Scores
 MEASURES = ("ap25", "ap50")
 _PROBES = (("miou", 100.0, 1), ("nearest", 100.0, 1), ("height", 1.0, 2), ("border", 1.0, 2))
 """Of the rows of probes the figures, what they are multiplied by, and their digits."""
+_OF_IMAGES = {
+    "AP25 at true depth": ("ap25_at_true_depth", 1),
+    "AP50 at true depth": ("ap50_at_true_depth", 1),
+    "AbsRel": ("abs_rel", 3),
+    "within 1.25 (%)": ("delta_1_25", 1),
+    "within deviation (%)": ("within_std", 1),
+}
+"""Headings of what is known of images alone, with names and digits."""
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -42,12 +51,13 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             name: {
                 "settings": study.variants[name],
                 "configuration": flat_config(study.parsed(name)),
-                "seeds": list(of_seed),
-                "data": {
-                    data: _of_data(outcome, name, data) if of_seed else {} for data in study.data
-                },
+                **_figures(outcome, name),
             }
-            for name, of_seed in outcome.scores.items()
+            for name in outcome.scores
+        },
+        "references": {
+            name: {"settings": asdict(study.references[name]), **_figures(outcome, name)}
+            for name in outcome.references
         },
         "probes": {str(seed): rows for seed, rows in outcome.probes.items()},
         "searched": outcome.searched,
@@ -55,8 +65,30 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _scores_of(outcome: Outcome, name: str) -> dict[int, dict[str, tuple[Scores, ...]]]:
+    return {**outcome.scores, **outcome.references}[name]
+
+
+def _figures(outcome: Outcome, name: str) -> dict[str, Any]:
+    """What a variant or a reference scored, by data, and of images what else is known."""
+    of_seed, sources = _scores_of(outcome, name), outcome.study.data
+    return {
+        "seeds": list(of_seed),
+        "data": {data: _of_data(outcome, name, data) if of_seed else {} for data in sources},
+        "images": {
+            data: _of_images([found[data][0] for found in of_seed.values()]) for data in sources
+        },
+    }
+
+
+def _of_images(seeds: list[Scores]) -> dict[str, Any]:
+    """Means and deviations over seeds; {} where clouds were looked into."""
+    rows = [row for row in (each.of_images for each in seeds) if row is not None]
+    return {name: _spread([[row[name]] for row in rows]) for name in (rows[0] if rows else ())}
+
+
 def _of_data(outcome: Outcome, name: str, data: str) -> dict[str, Any]:
-    mine = {seed: found[data] for seed, found in outcome.scores[name].items()}
+    mine = {seed: found[data] for seed, found in _scores_of(outcome, name).items()}
     pairs = {}
     for other in outcome.study.compared_with(name):
         theirs = {seed: found[data] for seed, found in outcome.scores.get(other, {}).items()}
@@ -96,7 +128,35 @@ def _spread(seeds: list[list[float]]) -> dict[str, Any]:
 
 def markdown(found: dict[str, Any]) -> str:
     """A line for each variant, then what the probes say; `found` is what `summary` says."""
-    return "\n\n".join([_of_variants(found), *_of_probes(found.get("probes", {}))])
+    parts = [_of_variants(found), *_images_of_variants(found)]
+    return "\n\n".join([*parts, *_of_probes(found.get("probes", {}))])
+
+
+def _rows(found: dict[str, Any]) -> dict[str, Any]:
+    """Variants, then what is scored beside them."""
+    return {**found["variants"], **found.get("references", {})}
+
+
+def _images_of_variants(found: dict[str, Any]) -> list[str]:
+    """A line for each network of images and each data; [] where there is none."""
+    shown = [
+        (name, data, row)
+        for name, row in _rows(found).items()
+        for data, figures in row.get("images", {}).items()
+        if figures
+    ]
+    if not shown:
+        return []
+    has_data = len({data for _, data, _ in shown}) > 1
+    heads = ["variant", *["data"] * has_data, f"AP25 against {found['first']}", *_OF_IMAGES]
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for name, data, row in shown:
+        difference = _notes(row["data"][data]["ap25"]["against"], found["first"])
+        cells = [name, *[data] * has_data, difference]
+        for key, digits in _OF_IMAGES.values():
+            cells.append(_cell(row["images"][data][key], digits))
+        lines.append(f"| {' | '.join(cells)} |")
+    return ["\n".join(lines)]
 
 
 def _of_probes(seeds: dict[str, dict[str, Any]]) -> list[str]:
@@ -126,13 +186,13 @@ def _mean_of(values: list[float], digits: int) -> str:
 def _of_variants(found: dict[str, Any]) -> str:
     sources = list(next(iter(found["variants"].values()))["data"])
     heads = ["variant", "seeds"]
-    has_best = any(len(row["seeds"]) * found["tests"] > 1 for row in found["variants"].values())
+    has_best = any(len(row["seeds"]) * found["tests"] > 1 for row in _rows(found).values())
     for data in sources:
         where = f", {data}" if len(sources) > 1 else ""
         heads += [f"AP25{where}", f"AP50{where}", f"AP50 against {found['first']}{where}"]
         heads += [f"best AP25 / AP50{where}"] * has_best
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
-    for name, row in found["variants"].items():
+    for name, row in _rows(found).items():
         cells = [name, str(len(row["seeds"]))]
         for data in sources:
             of_data = row["data"][data]
@@ -143,11 +203,11 @@ def _of_variants(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _cell(spread: dict[str, Any] | None) -> str:
+def _cell(spread: dict[str, Any] | None, digits: int = 1) -> str:
     if spread is None or spread["mean"] is None:
         return ""
-    deviation = spread["deviation"]
-    return f"{spread['mean']:.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
+    mean, deviation = f"{spread['mean']:.{digits}f}", spread["deviation"]
+    return mean if deviation is None else f"{mean} ± {deviation:.{digits}f}"
 
 
 def _best(of_data: dict[str, Any]) -> str:

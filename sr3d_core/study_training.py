@@ -6,7 +6,6 @@ scenes it has seen; where these are others than the study means now, it is not g
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from collections.abc import Mapping
@@ -15,9 +14,10 @@ from typing import Any
 
 import yaml
 
-from sr3d_core.config import flat_config, parse_config
+from sr3d_core.config import flat_config
 from sr3d_core.data.identity import ACCEPT_DATA, changed_scenes, identity_of
 from sr3d_core.plain_yaml import read_yaml
+from sr3d_core.study_kinds import KINDS, Trains, digest
 from sr3d_core.study_processes import Start, StudyError, run_apart
 from sr3d_core.training.folder import STATE, WEIGHTS
 from sr3d_core.training.state import data_named
@@ -43,12 +43,12 @@ def scenes_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.scenes.json")
 
 
-def _scenes_of(tree: dict[str, Any]) -> dict[str, Any]:
+def _scenes_of(tree: dict[str, Any], trains: Trains) -> dict[str, Any]:
     """The identity of the scenes that a training learns from."""
-    return identity_of(parse_config(tree).data.open("train")).to_dict()
+    return identity_of(KINDS[trains].parse(tree, "").scenes()).to_dict()
 
 
-def check_same_scenes(folder: Path, tree: dict[str, Any]) -> bool:
+def check_same_scenes(folder: Path, tree: dict[str, Any], trains: Trains = "train") -> bool:
     """Raise StudyError where a training was begun with other scenes than it would see now.
 
     Returns whether that is known: an earlier version kept nothing to tell it by.
@@ -58,9 +58,9 @@ def check_same_scenes(folder: Path, tree: dict[str, Any]) -> bool:
     path = scenes_path(folder)
     if not path.is_file():
         return False
-    change = changed_scenes(json.loads(path.read_text(encoding="utf-8")), _scenes_of(tree))
+    change = changed_scenes(json.loads(path.read_text(encoding="utf-8")), _scenes_of(tree, trains))
     if change:
-        where = data_named(flat_config(parse_config(tree)))
+        where = data_named(flat_config(KINDS[trains].parse(tree, "")))
         raise StudyError(
             f"{folder}: the scenes of {where} that it has learnt from {change}; expected the "
             f"same: put them back, choose another --out, or say {ACCEPT_DATA} to take it as it is"
@@ -72,26 +72,20 @@ def _is_begun(folder: Path) -> bool:
     return (folder / STATE).exists() or (folder / TRAINED).exists()
 
 
-def _start_of(tree: Mapping[str, Any]) -> str:
-    """The digest of the file that a training starts from; empty where there is none."""
-    path = Path((tree.get("network") or {}).get("weights") or "")
-    return digest(path) if path.is_file() else ""
-
-
-def check_same(folder: Path, tree: dict[str, Any]) -> None:
+def check_same(folder: Path, tree: dict[str, Any], trains: Trains = "train") -> None:
     """Raise StudyError where a training that was begun has other settings, or other weights to
     start from."""
-    path = settings_path(folder)
+    kind, path = KINDS[trains], settings_path(folder)
     if not _is_begun(folder) or not path.exists():
         return
-    mark, start = start_path(folder), _start_of(tree)
+    mark, start = start_path(folder), kind.start_of(tree)
     if start and mark.is_file() and mark.read_text() != start:
         raise StudyError(
-            f"{folder}: was trained from other weights than {tree['network']['weights']} are now; "
+            f"{folder}: was trained from other weights than {kind.starts_in_words(tree)} are now; "
             "expected the same: choose another --out, or remove this folder to train it again"
         )
     before, now = (
-        flat_config(parse_config(each, where=str(path)))
+        flat_config(kind.parse(each, str(path)))
         for each in (read_yaml(path, "a configuration in YAML"), tree)
     )
     keys = [
@@ -111,16 +105,23 @@ def check_same(folder: Path, tree: dict[str, Any]) -> None:
 def train(
     folder: Path,
     tree: dict[str, Any],
+    trains: Trains,
     environment: Mapping[str, str],
     start: Start,
     accept_data: bool,
 ) -> None:
     """A training in a process of its own, unless it is done."""
-    check_same(folder, tree)
+    check_same(folder, tree, trains)
     if not accept_data:
-        check_same_scenes(folder, tree)
+        check_same_scenes(folder, tree, trains)
     if not is_trained(folder):
-        train_apart(folder, tree, environment=environment, start=start, accept_data=accept_data)
+        train_apart(
+            *(folder, tree),
+            trains=trains,
+            environment=environment,
+            start=start,
+            accept_data=accept_data,
+        )
 
 
 def is_trained(folder: Path) -> bool:
@@ -129,39 +130,35 @@ def is_trained(folder: Path) -> bool:
     return mark.is_file() and weights.is_file() and mark.read_text().strip() == digest(weights)
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def train_apart(
     folder: Path,
     tree: dict[str, Any],
     *,
+    trains: Trains = "train",
     num_processes: int = 1,
     environment: Mapping[str, str] | None = None,
     start: Start = subprocess.Popen,
     accept_data: bool = False,
 ) -> None:
-    """Run `sr3d train` in a process of its own, or several that share the scenes of a step.
+    """Run `sr3d train`, or what `trains` names, in one process or several that share each step.
 
     Goes on with what is in the folder. What it prints goes to a file beside the folder. Raises
     StudyError where it fails or is stopped; `environment` is for what is not set already, `start`
     starts the process. With `accept_data` it goes on with other scenes than before.
     """
-    check_same(folder, tree)
+    check_same(folder, tree, trains)
     folder.parent.mkdir(parents=True, exist_ok=True)
     path, log = settings_path(folder), folder.with_name(f"{folder.name}.log")
     resume = ["--resume"] if (folder / STATE).exists() else []
     accept = [ACCEPT_DATA] if resume and accept_data else []
     files = {path: yaml.safe_dump(tree).encode()}
-    start_of = _start_of(tree)
+    start_of = KINDS[trains].start_of(tree)
     if not resume:
-        files[scenes_path(folder)] = json.dumps(_scenes_of(tree)).encode()
+        files[scenes_path(folder)] = json.dumps(_scenes_of(tree, trains)).encode()
     if start_of and not resume:
         files[start_path(folder)] = start_of.encode()
     write_whole(files)
-    command = ["train", str(path), "--out", str(folder), *resume, *accept]
+    command = [trains, str(path), "--out", str(folder), *resume, *accept]
     run_apart(
         *(folder.name, command, log),
         num_processes=num_processes,

@@ -112,7 +112,7 @@ class _Run(SharedRun):
         on_validated: Callable[[Validated], None],
     ) -> None:
         self.classes = tuple(config.data.classes)
-        self.scenes = config.data.open("train")
+        self.scenes = config.scenes()
         if len(self.scenes) == 0:
             raise TrainingError("the training split has no scenes; expected at least one")
         config = replace(config, schedule=config.schedule.for_scenes(len(self.scenes)))

@@ -63,7 +63,7 @@ CORE = {
     "viewer": {"open3d_bridge", "colors", "structures"},
     "picture": {"colors", "geometry", "structures"},
     "photo_picture": {"colors", "geometry", "structures"},
-    "plots": {"colors", "evaluate", "matches", "picture", "structures", "sweeps"},
+    "plots": {"colors", "evaluate", "matches", "picture", "structures", "supervision", "sweeps"},
     "sweeps": set(),
     "timing": {"checkpoint", "detector", "model", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
@@ -76,28 +76,31 @@ CORE = {
         *{"training", "whole_files"},
     },
     "distill": {
-        *{"checkpoint", "config", "data", "detector", "geometry", "model", "plain_yaml", "sparse"},
-        *{"records", "structures", "supervision", "training", "whole_files"},
+        *{"checkpoint", "config", "data", "detector", "evaluate", "evaluate_images", "geometry"},
+        *{"model", "plain_yaml", "records", "sparse", "structures", "supervision", "training"},
+        "whole_files",
     },
     "study": {
-        *{"choices", "config", "plain_yaml", "presets", "study_before", "study_crossed"},
+        *{"choices", "config", "plain_yaml", "study_before", "study_crossed", "study_kinds"},
         *{"study_processes", "training"},
     },
     "study_run": {
-        *{"config", "data", "study", "study_before", "study_processes", "study_scores"},
-        *{"study_training", "training"},
+        *{"checkpoint", "config", "data", "study", "study_before", "study_kinds"},
+        *{"study_processes", "study_scores", "study_training", "training"},
     },
     "study_training": {
-        *{"config", "data", "plain_yaml", "study_processes", "training", "whole_files"},
+        *{"config", "data", "plain_yaml", "study_kinds", "study_processes", "training"},
+        "whole_files",
     },
     "study_before": {
         *{"data", "plain_yaml", "pretrain", "study_processes", "study_scores", "whole_files"},
     },
     "study_crossed": {"study_processes"},
+    "study_kinds": {"config", "distill", "plain_yaml", "presets"},
     "study_processes": set(),
     "study_scores": {
-        *{"config", "data", "detector", "evaluate", "evaluate_tests", "paired", "structures"},
-        "whole_files",
+        *{"config", "data", "detector", "evaluate", "evaluate_images", "evaluate_tests"},
+        *{"paired", "structures", "whole_files"},
     },
     "study_table": {"config", "evaluate", "paired", "study_run", "study_scores"},
     "training": {

@@ -144,28 +144,34 @@ def test_the_lift_is_differentiable_also_where_a_surface_is_certain() -> None:
     expect(features(certain.detach(), context.detach())[-1], context[2].tolist(), atol=1e-5)
 
 
-def test_a_lift_at_the_true_depth_has_the_voxels_of_the_cloud(student: CameraSR3D) -> None:
+def test_a_lift_at_the_true_depth_has_the_voxels_of_the_cloud(
+    student: CameraSR3D, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = images(depth_m=1.7)
     rays, depth = cell_rays(seen), cell_depth(seen)
     xyz = (seen.world_from_camera[0, :3, 3] + rays[0] * depth[0][..., None]).reshape(-1, 3)
     fine = voxelize(PointCloud.single(xyz.float(), None), SMALL.voxel_size_m)
     expected, _ = fine.coarser(SMALL.fine_stride)
+    monkeypatch.setattr(student, "sees_depth", True)
     with torch.no_grad():
-        lifted = student.raw(seen, has_depth=True).lifted
+        lifted = student.raw(seen).lifted
     assert lifted.stride == SMALL.fine_stride
     assert sorted(lifted.coords.tolist()) == sorted(expected.tolist())
 
 
-def test_depth_that_is_unknown_lifts_nothing(student: CameraSR3D) -> None:
+def test_depth_that_is_unknown_lifts_nothing(
+    student: CameraSR3D, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = images(depth_m=1.7)
     assert seen.depth is not None
     nowhere = replace(seen, depth=torch.where(seen.depth > 0, float("nan"), 0.0))
+    monkeypatch.setattr(student, "sees_depth", True)
     with torch.no_grad():
-        output = student.raw(nowhere, has_depth=True)
+        output = student.raw(nowhere)
     assert len(output.lifted) == 0
     assert len(output.levels[0].coords) == 0
     with pytest.raises(ValueError, match="no depth"):
-        student.raw(images(), has_depth=True)
+        student.raw(images())
 
 
 def test_no_images_give_no_predictions(student: CameraSR3D) -> None:

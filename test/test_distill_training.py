@@ -19,11 +19,12 @@ from sr3d_core.detector import Detector
 from sr3d_core.distill.learner import CameraLearner
 from sr3d_core.distill.settings import Preset, parse_camera_config
 from sr3d_core.distill.teachers import TeacherNetwork, taught
-from sr3d_core.distill.terms import Distillation, Objects, depth_term, objects_of
+from sr3d_core.distill.terms import Distillation, Objects, depth_term, objects_of, rows_of
 from sr3d_core.distill.views import ChangeImages
 from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cell_rays, fitted
 from sr3d_core.model.network import SR3D, decoded
-from sr3d_core.structures import Batch, Sample
+from sr3d_core.sparse.tensor import SparseTensor, voxelize
+from sr3d_core.structures import Batch, Boxes3D, PointCloud, Sample
 from sr3d_core.train import train
 
 
@@ -160,6 +161,24 @@ def test_scenes_without_objects_have_finite_terms(teacher: Path, num_boxes: int)
     assert all(bool(grad.isfinite().all()) for grad in grads)
 
 
+def test_a_thin_object_has_the_rows_of_its_points_wherever_it_hangs() -> None:
+    """A picture of 2 cm, whose points are on its front, moved by a centimetre at a time."""
+    for step in range(40):
+        x = 1.0 + 0.01 * step
+        y, z = torch.meshgrid(
+            torch.linspace(0.1, 0.9, 30), torch.linspace(1.1, 1.9, 30), indexing="ij"
+        )
+        front = torch.stack([torch.full_like(y, x), y, z], dim=-1).reshape(-1, 3)
+        voxels = voxelize(PointCloud.single(front, None), SMALL.voxel_size_m)
+        cells, _ = voxels.coarser(SMALL.fine_stride)
+        rows = SparseTensor(cells, torch.zeros(len(cells), 1), SMALL.fine_stride)
+        box = Boxes3D.from_array(torch.tensor([[x + 0.01, 0.5, 1.5, 0.02, 0.8, 0.8]]))
+        none = torch.zeros(1)
+        picture = Objects(box, none.long(), none.long(), none, none)
+        _, is_inside = rows_of(rows, picture, SMALL.voxel_size_m)
+        assert bool(is_inside.all()), step
+
+
 def test_in_metres_no_feature_of_a_well_known_object_is_learnt(teacher: Path) -> None:
     """The published weight is exactly 0 for a deviation below a metre, as all are indoors."""
     _, _, distillation, _, objects = step(teacher, [scene(0)], "monostl_literal")
@@ -178,7 +197,8 @@ def taught_of(teacher: Path, samples: Sequence[Sample]) -> Any:
     torch.manual_seed(1)
     student, batch = CameraSR3D(SMALL, CAMERA).train(), Batch.collate(samples)
     assert batch.images is not None
-    output = student.raw(batch.images, has_depth=True)  # on the voxels of the cloud
+    student.sees_depth = True  # on the voxels of the cloud
+    output = student.raw(batch.images)
     predictions = decoded(output.levels, SMALL, is_training=True)
     said = taught_by(batch)
     own = taught(output.lifted, output.features, output.levels)

@@ -18,7 +18,7 @@ import torch
 import two_processes
 from torch import Tensor
 from training_cases import config, room, stand_in, tensors
-from two_processes import CASES, MOMENTS, teach_case, train_case
+from two_processes import CASES, MOMENTS, TAUGHT, teach_case, train_case
 
 from sr3d_core.checkpoint import load_any, read_manifest
 from sr3d_core.config import Config
@@ -108,10 +108,22 @@ def test_two_processes_learn_what_one_learns(
 
 
 @pytest.mark.slow
-def test_two_processes_teach_a_camera_student_as_one_does(runs: Path) -> None:
-    two, one = (load_any(runs / run / "images")[0].state_dict() for run in ("two", "one"))
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-4, msg=name)
+@pytest.mark.parametrize("preset", TAUGHT)
+def test_two_processes_teach_a_camera_student_as_one_does(runs: Path, preset: str) -> None:
+    """Weights move by 2e-3 at most; where a gradient is hardly more than rounding, Adam's first
+    steps go either way, so what counts is how far they are apart on average."""
+    folders = [runs / run / f"images {preset}" for run in ("two", "one")]
+    first = [next(csv.DictReader((folder / "log.csv").open())) for folder in folders]
+    assert set(first[0]) == set(first[1])
+    for name in set(first[1]) - {"scenes_per_s"}:
+        assert float(first[0][name]) == pytest.approx(float(first[1][name]), rel=1e-4, abs=2e-5)
+    two, one = (load_any(folder)[0].state_dict() for folder in folders)
+    apart = torch.cat([(two[name] - one[name]).float().flatten() for name in one])
+    assert float(apart.abs().mean()) < 2e-5
+    followed = [read_state(folder / "state.pt").network for folder in folders]
+    for name in ("mean_lift", "spread_coarse", "reference_m"):
+        both = [state[f"distillation.{name}"] for state in followed]
+        torch.testing.assert_close(both[0], both[1], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -68,11 +68,23 @@ def train_case(name: str, folder: Path) -> None:
     train(replace(wanted, criterion=Criterion(consistency=consistency)), folder / name)
 
 
+TAUGHT = ("none", "plain", "monostl", "monostl_literal")
+"""The presets of students that are taught by two processes."""
+
+
 def teach_case(folder: Path) -> None:
-    """A camera student that learns boxes alone, whose image network has norms as well."""
-    wanted = small_camera(folder / "teacher.safetensors", distill={"preset": "none"})
-    wanted = replace(wanted, depth=replace(wanted.depth, weight=0.0))
-    train(wanted, folder / "images", learner=CameraLearner)
+    """Camera students: of boxes and depth, and of all that a teacher says.
+
+    A step is of six scenes, of which the last one has no object: processes have unequal shares.
+    The true depth gives student and teacher voxels to be compared on.
+    """
+    for preset in TAUGHT:
+        asked = small_camera(
+            folder / "teacher.safetensors",
+            distill={"preset": preset},
+            student={"sees_depth": preset in ("plain", "monostl")},
+        )
+        train(asked, folder / f"images {preset}", learner=CameraLearner)
 
 
 def refuse_cases(folder: Path, rank: int) -> None:

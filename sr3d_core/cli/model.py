@@ -119,6 +119,61 @@ def probe(
 
 
 @app.command()
+def conflicts(
+    run: Annotated[Path, typer.Argument(help="Folder of a run of `sr3d distill`.")],
+    data: Annotated[
+        str | None, typer.Option(help=f"Default: the scenes of the run. {SCENES}")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which scenes; NAME.txt in a folder.")] = "val",
+    num: Annotated[int, typer.Option(min=1, help="How many scenes, at most.")] = 100,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", help="Write it here, with a line for each object.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="OUT.png", help="Draw the shares here.")
+    ] = None,
+) -> None:
+    """Ask a camera student whether imitating its teacher goes against its labels.
+
+    Of each labelled object: whether the gradient of the losses of boxes and scores and that of
+    imitating the teacher's features point against each other, at the voxels that the image became.
+    Shown is the share of such conflicts by how much the object is in need (0: the student knows
+    its depth as well as is asked). If distillation harms where it is not needed, as MonoSTL says,
+    the share is above one half there, and falls with need.
+
+    Example: sr3d model conflicts runs/camera --json conflicts.json --picture conflicts.png
+    """
+    with one_line_errors():
+        from sr3d_core.data.sources import data_argument
+        from sr3d_core.distill.conflicts import config_of_run, measure_conflicts
+        from sr3d_core.evaluate import percent
+        from sr3d_core.training.errors import TrainingError
+
+    with one_line_errors(TrainingError):
+        for path in (json_out, picture):
+            require_writable(path)
+        config = config_of_run(run)
+        data = data_argument(config.data) if data is None else data
+        scenes = labelled_scenes(data, split, num, tuple(config.data.classes), has_images=True)
+        with progress_of("images", len(scenes)) as tell:
+            found = measure_conflicts(run, scenes, tell)
+        table = Table(title=f"conflicts on {len(scenes)} images of {data}, {found.preset}")
+        for heading in ("need", "objects", "in conflict (%)", "95 % of scenes drawn anew"):
+            table.add_column(heading, justify="right")
+        for each in found.buckets:
+            shares = [percent(share) for share in (each.share, *each.interval)]
+            name = "0" if each.high == 0 else f"above {each.low:g} to {each.high:g}"
+            table.add_row(name, str(each.num), shares[0], f"{shares[1]} to {shares[2]}")
+        result_console().print(table)
+        write_json(json_out, {"run": str(run), "data": data, "split": split, **found.to_dict()})
+        if picture is not None:
+            from sr3d_core.plots import conflict_plot
+            from sr3d_core.whole_files import write_whole
+
+            write_whole({picture: conflict_plot(found.buckets)})
+
+
+@app.command()
 def times(
     weights: Annotated[
         list[str] | None, typer.Argument(help='Weights files, or "default"; measured in turns.')

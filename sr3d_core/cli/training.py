@@ -259,6 +259,14 @@ def evaluate(
             "depth scored too), or auto, as they do.",
         ),
     ] = "auto",
+    true_depth: Annotated[
+        bool,
+        typer.Option(
+            "--true-depth",
+            help="Of color images: see each cell as far away as it is, not as far as the network "
+            "believes; says what a better depth would bring.",
+        ),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     backend: BackendOption = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare scenes.")] = 0,
@@ -337,7 +345,11 @@ def evaluate(
         from sr3d_core.detector import Detector
         from sr3d_core.evaluate import EvaluationReport, detector_rules, fronts_table
         from sr3d_core.evaluate import evaluate as score
-        from sr3d_core.evaluate_images import ImagesReport, evaluate_images
+        from sr3d_core.evaluate_images import (
+            ImagesReport,
+            evaluate_images,
+            lift_to_true_depth,
+        )
         from sr3d_core.evaluate_tests import InRandomOrder, TestsReport, evaluate_tests
         from sr3d_core.evaluate_views import ViewsReport, evaluate_in_views
 
@@ -360,6 +372,8 @@ def evaluate(
         _check_input(kind, weights, takes_images=detector.takes_images)
         if detector.takes_images:
             _check_of_images(views, tests, page)
+        if true_depth:
+            lift_to_true_depth(detector)
         finder = with_switches(
             detector,
             merge_views,
@@ -407,6 +421,8 @@ def evaluate(
             result_console().print(fronts_table(report.fronts))
         sha256 = read_manifest(weights).sha256
         head = {"data": data, "split": split, "model": weights, "sha256": sha256}
+        if true_depth:
+            head["lifted to"] = "the true depth"
         more = {} if analysis is None else {"analysis": analysis.to_dict()}
         write_json(json_out, {**head, **report.to_dict(), **more})
         if page is not None and analysis is not None:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_any
+from sr3d_core.detector import Detector
 from sr3d_core.distill.settings import CameraConfig, Level
-from sr3d_core.distill.teachers import TeacherNetwork, taught
-from sr3d_core.distill.terms import Distillation, depth_term, objects_of
+from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught
+from sr3d_core.distill.terms import Distillation, depth_term, objects_of, rows_of
+from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
-from sr3d_core.model.camera_network import CameraSR3D
+from sr3d_core.model.camera_network import CameraSR3D, fitted
 from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch, Losses
+from sr3d_core.supervision.distill.conflict import agreement
 from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.learner import Learner
 
 _OWN = "student."
 """What begins the names of the tensors that are shipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaughtObject:
+    """A labelled object, and whether its teacher asks the same of the student as its label."""
+
+    label: str
+    std_m: float  # of the student's depth; NaN where no pixel shows it
+    need: float  # 0..1
+    trust: float  # 0..1
+    cosine: float  # of both gradients at the lifted voxels, below 0 is a conflict; NaN without any
 
 
 class Lesson(nn.Module):
@@ -42,11 +57,11 @@ class CameraLearner(Learner):
         self._teacher = TeacherNetwork(config.teacher, device, config.network.backend)
         architecture = self._architecture
         student = CameraSR3D(architecture, config.student.camera)
-        student.backend = config.network.backend
+        student.backend, student.sees_depth = config.network.backend, config.student.sees_depth
         lift, neck = architecture.widths[1], architecture.neck_channels
         own: dict[Level, int] = {"lift": lift, "fine": neck, "coarse": neck}
         widths = {name: (own[name], own[name]) for name in config.distill.feature.levels}
-        terms = Distillation(config.distill, widths, architecture.voxel_size_m)
+        terms = Distillation(config.distill, widths, architecture.voxel_size_m, self._processes)
         return Lesson(student, terms)
 
     @property
@@ -104,24 +119,78 @@ class CameraLearner(Learner):
                 "such as `data: {name: rooms, images: true}`"
             )
         config = self._config
-        output = self.student.raw(batch.images, has_depth=config.student.sees_depth)
+        output = self.student.raw(batch.images)
         own = decoded(output.levels, self._architecture, is_training=True)
+        is_taught = config.distill.is_asked or config.unlabelled is not None
+        said = self._teacher(batch) if is_taught else None
+        batch = self._labelled(batch, said)
         losses = self._boxes_of(own, batch, turn)
-        share = 1 / self._processes.num  # the other terms are means of each process
-        depth = share * depth_term(output, batch.targets, config.depth)
+        depth = depth_term(output, batch.targets, config.depth, self._processes)
         losses = replace(losses, depth=depth)
-        if not config.distill.is_asked:
+        if said is None or not config.distill.is_asked:
             return losses
-        said = self._teacher(batch)
         found = self._teacher.detections(said, len(batch.targets))
         terms = self.network.distillation(
             taught(output.lifted, output.features, output.levels),
             said,
             self._teacher.predictions(said),
             own,
-            objects_of(output, batch.targets, found, config.distill.trust),
+            objects_of(output, batch.targets, found, config.distill.trust, batch.unlabelled),
         )
-        return replace(losses, **{name: share * term for name, term in terms.items()})
+        return replace(losses, **terms)
+
+    def _labelled(self, batch: Batch, said: Taught | None) -> Batch:
+        """The batch with what the teacher finds where nothing is labelled."""
+        if said is None or not batch.unlabelled:
+            return batch
+        targets = list(batch.targets)
+        found = self._teacher.taken_as_true(said, batch.unlabelled)
+        for scene, of_scene in zip(batch.unlabelled, found, strict=True):
+            targets[scene] = of_scene
+        return replace(batch, targets=tuple(targets))
+
+    @property
+    def reference_m(self) -> float:
+        """The deviation of depth from which on an object is in need; 0 where none was seen."""
+        fixed = self._config.distill.fixed_reference_m
+        distillation: Distillation = self.network.distillation
+        return float(distillation.reference_m) if fixed is None else fixed
+
+    def objects(self, batch: Batch) -> list[TaughtObject]:
+        """What the labels and the teacher ask of the student for each object; nothing is learnt.
+
+        As in use: norms work by the statistics that were followed.
+        """
+        if batch.images is None:
+            raise TrainingError(f"scenes {', '.join(batch.names)} have no color image")
+        lesson, size = self.network.eval(), self._config.student.camera.size
+        output = lesson.student.raw(fitted(batch.images, size))
+        own = decoded(output.levels, self._architecture, is_training=True)
+        said = self._teacher(batch)
+        found = self._teacher.detections(said, len(batch.targets))
+        objects = objects_of(output, batch.targets, found, self._config.distill.trust)
+        student = taught(output.lifted, output.features, output.levels)
+        of_labels = self._boxes_of(own, batch, None).total
+        of_teacher = lesson.distillation.features_of_all(student, said, objects)
+        asked = _gradient(of_labels, output.lifted.features)
+        imitated = _gradient(of_teacher, output.lifted.features)
+        _, is_inside = rows_of(output.lifted, objects, self._architecture.voxel_size_m)
+        rows = zip(
+            objects.labels.tolist(),
+            objects.std_m.tolist(),
+            lesson.distillation.needs(objects).tolist(),
+            objects.trust.tolist(),
+            agreement(asked, imitated, is_inside).tolist(),
+            strict=True,
+        )
+        return [TaughtObject(self._classes[label], *figures) for label, *figures in rows]
+
+    def detector(self, step: int) -> Detector:
+        """That of the student, which sees the true depth where it learns with it."""
+        detector = super().detector(step)
+        if self._config.student.sees_depth:
+            lift_to_true_depth(detector)
+        return detector
 
     def _in_use(self) -> dict[str, Tensor]:
         state = super()._in_use()
@@ -133,6 +202,14 @@ class CameraLearner(Learner):
 
     def _manifest(self, step: int) -> Manifest:
         return replace(super()._manifest(step), camera=self._config.student.camera)
+
+
+def _gradient(term: Tensor, features: Tensor) -> Tensor:
+    """What a term asks of features; zero where it does not depend on them."""
+    if not term.requires_grad:
+        return torch.zeros_like(features)
+    (found,) = torch.autograd.grad(term, features, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(features) if found is None else found
 
 
 def _fill(stages: nn.Module, path: Any) -> str:

@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Generator
 
 from sr3d_core.checkpoint import read_manifest
 from sr3d_core.config import Config, ConfigError, Schedule, sentences
+from sr3d_core.data.sources import AnySource, Scenes
+from sr3d_core.distill.unlabelled import AndUnlabelled
 from sr3d_core.distill.views import ChangeImages
 from sr3d_core.model.camera_network import CameraArchitecture, fitted
 from sr3d_core.model.network import Architecture
@@ -192,6 +194,9 @@ class CameraConfig(Config):
     schedule: Schedule = field(default_factory=_schedule)
     view: ChangeImages = field(default_factory=ChangeImages)
     """Random changes of images with their scenes, in the place of `augment`."""
+    unlabelled: Annotated[AnySource, Field(discriminator="name")] | None = None
+    """Scenes with color images that are learnt from without their labels, beside those of `data`,
+    each as often: what the teacher finds in their clouds is taken as true, as in a recording."""
 
     def __post_init__(self) -> None:
         """Refuse what belongs to a training on clouds."""
@@ -202,6 +207,11 @@ class CameraConfig(Config):
                 "network is set, but a student's later stages are built as its teacher's; "
                 "expected teacher.weights, student.weights"
             )
+        if self.unlabelled is not None and self.teacher.kind != "points":
+            raise ValueError(
+                f"unlabelled is set, and teacher.kind is {self.teacher.kind}; expected points: "
+                "what a teacher of clouds finds is taken as true"
+            )
 
     @property
     def changes(self) -> Callable[[Sample, Generator], Sample]:
@@ -210,6 +220,13 @@ class CameraConfig(Config):
         Its image becomes as large as the student sees it: those of one step must be of one size.
         """
         return partial(_changed, self.view, self.student.camera.size)
+
+    def scenes(self) -> Scenes:
+        """Those of `data`, then those without labels; raises ValueError."""
+        labelled = super().scenes()
+        if self.unlabelled is None:
+            return labelled
+        return AndUnlabelled(labelled, self.unlabelled.open("train"))
 
     def architecture(self, num_classes: int) -> Architecture:
         """That of the student's later stages: the teacher's.

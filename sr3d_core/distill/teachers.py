@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ from torch import nn
 from sr3d_core.checkpoint import CheckpointError, load_any
 from sr3d_core.detector import Postprocess
 from sr3d_core.distill.settings import Teacher
+from sr3d_core.distill.taught_boxes import LEAST_SCORE
 from sr3d_core.model.camera_network import CameraSR3D
+from sr3d_core.model.chances import calibrated
 from sr3d_core.model.network import SR3D, LevelOutput, decoded
 from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor
-from sr3d_core.structures import Batch, Detections, Predictions
+from sr3d_core.structures import Batch, Detections, Predictions, Targets
 
 _LOOKED_AT = 0.05  # boxes with a lower score cannot tell whether the teacher is right
 
@@ -36,9 +39,11 @@ class TeacherNetwork:
         network, self.manifest = load_any(settings.weights)
         self._check(settings, network)
         network.backend = backend
-        self._kind = settings.kind
+        if isinstance(network, CameraSR3D):
+            network.sees_depth = settings.kind == "oracle_lift"
         self.network: nn.Module = network.to(device).eval().requires_grad_(requires_grad=False)
         self._postprocess = Postprocess(score_threshold=_LOOKED_AT)
+        self._sure = Postprocess(score_threshold=LEAST_SCORE, one_class=True)
 
     def _check(self, settings: Teacher, network: nn.Module) -> None:
         takes_images = isinstance(network, CameraSR3D)
@@ -66,17 +71,27 @@ class TeacherNetwork:
             return taught(fine, levels, outputs)
         assert isinstance(self.network, CameraSR3D)
         assert batch.images is not None
-        output = self.network.raw(batch.images, has_depth=self._kind == "oracle_lift")
+        output = self.network.raw(batch.images)
         return taught(output.lifted, output.features, output.levels)
 
     @torch.no_grad()
     def detections(self, said: Taught, num_scenes: int) -> list[Detections]:
         """Its boxes, scene by scene."""
         predictions = self.predictions(said)
-        return [
-            self._postprocess(predictions[(predictions.scene == scene).nonzero()[:, 0]])
-            for scene in range(num_scenes)
-        ]
+        return [self._postprocess(predictions.of_scene(scene)) for scene in range(num_scenes)]
+
+    @torch.no_grad()
+    def taken_as_true(self, said: Taught, scenes: Sequence[int]) -> list[Targets]:
+        """What counts as true in scenes of which nothing is labelled, as in recordings.
+
+        Boxes that it scores `LEAST_SCORE` or more, by the scores of its detector; one for each
+        object.
+        """
+        predictions = calibrated(
+            self.predictions(said), self.manifest.classes, self.manifest.calibration
+        )
+        found = [self._sure(predictions.of_scene(scene)) for scene in scenes]
+        return [Targets(each.boxes, each.labels) for each in found]
 
     def predictions(self, said: Taught) -> Predictions:
         """Its boxes and scores at all anchor points."""

@@ -6,7 +6,7 @@ of the teacher's own spread over objects, which is followed from step to step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,9 +38,11 @@ from sr3d_core.supervision.distill.relation import (
 from sr3d_core.supervision.distill.response import soft_score_loss
 from sr3d_core.supervision.distill.selection import (
     automatic_reference,
+    need,
     object_std,
     object_weights,
 )
+from sr3d_core.training.processes import ALONE, Processes
 
 _ANCHORS: tuple[Level, Level] = ("fine", "coarse")
 _KEPT = 0.9  # of what is followed from step to step
@@ -69,10 +71,19 @@ class Distillation(nn.Module):
     reference_m: Tensor
 
     def __init__(
-        self, settings: Distill, widths: dict[Level, tuple[int, int]], voxel_size_m: float
+        self,
+        settings: Distill,
+        widths: dict[Level, tuple[int, int]],
+        voxel_size_m: float,
+        processes: Processes = ALONE,
     ) -> None:
-        """`widths` are the student's and the teacher's channels of each level."""
+        """`widths` are the student's and the teacher's channels of each level.
+
+        Where several processes share a step, the sum of their terms is that of one with all of
+        its scenes, and what is followed is followed over all of them.
+        """
         super().__init__()
+        self._processes = processes
         self.settings, self.voxel_size_m = settings, voxel_size_m
         self.adapters = nn.ModuleDict(
             {name: _adapter(*pair, settings.feature.adapter) for name, pair in widths.items()}
@@ -95,46 +106,83 @@ class Distillation(nn.Module):
         weights = object_weights(
             settings.of_features, objects.std_m, objects.trust, self._reference(objects)
         )
-        features, relations = objects.std_m.new_zeros(()), objects.std_m.new_zeros(())
-        pairs = {
-            name: _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
-            for name in {*settings.feature.levels, *_ANCHORS}
-        }
-        for name in settings.feature.levels:
-            pair = pairs[name]
-            adapted = self.adapters[name](student.levels[name].features)
-            mean, spread = self._followed(name, pair.teacher_features)
-            features = features + feature_loss(
-                adapted[pair.student_row],
-                pair.teacher_features,
-                pair.is_inside,
-                weights,
-                spread,
-                settings.feature.reduction,
-            )
+        pairs = self._pairs(student, teacher, objects)
+        compared = self._compared(student, pairs)
+        relations = objects.std_m.new_zeros(())
+        for name, each in compared.items():
             relations = relations + self._relations(
-                student.levels[name].replaced((adapted - mean) / spread),
-                teacher.levels[name].replaced((teacher.levels[name].features - mean) / spread),
+                student.levels[name].replaced((each.adapted - each.mean) / each.spread),
+                teacher.levels[name].replaced(
+                    (teacher.levels[name].features - each.mean) / each.spread
+                ),
                 objects,
             )
         response = response_term(
-            *_rows_of_anchors(student, teacher, pairs), said, own, settings.response.least_score
+            *_rows_of_anchors(student, teacher, pairs),
+            said,
+            own,
+            settings.response.least_score,
+            self._processes.total,
         )
-        num_levels = max(len(settings.feature.levels), 1)
         return {
-            "features": settings.feature.weight * features,
-            "relations": settings.relation.weight * relations / num_levels,
+            "features": settings.feature.weight * self._features(compared, weights),
+            "relations": settings.relation.weight * relations / max(len(compared), 1),
             "response": settings.response.weight * response,
         }
+
+    def features_of_all(
+        self, student: Taught, teacher: Taught, objects: Objects
+    ) -> Float[Tensor, ""]:
+        """The term of features with all objects alike, whatever the preset selects."""
+        compared = self._compared(student, self._pairs(student, teacher, objects))
+        return self._features(compared, torch.ones_like(objects.trust))
+
+    def needs(self, objects: Objects) -> Float[Tensor, " K"]:
+        """How much each object is in need, 0..1; one of unknown depth is so wholly."""
+        return need(objects.std_m.nan_to_num(float("inf")), self._reference(objects))
+
+    def _pairs(self, student: Taught, teacher: Taught, objects: Objects) -> dict[Level, _Pair]:
+        """The rows that both have, of each level that anything is compared on."""
+        return {
+            name: _Pair.of(student.levels[name], teacher.levels[name], objects, self.voxel_size_m)
+            for name in dict.fromkeys((*self.settings.feature.levels, *_ANCHORS))
+        }
+
+    def _compared(self, student: Taught, pairs: Mapping[Level, _Pair]) -> dict[Level, _Compared]:
+        """What of the student is compared with its teacher, level by level."""
+        found = {}
+        for name in self.settings.feature.levels:
+            adapted = self.adapters[name](student.levels[name].features)
+            found[name] = _Compared(
+                pairs[name], adapted, *self._followed(name, pairs[name].teacher_features)
+            )
+        return found
+
+    def _features(
+        self, compared: Mapping[Level, _Compared], weights: Float[Tensor, " K"]
+    ) -> Float[Tensor, ""]:
+        """The sum over levels of the term of features."""
+        total = weights.new_zeros(())
+        for each in compared.values():
+            total = total + feature_loss(
+                each.adapted[each.pair.student_row],
+                each.pair.teacher_features,
+                each.pair.is_inside,
+                weights,
+                each.spread,
+                self.settings.feature.reduction,
+                self._processes.total,
+            )
+        return total
 
     def _relations(
         self, student: SparseTensor, teacher: SparseTensor, objects: Objects
     ) -> Float[Tensor, ""]:
-        """The mean over images of the term of their objects."""
+        """The mean over images with objects of the term of their objects."""
         described = [self._described(each, objects) for each in (student, teacher)]
-        num_scenes = int(objects.scene.max()) + 1 if len(objects.scene) else 0
+        scenes = objects.scene.unique().tolist()
         total = student.features.sum() * 0.0
-        for scene in range(num_scenes):
+        for scene in scenes:
             of_scene = (objects.scene == scene).nonzero()[:, 0]
             mine, theirs = (rows[of_scene] for rows in described)
             trust = objects.trust[of_scene]
@@ -144,10 +192,10 @@ class Distillation(nn.Module):
             else:
                 trust = torch.ones_like(trust) if self.settings.trusts_all else trust
                 total = total + relation_loss(mine, theirs, trust)
-        return total / max(num_scenes, 1)
+        return total / max(self._processes.total(len(scenes)), 1)
 
     def _described(self, x: SparseTensor, objects: Objects) -> Float[Tensor, "K D"]:
-        xyz, is_inside = _rows(x, objects, self.voxel_size_m)
+        xyz, is_inside = rows_of(x, objects, self.voxel_size_m)
         grid = self.settings.relation.grid
         if grid == 1:
             return descriptors(x.features, is_inside)
@@ -159,12 +207,25 @@ class Distillation(nn.Module):
     ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
         """Mean and spread of the teacher's channels over objects, after these rows."""
         mean, spread = self.get_buffer(f"mean_{name}"), self.get_buffer(f"spread_{name}")
-        if len(features) > 1 and self.training:
-            kept = _KEPT if bool((spread > 0).any()) else 0.0
-            mean.lerp_(features.mean(dim=0), 1 - kept)
-            spread.lerp_(features.std(dim=0, correction=0), 1 - kept)
+        if self.training:
+            now = self._moments(features)
+            if now is not None:
+                kept = _KEPT if bool((spread > 0).any()) else 0.0
+                mean.lerp_(now[0].to(mean.dtype), 1 - kept)
+                spread.lerp_(now[1].to(spread.dtype), 1 - kept)
         is_known = bool((spread > 0).any())
         return mean, spread.clamp(min=LEAST_STD) if is_known else torch.ones_like(spread)
+
+    def _moments(
+        self, features: Float[Tensor, "N C"]
+    ) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]] | None:
+        """Mean and deviation of the rows of all processes, float64; None of fewer than two."""
+        rows = features.double()
+        sums = self._processes.summed(torch.cat([rows.sum(dim=0), rows.new_tensor([len(rows)])]))
+        count = float(sums[-1])
+        mean = sums[:-1] / max(count, 1.0)
+        squares = self._processes.summed((rows - mean).square().sum(dim=0))
+        return None if count < 2 else (mean, (squares / count).sqrt())
 
     @torch.no_grad()
     def _reference(self, objects: Objects) -> float:
@@ -172,11 +233,13 @@ class Distillation(nn.Module):
         fixed = self.settings.fixed_reference_m
         if fixed is not None:
             return fixed
-        seen = objects.std_m[~objects.std_m.isnan()]
-        if len(seen) and self.training:
-            kept = _KEPT if float(self.reference_m) > 0 else 0.0
-            now = self.reference_m.new_tensor(automatic_reference(seen))
-            self.reference_m.lerp_(now, 1 - kept)
+        if self.training:
+            own = objects.std_m[~objects.std_m.isnan()].tolist()
+            seen = [each for part in self._processes.all_of(own) for each in part]
+            if seen:
+                kept = _KEPT if float(self.reference_m) > 0 else 0.0
+                now = automatic_reference(torch.tensor(seen))
+                self.reference_m.lerp_(self.reference_m.new_tensor(now), 1 - kept)
         return float(self.reference_m)
 
 
@@ -194,18 +257,32 @@ class _Pair:
         cls, student: SparseTensor, teacher: SparseTensor, objects: Objects, voxel_size_m: float
     ) -> _Pair:
         teacher_row, student_row = shared_rows(teacher.coords, student.coords)
-        _, is_inside = _rows(teacher, objects, voxel_size_m)
+        _, is_inside = rows_of(teacher, objects, voxel_size_m)
         is_inside = is_inside[teacher_row]
         kept = is_inside.any(dim=1)
         teacher_row, student_row = teacher_row[kept], student_row[kept]
         return cls(student_row, teacher_row, teacher.features[teacher_row], is_inside[kept])
 
 
-def _rows(
+@dataclass(frozen=True, slots=True, eq=False)
+class _Compared:
+    """One level of the student, as its teacher would say it, and the teacher's own scale."""
+
+    pair: _Pair
+    adapted: Float[Tensor, "S C"]
+    mean: Float[Tensor, " C"]
+    spread: Float[Tensor, " C"]
+
+
+def rows_of(
     x: SparseTensor, objects: Objects, voxel_size_m: float
 ) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, "N K"]]:
-    """Where rows are, and which objects hold them, grown by half of what rows are apart."""
-    xyz = x.coords[:, 1:].to(objects.boxes.center.dtype) * voxel_size_m
+    """Where the middle of rows is, and which objects hold it, grown by half of a row's size.
+
+    So a row belongs to each object that has a part of it, however thin.
+    """
+    middle = x.coords[:, 1:].to(objects.boxes.center.dtype) + 0.5 * x.stride
+    xyz = middle * voxel_size_m
     return xyz, objects.holding(x.coords, xyz, 0.5 * x.stride * voxel_size_m)
 
 
@@ -227,37 +304,46 @@ def response_term(
     said: Predictions,
     own: Predictions,
     least_score: float,
+    total: Callable[[int], int] = int,
 ) -> Float[Tensor, ""]:
     """The teacher's scores on shared anchors inside of objects, and its boxes where it is sure.
 
     The rows are those of `own` and of `said`. Scores: quality focal loss, summed over classes,
-    mean over anchors. Boxes: mean of 1 - DIoU.
+    mean over anchors. Boxes: mean of 1 - DIoU. `total` as of `feature_loss`.
     """
-    if not len(of_student):
-        return own.logits.sum() * 0.0
     scores = said.logits[of_teacher].sigmoid()
-    term = soft_score_loss(own.logits[of_student], scores).sum(dim=1).mean()
     is_sure = (scores.amax(dim=1) >= least_score).nonzero()[:, 0]
+    num, num_sure = total(len(of_student)), total(len(is_sure))
+    term = own.logits.sum() * 0.0
+    if len(of_student):
+        term = term + soft_score_loss(own.logits[of_student], scores).sum() / num
     if len(is_sure):
         boxes = own.boxes[of_student[is_sure]], said.boxes[of_teacher[is_sure]]
-        term = term + (1 - aligned_diou(*boxes)).mean()
+        term = term + (1 - aligned_diou(*boxes)).sum() / num_sure
     return term
 
 
 def depth_term(
-    output: CameraOutput, targets: Sequence[Targets], settings: DepthTerm
+    output: CameraOutput,
+    targets: Sequence[Targets],
+    settings: DepthTerm,
+    processes: Processes = ALONE,
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the bins where the depth is known, mean over cells; more on objects."""
+    """Cross-entropy of the bins where the depth is known, mean over cells; more on objects.
+
+    Over those of all processes that share a step: the sum of their terms is the mean.
+    """
     truth = cell_depth(output.images)
     is_known = truth > 0
-    if not bool(is_known.any()):
-        return output.depth_logits.sum() * 0.0
     weight = torch.where(_on_objects(output, targets), settings.object_factor, 1.0)[is_known]
     centers_m = output.centers_m[:, None, None].expand_as(output.depth_logits)
     error = depth_cross_entropy(
         output.depth_logits[is_known], truth[is_known].to(centers_m.dtype), centers_m[is_known]
     )
-    return settings.weight * (weight * error).sum() / weight.sum()
+    divisor = processes.summed(weight.sum())
+    if float(divisor) == 0:
+        return output.depth_logits.sum() * 0.0
+    return settings.weight * (weight * error).sum() / divisor
 
 
 @torch.no_grad()
@@ -266,8 +352,12 @@ def objects_of(
     targets: Sequence[Targets],
     found: Sequence[Detections],
     trust: str,
+    unlabelled: Sequence[int] = (),
 ) -> Objects:
-    """The labelled objects of a step; `found` are the teacher's boxes, scene by scene."""
+    """The objects of a step; `found` are the teacher's boxes, scene by scene.
+
+    In scenes that are not labelled trust is the teacher's score: its boxes are the truth there.
+    """
     device = output.depth_logits.device
     variance = _variance(output)
     parts: list[tuple[Tensor, ...]] = []
@@ -276,7 +366,8 @@ def objects_of(
         is_of = cells_on(output.images[scene : scene + 1], boxes)
         std_m = object_std(variance[scene].flatten(), is_of)
         own = torch.full_like(labels, scene)
-        parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], trust)))
+        kind = "score" if scene in unlabelled else trust
+        parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], kind)))
     rows, labels, scene_of, std_m, trusted = (
         torch.cat(each).to(device) for each in zip(*parts, strict=True)
     )

@@ -86,6 +86,9 @@ class CameraSR3D(nn.Module):
 
     backend: Backend = "auto"
     """Which engine multiplies; may be changed at any time."""
+    sees_depth: bool = False
+    """Whether cells are lifted to where the images' depth says that they are, as if the student's
+    own were perfect; a cell whose depth is unknown is nowhere. May be changed at any time."""
 
     def __init__(self, architecture: Architecture, camera: CameraArchitecture) -> None:
         super().__init__()
@@ -142,12 +145,8 @@ class CameraSR3D(nn.Module):
         predictions = decoded(output.levels, self.architecture, is_training=self.training)
         return predictions, output
 
-    def raw(self, images: Images, *, has_depth: bool = False) -> CameraOutput:
-        """All that the student says of images, whatever their size.
-
-        With `has_depth` cells are lifted to where the images' depth says that they are, as if the
-        student's own were perfect; a cell whose depth is unknown is nowhere.
-        """
+    def raw(self, images: Images) -> CameraOutput:
+        """All that the student says of images, whatever their size."""
         images = fitted(images, self.camera.size)
         rays = cell_rays(images)
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
@@ -157,7 +156,7 @@ class CameraSR3D(nn.Module):
         focal = images.intrinsics[:, 0, 0].float()
         centers_m = self.camera.depth.centers_m(focal)
         context = self.context(features).permute(0, 2, 3, 1).float()
-        if has_depth:
+        if self.sees_depth:
             depths_m = cell_depth(images)[..., None]
             chance = (depths_m > 0).to(context.dtype)
         else:

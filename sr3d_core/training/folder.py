@@ -27,7 +27,7 @@ BEST = "best.safetensors"
 VALIDATION = "validation.jsonl"
 CURVES = "curves.png"
 STATE = "state.pt"
-_CONFIG = "config.yaml"
+CONFIG = "config.yaml"
 _LOG = "log.csv"
 _LOCK = "training.lock"
 
@@ -120,10 +120,10 @@ class RunFolder:
         log, scores = self.path / _LOG, self.path / VALIDATION
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            names = (STATE, WEIGHTS, BEST, _CONFIG, _LOG, VALIDATION, CURVES)
+            names = (STATE, WEIGHTS, BEST, CONFIG, _LOG, VALIDATION, CURVES)
             remove_parts([self.path / name for name in names])
             text = dump_config(config).encode()
-            files = {self.path / _CONFIG: text, log: log_until(log, step)}
+            files = {self.path / CONFIG: text, log: log_until(log, step)}
             if scores.exists():
                 files[scores] = _scores_until(scores, validated_step)
             write_whole(files)

@@ -140,6 +140,10 @@ class Processes:
             return number
         return int(sum_over_all(torch.tensor(number, device=self.device)))
 
+    def summed(self, own: Tensor) -> Tensor:
+        """The sum of everyone's tensor, without gradient."""
+        return own.detach() if self.num == 1 else sum_over_all(own.detach().clone())
+
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """For each flag, whether any process says so."""
         if self.num == 1:
@@ -193,3 +197,7 @@ class Processes:
 
     def _vector(self, values: list[float]) -> Tensor:
         return torch.tensor(values, device=self.device)
+
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+"""One process that learns by itself."""

@@ -4,6 +4,7 @@
     feature     DASFD: the teacher's features, on the rows that both have
     relation    DASRD: how alike the teacher finds two objects of a frame
     response    the teacher's scores and boxes
+    conflict    whether features and labels pull the same way
     depth       how far away a pixel is; in every arm, also without a teacher
 
 The paper's text was not to be had: what is written here follows its public code as the tests'

@@ -6,6 +6,7 @@ units of the teacher's own spread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -61,11 +62,14 @@ def feature_loss(
     weights: Float[Tensor, " K"],
     spread: Float[Tensor, " C"],
     reduction: Reduction,
+    total: Callable[[int], int] = int,
 ) -> Float[Tensor, ""]:
     """Mean of `weight * half the squared difference / spread^2` over rows inside of objects.
 
     A row that several objects hold has the highest of their weights. `objects`: the mean over
-    objects of their weight times their rows' mean. 0 where no row is inside.
+    objects of their weight times their rows' mean. 0 where no row is inside. Where several
+    processes share a step, `total` adds up what all of them have, so that the sum of their terms
+    is the mean.
     """
     error = 0.5 * ((student - teacher.detach()) / spread).square().mean(dim=1)
     own = is_inside.to(error.dtype)
@@ -73,10 +77,10 @@ def feature_loss(
         num_rows = own.sum(dim=0)
         has_rows = num_rows > 0
         means = (error @ own)[has_rows] / num_rows[has_rows]
-        return (weights[has_rows] * means).sum() / max(int(has_rows.sum()), 1)
+        return (weights[has_rows] * means).sum() / max(total(int(has_rows.sum())), 1)
     highest = (own * weights).amax(dim=1) if len(weights) else error.new_zeros(len(error))
     num_inside = int(is_inside.any(dim=1).sum())
-    return (highest * error).sum() / max(num_inside, 1)
+    return (highest * error).sum() / max(total(num_inside), 1)
 
 
 def literal_feature_loss(
