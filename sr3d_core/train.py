@@ -271,7 +271,10 @@ class _Run(SharedRun):
         """Go on from the folder's state, if it is sound and of this training; its average."""
         path, num_steps = self.folder.state, self.config.schedule.num_steps
         state = read_state(path)
-        notes = check_fits(path, state, self.settings, num_steps, accept_data=accept_data)
+        kind = type(self.config)
+        notes = check_fits(
+            *(path, state, self.settings, num_steps), kind=kind, accept_data=accept_data
+        )
         for note in notes if self.processes.is_main else ():
             _log.warning("%s", note)
         try:

@@ -26,6 +26,7 @@ from sr3d_core.model.network import SR3D, decoded
 from sr3d_core.sparse.tensor import SparseTensor, voxelize
 from sr3d_core.structures import Batch, Boxes3D, PointCloud, Sample
 from sr3d_core.train import train
+from sr3d_core.training.state import read_state, state_content
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +261,14 @@ def test_a_teacher_of_images_may_have_another_image_network(trained: Path, tmp_p
     assert "features" in (tmp_path / "log.csv").read_text()
 
 
+def forget(path: Path, *keys: str) -> None:
+    """As an earlier version wrote it, which did not know these settings."""
+    state = read_state(path)
+    known = {key: value for key, value in state.settings.items() if key not in keys}
+    assert len(known) == len(state.settings) - len(keys)
+    path.write_bytes(state_content(replace(state, settings=known)))
+
+
 def test_a_resumed_training_is_the_one_that_was_not_interrupted(
     teacher: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -272,6 +281,7 @@ def test_a_resumed_training_is_the_one_that_was_not_interrupted(
 
     with pytest.raises(Enough):
         train(config(teacher, Toys()), tmp_path, learner=CameraLearner, on_step=stop)
+    forget(tmp_path / "state.pt", "unlabelled", "student.camera.lift")
     train(config(teacher, Toys()), tmp_path, resume=True, learner=CameraLearner)
     for name, tensor in load_any(trained)[0].state_dict().items():
         torch.testing.assert_close(

@@ -47,6 +47,8 @@ MAY_CHANGE = {
     "schedule.tensorboard",
     "data.path",
     "data.prerendered",
+    "unlabelled.path",
+    "unlabelled.prerendered",
     "network.backend",
     "network.rivalry",
     "network.weights",
@@ -91,26 +93,26 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+def differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> dict[str, str]:
     """What is set otherwise now, by key: the values before and now, in words.
 
     A setting that was not known before was at its default, which is what was done without it.
     """
-    before = {**{key: _DEFAULTS[key] for key in now if key in _DEFAULTS}, **before}
+    known = defaults or {}
+    before = {**{key: known[key] for key in now if key in known}, **before}
     absent = "not set"
     keys = [*now, *(key for key in before if key not in now)]
     pairs = {key: (before.get(key, absent), now.get(key, absent)) for key in keys}
     return {key: f"{key} was {a}, is {b}" for key, (a, b) in pairs.items() if a != b}
 
 
-def _default_settings() -> dict[str, Any]:
-    """The defaults of all settings that have one whatever else is set."""
+def default_settings(kind: type[Config]) -> Mapping[str, Any]:
+    """The defaults of all settings of such a configuration that have one whatever else is set."""
     own = [each for each in fields(Architecture) if each.default is not MISSING]
     architecture = {f"network.{each.name}": _plain(each.default) for each in own}
-    return {**flat_config(Config()), **architecture}
-
-
-_DEFAULTS = _default_settings()
+    return {**flat_config(kind()), **architecture}
 
 
 def state_content(state: State) -> bytes:
@@ -175,13 +177,16 @@ def check_fits(
     settings: Mapping[str, Any],
     num_steps: int,
     *,
+    kind: type[Config] = Config,
     accept_data: bool = False,
 ) -> list[str]:
     """What is otherwise than in the run of a state, harmless; raises TrainingError if not.
 
+    `kind` of configuration says what those settings were that the state does not know.
+
     Other scenes than before are harmless where the user accepts them.
     """
-    changed = differences(state.settings, settings)
+    changed = differences(state.settings, settings, default_settings(kind))
     notes = _about_scenes(path, state.settings, settings, accept_data)
     for key in (NUM, NAMES, FILES):
         changed.pop(key, None)
