@@ -431,7 +431,7 @@ def test_another_recording_under_the_same_name_is_refused(tmp_path: Path) -> Non
     write_bag(bag, "mcap", drive(way()[1:10]))
     done = sr3d("pretrain", bag, "--settings", settings, "--out", out, "--resume")
     assert done.exit_code == 1
-    assert "sources was" in done.output
+    assert "--accept-data" in done.output
 
 
 def test_the_clouds_are_read_once(bag: Path, tmp_path: Path) -> None:
