@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ CHECKED = ("sparse", "model", "supervision", "geometry.camera", "geometry.distor
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when triton is imported
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # So a shell starts what runs in its background, and processes that tests start inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THREADS = 1  # small tensors; several test processes may run beside each other
 
