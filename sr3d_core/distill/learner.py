@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_any
 from sr3d_core.detector import Detector
+from sr3d_core.distill.cells import CellTerms
+from sr3d_core.distill.objects import objects_of
 from sr3d_core.distill.settings import CameraConfig, Level
-from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught
-from sr3d_core.distill.terms import Distillation, depth_term, objects_of, rows_of
+from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught_by_images
+from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
 from sr3d_core.model.camera_network import CameraSR3D, fitted
@@ -60,9 +62,24 @@ class CameraLearner(Learner):
         student.backend, student.sees_depth = config.network.backend, config.student.sees_depth
         lift, neck = architecture.widths[1], architecture.neck_channels
         own: dict[Level, int] = {"lift": lift, "fine": neck, "coarse": neck}
-        widths = {name: (own[name], own[name]) for name in config.distill.feature.levels}
-        terms = Distillation(config.distill, widths, architecture.voxel_size_m, self._processes)
+        levels = () if config.compares_cells else config.distill.feature.levels
+        widths = {name: (own[name], own[name]) for name in levels}
+        cells = self._cell_terms(student) if config.compares_cells else None
+        voxel_size_m = architecture.voxel_size_m
+        terms = Distillation(config.distill, widths, voxel_size_m, self._processes, cells)
         return Lesson(student, terms)
+
+    def _cell_terms(self, student: CameraSR3D) -> CellTerms:
+        """Those between the student and a teacher that looks at the same pixels."""
+        config, network = self._config, self._teacher.network
+        assert isinstance(network, CameraSR3D)
+        if network.camera.size != student.camera.size:
+            raise TrainingError(
+                f"{config.teacher.weights}: sees images of {network.camera.size} pixels, the "
+                f"student of {student.camera.size}; expected the same: their cells are compared"
+            )
+        widths = student.image.widths, network.image.widths
+        return CellTerms(*widths, config.distill.feature.adapter, self._processes)
 
     @property
     def student(self) -> CameraSR3D:
@@ -131,7 +148,7 @@ class CameraLearner(Learner):
             return losses
         found = self._teacher.detections(said, len(batch.targets))
         terms = self.network.distillation(
-            taught(output.lifted, output.features, output.levels),
+            taught_by_images(output),
             said,
             self._teacher.predictions(said),
             own,
@@ -169,7 +186,7 @@ class CameraLearner(Learner):
         said = self._teacher(batch)
         found = self._teacher.detections(said, len(batch.targets))
         objects = objects_of(output, batch.targets, found, self._config.distill.trust)
-        student = taught(output.lifted, output.features, output.levels)
+        student = taught_by_images(output)
         of_labels = self._boxes_of(own, batch, None).total
         of_teacher = lesson.distillation.features_of_all(student, said, objects)
         asked = _gradient(of_labels, output.lifted.features)

@@ -30,7 +30,8 @@ from sr3d_core.supervision.distill.selection import LITERAL_STD_M, Selection
 Preset = Literal["none", "plain", "monostl", "monostl_literal", "both"]
 """none: true boxes and depth alone. plain: all objects alike. monostl: features where the student
 needs them, relations where the teacher is right. monostl_literal: the same as published, in metres
-and by products. both: features where both hold."""
+and by products; of a teacher of kind depth_image on cells of images, as published, of another one
+on voxels. both: features where both hold."""
 Level = Literal["lift", "fine", "coarse"]
 """lift: voxels where the student's images become voxels, after the teacher's second stage. fine,
 coarse: what the head sees on the two levels that carry anchors."""
@@ -211,6 +212,27 @@ class CameraConfig(Config):
             raise ValueError(
                 f"unlabelled is set, and teacher.kind is {self.teacher.kind}; expected points: "
                 "what a teacher of clouds finds is taken as true"
+            )
+        self._check_cells()
+
+    @property
+    def compares_cells(self) -> bool:
+        """Whether features and relations are those of cells of images, as published."""
+        return self.distill.is_literal and self.teacher.kind == "depth_image"
+
+    def _check_cells(self) -> None:
+        """Refuse what says how voxels are compared where none are."""
+        feature, usual = self.distill.feature, FeatureTerm()
+        of_voxels = {
+            "feature.levels": feature.levels != usual.levels,
+            "feature.reduction": feature.reduction != usual.reduction,
+            "relation.grid": self.distill.relation.grid != RelationTerm().grid,
+        }
+        changed = [f"distill.{name}" for name, is_changed in of_voxels.items() if is_changed]
+        if changed and self.compares_cells:
+            raise ValueError(
+                f"{', '.join(changed)} set, which is of voxels; with teacher.kind depth_image "
+                "distill.preset monostl_literal compares cells of images: leave it out"
             )
 
     @property

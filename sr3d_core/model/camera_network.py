@@ -74,6 +74,7 @@ class CameraOutput:
     """What the student makes of images, before boxes are decoded; h x w cells, D bins."""
 
     images: Images  # as the network saw them: of its own size
+    pyramid: tuple[Float[Tensor, "B _ _ _"], ...]  # of the image network, finest level first
     depth_logits: Float[Tensor, "B h w D"]
     centers_m: Float[Tensor, "B D"]  # depth of the bins' centres
     lifted: SparseTensor  # on the lattice of the point-cloud network's second stage
@@ -150,7 +151,8 @@ class CameraSR3D(nn.Module):
         images = fitted(images, self.camera.size)
         rays = cell_rays(images)
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
-        features = self.image(pixels)
+        pyramid = self.image.pyramid(pixels)
+        features = self.image.joined(pyramid)
         features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         focal = images.intrinsics[:, 0, 0].float()
@@ -166,7 +168,9 @@ class CameraSR3D(nn.Module):
         middle = self.backbone["layer3"](lifted)
         levels = self.neck((lifted, middle, self.backbone["layer4"](middle)))
         fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
-        return CameraOutput(images, depth_logits, centers_m, lifted, (fine, coarse), levels)
+        return CameraOutput(
+            images, tuple(pyramid), depth_logits, centers_m, lifted, (fine, coarse), levels
+        )
 
     def _chance(self, depth_logits: Float[Tensor, "B h w D"]) -> Float[Tensor, "B h w D"]:
         """How likely each cell is in each bin, 0 where it is not to be lifted."""
