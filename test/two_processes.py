@@ -70,6 +70,7 @@ def train_case(name: str, folder: Path) -> None:
 
 TAUGHT = dict.fromkeys(("none", "plain", "monostl", "monostl_literal"), "points")
 TAUGHT["monostl_literal of cells"] = "depth_image"
+TAUGHT["monostl by centres"] = "points"
 """Students that are taught by two processes: the preset each name begins with, and the teacher."""
 
 
@@ -82,9 +83,12 @@ def teach_case(folder: Path) -> None:
     for name, kind in TAUGHT.items():
         asked = small_camera(
             folder / f"{kind}.safetensors",
-            distill={"preset": name.split()[0]},
+            distill={
+                "preset": name.split()[0],
+                "uncertainty": {"source": "centre" if "centres" in name else "pixels"},
+            },
             teacher={"kind": kind},
-            student={"sees_depth": name in ("plain", "monostl")},
+            student={"sees_depth": name.split()[0] in ("plain", "monostl")},
         )
         train(asked, folder / f"images {name}", learner=CameraLearner)
 

@@ -24,7 +24,7 @@ class Objects:
     boxes: Boxes3D
     labels: Int[Tensor, " K"]
     scene: Int[Tensor, " K"]
-    std_m: Float[Tensor, " K"]  # of the student's depth; NaN where no pixel shows it
+    std_m: Float[Tensor, " K"]  # of the student's depth; NaN where nothing says it
     trust: Float[Tensor, " K"]  # 0..1, whether the teacher is right
 
     def holding(

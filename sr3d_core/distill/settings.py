@@ -112,6 +112,18 @@ class ResponseTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Uncertainty:
+    """What says how unsure the student is of an object's depth."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    source: Literal["pixels", "centre"] = "pixels"
+    """pixels: the spread of the bins of depth, over the cells that show the object. centre: two
+    channels at the cell of the middle of its box, its depth and the deviation of that, which learn
+    beside all else and are no part of the weights file (MonoSTL's own, a Laplace distribution)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DepthTerm:
     """How far away pixels are; in every arm, or distillation would be credited with it."""
 
@@ -135,6 +147,7 @@ class Distill:
     trust: Literal["quality", "score"] = "quality"
     """What says that the teacher is right about an object: the IoU of its best box of the class
     with the labelled one, or the score of that box."""
+    uncertainty: Uncertainty = field(default_factory=Uncertainty)
     reference_depth_std_m: float | None = None
     """The deviation of depth that counts as known, metres. None: half of the median deviation of
     the student's own objects, as it learns, so that half of them are in need."""

@@ -75,6 +75,7 @@ class CameraOutput:
 
     images: Images  # as the network saw them: of its own size
     pyramid: tuple[Float[Tensor, "B _ _ _"], ...]  # of the image network, finest level first
+    cells: Float[Tensor, "B C h w"]  # what all that is said of a cell is made of
     depth_logits: Float[Tensor, "B h w D"]
     centers_m: Float[Tensor, "B D"]  # depth of the bins' centres
     lifted: SparseTensor  # on the lattice of the point-cloud network's second stage
@@ -97,8 +98,8 @@ class CameraSR3D(nn.Module):
         points, channels = architecture, camera.channels
         self.image = ImageNetwork(camera.image, channels)
         self.mix = nn.Sequential(nn.Conv2d(channels + _EMBEDDING, channels, 1), nn.ReLU())
-        self.depth = _branch(channels, camera.depth.bins)
-        self.context = nn.Sequential(*_branch(channels, points.widths[1]), nn.ReLU())
+        self.depth = branch(channels, camera.depth.bins)
+        self.context = nn.Sequential(*branch(channels, points.widths[1]), nn.ReLU())
         sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
         third, fourth = (stage(*each) for each in sizes)
         self.backbone = nn.ModuleDict({"layer3": third, "layer4": fourth})
@@ -169,7 +170,14 @@ class CameraSR3D(nn.Module):
         levels = self.neck((lifted, middle, self.backbone["layer4"](middle)))
         fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
         return CameraOutput(
-            images, tuple(pyramid), depth_logits, centers_m, lifted, (fine, coarse), levels
+            images,
+            tuple(pyramid),
+            features,
+            depth_logits,
+            centers_m,
+            lifted,
+            (fine, coarse),
+            levels,
         )
 
     def _chance(self, depth_logits: Float[Tensor, "B h w D"]) -> Float[Tensor, "B h w D"]:
@@ -201,7 +209,8 @@ class CameraSR3D(nn.Module):
         )
 
 
-def _branch(channels: int, out_channels: int) -> nn.Sequential:
+def branch(channels: int, out_channels: int) -> nn.Sequential:
+    """What is said of every cell, of the student's features of cells; any number."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
