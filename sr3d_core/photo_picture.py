@@ -6,10 +6,9 @@ beside it is drawn as far as it is seen. Drawn with matplotlib, without a displa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,14 +18,10 @@ from torch import Tensor
 
 from sr3d_core.colors import class_color
 from sr3d_core.geometry.boxes import corners
-from sr3d_core.geometry.camera import project
+from sr3d_core.geometry.camera import edges_in_image
 from sr3d_core.structures import Detections, Images
 
 _DPI = 100
-_NEAREST_M = 0.05  # edges are cut off nearer than this
-_EDGES = [(a, (a + 1) % 4) for a in range(4)]
-_EDGES += [(a + 4, b + 4) for a, b in _EDGES] + [(a, a + 4) for a in range(4)]
-"""Pairs of the corners that `geometry.boxes.corners` gives."""
 
 
 def draw_in_photo(
@@ -49,22 +44,14 @@ def draw_in_photo(
     return Path(path)
 
 
-def seen_edges(
-    images: Images, box_corners: Float[Tensor, "8 3"]
-) -> Iterator[Float[Tensor, "2 2"]]:
+def seen_edges(images: Images, box_corners: Float[Tensor, "8 3"]) -> Float[Tensor, "N 2 2"]:
     """The edges of a box in pixels, as far as they are ahead of the camera."""
-    pose = images.world_from_camera[:1].double()
-    away = (box_corners.double() - pose[0, :3, 3]) @ pose[0, :3, :3]
-    for first, second in _EDGES:
-        ends = away[[first, second]]
-        near, far = ends[ends[:, 2].argsort()]
-        if far[2] <= _NEAREST_M:
-            continue
-        if near[2] < _NEAREST_M:
-            near = near + (far - near) * (_NEAREST_M - near[2]) / (far[2] - near[2])
-        ends = torch.stack([near, far])[None]
-        pixels, _ = project(ends, images.intrinsics[:1].double(), torch.eye(4).double()[None])
-        yield pixels[0]
+    edges = edges_in_image(
+        box_corners[None].double(),
+        images.intrinsics[:1].double(),
+        images.world_from_camera[:1].double(),
+    )[0]
+    return edges[~edges.isnan().any(dim=(1, 2))]
 
 
 def _draw(

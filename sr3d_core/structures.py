@@ -328,6 +328,7 @@ class Losses:
     features: Float[Tensor, ""] | None = None
     relations: Float[Tensor, ""] | None = None
     response: Float[Tensor, ""] | None = None
+    centre: Float[Tensor, ""] | None = None
 
     @property
     def terms(self) -> dict[str, Float[Tensor, ""]]:
@@ -342,6 +343,7 @@ class Losses:
             "features": self.features,
             "relations": self.relations,
             "response": self.response,
+            "centre": self.centre,
         }
         return {name: term for name, term in named.items() if term is not None}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from sr3d_core.checkpoint import Manifest, save_checkpoint
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.distill.settings import CameraConfig, parse_camera_config
-from sr3d_core.model.camera_network import CameraArchitecture
+from sr3d_core.model.camera_network import CameraArchitecture, CameraSR3D
 from sr3d_core.model.network import LITE, SR3D
 from sr3d_core.structures import Boxes3D, Images, PointCloud, Sample, Targets
 
@@ -61,6 +61,15 @@ def save_teacher(path: Path) -> Path:
     return path
 
 
+def save_depth_teacher(path: Path) -> Path:
+    """The same of a network of images of depth, built as the student is."""
+    torch.manual_seed(7)
+    camera = replace(CAMERA, input="depth")
+    manifest = Manifest(architecture=SMALL, classes=CLASSES, camera=camera)
+    save_checkpoint(path, CameraSR3D(SMALL, camera), manifest)
+    return path
+
+
 def config(weights: Path, source: Any, **changes: Any) -> CameraConfig:
     """A short training on toy scenes; the source is put in, as no reader makes such scenes."""
     tree = {
@@ -103,8 +112,10 @@ class Blind(Toys):
     has_images = False
 
 
-def small_camera(teacher: Path, **changes: Any) -> CameraConfig:
+def small_camera(weights: Path, **changes: Any) -> CameraConfig:
     """A short training of all six scenes in a step, by a teacher that is written there."""
-    save_teacher(teacher.with_name(f"{os.getpid()}.safetensors")).replace(teacher)  # two may do so
+    sees_depth = changes.get("teacher", {}).get("kind") == "depth_image"
+    save = save_depth_teacher if sees_depth else save_teacher
+    save(weights.with_name(f"{os.getpid()}.safetensors")).replace(weights)  # two may do so
     schedule = {"num_steps": 3, "batch_size": 6, "warmup_steps": 0}
-    return config(teacher, Toys(), schedule=schedule, **changes)
+    return config(weights, Toys(), schedule=schedule, **changes)

@@ -19,8 +19,9 @@ from torch import Tensor
 from sr3d_core.data.sources import Scenes
 from sr3d_core.distill.conflicts import Conflicts, measure_conflicts
 from sr3d_core.distill.learner import CameraLearner, TaughtObject
-from sr3d_core.distill.teachers import taught
-from sr3d_core.distill.terms import objects_of, rows_of
+from sr3d_core.distill.objects import objects_of
+from sr3d_core.distill.teachers import taught_by_images
+from sr3d_core.distill.terms import rows_of
 from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch
 from sr3d_core.supervision.distill.conflict import agreement, conflicts_by_need
@@ -116,7 +117,7 @@ def test_what_is_told_of_objects_is_what_a_step_does(run: Path) -> None:
         own = decoded(output.levels, SMALL, is_training=True)
         found = learner._teacher.detections(said, 1)
         objects = objects_of(output, batch.targets, found, "quality")
-        part = taught(output.lifted, output.features, output.levels)
+        part = taught_by_images(output)
         imitation = learner.network.distillation.features_of_all(part, said, objects)
         return learner._boxes_of(own, batch, None).total, imitation, output, objects
 

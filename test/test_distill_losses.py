@@ -208,22 +208,35 @@ def test_features_without_rows_or_objects_are_finite_zeros(
 @pytest.mark.parametrize("whose", ["student", "teacher"])
 def test_the_literal_feature_term(whose: str) -> None:
     inputs, expected = parts("dasfd_release")
-    student = tensor(inputs["student"]).permute(2, 0, 1).requires_grad_()
-    teacher = tensor(inputs["teacher"]).permute(2, 0, 1)
+    student = tensor(inputs["student"]).permute(2, 0, 1)[None].requires_grad_()
+    teacher = tensor(inputs["teacher"]).permute(2, 0, 1)[None]
     confidence = tensor(inputs[f"{whose}_confidence"])
     weights = need(1 / confidence, LITERAL_STD_M) if whose == "student" else confidence.clamp(0, 1)
     boxes = torch.tensor(inputs["boxes_x1y1x2y2_cells"])
-    loss = literal_feature_loss(student, teacher, boxes, weights)
+    scene = torch.zeros(2, dtype=torch.int64)
+    loss = literal_feature_loss(student, teacher, scene, boxes, weights)
     expect(loss, expected[f"loss_{whose}_weight"])
     if whose == "student":
         loss.backward()
         assert student.grad is not None
         rows = expected["gradient_student_weight"]
-        expect(student.grad.permute(1, 2, 0), rows, atol=1e-7)
-        plain = literal_feature_loss(student, teacher, boxes, torch.ones(2))
+        expect(student.grad[0].permute(1, 2, 0), rows, atol=1e-7)
+        plain = literal_feature_loss(student, teacher, scene, boxes, torch.ones(2))
         expect(plain.detach(), expected["loss_plain_mask"])
-    none = literal_feature_loss(student.detach(), teacher, boxes[:0], weights[:0])
+    none = literal_feature_loss(student.detach(), teacher, scene[:0], boxes[:0], weights[:0])
     assert float(none) == 0.0
+
+
+def test_the_literal_feature_term_of_images_is_the_mean_over_the_cells_of_all() -> None:
+    student = torch.zeros(2, 3, 4, 5)
+    teacher = torch.stack([torch.full((3, 4, 5), 2.0), torch.full((3, 4, 5), 4.0)])
+    boxes = torch.tensor([[0, 0, 3, 1], [1, 1, 2, 2]])
+    loss = literal_feature_loss(student, teacher, torch.tensor([0, 1]), boxes, torch.ones(2))
+    expect(loss, (3 * 2.0 + 1 * 8.0) / 4)
+    shared = literal_feature_loss(
+        student, teacher, torch.tensor([0, 1]), boxes, torch.ones(2), lambda num: num + 4
+    )
+    expect(shared, (3 * 2.0 + 1 * 8.0) / 8)
 
 
 def test_the_literal_relation_term() -> None:

@@ -17,9 +17,10 @@ from sr3d_core.checkpoint import load_any
 from sr3d_core.config import ConfigError
 from sr3d_core.detector import Detector
 from sr3d_core.distill.learner import CameraLearner
+from sr3d_core.distill.objects import Objects, objects_of
 from sr3d_core.distill.settings import Preset, parse_camera_config
-from sr3d_core.distill.teachers import TeacherNetwork, taught
-from sr3d_core.distill.terms import Distillation, Objects, depth_term, objects_of, rows_of
+from sr3d_core.distill.teachers import TeacherNetwork, taught_by_images
+from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.distill.views import ChangeImages
 from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cell_rays, fitted
 from sr3d_core.model.network import SR3D, decoded
@@ -113,7 +114,7 @@ def step(
     found = taught_by.detections(said, len(samples))
     objects = objects_of(output, batch.targets, found, "quality")
     terms = distillation(
-        taught(output.lifted, output.features, output.levels),
+        taught_by_images(output),
         said,
         taught_by.predictions(said),
         predictions,
@@ -202,7 +203,7 @@ def taught_of(teacher: Path, samples: Sequence[Sample]) -> Any:
     output = student.raw(batch.images)
     predictions = decoded(output.levels, SMALL, is_training=True)
     said = taught_by(batch)
-    own = taught(output.lifted, output.features, output.levels)
+    own = taught_by_images(output)
     return own, said, taught_by.predictions(said), predictions
 
 

@@ -67,17 +67,23 @@ def test_the_arms_are_those_of_the_comparison() -> None:
     assert terms["monostl_features"] == ("monostl", True, False, False)
     assert terms["monostl_relations"] == ("monostl", False, True, False)
     assert terms["response"] == ("monostl", False, False, True)
-    assert terms["monostl_literal"] == ("monostl_literal", True, True, True)
+    for name in ("monostl_literal", "published"):
+        assert terms[name] == ("monostl_literal", True, True, True)
+    cells = [name for name in study.variants if parsed(study, name).compares_cells]
+    assert cells == ["published"]
+    assert parsed(study, "published").distill.relation.weight == 1.0
     for name in ("both", "depth_image", "oracle_lift", "unlabelled"):
         assert terms[name] == ("both", True, True, True)
     kinds = {name: parsed(study, name).teacher.kind for name in study.variants}
     assert {name for name, kind in kinds.items() if kind != "points"} == {
         "depth_image",
         "oracle_lift",
+        "published",
     }
-    for name in ("depth_image", "oracle_lift"):
+    for name in ("depth_image", "oracle_lift", "published"):
         tree = study.tree(name, 3, Path("out"))
-        assert tree["teacher"]["weights"] == f"out/pretrained-{name}_teacher-3/weights.safetensors"
+        own = "depth_image" if name == "published" else name
+        assert tree["teacher"]["weights"] == f"out/pretrained-{own}_teacher-3/weights.safetensors"
     teachers = {
         name: parse_camera_config(study.labelled_tree(name, 1)).student
         for name in ("depth_image_teacher", "oracle_lift_teacher", "dense_student")

@@ -68,8 +68,10 @@ def train_case(name: str, folder: Path) -> None:
     train(replace(wanted, criterion=Criterion(consistency=consistency)), folder / name)
 
 
-TAUGHT = ("none", "plain", "monostl", "monostl_literal")
-"""The presets of students that are taught by two processes."""
+TAUGHT = dict.fromkeys(("none", "plain", "monostl", "monostl_literal"), "points")
+TAUGHT["monostl_literal of cells"] = "depth_image"
+TAUGHT["monostl by centres"] = "points"
+"""Students that are taught by two processes: the preset each name begins with, and the teacher."""
 
 
 def teach_case(folder: Path) -> None:
@@ -78,13 +80,17 @@ def teach_case(folder: Path) -> None:
     A step is of six scenes, of which the last one has no object: processes have unequal shares.
     The true depth gives student and teacher voxels to be compared on.
     """
-    for preset in TAUGHT:
+    for name, kind in TAUGHT.items():
         asked = small_camera(
-            folder / "teacher.safetensors",
-            distill={"preset": preset},
-            student={"sees_depth": preset in ("plain", "monostl")},
+            folder / f"{kind}.safetensors",
+            distill={
+                "preset": name.split()[0],
+                "uncertainty": {"source": "centre" if "centres" in name else "pixels"},
+            },
+            teacher={"kind": kind},
+            student={"sees_depth": name.split()[0] in ("plain", "monostl")},
         )
-        train(asked, folder / f"images {preset}", learner=CameraLearner)
+        train(asked, folder / f"images {name}", learner=CameraLearner)
 
 
 def refuse_cases(folder: Path, rank: int) -> None:

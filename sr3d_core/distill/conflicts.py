@@ -94,6 +94,11 @@ def config_of_run(folder: Path) -> CameraConfig:
             "the student; expected distill.preset other than none, and distill.feature.weight "
             "above 0"
         )
+    if config.compares_cells:
+        raise TrainingError(
+            f"{path}: compared cells of images, and conflicts are of voxels; expected "
+            "distill.preset other than monostl_literal, or teacher.kind other than depth_image"
+        )
     return config
 
 

@@ -12,12 +12,15 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_any
 from sr3d_core.detector import Detector
+from sr3d_core.distill.cells import CellTerms
+from sr3d_core.distill.centre import CentreDepth
+from sr3d_core.distill.objects import Objects, objects_of
 from sr3d_core.distill.settings import CameraConfig, Level
-from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught
-from sr3d_core.distill.terms import Distillation, depth_term, objects_of, rows_of
+from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught_by_images
+from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
-from sr3d_core.model.camera_network import CameraSR3D, fitted
+from sr3d_core.model.camera_network import CameraOutput, CameraSR3D, fitted
 from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch, Losses
 from sr3d_core.supervision.distill.conflict import agreement
@@ -42,9 +45,11 @@ class TaughtObject:
 class Lesson(nn.Module):
     """What learns together: the student, and what compares it with its teacher."""
 
-    def __init__(self, student: CameraSR3D, distillation: Distillation) -> None:
+    def __init__(
+        self, student: CameraSR3D, distillation: Distillation, centre: CentreDepth | None
+    ) -> None:
         super().__init__()
-        self.student, self.distillation = student, distillation
+        self.student, self.distillation, self.centre = student, distillation, centre
 
 
 class CameraLearner(Learner):
@@ -60,9 +65,26 @@ class CameraLearner(Learner):
         student.backend, student.sees_depth = config.network.backend, config.student.sees_depth
         lift, neck = architecture.widths[1], architecture.neck_channels
         own: dict[Level, int] = {"lift": lift, "fine": neck, "coarse": neck}
-        widths = {name: (own[name], own[name]) for name in config.distill.feature.levels}
-        terms = Distillation(config.distill, widths, architecture.voxel_size_m, self._processes)
-        return Lesson(student, terms)
+        levels = () if config.compares_cells else config.distill.feature.levels
+        widths = {name: (own[name], own[name]) for name in levels}
+        cells = self._cell_terms(student) if config.compares_cells else None
+        voxel_size_m = architecture.voxel_size_m
+        terms = Distillation(config.distill, widths, voxel_size_m, self._processes, cells)
+        has_centre = config.distill.is_asked and config.distill.uncertainty.source == "centre"
+        centre = CentreDepth(student.camera, self._processes) if has_centre else None
+        return Lesson(student, terms, centre)
+
+    def _cell_terms(self, student: CameraSR3D) -> CellTerms:
+        """Those between the student and a teacher that looks at the same pixels."""
+        config, network = self._config, self._teacher.network
+        assert isinstance(network, CameraSR3D)
+        if network.camera.size != student.camera.size:
+            raise TrainingError(
+                f"{config.teacher.weights}: sees images of {network.camera.size} pixels, the "
+                f"student of {student.camera.size}; expected the same: their cells are compared"
+            )
+        widths = student.image.widths, network.image.widths
+        return CellTerms(*widths, config.distill.feature.adapter, self._processes)
 
     @property
     def student(self) -> CameraSR3D:
@@ -129,15 +151,23 @@ class CameraLearner(Learner):
         losses = replace(losses, depth=depth)
         if said is None or not config.distill.is_asked:
             return losses
-        found = self._teacher.detections(said, len(batch.targets))
+        objects, centre = self._objects(output, batch, said)
         terms = self.network.distillation(
-            taught(output.lifted, output.features, output.levels),
-            said,
-            self._teacher.predictions(said),
-            own,
-            objects_of(output, batch.targets, found, config.distill.trust, batch.unlabelled),
+            taught_by_images(output), said, self._teacher.predictions(said), own, objects
         )
-        return replace(losses, **terms)
+        return replace(losses, **terms, centre=centre)
+
+    def _objects(
+        self, output: CameraOutput, batch: Batch, said: Taught
+    ) -> tuple[Objects, Tensor | None]:
+        """The objects of a step; what is learnt of the depth of their centres, where asked for."""
+        found = self._teacher.detections(said, len(batch.targets))
+        trust = self._config.distill.trust
+        objects = objects_of(output, batch.targets, found, trust, batch.unlabelled)
+        if self.network.centre is None:
+            return objects, None
+        std_m, term = self.network.centre(output, objects)
+        return replace(objects, std_m=std_m), term
 
     def _labelled(self, batch: Batch, said: Taught | None) -> Batch:
         """The batch with what the teacher finds where nothing is labelled."""
@@ -167,9 +197,8 @@ class CameraLearner(Learner):
         output = lesson.student.raw(fitted(batch.images, size))
         own = decoded(output.levels, self._architecture, is_training=True)
         said = self._teacher(batch)
-        found = self._teacher.detections(said, len(batch.targets))
-        objects = objects_of(output, batch.targets, found, self._config.distill.trust)
-        student = taught(output.lifted, output.features, output.levels)
+        objects, _ = self._objects(output, batch, said)
+        student = taught_by_images(output)
         of_labels = self._boxes_of(own, batch, None).total
         of_teacher = lesson.distillation.features_of_all(student, said, objects)
         asked = _gradient(of_labels, output.lifted.features)

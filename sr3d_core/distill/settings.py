@@ -30,7 +30,8 @@ from sr3d_core.supervision.distill.selection import LITERAL_STD_M, Selection
 Preset = Literal["none", "plain", "monostl", "monostl_literal", "both"]
 """none: true boxes and depth alone. plain: all objects alike. monostl: features where the student
 needs them, relations where the teacher is right. monostl_literal: the same as published, in metres
-and by products. both: features where both hold."""
+and by products; of a teacher of kind depth_image on cells of images, as published, of another one
+on voxels. both: features where both hold."""
 Level = Literal["lift", "fine", "coarse"]
 """lift: voxels where the student's images become voxels, after the teacher's second stage. fine,
 coarse: what the head sees on the two levels that carry anchors."""
@@ -111,6 +112,18 @@ class ResponseTerm:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Uncertainty:
+    """What says how unsure the student is of an object's depth."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    source: Literal["pixels", "centre"] = "pixels"
+    """pixels: the spread of the bins of depth, over the cells that show the object. centre: two
+    channels at the cell of the middle of its box, its depth and the deviation of that, which learn
+    beside all else and are no part of the weights file (MonoSTL's own, a Laplace distribution)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DepthTerm:
     """How far away pixels are; in every arm, or distillation would be credited with it."""
 
@@ -134,6 +147,7 @@ class Distill:
     trust: Literal["quality", "score"] = "quality"
     """What says that the teacher is right about an object: the IoU of its best box of the class
     with the labelled one, or the score of that box."""
+    uncertainty: Uncertainty = field(default_factory=Uncertainty)
     reference_depth_std_m: float | None = None
     """The deviation of depth that counts as known, metres. None: half of the median deviation of
     the student's own objects, as it learns, so that half of them are in need."""
@@ -211,6 +225,27 @@ class CameraConfig(Config):
             raise ValueError(
                 f"unlabelled is set, and teacher.kind is {self.teacher.kind}; expected points: "
                 "what a teacher of clouds finds is taken as true"
+            )
+        self._check_cells()
+
+    @property
+    def compares_cells(self) -> bool:
+        """Whether features and relations are those of cells of images, as published."""
+        return self.distill.is_literal and self.teacher.kind == "depth_image"
+
+    def _check_cells(self) -> None:
+        """Refuse what says how voxels are compared where none are."""
+        feature, usual = self.distill.feature, FeatureTerm()
+        of_voxels = {
+            "feature.levels": feature.levels != usual.levels,
+            "feature.reduction": feature.reduction != usual.reduction,
+            "relation.grid": self.distill.relation.grid != RelationTerm().grid,
+        }
+        changed = [f"distill.{name}" for name, is_changed in of_voxels.items() if is_changed]
+        if changed and self.compares_cells:
+            raise ValueError(
+                f"{', '.join(changed)} set, which is of voxels; with teacher.kind depth_image "
+                "distill.preset monostl_literal compares cells of images: leave it out"
             )
 
     @property

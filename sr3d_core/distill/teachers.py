@@ -13,7 +13,7 @@ from sr3d_core.checkpoint import CheckpointError, load_any
 from sr3d_core.detector import Postprocess
 from sr3d_core.distill.settings import Teacher
 from sr3d_core.distill.taught_boxes import LEAST_SCORE
-from sr3d_core.model.camera_network import CameraSR3D
+from sr3d_core.model.camera_network import CameraOutput, CameraSR3D
 from sr3d_core.model.chances import calibrated
 from sr3d_core.model.network import SR3D, LevelOutput, decoded
 from sr3d_core.sparse.engine_list import Backend
@@ -29,6 +29,7 @@ class Taught:
 
     levels: dict[str, SparseTensor]  # lift, fine, coarse
     outputs: tuple[LevelOutput, LevelOutput]  # fine, coarse
+    seen: CameraOutput | None = None  # what a network of images makes of these besides
 
 
 class TeacherNetwork:
@@ -68,11 +69,10 @@ class TeacherNetwork:
             outputs = tuple(
                 LevelOutput(x.coords, x.stride, *self.network.head(x.features)) for x in levels
             )
-            return taught(fine, levels, outputs)
+            return _taught(fine, levels, outputs)
         assert isinstance(self.network, CameraSR3D)
         assert batch.images is not None
-        output = self.network.raw(batch.images)
-        return taught(output.lifted, output.features, output.levels)
+        return taught_by_images(self.network.raw(batch.images))
 
     @torch.no_grad()
     def detections(self, said: Taught, num_scenes: int) -> list[Detections]:
@@ -98,7 +98,14 @@ class TeacherNetwork:
         return decoded(said.outputs, self.manifest.architecture, is_training=False)
 
 
-def taught(lifted: SparseTensor, levels: Any, outputs: Any) -> Taught:
+def taught_by_images(output: CameraOutput) -> Taught:
+    """What a network of images makes of a step's scenes."""
+    return _taught(output.lifted, output.features, output.levels, output)
+
+
+def _taught(
+    lifted: SparseTensor, levels: Any, outputs: Any, seen: CameraOutput | None = None
+) -> Taught:
     """The parts by their names."""
     fine, coarse = levels
-    return Taught({"lift": lifted, "fine": fine, "coarse": coarse}, outputs)
+    return Taught({"lift": lifted, "fine": fine, "coarse": coarse}, outputs, seen)

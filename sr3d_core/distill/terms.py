@@ -1,7 +1,8 @@
 """What a camera student learns of its teacher in a step.
 
 Two networks are compared on voxels that both have, inside of objects. Each channel counts in units
-of the teacher's own spread over objects, which is followed from step to step.
+of the teacher's own spread over objects, which is followed from step to step. The published
+procedure compares cells of images in their place: `cells`.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from sr3d_core.distill.cells import CellTerms
+from sr3d_core.distill.objects import Objects
 from sr3d_core.distill.settings import DepthTerm, Distill, Level
 from sr3d_core.distill.teachers import Taught
-from sr3d_core.geometry.iou import aligned_diou, pairwise_iou
+from sr3d_core.geometry.iou import aligned_diou
 from sr3d_core.model.camera_network import CameraOutput, cell_depth, cells_on
-from sr3d_core.model.depth import mean_and_std
 from sr3d_core.sparse.layers import VoxelNorm
 from sr3d_core.sparse.tensor import SparseTensor
-from sr3d_core.structures import Boxes3D, Detections, Predictions, Targets
+from sr3d_core.structures import Predictions, Targets
 from sr3d_core.supervision.distill.depth import depth_cross_entropy
 from sr3d_core.supervision.distill.feature import (
     LEAST_STD,
     feature_loss,
-    rows_inside,
     shared_rows,
 )
 from sr3d_core.supervision.distill.relation import (
@@ -39,30 +40,12 @@ from sr3d_core.supervision.distill.response import soft_score_loss
 from sr3d_core.supervision.distill.selection import (
     automatic_reference,
     need,
-    object_std,
     object_weights,
 )
 from sr3d_core.training.processes import ALONE, Processes
 
 _ANCHORS: tuple[Level, Level] = ("fine", "coarse")
 _KEPT = 0.9  # of what is followed from step to step
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Objects:
-    """All labelled objects of a step, and what is known of each."""
-
-    boxes: Boxes3D
-    labels: Int[Tensor, " K"]
-    scene: Int[Tensor, " K"]
-    std_m: Float[Tensor, " K"]  # of the student's depth; NaN where no pixel shows it
-    trust: Float[Tensor, " K"]  # 0..1, whether the teacher is right
-
-    def holding(
-        self, coords: Int[Tensor, "N 4"], xyz: Float[Tensor, "N 3"], margin_m: float
-    ) -> Bool[Tensor, "N K"]:
-        """Which rows lie in which objects, grown by a margin."""
-        return rows_inside(xyz, self.boxes, margin_m) & (coords[:, :1] == self.scene)
 
 
 class Distillation(nn.Module):
@@ -76,14 +59,16 @@ class Distillation(nn.Module):
         widths: dict[Level, tuple[int, int]],
         voxel_size_m: float,
         processes: Processes = ALONE,
+        cells: CellTerms | None = None,
     ) -> None:
         """`widths` are the student's and the teacher's channels of each level.
 
+        With `cells` features and relations are those of cells, not of voxels.
         Where several processes share a step, the sum of their terms is that of one with all of
         its scenes, and what is followed is followed over all of them.
         """
         super().__init__()
-        self._processes = processes
+        self._processes, self.cells = processes, cells
         self.settings, self.voxel_size_m = settings, voxel_size_m
         self.adapters = nn.ModuleDict(
             {name: _adapter(*pair, settings.feature.adapter) for name, pair in widths.items()}
@@ -107,6 +92,34 @@ class Distillation(nn.Module):
             settings.of_features, objects.std_m, objects.trust, self._reference(objects)
         )
         pairs = self._pairs(student, teacher, objects)
+        if self.cells is None:
+            features, relations = self._of_voxels(student, teacher, pairs, objects, weights)
+        else:
+            assert student.seen is not None
+            assert teacher.seen is not None
+            features, relations = self.cells(student.seen, teacher.seen, objects, weights)
+        response = response_term(
+            *_rows_of_anchors(student, teacher, pairs),
+            said,
+            own,
+            settings.response.least_score,
+            self._processes.total,
+        )
+        return {
+            "features": settings.feature.weight * features,
+            "relations": settings.relation.weight * relations,
+            "response": settings.response.weight * response,
+        }
+
+    def _of_voxels(
+        self,
+        student: Taught,
+        teacher: Taught,
+        pairs: Mapping[Level, _Pair],
+        objects: Objects,
+        weights: Float[Tensor, " K"],
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The terms of features and of relations, of voxels that both have."""
         compared = self._compared(student, pairs)
         relations = objects.std_m.new_zeros(())
         for name, each in compared.items():
@@ -117,18 +130,7 @@ class Distillation(nn.Module):
                 ),
                 objects,
             )
-        response = response_term(
-            *_rows_of_anchors(student, teacher, pairs),
-            said,
-            own,
-            settings.response.least_score,
-            self._processes.total,
-        )
-        return {
-            "features": settings.feature.weight * self._features(compared, weights),
-            "relations": settings.relation.weight * relations / max(len(compared), 1),
-            "response": settings.response.weight * response,
-        }
+        return self._features(compared, weights), relations / max(len(compared), 1)
 
     def features_of_all(
         self, student: Taught, teacher: Taught, objects: Objects
@@ -346,58 +348,12 @@ def depth_term(
     return settings.weight * (weight * error).sum() / divisor
 
 
-@torch.no_grad()
-def objects_of(
-    output: CameraOutput,
-    targets: Sequence[Targets],
-    found: Sequence[Detections],
-    trust: str,
-    unlabelled: Sequence[int] = (),
-) -> Objects:
-    """The objects of a step; `found` are the teacher's boxes, scene by scene.
-
-    In scenes that are not labelled trust is the teacher's score: its boxes are the truth there.
-    """
-    device = output.depth_logits.device
-    variance = _variance(output)
-    parts: list[tuple[Tensor, ...]] = []
-    for scene, of_scene in enumerate(targets):
-        boxes, labels = of_scene.boxes, of_scene.labels
-        is_of = cells_on(output.images[scene : scene + 1], boxes)
-        std_m = object_std(variance[scene].flatten(), is_of)
-        own = torch.full_like(labels, scene)
-        kind = "score" if scene in unlabelled else trust
-        parts.append((boxes.array, labels, own, std_m, _trust(of_scene, found[scene], kind)))
-    rows, labels, scene_of, std_m, trusted = (
-        torch.cat(each).to(device) for each in zip(*parts, strict=True)
-    )
-    return Objects(Boxes3D.from_array(rows), labels, scene_of, std_m, trusted)
-
-
-def _variance(output: CameraOutput) -> Float[Tensor, "B h w"]:
-    probability = output.depth_logits.softmax(dim=-1)
-    _, std_m = mean_and_std(probability, output.centers_m[:, None, None])
-    return std_m.square()
-
-
 def _on_objects(output: CameraOutput, targets: Sequence[Targets]) -> Bool[Tensor, "B h w"]:
     cells = [
         cells_on(output.images[scene : scene + 1], of_scene.boxes).any(dim=1)
         for scene, of_scene in enumerate(targets)
     ]
     return torch.stack(cells).reshape(output.depth_logits.shape[:3])
-
-
-def _trust(truth: Targets, found: Detections, kind: str) -> Float[Tensor, " K"]:
-    """How right the teacher is about each object, by its best box of the object's class."""
-    if not len(truth) or not len(found):
-        return truth.boxes.center.new_zeros(len(truth))
-    overlap = pairwise_iou(truth.boxes, found.boxes)
-    overlap = overlap * (truth.labels[:, None] == found.labels)
-    best = overlap.max(dim=1)
-    if kind == "quality":
-        return best.values
-    return found.scores[best.indices] * (best.values > 0)
 
 
 def _adapter(width: int, to_width: int, is_wanted: bool) -> nn.Module:

@@ -35,6 +35,10 @@ class Pinhole:
 WIDEST_DEG, NARROWEST_DEG = 160.0, 1.0
 """Angles of view from side to side that cameras without distortion have."""
 _MOST_OBLONG = 2.0  # of a pixel's two sides
+_NEAREST_M = 0.05  # edges of boxes are cut off nearer than this
+_EDGES = [(a, (a + 1) % 4) for a in range(4)]
+_EDGES += [(a + 4, b + 4) for a, b in _EDGES] + [(a, a + 4) for a in range(4)]
+"""Pairs of the corners that `geometry.boxes.corners` gives."""
 
 
 def camera_doubt(camera: Pinhole, *, is_cropped: bool = False) -> str:
@@ -111,6 +115,29 @@ def project(
     slopes = in_camera[..., :2] / torch.where(is_ahead, depth, 1.0)[..., None]
     focal, centre = _focal_and_centre(intrinsics)
     return torch.where(is_ahead[..., None], slopes * focal + centre, torch.nan), depth
+
+
+def edges_in_image(
+    corners: Float[Tensor, "M 8 3"],
+    intrinsics: Float[Tensor, "M 3 3"],
+    world_from_camera: Float[Tensor, "M 4 4"],
+) -> Float[Tensor, "M 12 2 2"]:
+    """u, v of both ends of the edges of boxes, each in the image of its own camera.
+
+    An edge is cut off where it is no longer ahead of the camera; NaN where nothing of it is. The
+    corners are those of `geometry.boxes.corners`.
+    """
+    turn, place = world_from_camera[:, :3, :3], world_from_camera[:, None, :3, 3]
+    ends = ((corners - place) @ turn)[:, torch.tensor(_EDGES, device=corners.device)]
+    order = ends[..., 2].argsort(dim=-1)[..., None]
+    near, far = ends.take_along_dim(order, dim=2).unbind(dim=2)
+    length = (far[..., 2] - near[..., 2]).clamp(min=1e-9)
+    hidden = ((_NEAREST_M - near[..., 2]) / length).clamp(0.0, 1.0)[..., None]
+    ends = torch.stack([near + (far - near) * hidden, far], dim=2)
+    here = torch.eye(4, dtype=ends.dtype, device=ends.device).expand(len(ends), 4, 4)
+    pixels, _ = project(ends.reshape(len(ends), 24, 3), intrinsics, here)
+    is_ahead = far[..., 2] > _NEAREST_M
+    return torch.where(is_ahead[..., None, None], pixels.reshape(-1, 12, 2, 2), torch.nan)
 
 
 def unproject(

@@ -74,6 +74,8 @@ class CameraOutput:
     """What the student makes of images, before boxes are decoded; h x w cells, D bins."""
 
     images: Images  # as the network saw them: of its own size
+    pyramid: tuple[Float[Tensor, "B _ _ _"], ...]  # of the image network, finest level first
+    cells: Float[Tensor, "B C h w"]  # what all that is said of a cell is made of
     depth_logits: Float[Tensor, "B h w D"]
     centers_m: Float[Tensor, "B D"]  # depth of the bins' centres
     lifted: SparseTensor  # on the lattice of the point-cloud network's second stage
@@ -96,8 +98,8 @@ class CameraSR3D(nn.Module):
         points, channels = architecture, camera.channels
         self.image = ImageNetwork(camera.image, channels)
         self.mix = nn.Sequential(nn.Conv2d(channels + _EMBEDDING, channels, 1), nn.ReLU())
-        self.depth = _branch(channels, camera.depth.bins)
-        self.context = nn.Sequential(*_branch(channels, points.widths[1]), nn.ReLU())
+        self.depth = branch(channels, camera.depth.bins)
+        self.context = nn.Sequential(*branch(channels, points.widths[1]), nn.ReLU())
         sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
         third, fourth = (stage(*each) for each in sizes)
         self.backbone = nn.ModuleDict({"layer3": third, "layer4": fourth})
@@ -150,7 +152,8 @@ class CameraSR3D(nn.Module):
         images = fitted(images, self.camera.size)
         rays = cell_rays(images)
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
-        features = self.image(pixels)
+        pyramid = self.image.pyramid(pixels)
+        features = self.image.joined(pyramid)
         features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         focal = images.intrinsics[:, 0, 0].float()
@@ -166,7 +169,16 @@ class CameraSR3D(nn.Module):
         middle = self.backbone["layer3"](lifted)
         levels = self.neck((lifted, middle, self.backbone["layer4"](middle)))
         fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
-        return CameraOutput(images, depth_logits, centers_m, lifted, (fine, coarse), levels)
+        return CameraOutput(
+            images,
+            tuple(pyramid),
+            features,
+            depth_logits,
+            centers_m,
+            lifted,
+            (fine, coarse),
+            levels,
+        )
 
     def _chance(self, depth_logits: Float[Tensor, "B h w D"]) -> Float[Tensor, "B h w D"]:
         """How likely each cell is in each bin, 0 where it is not to be lifted."""
@@ -197,7 +209,8 @@ class CameraSR3D(nn.Module):
         )
 
 
-def _branch(channels: int, out_channels: int) -> nn.Sequential:
+def branch(channels: int, out_channels: int) -> nn.Sequential:
+    """What is said of every cell, of the student's features of cells; any number."""
     return nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),

@@ -17,6 +17,8 @@ from torch.nn import functional
 
 STRIDE = 8
 """Pixels between neighbouring cells of the features."""
+PYRAMID = (8, 16, 32)
+"""Pixels between neighbouring cells of what they are made of, level by level."""
 PLAIN = {"res_small": 16, "res_lite": 32, "resnet18": 64}
 """The residual networks by name, and the channels that they begin with."""
 TIMM = "timm:"
@@ -32,17 +34,26 @@ class ImageNetwork(nn.Module):
         """`channels` come out. Raises ValueError for an unknown name."""
         super().__init__()
         self.stages = _OfTimm(name) if name.startswith(TIMM) else _Residual(name)
-        widths: list[int] = self.stages.widths
-        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in widths)
+        self.widths: list[int] = self.stages.widths
+        """Channels of the levels of its pyramid."""
+        self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in self.widths)
         self.smooth = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:
         """Features of cells of 8 x 8 pixels; H and W are multiples of 8."""
+        return self.joined(self.pyramid(pixels))
+
+    def pyramid(self, pixels: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
+        """What the residual network makes of images, finest level first; strides PYRAMID."""
         mean, std = (pixels.new_tensor(each)[:, None, None] for each in (_MEAN, _STD))
         pixels = (pixels - mean) / std
         if not self.training and pixels.device.type == "cpu":  # a fifth less time on one thread
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        levels = self.stages(pixels)
+        levels: list[Tensor] = self.stages(pixels)
+        return levels
+
+    def joined(self, levels: list[Float[Tensor, "B _ _ _"]]) -> Float[Tensor, "B C h w"]:
+        """Features of cells of 8 x 8 pixels, of all levels together."""
         top: Tensor | None = None
         for lateral, level in zip(reversed(self.lateral), reversed(levels), strict=True):
             own = lateral(level)
@@ -135,11 +146,11 @@ class _OfTimm(nn.Module):
         except Exception as error:  # of timm: RuntimeError, AttributeError, and more
             raise ValueError(f"timm makes no network of {name!r}: {error}") from error
         strides = list(self.network.feature_info.reduction())
-        if not {8, 16, 32} <= set(strides):
+        if not set(PYRAMID) <= set(strides):
             raise ValueError(
                 f"image network {name!r} has features at strides {strides}, expected 8, 16 and 32"
             )
-        self._picked = [strides.index(stride) for stride in (8, 16, 32)]
+        self._picked = [strides.index(stride) for stride in PYRAMID]
         self.widths = [self.network.feature_info.channels()[index] for index in self._picked]
 
     def forward(self, pixels: Tensor) -> list[Tensor]:

@@ -84,22 +84,25 @@ def feature_loss(
 
 
 def literal_feature_loss(
-    student: Float[Tensor, "C H W"],
-    teacher: Float[Tensor, "C H W"],
+    student: Float[Tensor, "B C H W"],
+    teacher: Float[Tensor, "B C H W"],
+    scene: Int[Tensor, " K"],
     boxes: Int[Tensor, "K 4"],
     weights: Float[Tensor, " K"],
+    total: Callable[[int], int] = int,
 ) -> Float[Tensor, ""]:
     """The public code's term of one level: cells of images, boxes `x1 y1 x2 y2` of cells.
 
     Half the mean squared difference of a cell times the weight of the last box that holds it (x2
     and y2 are outside), over the number of cells that boxes hold. Cells where all of the teacher
-    is 0 are left out. 0 without cells.
+    is 0 are left out. 0 without cells. `scene` is the image of each box; `total` as of
+    `feature_loss`.
     """
-    weight = student.new_zeros(student.shape[1:])
+    weight = torch.zeros_like(student[:, 0])
     is_held = torch.zeros_like(weight, dtype=torch.bool)
-    for (x1, y1, x2, y2), own in zip(boxes.tolist(), weights, strict=True):
-        weight[y1:y2, x1:x2] = own
-        is_held[y1:y2, x1:x2] = True
-    is_held &= (teacher != 0).any(dim=0)
-    error = 0.5 * (student - teacher.detach()).square().mean(dim=0)
-    return (weight * error)[is_held].sum() / max(int(is_held.sum()), 1)
+    for image, (x1, y1, x2, y2), own in zip(scene.tolist(), boxes.tolist(), weights, strict=True):
+        weight[image, y1:y2, x1:x2] = own
+        is_held[image, y1:y2, x1:x2] = True
+    is_held &= (teacher != 0).any(dim=1)
+    error = 0.5 * (student - teacher.detach()).square().mean(dim=1)
+    return (weight * error)[is_held].sum() / max(total(int(is_held.sum())), 1)
