@@ -111,7 +111,7 @@ def main() -> None:
     of_images, told = student_of(options.depth_error)
     of_clouds = Detector.from_checkpoint("default", device="cpu", postprocess=ON_A_ROBOT)
     network: Any = of_images.network
-    parts = {"image": network.image, "mix": network.mix, "depth": network.depth}
+    parts = {"image": network.image.stages, "mix": network.mix, "depth": network.depth}
     parts |= {"context": network.context, **dict(network.backbone), "neck": network.neck}
     watch = Watch({**parts, "head": network.head})
     images, clouds, stages, cells = list[Any](), list[Any](), list[Any](), list[int]()
@@ -130,7 +130,7 @@ def main() -> None:
                 stages.append(watch.taken())
     processor = [each[0] for each in images]
     medians = {name: statistics.median(each[name] for each in stages) for name in stages[0]}
-    medians["lift, boxes and the rest"] = statistics.median(processor) - sum(medians.values())
+    medians["pyramid, lift, boxes and the rest"] = statistics.median(processor) - sum(medians.values())
     wall = summary([each[1] for each in images])
     print(
         json.dumps(
