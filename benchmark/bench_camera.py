@@ -130,7 +130,9 @@ def main() -> None:
                 stages.append(watch.taken())
     processor = [each[0] for each in images]
     medians = {name: statistics.median(each[name] for each in stages) for name in stages[0]}
-    medians["pyramid, lift, boxes and the rest"] = statistics.median(processor) - sum(medians.values())
+    medians["pyramid, lift, boxes and the rest"] = statistics.median(processor) - sum(
+        medians.values()
+    )
     wall = summary([each[1] for each in images])
     print(
         json.dumps(
