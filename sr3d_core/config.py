@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,7 +23,7 @@ from sr3d_core.data.balance import Balance
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes
 from sr3d_core.model.network import PRESETS, Architecture
-from sr3d_core.plain_yaml import YamlError, read_yaml
+from sr3d_core.plain_yaml import YamlError, flat, read_yaml
 from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
@@ -252,6 +252,11 @@ class Config:
         """What happens to a scene before it is learnt from."""
         return self.augment
 
+    @property
+    def other_data(self) -> tuple[AnySource, ...]:
+        """What else than `data` is learnt from."""
+        return ()
+
     def scenes(self) -> Scenes:
         """The scenes that are learnt from; raises ValueError."""
         return self.data.open("train")
@@ -290,15 +295,7 @@ def dump_config(config: Config) -> str:
 
 def flat_config(config: Config) -> dict[str, Any]:
     """Every setting as a plain value under its dotted key."""
-    return dict(_flat("", TypeAdapter(type(config)).dump_python(config, mode="json")))
-
-
-def _flat(prefix: str, tree: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
-        else:
-            yield f"{prefix}{key}", value
+    return dict(flat(TypeAdapter(type(config)).dump_python(config, mode="json")))
 
 
 def sentences(error: ValidationError, kind: type[Config] = Config) -> str:

@@ -251,7 +251,7 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
 
     Returns which scenes each data has.
     """
-    opened: list[Any] = []
+    opened, others = list[Any](), list[Any]()
     for name in names:
         config = study.parsed(name)
         data = config.data
@@ -261,7 +261,10 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
             opened.append(data)
             if len(data.open("train")) == 0:
                 raise StudyError(f"variant {name}: the training split has no scenes")
-        config.scenes()
+        for other in config.other_data:
+            if other not in others:
+                others.append(other)
+                other.open("train")
     _check_needed(study, names)
     found = {}
     for text in study.data:

@@ -432,3 +432,9 @@ def test_infos_of_two_data_sets_of_ones_own_are_named(tmp_path: Path) -> None:
         own(tmp_path, f"{name}_infos_train.pkl", "v1")
     with pytest.raises(DatasetError, match=r"mine_infos_train\.pkl, yours_infos_train\.pkl"):
         InfosSource(path=tmp_path).open("train")
+
+
+def test_infos_of_roads_are_refused_as_their_boxes_are_in_other_axes(tmp_path: Path) -> None:
+    own(tmp_path, "kitti_infos_train.pkl", "v1")  # which says that it is of kitti
+    with pytest.raises(DatasetError, match=r"kitti_infos_train\.pkl: infos of kitti"):
+        InfosSource(path=tmp_path).open("train")

@@ -256,6 +256,11 @@ class CameraConfig(Config):
         """
         return partial(_changed, self.view, self.student.camera.size)
 
+    @property
+    def other_data(self) -> tuple[AnySource, ...]:
+        """Scenes without labels, where there are any."""
+        return () if self.unlabelled is None else (self.unlabelled,)
+
     def scenes(self) -> Scenes:
         """Those of `data`, then those without labels; raises ValueError."""
         labelled = super().scenes()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sr3d_core.data.identity import ACCEPT_DATA, unknown_scenes
+from sr3d_core.plain_yaml import flat
 from sr3d_core.pretrain.clouds import BEFORE_FILES
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.training.errors import TrainingError
@@ -66,10 +67,9 @@ def what_is_there(out: Path) -> str:
 
 def deciding(record: dict[str, Any]) -> dict[str, Any]:
     """Of settings those that decide what is learnt, by dotted key."""
-    flat = _flat(record)
     return {
-        key: value
-        for key, value in flat.items()
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in flat(record)
         if key.split(".")[-1] not in _MAY_CHANGE and not key.startswith("probe.")
     }
 
@@ -113,13 +113,3 @@ def notes_on_clouds(
             f"choose another --out, or say {ACCEPT_DATA} to go on with what is there now"
         )
     return [*notes, f"goes on with other clouds than before: {what}"]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat

@@ -104,7 +104,8 @@ class RegularProbe:
             features = Features(self._settings.architecture, self._settings.backend)
             features.take(backbone)
             own = self._ask(OWN, features.to(self._device))
-        return {name: {**own, **self._figures}[name] for name in COLUMNS}
+        known = {**own, **self._figures}
+        return {name: known[name] for name in COLUMNS}
 
     def _ask(self, name: str, features: Features) -> dict[str, float]:
         probed = probed_scenes(features, self._scenes)

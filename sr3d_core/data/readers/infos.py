@@ -69,6 +69,8 @@ _FILES = {
 _FOLDERS = ("points", "bins", "offline_prepared_data", ".")
 _SPLITS = ("train", "val", "test")
 _OWN_FILE = "*_infos_{split}.pkl"
+_OF_ROADS = ("kitti", "nuscenes", "waymo", "lyft", "semantickitti")
+"""Data sets whose infos look alike, with boxes on their bottoms or in axes of a camera."""
 _NO_MATRIX = "no axis_align_matrix in any scene, so points are taken to be aligned already"
 _OTHER_FURNITURE = {"otherfurniture": "garbage_bin", "other_furniture": "garbage_bin"}
 """UniDet3D's name of ScanNet's class 39, by which it labels ScanNet and 3RScan."""
@@ -126,7 +128,8 @@ class InfosSource:
         if not found and any(self._own_files(split) for split in _SPLITS):
             return "own"
         if len(found) != 1:
-            known = " or ".join(_FILES[name][0] for name in found or _FILES)
+            names = [_FILES[name][0] for name in found or _FILES]
+            known = " or ".join([*names, *([] if found else [f"your own {_OWN_FILE}"])])
             raise DatasetError(
                 f"{self.path}: holds infos of {', '.join(found) or 'no data set'}, expected "
                 f"those of one: {known}; name it with dataset="
@@ -340,6 +343,12 @@ def _categories(path: Path) -> tuple[str, ...]:
 
 def _by_label(tree: dict[str, Any], where: str, dataset: InfosOf) -> dict[int, str]:
     metainfo = _field(tree, "metainfo", dict, where)
+    made_for = str(metainfo.get("dataset", "")).lower()
+    if made_for.startswith(_OF_ROADS):
+        raise DatasetError(
+            f"{where}: infos of {made_for}, whose boxes are in other axes; expected "
+            "those of rooms: centres of boxes, z up"
+        )
     categories = _field(metainfo, "categories", dict, where)
     return {int(label): _class_name(name, dataset) for name, label in categories.items()}
 
