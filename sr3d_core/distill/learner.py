@@ -106,7 +106,7 @@ class CameraLearner(Learner):
                 "the student's later stages start afresh: student.from_teacher is false"
             )
         if settings.image_weights is not None:
-            remarks.append(_fill(self.student.image.stages, settings.image_weights))
+            remarks.append(filled(self.student.image.stages, settings.image_weights))
         return "; ".join(remarks)
 
     def _check_classes(self) -> None:
@@ -241,7 +241,12 @@ def _gradient(term: Tensor, features: Tensor) -> Tensor:
     return torch.zeros_like(features) if found is None else found
 
 
-def _fill(stages: nn.Module, path: Any) -> str:
+def _bare(name: str) -> str:
+    """What whole networks of timm and those of features call alike: stages.0 and stages_0."""
+    return name.replace(".", "_")
+
+
+def filled(stages: nn.Module, path: Any) -> str:
     """Take the tensors of a file that fit an image network; in words what did not."""
     try:
         given = load_file(path)
@@ -249,11 +254,12 @@ def _fill(stages: nn.Module, path: Any) -> str:
         raise CheckpointError(
             f"{path}: cannot be read ({error}); expected the .safetensors of an image network"
         ) from error
-    own = {name.removeprefix("network."): name for name in stages.state_dict()}
+    shapes = {name: tensor.shape for name, tensor in stages.state_dict().items()}
+    own = {_bare(name.removeprefix("network.")): name for name in shapes}
     fitting = {
-        own[name]: tensor
+        own[_bare(name)]: tensor
         for name, tensor in given.items()
-        if name in own and stages.state_dict()[own[name]].shape == tensor.shape
+        if shapes.get(own.get(_bare(name), "")) == tensor.shape
     }
     if 2 * len(fitting) < len(own):
         raise CheckpointError(

@@ -14,6 +14,7 @@ EXTRAS = {
     "open3d": "open3d",
     "bpy": "infinigen",
     "trimesh": "furniture",
+    "timm": "camera",
 }
 
 

@@ -96,7 +96,7 @@ class CameraSR3D(nn.Module):
         super().__init__()
         self.architecture, self.camera = architecture, camera
         points, channels = architecture, camera.channels
-        self.image = ImageNetwork(camera.image, channels)
+        self.image = ImageNetwork(camera.image, channels, camera.size)
         self.mix = nn.Sequential(nn.Conv2d(channels + _EMBEDDING, channels, 1), nn.ReLU())
         self.depth = branch(channels, camera.depth.bins)
         self.context = nn.Sequential(*branch(channels, points.widths[1]), nn.ReLU())

@@ -24,16 +24,19 @@ PLAIN = {"res_small": 16, "res_lite": 32, "resnet18": 64}
 TIMM = "timm:"
 """What the name of a network of timm begins with, such as timm:resnet18."""
 _BLOCKS = 2  # of each of the four stages
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as all networks expect
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as most networks expect
 
 
 class ImageNetwork(nn.Module):
     """A residual network with a feature pyramid; `name` is one of PLAIN, or a network of timm."""
 
-    def __init__(self, name: str, channels: int) -> None:
-        """`channels` come out. Raises ValueError for an unknown name."""
+    def __init__(self, name: str, channels: int, size: tuple[int, int] = (320, 240)) -> None:
+        """`channels` come out of images of a `size`, width and height in pixels.
+
+        Raises ValueError for an unknown name, and for networks of timm that cannot take that size.
+        """
         super().__init__()
-        self.stages = _OfTimm(name) if name.startswith(TIMM) else _Residual(name)
+        self.stages = _OfTimm(name, size) if name.startswith(TIMM) else _Residual(name)
         self.widths: list[int] = self.stages.widths
         """Channels of the levels of its pyramid."""
         self.lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in self.widths)
@@ -45,7 +48,8 @@ class ImageNetwork(nn.Module):
 
     def pyramid(self, pixels: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """What the residual network makes of images, finest level first; strides PYRAMID."""
-        mean, std = (pixels.new_tensor(each)[:, None, None] for each in (_MEAN, _STD))
+        colors = (self.stages.mean, self.stages.std)
+        mean, std = (pixels.new_tensor(each)[:, None, None] for each in colors)
         pixels = (pixels - mean) / std
         if not self.training and pixels.device.type == "cpu":  # a fifth less time on one thread
             pixels = pixels.contiguous(memory_format=torch.channels_last)
@@ -65,6 +69,8 @@ class ImageNetwork(nn.Module):
 
 class _Residual(nn.Module):
     """ResNet-18's layout, as wide as wanted; the features of strides 8, 16 and 32."""
+
+    mean, std = _MEAN, _STD
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -130,15 +136,9 @@ def _stage(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
 class _OfTimm(nn.Module):
     """A network of timm without its classifier; nothing is downloaded."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, size: tuple[int, int]) -> None:
         super().__init__()
-        try:
-            timm = import_module("timm")
-        except ImportError as error:
-            raise ValueError(
-                f"image network {name!r} needs timm, which is not installed: pip install "
-                f"timm, or take one of {sorted(PLAIN)}"
-            ) from error
+        timm = _timm(name)
         try:
             self.network: Any = timm.create_model(
                 name.removeprefix(TIMM), pretrained=False, features_only=True
@@ -152,7 +152,46 @@ class _OfTimm(nn.Module):
             )
         self._picked = [strides.index(stride) for stride in PYRAMID]
         self.widths = [self.network.feature_info.channels()[index] for index in self._picked]
+        colors = self.network.pretrained_cfg  # which a file of weights for it learnt from
+        self.mean, self.std = colors.get("mean", _MEAN), colors.get("std", _STD)
+        self._try(name, size)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         levels = self.network(pixels)
         return [levels[index] for index in self._picked]
+
+    def _try(self, name: str, size: tuple[int, int]) -> None:
+        """Refuse a network that wants another size, before anything is trained with it."""
+        width, height = size
+        is_training = self.training
+        self.eval()  # running statistics stay as they are
+        try:
+            with torch.no_grad():
+                finest = self(torch.zeros(1, 3, height, width))[0].shape[-2:]
+        except (RuntimeError, AssertionError) as error:
+            finest, why = None, f": {error}"
+        else:
+            why = f", its features are {finest[1]} x {finest[0]}"
+        self.train(is_training)
+        if finest != (height // STRIDE, width // STRIDE):
+            raise ValueError(
+                f"image network {name!r} cannot take images of {width} x {height} pixels{why}; "
+                "expected one that can, or a `camera.size` of multiples of 32, such as [320, 256]"
+            )
+
+
+def _timm(name: str) -> Any:
+    """The package, or ValueError that says how to get it."""
+    try:
+        return import_module("timm")
+    except ImportError as error:
+        raise ValueError(
+            f"image network {name!r} needs timm, which is not installed: in sr3d's folder: "
+            f"pip install '.[camera]', or take one of {sorted(PLAIN)}"
+        ) from error
+    except (RuntimeError, OSError) as error:  # of torchvision, which timm imports
+        raise ValueError(
+            f"image network {name!r} needs timm, which cannot be imported ({error}): torchvision "
+            "and torch are of different builds, take both from the same package index; or take "
+            f"one of {sorted(PLAIN)}"
+        ) from error
