@@ -26,9 +26,9 @@ import torch
 
 from sr3d_core.checkpoint import load_checkpoint, save_checkpoint
 from sr3d_core.model.network import SR3D
-from sr3d_core.study import Study
-from sr3d_core.study_processes import StudyError
-from sr3d_core.study_training import train_apart
+from sr3d_core.study.processes import StudyError
+from sr3d_core.study.settings import Study
+from sr3d_core.study.training import train_apart
 
 VARIANTS = Path(__file__).with_name("variants.yaml")
 SEEDS = (1, 2, 3)

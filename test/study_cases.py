@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sr3d_core.config import flat_config
-from sr3d_core.study import Study
-from sr3d_core.study_kinds import KINDS
+from sr3d_core.study.kinds import KINDS
+from sr3d_core.study.settings import Study
 
 
 def assert_differs_in_its_own_keys_alone(study: Study, name: str) -> None:

@@ -81,28 +81,10 @@ CORE = {
         "whole_files",
     },
     "study": {
-        *{"choices", "config", "plain_yaml", "study_before", "study_crossed", "study_kinds"},
-        *{"study_processes", "training"},
+        *{"checkpoint", "choices", "config", "data", "detector", "distill", "evaluate"},
+        *{"evaluate_images", "evaluate_tests", "paired", "plain_yaml", "presets", "pretrain"},
+        *{"structures", "training", "whole_files"},
     },
-    "study_run": {
-        *{"checkpoint", "config", "data", "study", "study_before", "study_kinds"},
-        *{"study_processes", "study_scores", "study_training", "training"},
-    },
-    "study_training": {
-        *{"config", "data", "plain_yaml", "study_kinds", "study_processes", "training"},
-        "whole_files",
-    },
-    "study_before": {
-        *{"data", "plain_yaml", "pretrain", "study_processes", "study_scores", "whole_files"},
-    },
-    "study_crossed": {"study_processes"},
-    "study_kinds": {"config", "distill", "plain_yaml", "presets"},
-    "study_processes": set(),
-    "study_scores": {
-        *{"config", "data", "detector", "evaluate", "evaluate_images", "evaluate_tests"},
-        *{"paired", "structures", "whole_files"},
-    },
-    "study_table": {"config", "evaluate", "paired", "study_run", "study_scores"},
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},
         *{"sparse", "geometry", "whole_files", "detector", "evaluate", "plots"},

@@ -29,9 +29,9 @@ from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.pretrain.clouds import BEFORE_FILES, open_clouds
 from sr3d_core.pretrain.loop import pretrain
 from sr3d_core.pretrain.recordings import Recordings
-from sr3d_core.study_processes import StudyError
-from sr3d_core.study_scores import identity
-from sr3d_core.study_training import TRAINED, check_same_scenes, scenes_path, train_apart
+from sr3d_core.study.processes import StudyError
+from sr3d_core.study.scores import identity
+from sr3d_core.study.training import TRAINED, check_same_scenes, scenes_path, train_apart
 from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.state import State, check_fits, settings_of
 

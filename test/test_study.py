@@ -24,12 +24,12 @@ from sr3d_core.data.readers.class_names import SCANNET, SUNRGBD
 from sr3d_core.evaluate import report
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
-from sr3d_core.study import Study
-from sr3d_core.study_processes import StudyError
-from sr3d_core.study_run import Outcome
-from sr3d_core.study_scores import Rules, Scores, packed, unpacked
-from sr3d_core.study_table import markdown, note, summary
-from sr3d_core.study_training import check_same, is_trained, settings_path
+from sr3d_core.study.processes import StudyError
+from sr3d_core.study.run import Outcome
+from sr3d_core.study.scores import Rules, Scores, packed, unpacked
+from sr3d_core.study.settings import Study
+from sr3d_core.study.table import markdown, note, summary
+from sr3d_core.study.training import check_same, is_trained, settings_path
 from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.training.state import read_state
 

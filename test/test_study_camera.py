@@ -23,9 +23,9 @@ from sr3d_core.distill.settings import CameraConfig, load_camera_config, parse_c
 from sr3d_core.distill.teachers import TeacherNetwork
 from sr3d_core.distill.unlabelled import AndUnlabelled
 from sr3d_core.structures import Batch
-from sr3d_core.study import Study
-from sr3d_core.study_kinds import Reference
-from sr3d_core.study_processes import StudyError
+from sr3d_core.study.kinds import Reference
+from sr3d_core.study.processes import StudyError
+from sr3d_core.study.settings import Study
 from sr3d_core.train import train
 
 SHIPPED = Path(__file__).resolve().parent.parent / "config" / "study" / "monostl.yaml"

@@ -16,11 +16,11 @@ from cli_harness import sr3d
 
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.study import Study
-from sr3d_core.study_before import Probing, best_of, pretrained_weights, probe_apart
-from sr3d_core.study_processes import StudyError
-from sr3d_core.study_table import interval, markdown
-from sr3d_core.study_training import check_same, is_trained, train_apart
+from sr3d_core.study.before import Probing, best_of, pretrained_weights, probe_apart
+from sr3d_core.study.processes import StudyError
+from sr3d_core.study.settings import Study
+from sr3d_core.study.table import interval, markdown
+from sr3d_core.study.training import check_same, is_trained, train_apart
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ROOT / "config" / "study" / "pretraining.yaml"

@@ -11,7 +11,7 @@ from cli_harness import assert_one_line_error, sr3d
 
 from sr3d_core.config import flat_config
 from sr3d_core.plots import sweep_plot
-from sr3d_core.study import Study
+from sr3d_core.study.settings import Study
 from sr3d_core.sweeps import read_sweeps, sweeps_of
 
 STUDIES = Path(__file__).resolve().parent.parent / "config" / "study"

@@ -6,7 +6,7 @@ import pytest
 from study_cases import assert_differs_in_its_own_keys_alone
 from variants import VARIANTS, table
 
-from sr3d_core.study import Study
+from sr3d_core.study.settings import Study
 
 STUDY = Study.read(VARIANTS)
 

@@ -77,10 +77,10 @@ def study(
     with one_line_errors():
         from dataclasses import replace
 
-        from sr3d_core.study import Study
-        from sr3d_core.study_processes import StudyError
-        from sr3d_core.study_run import run_study
-        from sr3d_core.study_table import markdown, summary
+        from sr3d_core.study.processes import StudyError
+        from sr3d_core.study.run import run_study
+        from sr3d_core.study.settings import Study
+        from sr3d_core.study.table import markdown, summary
         from sr3d_core.whole_files import write_whole
 
         asked = Study.read(file)

@@ -24,8 +24,8 @@ from sr3d_core.data.recordings import is_part
 from sr3d_core.data.sources import READERS, source_of
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.settings import Pretraining
-from sr3d_core.study_processes import Start, StudyError, run_apart
-from sr3d_core.study_scores import identity
+from sr3d_core.study.processes import Start, StudyError, run_apart
+from sr3d_core.study.scores import identity
 from sr3d_core.whole_files import write_whole
 
 _log = logging.getLogger(__name__)

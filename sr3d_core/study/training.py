@@ -17,8 +17,8 @@ import yaml
 from sr3d_core.config import flat_config
 from sr3d_core.data.identity import ACCEPT_DATA, changed_scenes, identity_of
 from sr3d_core.plain_yaml import read_yaml
-from sr3d_core.study_kinds import KINDS, Trains, digest
-from sr3d_core.study_processes import Start, StudyError, run_apart
+from sr3d_core.study.kinds import KINDS, Trains, digest
+from sr3d_core.study.processes import Start, StudyError, run_apart
 from sr3d_core.training.folder import STATE, WEIGHTS
 from sr3d_core.training.state import data_named
 from sr3d_core.whole_files import write_whole

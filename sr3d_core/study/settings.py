@@ -20,14 +20,14 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from sr3d_core.choices import one_of
 from sr3d_core.config import Config
 from sr3d_core.plain_yaml import YamlError, read_yaml
-from sr3d_core.study_before import (
+from sr3d_core.study.before import (
     Pretrainings,
     pretrained_weights,
     put,
 )
-from sr3d_core.study_crossed import crossed
-from sr3d_core.study_kinds import KINDS, Reference, Trains
-from sr3d_core.study_processes import StudyError
+from sr3d_core.study.crossed import crossed
+from sr3d_core.study.kinds import KINDS, Reference, Trains
+from sr3d_core.study.processes import StudyError
 from sr3d_core.training.folder import WEIGHTS
 
 _BEGINS = ("preset", "config")
@@ -37,7 +37,7 @@ _NAME = re.compile(r"[\w.+-]+")
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Settings that are tried before the trainings; see `study_before`."""
+    """Settings that are tried before the trainings; see `before.py`."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sr3d_core.study_processes import StudyError
+from sr3d_core.study.processes import StudyError
 
 
 def crossed(tree: dict[str, Any]) -> dict[str, Any]:

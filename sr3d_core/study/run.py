@@ -15,18 +15,18 @@ from sr3d_core.checkpoint import weights_file
 from sr3d_core.config import Evaluation
 from sr3d_core.data.identity import unknown_scenes
 from sr3d_core.data.sources import source_of
-from sr3d_core.study import SEARCHED_AS, TAUGHT_BY, Study, labelled_folder
-from sr3d_core.study_before import (
+from sr3d_core.study.before import (
     NEVER_BEFORE_THE_END,
     best_of,
     last_figures,
     pretrain_apart,
     probe_apart,
 )
-from sr3d_core.study_kinds import Reference, digest
-from sr3d_core.study_processes import Start, StudyError, children
-from sr3d_core.study_scores import OpenScenes, Rules, Scores, identity, score
-from sr3d_core.study_training import check_same, check_same_scenes, train
+from sr3d_core.study.kinds import Reference, digest
+from sr3d_core.study.processes import Start, StudyError, children
+from sr3d_core.study.scores import OpenScenes, Rules, Scores, identity, score
+from sr3d_core.study.settings import SEARCHED_AS, TAUGHT_BY, Study, labelled_folder
+from sr3d_core.study.training import check_same, check_same_scenes, train
 from sr3d_core.training.folder import WEIGHTS
 
 _log = logging.getLogger(__name__)

@@ -22,8 +22,8 @@ from scipy.stats import t as student
 from sr3d_core.config import flat_config
 from sr3d_core.evaluate import plain_number
 from sr3d_core.paired import Difference, paired
-from sr3d_core.study_run import Outcome
-from sr3d_core.study_scores import Scores
+from sr3d_core.study.run import Outcome
+from sr3d_core.study.scores import Scores
 
 MEASURES = ("ap25", "ap50")
 _PROBES = (("miou", 100.0, 1), ("nearest", 100.0, 1), ("height", 1.0, 2), ("border", 1.0, 2))
