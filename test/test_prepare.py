@@ -13,7 +13,7 @@ import torch
 from cli_harness import assert_one_line_error, save_untrained, sr3d
 from foreign_layouts import Known, info_v1, room, write_bin, write_v1
 
-from sr3d_core.cli.training import validated_where_possible
+from sr3d_core.cli.train import validated_where_possible
 from sr3d_core.config import load_config
 from sr3d_core.data.file_scenes import DatasetError
 from sr3d_core.data.folder import FolderDataset, FolderSource

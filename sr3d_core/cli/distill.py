@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from sr3d_core.cli.recorded import Agreement, going_on_from, on_recording
-from sr3d_core.cli.training import run_and_tell
+from sr3d_core.cli.running import run_and_tell
 from sr3d_core.console import SCENES, AcceptDataOption, chosen, one_line_errors
 
 if TYPE_CHECKING:
-    from sr3d_core.distill.settings import Preset
+    from sr3d_core.distill.settings import CameraConfig, Preset
 
 PRESETS = ("none", "plain", "monostl", "monostl_literal", "both")
 
@@ -107,25 +107,14 @@ def distill(
         _check_data(data, bag, [name for name, value in given.items() if value is not None])
         from sr3d_core.config import ConfigError
         from sr3d_core.data.image_frames import FrameSettings
-        from sr3d_core.data.rooms.source import RoomsSource
-        from sr3d_core.data.sources import source_of, with_images
+        from sr3d_core.data.sources import with_images
         from sr3d_core.distill.learner import CameraLearner
         from sr3d_core.distill.recordings import RecordedFrames
-        from sr3d_core.distill.settings import CameraConfig, load_camera_config
         from sr3d_core.training.errors import TrainingError
         from sr3d_core.training.folder import RunFolder
 
     with one_line_errors(ConfigError, TrainingError):
-        default = CameraConfig(data=RoomsSource(images=True))
-        asked = default if config is None else load_camera_config(config)
-        if data is not None:
-            asked = replace(asked, data=source_of(data))
-        if teacher is not None:
-            asked = replace(asked, teacher=replace(asked.teacher, weights=teacher))
-        if student is not None:
-            asked = going_on_from(asked, student, is_shape_free=config is None)
-        if preset is not None:
-            asked = replace(asked, distill=replace(asked.distill, preset=cast("Preset", preset)))
+        asked = _asked(config, data, teacher, student, preset)
         if bag is None:
             asked = replace(asked, data=with_images(asked.data))
         else:
@@ -151,6 +140,31 @@ def distill(
     run_and_tell(asked, out, CameraLearner, **how)
     with one_line_errors(ConfigError):
         agreement.tell()
+
+
+def _asked(
+    config: Path | None,
+    data: str | None,
+    teacher: str | None,
+    student: str | None,
+    preset: str | None,
+) -> CameraConfig:
+    """The configuration of a file, or that which ships, as far as options do not overrule it."""
+    from sr3d_core.data.rooms.source import RoomsSource
+    from sr3d_core.data.sources import source_of
+    from sr3d_core.distill.settings import CameraConfig, load_camera_config
+
+    default = CameraConfig(data=RoomsSource(images=True))
+    asked = default if config is None else load_camera_config(config)
+    if data is not None:
+        asked = replace(asked, data=source_of(data))
+    if teacher is not None:
+        asked = replace(asked, teacher=replace(asked.teacher, weights=teacher))
+    if student is not None:
+        asked = going_on_from(asked, student, is_shape_free=config is None)
+    if preset is not None:
+        asked = replace(asked, distill=replace(asked.distill, preset=cast("Preset", preset)))
+    return asked
 
 
 def _name(config: Path | None, bag: Path | None) -> str:

@@ -9,10 +9,11 @@ from sr3d_core.cli import (
     detect,
     distill,
     doctor,
+    evaluate,
     model,
     pretrain,
     study,
-    training,
+    train,
     view,
     weights,
 )
@@ -28,10 +29,10 @@ app = typer.Typer(
 )
 app.command()(detect.detect)
 app.command()(view.view)
-app.command()(training.train)
+app.command()(train.train)
 app.command()(pretrain.pretrain)
 app.command()(distill.distill)
-app.command("eval")(training.evaluate)
+app.command("eval")(evaluate.evaluate)
 app.command()(study.study)
 app.command()(study.sweeps)
 app.command()(weights.convert)

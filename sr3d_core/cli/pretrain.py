@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from sr3d_core.choices import UpAxis
-from sr3d_core.cli.training import STOPPED_BY_USER
+from sr3d_core.cli.running import STOPPED_BY_USER
 from sr3d_core.console import (
     AcceptDataOption,
+    TellInTurn,
     chosen,
     one_line_errors,
     progress_in_turn,
@@ -25,7 +26,7 @@ from sr3d_core.console import (
 
 if TYPE_CHECKING:
     from sr3d_core.pretrain.loop import Progress
-    from sr3d_core.pretrain.settings import Method
+    from sr3d_core.pretrain.settings import Method, Pretraining
 
 METHODS = ("dos", "asymdsd")
 
@@ -112,41 +113,21 @@ def pretrain(
         from sr3d_core.pretrain.loop import pretrain as run
         from sr3d_core.pretrain.next_step import how_to_train
         from sr3d_core.pretrain.recordings import Recordings
-        from sr3d_core.pretrain.regular_probe import in_words
-        from sr3d_core.pretrain.settings import Pretraining, load_settings
         from sr3d_core.train import TrainingError
         from sr3d_core.training.processes import is_main_process
 
     with one_line_errors(TrainingError):
         is_main = is_main_process(os.environ)
-        asked = load_settings(settings) if settings is not None else Pretraining()
-        asked = asked if method is None else replace(asked, method=cast("Method", method))
-        if steps is not None:
-            asked = replace(asked, steps=replace(asked.steps, num=steps))
-        if probe is not None:
-            asked = replace(asked, probe=replace(asked.probe, data=probe))
+        asked = _asked(settings, method, steps, probe)
         check_before(asked, out, resume=resume)
-        last_step, probed = 0, ""
+        bags = Recordings(
+            folder=out.with_suffix(".clouds"), settings=asked.data, topic=topic, color=color
+        )
         with progress_in_turn() if is_main else nullcontext() as tell:
-
-            def on_read(what: str, num_done: int, num: int) -> None:
-                if tell is not None:
-                    tell(what, num_done, num)
-
-            folder = out.with_suffix(".clouds")
-            bags = Recordings(folder=folder, settings=asked.data, topic=topic, color=color)
-            clouds, digests, notes = open_sources(sources, up, bags, on_read)
+            seen = _Seen(tell)
+            clouds, digests, notes = open_sources(sources, up, bags, seen.on_read)
             for note in notes if is_main else ():
                 say(note)
-
-            def on_step(at: Progress) -> None:
-                nonlocal last_step, probed
-                last_step = at.step
-                if at.probed is not None:
-                    probed = f"  {in_words(at.probed)}"
-                if tell is not None:
-                    tell("steps", at.step, at.num_steps, _note(at) + probed)
-
             run(
                 asked,
                 clouds,
@@ -154,18 +135,54 @@ def pretrain(
                 sources=digests,
                 resume=resume,
                 accept_data=accept_data,
-                on_read=on_read,
-                on_step=on_step,
+                on_read=seen.on_read,
+                on_step=seen.on_step,
             )
-    if last_step and last_step < asked.steps.num:
+    if seen.step and seen.step < asked.steps.num:
         if is_main:
             say(
-                f"stopped at step {last_step} of {asked.steps.num}; everything is saved: the same "
+                f"stopped at step {seen.step} of {asked.steps.num}; everything is saved: the same "
                 "command with --resume goes on"
             )
         raise typer.Exit(STOPPED_BY_USER)
     if is_main:
         say(f"weights: {out}; train from them: {how_to_train(asked, sources, out)}")
+
+
+class _Seen:
+    """What a pre-training has told so far, shown as its progress."""
+
+    def __init__(self, tell: TellInTurn | None) -> None:
+        self._tell = tell if tell is not None else lambda *_: None
+        self._probed = ""
+        self.step = 0
+
+    def on_read(self, what: str, num_done: int, num: int) -> None:
+        self._tell(what, num_done, num)
+
+    def on_step(self, at: Progress) -> None:
+        from sr3d_core.pretrain.regular_probe import in_words
+
+        self.step = at.step
+        if at.probed is not None:
+            self._probed = f"  {in_words(at.probed)}"
+        self._tell("steps", at.step, at.num_steps, _note(at) + self._probed)
+
+
+def _asked(
+    settings: Path | None, method: str | None, steps: int | None, probe: str | None
+) -> Pretraining:
+    """The settings of a file, or those that ship, as far as the options do not overrule them."""
+    from sr3d_core.pretrain.settings import Pretraining, load_settings
+
+    asked = load_settings(settings) if settings is not None else Pretraining()
+    if method is not None:
+        asked = replace(asked, method=cast("Method", method))
+    if steps is not None:
+        asked = replace(asked, steps=replace(asked.steps, num=steps))
+    if probe is not None:
+        asked = replace(asked, probe=replace(asked.probe, data=probe))
+    return asked
 
 
 def _note(at: Progress) -> str:
