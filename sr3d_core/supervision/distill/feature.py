@@ -31,12 +31,23 @@ def shared_rows(
     if not len(teacher) or not len(student):
         none = both.new_zeros(0)
         return none, none
-    _, place = torch.unique(both, dim=0, return_inverse=True)
+    _, place = torch.unique(_numbers(both), return_inverse=True)
     row_of = place.new_full((int(place.max()) + 1,), -1)
     row_of[place[len(teacher) :]] = torch.arange(len(student), device=place.device)
     student_row = row_of[place[: len(teacher)]]
     teacher_row = (student_row >= 0).nonzero()[:, 0]
     return teacher_row, student_row[teacher_row]
+
+
+def _numbers(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " N"]:
+    """One number for each row, the same where rows are: sorted far sooner than rows of four."""
+    low = coords.amin(dim=0)
+    number = coords.new_zeros(len(coords), dtype=torch.long)
+    for column, span in zip(
+        (coords - low).T, (coords.amax(dim=0) - low + 1).tolist(), strict=True
+    ):
+        number = number * span + column
+    return number
 
 
 def rows_inside(xyz: Float[Tensor, "N 3"], boxes: Boxes3D, margin_m: float) -> Bool[Tensor, "N K"]:
