@@ -91,10 +91,9 @@ class Ras:
     best box of each group no pull at all."""
     beta: float = 1.0
     """Strength of the rank factor of eq 6; at least 0, which is none."""
-    reading: Reading = "pos_r"
-    """How eq 6 is read; "literal" is the paper as printed. The default asks of every box a
-    confidence that grows with its overlap; on procedural rooms the readings' AP differed by
-    less than one seed's noise."""
+    reading: Reading = "literal"
+    """How eq 6 is read; "literal" is the paper as printed, and measured best (docs/study.md).
+    "pos_r" asks of every box a confidence that grows with its overlap."""
     blend: Literal["row", "channel"] = "row"
     """What gives way to RDL: the focal loss of all classes of a positive, or of its class."""
     alpha: float = 0.25
