@@ -9,27 +9,14 @@ where a network keeps the first (see `Architecture.average`). Where neither matt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
-from rich.table import Table
 
 from sr3d_core.data.sources import Scenes
-from sr3d_core.evaluate import (
-    FIGURES,
-    MEAN_FIGURES,
-    EvaluationReport,
-    FindsObjects,
-    evaluate,
-    fronts_as_json,
-    percent,
-    plain_number,
-    table_of,
-)
-from sr3d_core.evaluate_views import spread_of
-from sr3d_core.right_fronts import RightFronts
+from sr3d_core.evaluate import EvaluationReport, FindsObjects, evaluate
+from sr3d_core.evaluate_several import SeveralReports
 from sr3d_core.structures import Sample
 
 
@@ -54,64 +41,20 @@ class InRandomOrder:
         return Sample(sample.cloud[torch.from_numpy(order)], sample.targets, sample.name)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TestsReport:
-    """What several tests of the same weights found, two at least."""
+class TestsReport(SeveralReports):
+    """What several tests of the same weights found; the papers report the best."""
 
     __test__ = False  # no test of ours
+    looks = "tests"
+    title = "best (mean and standard deviation)"
 
-    tests: tuple[EvaluationReport, ...]
+    def cell(self, mean: str, deviation: str, best: str) -> str:
+        """One figure in the table."""
+        return f"{best} ({mean} ± {deviation})"
 
-    @property
-    def fronts(self) -> dict[str, RightFronts]:
-        """As of the first test."""
-        return self.tests[0].fronts
-
-    def figures(self, index: int | None) -> list[tuple[float, float, float]]:
-        """Mean, standard deviation and best over the tests of `EvaluationReport.figures`.
-
-        Each figure has its own best test.
-        """
-        spreads = spread_of(self.tests, index)
-        each = zip(*(test.figures(index) for test in self.tests), strict=True)
-        return [(*spread, max(values)) for spread, values in zip(spreads, each, strict=True)]
-
-    def to_dict(self) -> dict[str, object]:
-        """As of one `EvaluationReport`, each figure the mean over the tests.
-
-        Beside it stand its standard deviation and its best, `map25_std` and `map25_best` beside
-        `map25` and so on; `num_tests` says over how many tests.
-        """
-        first = self.tests[0]
-        rows = {
-            name: {
-                "boxes": int(first.ap25.num_truth[index]),
-                **_by_name(FIGURES, self.figures(index)),
-            }
-            for index, name in enumerate(first.classes)
-        }
-        return {
-            "num_scenes": first.num_scenes,
-            "num_tests": len(self.tests),
-            **_by_name(MEAN_FIGURES, self.figures(None)),
-            "per_class": rows,
-            **fronts_as_json(self.fronts),
-        }
-
-    def table(self) -> Table:
-        """The report as a table for the terminal, in percent: best (mean ± standard deviation)."""
-        first = self.tests[0]
-        title = (
-            f"Average precision over {first.num_scenes} scenes (%), best (mean and standard "
-            f"deviation) of {len(self.tests)} tests"
-        )
-
-        def cells(index: int | None) -> Iterator[str]:
-            for mean, deviation, best in self.figures(index):
-                text = percent(mean)
-                yield (text if text == "-" else f"{percent(best)} ({text} ± {percent(deviation)})")
-
-        return table_of(first, title, cells)
+    def named(self, name: str, mean: float, deviation: float, best: float) -> dict[str, float]:
+        """One figure in JSON."""
+        return {name: mean, f"{name}_std": deviation, f"{name}_best": best}
 
 
 def evaluate_tests(
@@ -137,17 +80,3 @@ def evaluate_tests(
 
         reports.append(evaluate(detector, samples, tell, front_classes))
     return TestsReport(tuple(reports))
-
-
-def _by_name(
-    names: Sequence[str], figures: Sequence[tuple[float, float, float]]
-) -> dict[str, float | None]:
-    """Means under their names, deviation and best beside them."""
-    named: dict[str, float | None] = {}
-    for name, (mean, deviation, best) in zip(names, figures, strict=True):
-        named |= {
-            name: plain_number(mean),
-            f"{name}_std": plain_number(deviation),
-            f"{name}_best": plain_number(best),
-        }
-    return named

@@ -89,7 +89,7 @@ def test_mean_deviation_and_best_are_those_over_the_tests() -> None:
     assert (values["map50"], values["map50_std"], values["map50_best"]) == (0.25, 0.5, 1.0)
     assert values["num_tests"] == 4
     assert done == [1, 2, 3, 4]
-    assert result.tests[0].to_dict() == evaluate(ByFirstPoint(), Scenes(50)).to_dict()
+    assert result.each[0].to_dict() == evaluate(ByFirstPoint(), Scenes(50)).to_dict()
 
 
 def test_one_test_is_an_evaluation() -> None:

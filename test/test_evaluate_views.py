@@ -27,9 +27,9 @@ def sample() -> Sample:
 
 def test_a_detector_that_turns_with_the_world_scores_alike_in_all_views() -> None:
     report = evaluate_in_views(Equivariant(), [sample()] * 3, 8)
-    assert len(report.views) == 8
-    assert report.spread(None) == ((1.0, 0.0),) * 4
-    assert report.views[0].num_scenes == 3
+    assert len(report.each) == 8
+    assert report.figures(None) == [(1.0, 0.0, 1.0)] * 4
+    assert report.each[0].num_scenes == 3
 
 
 def test_mean_and_deviation_are_those_over_the_views() -> None:
@@ -39,9 +39,9 @@ def test_mean_and_deviation_are_those_over_the_views() -> None:
         return found if view != 2 else found[found.labels == 1]
 
     report = evaluate_in_views(Equivariant(no_chairs_in_the_third), [sample()], 4)
-    assert report.spread(0)[0] == pytest.approx((0.75, 0.5))  # of 1 1 0 1, with N - 1
-    assert report.spread(1)[0] == (1.0, 0.0)
-    assert report.spread(None)[0] == pytest.approx((0.875, 0.25))
+    assert report.figures(0)[0] == pytest.approx((0.75, 0.5, 1.0))  # of 1 1 0 1, with N - 1
+    assert report.figures(1)[0] == (1.0, 0.0, 1.0)
+    assert report.figures(None)[0] == pytest.approx((0.875, 0.25, 1.0))
     values = report.to_dict()
     assert (values["map25"], values["map25_std"]) == (0.875, 0.25)
     assert values["num_views"] == 4
@@ -54,7 +54,7 @@ def test_mean_and_deviation_are_those_over_the_views() -> None:
 
 def test_the_first_view_scores_as_no_views() -> None:
     samples = [sample(), sample()]
-    first = evaluate_in_views(Equivariant(), samples, 2).views[0]
+    first = evaluate_in_views(Equivariant(), samples, 2).each[0]
     assert first.to_dict() == evaluate(Equivariant(), samples).to_dict()
 
 
