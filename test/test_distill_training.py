@@ -28,6 +28,7 @@ from sr3d_core.sparse.tensor import SparseTensor, voxelize
 from sr3d_core.structures import Batch, Boxes3D, PointCloud, Sample
 from sr3d_core.train import train
 from sr3d_core.training.state import read_state, state_content
+from sr3d_core.training.step_log import logged_figures
 
 
 @pytest.fixture(scope="module")
@@ -262,6 +263,25 @@ def test_a_teacher_of_images_may_have_another_image_network(trained: Path, tmp_p
     assert "features" in (tmp_path / "log.csv").read_text()
 
 
+def test_the_first_steps_may_teach_depth_alone(teacher: Path, tmp_path: Path) -> None:
+    """Nothing else moves meanwhile; then all is learnt, in a log that has its columns by then."""
+    asked = config(teacher, Toys(), depth={"first_steps": 2}, schedule={"num_steps": 2})
+    train(asked, tmp_path / "depth", learner=CameraLearner)
+    student, taught = (
+        load_any(tmp_path / "depth")[0].state_dict(),
+        load_any(teacher)[0].state_dict(),
+    )
+    for name in student.keys() & taught.keys():
+        torch.testing.assert_close(student[name], taught[name], rtol=0, atol=0)
+    longer = config(teacher, Toys(), depth={"first_steps": 2}, schedule={"num_steps": 3})
+    train(longer, tmp_path / "both", learner=CameraLearner)
+    whole = load_any(tmp_path / "both")[0].state_dict()
+    assert any(not torch.equal(whole[name], taught[name]) for name in whole.keys() & taught.keys())
+    rows = logged_figures(tmp_path / "both" / "log.csv")
+    assert [math.isnan(row["features"]) for row in rows] == [True, True, False]
+    assert all(row["depth"] > 0 for row in rows)
+
+
 def forget(path: Path, *keys: str) -> None:
     """As an earlier version wrote it, which did not know these settings."""
     state = read_state(path)
@@ -282,7 +302,7 @@ def test_a_resumed_training_is_the_one_that_was_not_interrupted(
 
     with pytest.raises(Enough):
         train(config(teacher, Toys()), tmp_path, learner=CameraLearner, on_step=stop)
-    forget(tmp_path / "state.pt", "unlabelled", "student.camera.lift")
+    forget(tmp_path / "state.pt", "unlabelled", "student.camera.lift", "depth.first_steps")
     train(config(teacher, Toys()), tmp_path, resume=True, learner=CameraLearner)
     for name, tensor in load_any(trained)[0].state_dict().items():
         torch.testing.assert_close(
@@ -308,6 +328,7 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
         ({"distill": {"reference_depth_std_m": 0}}, "reference_depth_std_m is 0"),
         ({"distill": {"relation": {"grid": 0}}}, "relation.grid is 0"),
         ({"network": {"weights": "default"}}, "network is set"),
+        ({"depth": {"first_steps": 5000}}, "depth.first_steps is 5000, expected from 0 to.*4000"),
         ({"view": {"flip": 2}}, "view.flip is 2"),
         ({"student": {"camera": {"size": [100, 100]}}}, "multiples of 8"),
         ({"students": {}}, "students: unknown key; did you mean student"),

@@ -124,9 +124,10 @@ def _say_next(weights: Path, config: Config, seen: _Seen) -> None:
 
 def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
+    depth = "" if at.losses.depth is None else f" + depth {float(at.losses.depth.detach()):.3f}"
     memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
     return (
-        f"loss {classification:.3f} + box {box:.3f}  rate {at.learning_rate:.2g}  "
+        f"loss {classification:.3f} + box {box:.3f}{depth}  rate {at.learning_rate:.2g}  "
         f"{at.scenes_per_s:.1f} scenes/s{memory}"
     )
 

@@ -22,7 +22,7 @@ from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
 from sr3d_core.model.camera_network import CameraOutput, CameraSR3D, fitted
 from sr3d_core.model.network import decoded
-from sr3d_core.structures import Batch, Losses
+from sr3d_core.structures import Batch, Images, Losses
 from sr3d_core.supervision.distill.conflict import agreement
 from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.learner import Learner
@@ -134,13 +134,15 @@ class CameraLearner(Learner):
         self.student.load_state_dict(network.state_dict())
         return ""
 
-    def _losses(self, batch: Batch, turn: Turn | None) -> Losses:
+    def _losses(self, batch: Batch, turn: Turn | None, step: int) -> Losses:
         if batch.images is None:
             raise TrainingError(
                 f"scenes {', '.join(batch.names)} have no color image; expected data with images, "
                 "such as `data: {name: rooms, images: true}`"
             )
         config = self._config
+        if step < config.depth.first_steps:
+            return self._depth_alone(batch, batch.images)
         output = self.student.raw(batch.images)
         own = decoded(output.levels, self._architecture, is_training=True)
         is_taught = config.distill.is_asked or config.unlabelled is not None
@@ -156,6 +158,13 @@ class CameraLearner(Learner):
             taught_by_images(output), said, self._teacher.predictions(said), own, objects
         )
         return replace(losses, **terms, centre=centre)
+
+    def _depth_alone(self, batch: Batch, images: Images) -> Losses:
+        """What the student's depths lack; nothing is said of boxes."""
+        output = self.student.of_cells(images)
+        depth = depth_term(output, batch.targets, self._config.depth, self._processes)
+        none = depth.new_zeros(())
+        return Losses(none, none, 0, depth=depth)
 
     def _objects(
         self, output: CameraOutput, batch: Batch, said: Taught

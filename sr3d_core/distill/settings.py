@@ -132,6 +132,10 @@ class DepthTerm:
     weight: float = 1.0
     object_factor: float = 3.0
     """How much more a cell on an object counts."""
+    first_steps: int = 0
+    """So many steps, the first ones, teach nothing but depth: no voxel is made of an image yet and
+    no teacher asked, so that such a step takes a fraction of the time. Boxes cannot be learnt
+    where their images' depth is not known yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +220,11 @@ class CameraConfig(Config):
         """Refuse what belongs to a training on clouds."""
         super().__post_init__()
         _positive("depth.weight", self.depth.weight)
+        if not 0 <= self.depth.first_steps <= self.schedule.num_steps:
+            raise ValueError(
+                f"depth.first_steps is {self.depth.first_steps}, expected from 0 to "
+                f"schedule.num_steps, which is {self.schedule.num_steps}"
+            )
         if self.network.weights is not None or self.network.changes:
             raise ValueError(
                 "network is set, but a student's later stages are built as its teacher's; "

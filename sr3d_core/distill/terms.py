@@ -19,7 +19,7 @@ from sr3d_core.distill.objects import Objects
 from sr3d_core.distill.settings import DepthTerm, Distill, Level
 from sr3d_core.distill.teachers import Taught
 from sr3d_core.geometry.iou import aligned_diou
-from sr3d_core.model.camera_network import CameraOutput, cell_depth, cells_on
+from sr3d_core.model.camera_network import CellOutput, cell_depth, cells_on
 from sr3d_core.sparse.layers import VoxelNorm
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import Predictions, Targets
@@ -326,7 +326,7 @@ def response_term(
 
 
 def depth_term(
-    output: CameraOutput,
+    output: CellOutput,
     targets: Sequence[Targets],
     settings: DepthTerm,
     processes: Processes = ALONE,
@@ -348,7 +348,7 @@ def depth_term(
     return settings.weight * (weight * error).sum() / divisor
 
 
-def _on_objects(output: CameraOutput, targets: Sequence[Targets]) -> Bool[Tensor, "B h w"]:
+def _on_objects(output: CellOutput, targets: Sequence[Targets]) -> Bool[Tensor, "B h w"]:
     cells = [
         cells_on(output.images[scene : scene + 1], of_scene.boxes).any(dim=1)
         for scene, of_scene in enumerate(targets)

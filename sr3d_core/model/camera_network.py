@@ -70,14 +70,20 @@ class CameraArchitecture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CameraOutput:
-    """What the student makes of images, before boxes are decoded; h x w cells, D bins."""
+class CellOutput:
+    """What the student says of the cells of images, before they become voxels; D bins."""
 
     images: Images  # as the network saw them: of its own size
     pyramid: tuple[Float[Tensor, "B _ _ _"], ...]  # of the image network, finest level first
     cells: Float[Tensor, "B C h w"]  # what all that is said of a cell is made of
     depth_logits: Float[Tensor, "B h w D"]
     centers_m: Float[Tensor, "B D"]  # depth of the bins' centres
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraOutput(CellOutput):
+    """What the student makes of images, before boxes are decoded."""
+
     lifted: SparseTensor  # on the lattice of the point-cloud network's second stage
     levels: tuple[LevelOutput, LevelOutput]  # fine level first
     features: tuple[SparseTensor, SparseTensor]  # what the head saw, fine level first
@@ -147,34 +153,37 @@ class CameraSR3D(nn.Module):
         predictions = decoded(output.levels, self.architecture, is_training=self.training)
         return predictions, output
 
-    def raw(self, images: Images) -> CameraOutput:
-        """All that the student says of images, whatever their size."""
+    def of_cells(self, images: Images) -> CellOutput:
+        """What it says of the cells of images, whatever their size: without a voxel."""
         images = fitted(images, self.camera.size)
-        rays = cell_rays(images)
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
         pyramid = self.image.pyramid(pixels)
         features = self.image.joined(pyramid)
-        features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
+        features = self.mix(torch.cat([features, _embedding(images, cell_rays(images))], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
-        focal = images.intrinsics[:, 0, 0].float()
-        centers_m = self.camera.depth.centers_m(focal)
-        context = self.context(features).permute(0, 2, 3, 1).float()
+        centers_m = self.camera.depth.centers_m(images.intrinsics[:, 0, 0].float())
+        return CellOutput(images, tuple(pyramid), features, depth_logits, centers_m)
+
+    def raw(self, images: Images) -> CameraOutput:
+        """All that the student says of images, whatever their size."""
+        seen = self.of_cells(images)
+        context = self.context(seen.cells).permute(0, 2, 3, 1).float()
         if self.sees_depth:
-            depths_m = cell_depth(images)[..., None]
+            depths_m = cell_depth(seen.images)[..., None]
             chance = (depths_m > 0).to(context.dtype)
         else:
-            chance = self._chance(depth_logits)
-            depths_m = centers_m[:, None, None].expand_as(chance)
-        lifted = self._lifted(images, rays, depths_m, chance, context)
+            chance = self._chance(seen.depth_logits)
+            depths_m = seen.centers_m[:, None, None].expand_as(chance)
+        lifted = self._lifted(seen.images, depths_m, chance, context)
         middle = self.backbone["layer3"](lifted)
         levels = self.neck((lifted, middle, self.backbone["layer4"](middle)))
         fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
         return CameraOutput(
-            images,
-            tuple(pyramid),
-            features,
-            depth_logits,
-            centers_m,
+            seen.images,
+            seen.pyramid,
+            seen.cells,
+            seen.depth_logits,
+            seen.centers_m,
             lifted,
             (fine, coarse),
             levels,
@@ -193,11 +202,11 @@ class CameraSR3D(nn.Module):
     def _lifted(
         self,
         images: Images,
-        rays: Float[Tensor, "B h w 3"],
         depths_m: Float[Tensor, "B h w D"],
         chance: Float[Tensor, "B h w D"],
         context: Float[Tensor, "B h w C"],
     ) -> SparseTensor:
+        rays = cell_rays(images)
         origin = images.world_from_camera[:, None, None, None, :3, 3].to(rays.dtype)
         points = origin + rays[:, :, :, None] * depths_m[..., None].to(rays.dtype)
         architecture = self.architecture

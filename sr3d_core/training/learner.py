@@ -142,7 +142,7 @@ class Learner:
         begin_training(self.network, schedule.train_only, schedule.freeze_norms)
         if self._norms is not None:
             self._norms.begin(self._accelerator.device)
-        losses = self._losses(batch, turn)
+        losses = self._losses(batch, turn, step)
         self._optimizer.zero_grad()
         loss = losses.total if self._norms is None else self._norms.tied(losses.total)
         self._accelerator.backward(loss)
@@ -152,8 +152,8 @@ class Learner:
         )
         return self._of_all(losses), norm
 
-    def _losses(self, batch: Batch, turn: Turn | None) -> Losses:
-        """The losses of this process's scenes."""
+    def _losses(self, batch: Batch, turn: Turn | None, step: int) -> Losses:
+        """The losses of this process's scenes in a step."""
         return self._boxes_of(self._network(batch.cloud), batch, turn)
 
     def _boxes_of(self, predictions: Predictions, batch: Batch, turn: Turn | None) -> Losses:

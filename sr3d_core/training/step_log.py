@@ -13,6 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sr3d_core.whole_files import write_whole
+
 
 def whole_lines(path: Path) -> list[str]:
     """The lines that were written to their end, none where there is no such file.
@@ -54,12 +56,21 @@ def log_until(path: Path, last_step: int, more: Sequence[str] = ()) -> bytes:
     return text.getvalue().encode()
 
 
+def _head(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [])
+
+
 def append_row(path: Path, row: Mapping[str, str]) -> str:
-    """Append a row to a log, under the head that it has; returns what went wrong."""
+    """Append a row to a log, which gets the columns that it lacks; returns what went wrong."""
     try:
-        with path.open("a+", newline="") as file:
-            file.seek(0)
-            head = next(csv.reader(file), [])  # that of an older version may lack columns
+        head = _head(path)
+        if head and not row.keys() <= {*head}:  # a term that is learnt from now on
+            write_whole({path: log_until(path, sys.maxsize, [*row])})
+            head = _head(path)
+        with path.open("a", newline="") as file:
             writer = csv.writer(file)
             if not head:
                 writer.writerow(row)
