@@ -20,6 +20,8 @@ from sr3d_core.config import Config, Network, Schedule
 from sr3d_core.data.cloud_file import read_cloud
 from sr3d_core.data.sources import FolderSource
 from sr3d_core.detector import Postprocess
+from sr3d_core.supervision.criterion import Criterion
+from sr3d_core.supervision.qfl import Qfl
 from sr3d_core.train import train
 
 CLASSES = {"crate": (0.6, 0.6, 0.6), "pallet": (1.2, 0.8, 0.15)}  # dx dy dz in metres
@@ -54,11 +56,12 @@ small = {"voxel_size_m": 0.04, "widths": [16, 16, 16, 16], "stem_channels": 8, "
 config = Config(
     network=Network(preset="lite", changes=small),
     data=FolderSource(path=data),
+    criterion=Criterion(classification=Qfl()),  # as the preset `own_data`
     schedule=Schedule(num_steps=40, batch_size=2, learning_rate=0.01, warmup_steps=5),
 )
 weights = train(config, out / "run", on_step=lambda at: print("step", at.step, "of", at.num_steps))
 
-detector = Detector.from_checkpoint(weights, postprocess=Postprocess(score_threshold=0.5))
+detector = Detector.from_checkpoint(weights, postprocess=Postprocess(score_threshold=0.3))
 print("classes:", ", ".join(detector.classes))
 cloud = read_cloud(next(iter(sorted((data / "clouds").iterdir()))), up="z")
 found = detector.detect(cloud)
