@@ -74,6 +74,7 @@ class CellOutput:
     """What the student says of the cells of images, before they become voxels; D bins."""
 
     images: Images  # as the network saw them: of its own size
+    rays: Float[Tensor, "B h w 3"]  # what a metre of depth adds to the camera's place
     pyramid: tuple[Float[Tensor, "B _ _ _"], ...]  # of the image network, finest level first
     cells: Float[Tensor, "B C h w"]  # what all that is said of a cell is made of
     depth_logits: Float[Tensor, "B h w D"]
@@ -159,10 +160,11 @@ class CameraSR3D(nn.Module):
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
         pyramid = self.image.pyramid(pixels)
         features = self.image.joined(pyramid)
-        features = self.mix(torch.cat([features, _embedding(images, cell_rays(images))], dim=1))
+        rays = cell_rays(images)
+        features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         centers_m = self.camera.depth.centers_m(images.intrinsics[:, 0, 0].float())
-        return CellOutput(images, tuple(pyramid), features, depth_logits, centers_m)
+        return CellOutput(images, rays, tuple(pyramid), features, depth_logits, centers_m)
 
     def raw(self, images: Images) -> CameraOutput:
         """All that the student says of images, whatever their size."""
@@ -174,12 +176,13 @@ class CameraSR3D(nn.Module):
         else:
             chance = self._chance(seen.depth_logits)
             depths_m = seen.centers_m[:, None, None].expand_as(chance)
-        lifted = self._lifted(seen.images, depths_m, chance, context)
+        lifted = self._lifted(seen, depths_m, chance, context)
         middle = self.backbone["layer3"](lifted)
         levels = self.neck((lifted, middle, self.backbone["layer4"](middle)))
         fine, coarse = (LevelOutput(x.coords, x.stride, *self.head(x.features)) for x in levels)
         return CameraOutput(
             seen.images,
+            seen.rays,
             seen.pyramid,
             seen.cells,
             seen.depth_logits,
@@ -201,14 +204,16 @@ class CameraSR3D(nn.Module):
 
     def _lifted(
         self,
-        images: Images,
+        seen: CellOutput,
         depths_m: Float[Tensor, "B h w D"],
         chance: Float[Tensor, "B h w D"],
         context: Float[Tensor, "B h w C"],
     ) -> SparseTensor:
-        rays = cell_rays(images)
-        origin = images.world_from_camera[:, None, None, None, :3, 3].to(rays.dtype)
-        points = origin + rays[:, :, :, None] * depths_m[..., None].to(rays.dtype)
+        pose = seen.images.world_from_camera[:, None, None, None]
+        rays = seen.rays
+        points = pose[..., :3, 3].to(rays.dtype) + rays[:, :, :, None] * depths_m[..., None].to(
+            rays.dtype
+        )
         architecture = self.architecture
         return lift(
             picked(points, chance, context, chance > 0),
