@@ -409,7 +409,10 @@ def test_a_study_trains_scores_and_does_nothing_twice(scenes: Path, tmp_path: Pa
     assert sr3d(*arguments, "--names", "focal").exit_code == 0
 
     times = {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")}
-    assert sr3d(*arguments, "--names", "focal").exit_code == 0
+    again = sr3d(*arguments, "--names", "focal")
+    assert again.exit_code == 0
+    assert "trainings 2/2" in again.stderr
+    assert "trainings 1/2" not in again.stderr  # what was done before says nothing of the time
     assert {each: each.stat().st_mtime_ns for each in out.glob("*-1/*")} == times
     assert (out / "table.md").read_text() == table
 

@@ -325,8 +325,8 @@ class _Run(SharedRun):
 
     def _begin_files(self) -> str:
         """The log up to this step, which a resumed run writes on; returns what went wrong."""
-        log, more = log_path(self.place), () if self.probe is None else tuple(COLUMNS)
-        text = log_until(log, self.step, more) if self.step else b""
+        log = log_path(self.place)
+        text = log_until(log, self.step) if self.step else b""
         try:
             self.place.parent.mkdir(parents=True, exist_ok=True)
             remove_parts([state_path(self.place), self.place, log, self.curves_path])

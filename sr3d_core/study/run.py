@@ -22,11 +22,12 @@ from sr3d_core.study.before import (
     pretrain_apart,
     probe_apart,
 )
+from sr3d_core.study.kept_scenes import KeptScenes, OpenScenes
 from sr3d_core.study.kinds import Reference, digest
 from sr3d_core.study.processes import Start, StudyError, children
-from sr3d_core.study.scores import OpenScenes, Rules, Scores, identity, score
+from sr3d_core.study.scores import Rules, Scores, identity, score
 from sr3d_core.study.settings import SEARCHED_AS, TAUGHT_BY, Study, labelled_folder
-from sr3d_core.study.training import check_same, check_same_scenes, train
+from sr3d_core.study.training import check_same, check_same_scenes, is_trained, train
 from sr3d_core.training.folder import WEIGHTS
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def run_study(
     variant, a configuration or a folder of scenes is not as it should be. A training that fails
     does not stop the others; what went wrong is in the outcome. Trainings that were begun with
     other scenes than the study means now stop it, unless `accept_data` says so. `on_done` is told
-    how many of how many trainings are done, and which one is.
+    how many of how many trainings are done, and which one is; once for those that were before.
     """
     chosen = study.chosen(names)
     scenes = _check(study, chosen)
@@ -74,27 +75,35 @@ def run_study(
     _check_begun(study, out, trainings, accept_data)
     scores: dict[str, dict[int, dict[str, tuple[Scores, ...]]]] = {name: {} for name in chosen}
     failures: dict[tuple[str, int], str] = {}
-    measure = _Measure(study, scenes, open_scenes, device)
+    measure = _Measure(study, scenes, KeptScenes(open_scenes), device)
+    was_done = [at for at in trainings if is_trained(_folder(out, at))]
+    in_turn = [*was_done, *(at for at in trainings if at not in was_done)]
     threads = max(1, (os.cpu_count() or 1) // processes)
     with children() as start, _pool(processes) as pool:
         environment = {"OMP_NUM_THREADS": str(threads)}
         tasks = _Tasks(study, out, pool, start, environment, accept_data)
-        running = {done: at for at, done in tasks.submit(trainings).items()}
+        running = {done: at for at, done in tasks.submit(in_turn).items()}
         for num_done, done in enumerate(as_completed(running), start=1):
             name, seed = running[done]
             try:
                 done.result()
-                folder = out / f"{name}-{seed}"
-                scores[name][seed] = measure.trained(name, folder)
+                scores[name][seed] = measure.trained(name, _folder(out, running[done]))
             except (ValueError, OSError, RuntimeError) as error:
                 failures[name, seed] = _named(f"{name}-{seed}", str(error))
-            on_done(num_done, len(trainings), f"{name}-{seed}")
+            if num_done >= len(was_done):  # to read what was done tells nothing of the time left
+                on_done(num_done, len(trainings), f"{name}-{seed}")
         _say_unknown(out, scores)
         texts = [failures[key] for key in trainings if key in failures]
         probes = tasks.probes(texts)
     references = measure.references(out, trainings, texts)
     in_order = {name: dict(sorted(found.items())) for name, found in scores.items()}
     return Outcome(study, in_order, tuple(texts), probes, tasks.searched(), references)
+
+
+def _folder(out: Path, training: tuple[str, int]) -> Path:
+    """The folder of a training, by variant and seed."""
+    name, seed = training
+    return out / f"{name}-{seed}"
 
 
 class _Tasks:
@@ -184,7 +193,7 @@ class _Tasks:
         self._wait_for_start(name, seed)
         other = self._study.variants[name].get(SEARCHED_AS)
         found = {} if other is None else self._found(other)
-        folder = self._out / f"{name}-{seed}"
+        folder = _folder(self._out, (name, seed))
         tree = self._study.tree(name, seed, self._out, found)
         train(folder, tree, self._study.trains, *self._how)
 
@@ -236,7 +245,7 @@ def _check_begun(
     """Raise StudyError where one was begun with other settings or scenes than it has now."""
     of_old = []
     for name, seed in trainings:
-        folder, tree = out / f"{name}-{seed}", study.tree(name, seed, out)
+        folder, tree = _folder(out, (name, seed)), study.tree(name, seed, out)
         if SEARCHED_AS not in study.variants[name]:  # whose settings are found first
             check_same(folder, tree, study.trains)
         if not accept_data and not check_same_scenes(folder, tree, study.trains):

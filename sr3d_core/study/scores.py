@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,8 @@ from sr3d_core.evaluate_images import found_in_images, lift_to_true_depth
 from sr3d_core.evaluate_tests import InRandomOrder
 from sr3d_core.paired import Side
 from sr3d_core.structures import Boxes3D, Detections, Targets
+from sr3d_core.study.kept_scenes import OpenScenes
 from sr3d_core.whole_files import write_whole
-
-OpenScenes = Callable[[str, str, int, tuple[str, ...]], Scenes]
-"""Opens the scenes of `--data`, a split, at most so many, labelled in the given classes."""
 
 
 @dataclass(frozen=True, slots=True)
