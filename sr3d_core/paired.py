@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,34 +94,69 @@ class Paired:
         }
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """What one detector scores on all scenes, and on each draw of them.
+
+    Made once, it can be compared with many.
+    """
+
+    classes: tuple[str, ...]
+    num_scenes: int
+    scores: tuple[Float[ndarray, "C B"], Float[ndarray, "C B"]]
+    """Average precision of each class at the two `IOU_THRESHOLDS`: of all scenes first, then of
+    each draw; NaN where the class is not there."""
+
+    @classmethod
+    def of(cls, side: Side, rng: np.random.Generator) -> Draws:
+        """Sides that are to be compared need draws of the same generator, in the same state."""
+        num = len(side.targets)
+        once = np.ones((1, num), np.int64)
+        weights = np.concatenate([once, drawn(num, _block(num), rng)])
+        at_25, at_50 = rankings(side.detections, side.targets, len(side.classes), *IOU_THRESHOLDS)
+        return cls(side.classes, num, (_scores(at_25, weights), _scores(at_50, weights)))
+
+    def compared_with(self, other: Draws) -> Paired:
+        """How much better the other one is; raises ValueError as `paired` does."""
+        if self.num_scenes != other.num_scenes:
+            raise ValueError(
+                f"the two detectors were scored on {self.num_scenes} and {other.num_scenes} "
+                "scenes; expected the same scenes: score both again"
+            )
+        names = [name for name in self.classes if name in other.classes]
+        if not names:
+            raise ValueError(
+                f"the two detectors have no class in common: {', '.join(self.classes)} and "
+                f"{', '.join(other.classes)}"
+            )
+        block = _block(self.num_scenes)
+        widening = widening_of(self.num_scenes / block)
+        columns = [
+            _differences(self._rows(names, at), other._rows(names, at), widening) for at in (0, 1)
+        ]
+        rows = list(zip(*columns, strict=True))
+        return Paired(dict(zip(names, rows[:-1], strict=True)), rows[-1], self.num_scenes, block)
+
+    def _rows(self, names: Sequence[str], threshold: int) -> Float[ndarray, "C B"]:
+        """Those of some classes, and in the last row their mean over those that are there."""
+        rows = self.scores[threshold][[self.classes.index(name) for name in names]]
+        count = np.isfinite(rows).sum(axis=0)
+        mean = np.where(count > 0, np.nansum(rows, axis=0), np.nan) / np.maximum(count, 1)
+        return np.vstack([rows, mean])
+
+
 def paired(first: Side, second: Side, rng: np.random.Generator) -> Paired:
     """Compare two detectors on the same scenes.
 
     Raises ValueError where they share no class, or were not shown as many scenes.
     """
-    if len(first.targets) != len(second.targets):
-        raise ValueError(
-            f"the two detectors were scored on {len(first.targets)} and {len(second.targets)} "
-            "scenes; expected the same scenes: score both again"
-        )
-    names = [name for name in first.classes if name in second.classes]
-    if not names:
-        raise ValueError(
-            f"the two detectors have no class in common: {', '.join(first.classes)} and "
-            f"{', '.join(second.classes)}"
-        )
-    num_scenes = len(first.targets)
-    block = max(1, math.ceil(math.sqrt(num_scenes)))
-    weights = drawn(num_scenes, block, rng)
-    ranked = [
-        [[of_iou[side.classes.index(name)] for name in names] for of_iou in _rankings(side)]
-        for side in (first, second)
-    ]
-    widening = widening_of(num_scenes / block)
-    columns = [_differences(a, b, weights, widening) for a, b in zip(*ranked, strict=True)]
-    rows = list(zip(*columns, strict=True))
-    per_class = dict(zip(names, rows[:-1], strict=True))
-    return Paired(per_class, rows[-1], num_scenes, block)
+    alike = deepcopy(rng)
+    return Draws.of(first, rng).compared_with(Draws.of(second, alike))
+
+
+def _block(num_scenes: int) -> int:
+    """So many neighbouring scenes are drawn together."""
+    return max(1, math.ceil(math.sqrt(num_scenes)))
 
 
 def widening_of(num_runs: float) -> float:
@@ -145,41 +181,31 @@ def drawn(num_scenes: int, block: int, rng: np.random.Generator) -> Int[ndarray,
     return counts.reshape(NUM_DRAWS, num_scenes)
 
 
-def _rankings(side: Side) -> tuple[list[Ranking], ...]:
-    return rankings(side.detections, side.targets, len(side.classes), *IOU_THRESHOLDS)
-
-
-def _differences(
-    first: Sequence[Ranking],
-    second: Sequence[Ranking],
-    weights: Int[ndarray, "B S"],
-    widening: float,
-) -> list[Difference]:
-    """Of each class, then of their mean; `widening` is that of the deviations of draws."""
-    once = np.ones((1, weights.shape[1]), np.int64)
-    found = [[_with_mean(side, chosen) for side in (first, second)] for chosen in (once, weights)]
-    (a, b), (a_drawn, b_drawn) = found
-    rows = []
-    for row in range(len(a)):
-        between = (b_drawn[row] - a_drawn[row])[np.isfinite(a_drawn[row])]
-        here = float(b[row, 0] - a[row, 0])
-        ends = np.percentile(between, _MIDDLE) if len(between) else np.full(2, math.nan)
-        low, high = (here + widening * (ends - here)).tolist()
-        rows.append(Difference(float(a[row, 0]), float(b[row, 0]), low, high))
-    return rows
-
-
-def _with_mean(side: Sequence[Ranking], weights: Int[ndarray, "B S"]) -> Float[ndarray, "C B"]:
-    """Average precision of each class, and in the last row the mean over those that are there."""
+def _scores(side: Sequence[Ranking], weights: Int[ndarray, "B S"]) -> Float[ndarray, "C B"]:
+    """Average precision of each class, NaN where it is not there."""
     parts = [weights[begin : begin + _AT_ONCE] for begin in range(0, len(weights), _AT_ONCE)]
     rows = np.array(
         [np.concatenate([ranking.average_precision(part) for part in parts]) for ranking in side]
     )
-    is_there = np.array([weights @ ranking.num_truth > 0 for ranking in side])
-    rows[~is_there] = np.nan
-    count = is_there.sum(axis=0)
-    mean = np.where(count > 0, np.where(is_there, rows, 0.0).sum(axis=0), np.nan)
-    return np.vstack([rows, mean / np.maximum(count, 1)])
+    rows[~np.array([weights @ ranking.num_truth > 0 for ranking in side])] = np.nan
+    return rows
+
+
+def _differences(
+    first: Float[ndarray, "C B"], second: Float[ndarray, "C B"], widening: float
+) -> list[Difference]:
+    """Of each row; the first column is of all scenes, the others of draws.
+
+    `widening` is that of the deviations of draws.
+    """
+    rows = []
+    for a, b in zip(first, second, strict=True):
+        between = (b - a)[1:][np.isfinite(a[1:])]
+        here = float(b[0] - a[0])
+        ends = np.percentile(between, _MIDDLE) if len(between) else np.full(2, math.nan)
+        low, high = (here + widening * (ends - here)).tolist()
+        rows.append(Difference(float(a[0]), float(b[0]), low, high))
+    return rows
 
 
 def _both(pair: tuple[Difference, Difference]) -> dict[str, object]:

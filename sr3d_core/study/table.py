@@ -21,7 +21,7 @@ from scipy.stats import t as student
 
 from sr3d_core.config import flat_config
 from sr3d_core.evaluate import plain_number
-from sr3d_core.paired import Difference, paired
+from sr3d_core.paired import Difference, Draws
 from sr3d_core.study.run import Outcome
 from sr3d_core.study.scores import Scores
 
@@ -40,7 +40,7 @@ _OF_IMAGES = {
 
 def summary(outcome: Outcome) -> dict[str, Any]:
     """All figures as plain JSON values."""
-    study = outcome.study
+    study, compare = outcome.study, _Comparisons()
     return {
         "first": study.first,
         "split": study.split,
@@ -51,12 +51,12 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             name: {
                 "settings": study.variants[name],
                 "configuration": flat_config(study.parsed(name)),
-                **_figures(outcome, name),
+                **_figures(outcome, name, compare),
             }
             for name in outcome.scores
         },
         "references": {
-            name: {"settings": asdict(study.references[name]), **_figures(outcome, name)}
+            name: {"settings": asdict(study.references[name]), **_figures(outcome, name, compare)}
             for name in outcome.references
         },
         "probes": {str(seed): rows for seed, rows in outcome.probes.items()},
@@ -69,12 +69,14 @@ def _scores_of(outcome: Outcome, name: str) -> dict[int, dict[str, tuple[Scores,
     return {**outcome.scores, **outcome.references}[name]
 
 
-def _figures(outcome: Outcome, name: str) -> dict[str, Any]:
+def _figures(outcome: Outcome, name: str, compare: _Comparisons) -> dict[str, Any]:
     """What a variant or a reference scored, by data, and of images what else is known."""
     of_seed, sources = _scores_of(outcome, name), outcome.study.data
     return {
         "seeds": list(of_seed),
-        "data": {data: _of_data(outcome, name, data) if of_seed else {} for data in sources},
+        "data": {
+            data: _of_data(outcome, name, data, compare) if of_seed else {} for data in sources
+        },
         "images": {
             data: _of_images([found[data][0] for found in of_seed.values()]) for data in sources
         },
@@ -87,13 +89,13 @@ def _of_images(seeds: list[Scores]) -> dict[str, Any]:
     return {name: _spread([[row[name]] for row in rows]) for name in (rows[0] if rows else ())}
 
 
-def _of_data(outcome: Outcome, name: str, data: str) -> dict[str, Any]:
+def _of_data(outcome: Outcome, name: str, data: str, compare: _Comparisons) -> dict[str, Any]:
     mine = {seed: found[data] for seed, found in _scores_of(outcome, name).items()}
     pairs = {}
     for other in outcome.study.compared_with(name):
         theirs = {seed: found[data] for seed, found in outcome.scores.get(other, {}).items()}
         shared = [seed for seed in mine if seed in theirs]
-        pairs[other] = {str(seed): _differences(theirs[seed][0], mine[seed][0]) for seed in shared}
+        pairs[other] = {str(seed): compare(theirs[seed][0], mine[seed][0]) for seed in shared}
     return {
         measure: {
             **_spread([[test.percent(measure) for test in tests] for tests in mine.values()]),
@@ -109,8 +111,20 @@ def _of_data(outcome: Outcome, name: str, data: str) -> dict[str, Any]:
     }
 
 
-def _differences(first: Scores, second: Scores) -> tuple[Difference, Difference]:
-    return paired(first.side, second.side, np.random.default_rng(0)).mean
+class _Comparisons:
+    """Compares scores of trainings on the same scenes; each is drawn from once."""
+
+    def __init__(self) -> None:
+        self._draws: dict[Scores, Draws] = {}
+
+    def __call__(self, first: Scores, second: Scores) -> tuple[Difference, Difference]:
+        """The differences of the mean AP25 and of the mean AP50."""
+        return self._drawn(first).compared_with(self._drawn(second)).mean
+
+    def _drawn(self, scores: Scores) -> Draws:
+        if scores not in self._draws:
+            self._draws[scores] = Draws.of(scores.side, np.random.default_rng(0))
+        return self._draws[scores]
 
 
 def _spread(seeds: list[list[float]]) -> dict[str, Any]:
