@@ -90,7 +90,7 @@ def exact(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def steps(options: argparse.Namespace) -> dict[str, Any]:
-    """Forward and backward of the exact network on our engines."""
+    """Forward and backward of the exact network on our engines, and on numba's in bfloat16."""
     torch.manual_seed(0)
     network = SR3D.from_preset(options.preset).train()
     x = _voxels(options.points[0])
@@ -101,12 +101,20 @@ def steps(options: argparse.Namespace) -> dict[str, Any]:
             levels = network.neck(network.backbone(_fresh(x, name)))
             torch.stack([level.features.square().mean() for level in levels]).sum().backward()
 
-    jobs = {name: lambda name=name: step(name) for name in options.engines}
+    def short_step() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            step("numba")
+
+    jobs: dict[str, Callable[[], None]] = {
+        name: lambda name=name: step(name) for name in options.engines
+    }
+    if "numba" in jobs:
+        jobs["numba, bfloat16"] = short_step
     wall, _ = _in_turns(jobs, max(1, options.frames // 2))
     return {
         "preset": options.preset,
         "points": options.points[0],
-        **{name: {"wall_ms": summary(wall[name], 1)} for name in options.engines},
+        **{name: {"wall_ms": summary(wall[name], 1)} for name in jobs},
         "times_torch": {n: ratio(wall["torch"], wall[n]) for n in wall if "torch" in wall},
     }
 

@@ -1,6 +1,7 @@
 """The numba engine: kernel maps from bit sets, convolutions by a register micro-kernel.
 
-float32 on a CPU is its own work; other precisions go to the torch engine, on the same maps.
+float32 on a CPU is its own work, and bfloat16 where the CPU multiplies it; other precisions go to
+the torch engine, on the same maps.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from sr3d_core.sparse.backends.numba_cpu.kernel_map import (
     number,
     transposed_table,
 )
-from sr3d_core.sparse.backends.numba_cpu.launch import MaxPool, products, weight_gradient
+from sr3d_core.sparse.backends.numba_cpu.launch import (
+    MaxPool,
+    products,
+    short_products,
+    short_weight_gradient,
+    weight_gradient,
+)
+from sr3d_core.sparse.backends.numba_cpu.machine_code import has_short_products
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap, VoxelIndex, is_inside, kernel_offsets
 
@@ -111,9 +119,15 @@ class NumbaEngine:
         weight: Float[Tensor, "K Cin Cout"],
         kernel_map: KernelMap,
     ) -> Float[Tensor, "O Cout"]:
-        """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both."""
+        """`y[o] = sum over pairs (k, i, o) of x[i] W[k]`; differentiable in both.
+
+        float32 where products of bfloat16 are summed in it.
+        """
         if features.dtype == weight.dtype == torch.float32:
             return Convolution.apply(features, weight, kernel_map, products, weight_gradient)
+        if features.dtype == weight.dtype == torch.bfloat16 and has_short_products():
+            kernels = short_products, short_weight_gradient
+            return Convolution.apply(features, weight, kernel_map, *kernels)
         return native.convolve(features, weight, kernel_map)
 
     def infer(

@@ -111,7 +111,7 @@ class BlockedPairs:
         """How many pairs there are in all blocks."""
         return int((self.starts[:, -1] - self.starts[:, 0]).sum())
 
-    def work(self, weight: Tensor) -> float:
+    def work(self, weight: Tensor | NDArray) -> float:
         """How many operations it takes to multiply all pairs with a weight."""
         return 2.0 * self.num_pairs * weight.shape[1] * weight.shape[2]
 

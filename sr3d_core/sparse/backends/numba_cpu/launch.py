@@ -1,7 +1,11 @@
-"""Calling the compiled functions on float32 tensors: convolution, pooling, their gradients."""
+"""Calling the compiled functions on tensors: convolution, pooling, their gradients.
+
+What is called short multiplies bfloat16 and sums in float32.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +18,7 @@ from torch.autograd.function import Function, once_differentiable
 
 from sr3d_core.sparse.backends.numba_cpu import products as compiled
 from sr3d_core.sparse.backends.numba_cpu import threads
-from sr3d_core.sparse.backends.numba_cpu.kernel_map import list_pairs
+from sr3d_core.sparse.backends.numba_cpu.kernel_map import BlockedPairs, list_pairs
 from sr3d_core.sparse.backends.numba_cpu.micro_kernel import LANES, TILE
 from sr3d_core.sparse.engine import Epilogue
 from sr3d_core.sparse.kernel_map import KernelMap
@@ -39,14 +43,44 @@ def products(
         return epilogue(products(features, weight, kernel_map))
     pairs = kernel_map.form(list_pairs)
     weight = _whole_vectors(weight)
-    y = features.new_empty(pairs.num_outputs, weight.shape[2])
-    arrays = (_array(features), _array(weight), pairs.inputs, pairs.outputs, pairs.starts)
+    arrays = (_array(features), _array(weight))
+    y = _convolved(compiled.convolve, *arrays, pairs, _finish(epilogue))
+    return _narrowed(y, out_channels)
+
+
+def short_products(
+    features: Float[Tensor, "I Cin"], weight: Float[Tensor, "K Cin Cout"], kernel_map: KernelMap
+) -> Float[Tensor, "O Cout"]:
+    """`products` of what is rounded to bfloat16 where it is not; the sums are float32."""
+    from sr3d_core.sparse.backends.numba_cpu.short_products import convolve
+
+    odd, out_channels = features.shape[1] % 2, weight.shape[2]
+    features, weight = features.bfloat16(), _whole_vectors(weight.bfloat16())
+    if odd:
+        features, weight = F.pad(features, (0, 1)), F.pad(weight, (0, 0, 0, 1))
+    of_pairs = weight.unflatten(1, (-1, 2)).transpose(2, 3).contiguous()
+    arrays = (
+        _array(features.contiguous().view(torch.float32)),
+        _array(of_pairs.view(torch.float32)[..., 0]),
+    )
+    y = _convolved(convolve, *arrays, kernel_map.form(list_pairs), _finish(None))
+    return _narrowed(y, out_channels)
+
+
+def _convolved(
+    function: Callable[..., None],
+    x: NDArray,
+    weight: NDArray,
+    pairs: BlockedPairs,
+    finish: tuple[NDArray, NDArray, NDArray, NDArray],
+) -> Float[Tensor, "O Cout"]:
+    y = torch.empty(pairs.num_outputs, weight.shape[2])
     num_tasks = len(pairs.starts) * -(-weight.shape[2] // TILE)
     if pairs.work(weight) < SINGLE_THREAD_WORK:
         num_tasks = 1
-    finish = _finish(epilogue)
-    threads.share(compiled.convolve, num_tasks, *arrays, pairs.block, _array(y), *finish)
-    return _narrowed(y, out_channels)
+    arrays = (x, weight, pairs.inputs, pairs.outputs, pairs.starts, pairs.block, y.numpy())
+    threads.share(function, num_tasks, *arrays, *finish)
+    return y
 
 
 _NONE, _LOWEST, _ZERO = (np.array(a, np.float32) for a in ([], [-np.inf], [0.0]))
@@ -67,16 +101,37 @@ def weight_gradient(
     features: Float[Tensor, "I Cin"], above: Float[Tensor, "O Cout"], kernel_map: KernelMap
 ) -> Float[Tensor, "K Cin Cout"]:
     """The outer products of every offset's pairs, summed."""
-    pairs, out_channels = kernel_map.form(list_pairs), above.shape[1]
-    num_kernel = len(kernel_map.neighbours)
-    above = _whole_vectors(above)
-    gradient = features.new_zeros(num_kernel, features.shape[1], above.shape[1])
-    args = (_array(features), _array(above), pairs.inputs, pairs.outputs, pairs.starts)
+    arrays = (_array(features), _array(_whole_vectors(above)))
+    gradient = _weight_gradient(compiled.weight_gradient, *arrays, kernel_map)
+    return _narrowed(gradient, above.shape[1])
+
+
+def short_weight_gradient(
+    features: Float[Tensor, "I Cin"], above: Float[Tensor, "O Cout"], kernel_map: KernelMap
+) -> Float[Tensor, "K Cin Cout"]:
+    """`weight_gradient` of what is rounded to bfloat16 where it is not; float32."""
+    from sr3d_core.sparse.backends.numba_cpu.short_products import weight_gradient
+
+    x, y = _bits(features.bfloat16()), _bits(_whole_vectors(above.bfloat16()))
+    return _narrowed(_weight_gradient(weight_gradient, x, y, kernel_map), above.shape[1])
+
+
+def _bits(x: Tensor) -> NDArray:
+    """The bits of bfloat16, which NumPy does not know."""
+    return _array(x.view(torch.int16)).view(np.uint16)
+
+
+def _weight_gradient(
+    function: Callable[..., None], x: NDArray, above: NDArray, kernel_map: KernelMap
+) -> Float[Tensor, "K Cin Cout"]:
+    pairs, num_kernel = kernel_map.form(list_pairs), len(kernel_map.neighbours)
+    gradient = torch.zeros(num_kernel, x.shape[1], above.shape[1])
     num_tasks = 1
     if torch.get_num_threads() > 1 and pairs.work(gradient) > SINGLE_THREAD_WORK:
         num_tasks = min(TASKS_PER_THREAD * torch.get_num_threads(), num_kernel)
-    threads.share(compiled.weight_gradient, num_tasks, *args, num_tasks, gradient.numpy())
-    return _narrowed(gradient, out_channels)
+    args = (x, above, pairs.inputs, pairs.outputs, pairs.starts)
+    threads.share(function, num_tasks, *args, num_tasks, gradient.numpy())
+    return gradient
 
 
 def _whole_vectors(x: Tensor) -> Tensor:

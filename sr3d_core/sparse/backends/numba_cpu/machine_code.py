@@ -48,6 +48,12 @@ def has_byte_products() -> bool:
     return bool(_cpu_features().get({16: "avx512vnni", 8: "avxvnni"}.get(vector_lanes(), "")))
 
 
+@lru_cache(maxsize=1)
+def has_short_products() -> bool:
+    """Whether one instruction sums products of bfloat16 in whole vectors (AVX-512 BF16)."""
+    return vector_lanes() == 16 and bool(_cpu_features().get("avx512bf16"))
+
+
 def _cpu_features() -> dict[str, bool]:
     """What the CPU that numba compiles for can do."""
     listed = _config.CPU_FEATURES

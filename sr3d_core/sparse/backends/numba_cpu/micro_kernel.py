@@ -113,6 +113,22 @@ class _Tile:
                 self.builder.store(total, pointer, align=4)
 
 
+class _ShortTile(_Tile):
+    """Sums of products of bfloat16: two of them travel as one float.
+
+    A step adds the two products of a pair to each sum; sums are float32.
+    """
+
+    def multiply_add(self, factor: ir.Value, vector: ir.Value, total: ir.Value) -> ir.Value:
+        """The products of factor's numbers and vector's, two by two, + total."""
+        pairs = ir.VectorType(_I32, self.lanes)  # as older versions have it; newer ones know that
+        kind = ir.FunctionType(self.vector, [self.vector, pairs, pairs])
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * self.lanes}"
+        dot = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        args = [self.builder.bitcast(each, pairs) for each in (factor, vector)]
+        return self.builder.call(dot, [total, *args])
+
+
 class _ByteTile(_Tile):
     """Sums of whole numbers: four channels, one byte each, travel as one 32-bit number.
 
@@ -143,20 +159,25 @@ class _ByteTile(_Tile):
                 self.builder.store(self.builder.call(self._fused, args), pointer, align=4)
 
 
+def _tile(is_short: bool) -> type[_Tile]:
+    return _ShortTile if is_short else _Tile
+
+
 def product_tile(
-    rows: int, vectors: int, lanes: int, is_followed: bool = False
+    rows: int, vectors: int, lanes: int, *, is_short: bool, is_followed: bool = False
 ) -> Callable[..., None]:
     """`y[outputs[r]] += sum_c x[inputs[r], c] w[c]` for `rows` pairs with distinct outputs.
 
     Takes one tuple: x, its width, list of inputs, w, its width, y, its width, list of outputs.
-    If it `is_followed`, the list goes on for as many rows, whose x is then fetched early.
+    If it `is_followed`, the list goes on for as many rows, whose x is then fetched early. If it
+    `is_short`, each number of x and of w is a pair of bfloat16: of channels 2c and 2c + 1.
     """
 
     def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
         x, x_width, inputs, w, w_width, y, y_width, outputs = cgutils.unpack_tuple(
             builder, args[0]
         )
-        sums = _Tile(builder, rows, vectors, lanes)
+        sums = _tile(is_short)(builder, rows, vectors, lanes)
         places = [ir.Constant(_I64, r) for r in range(rows)]
         seen = [sums.floats(x, sums.index(inputs, place), x_width) for place in places]
         if is_followed:
@@ -194,17 +215,17 @@ def byte_product_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None
     return _function(9, build)
 
 
-def outer_tile(rows: int, vectors: int, lanes: int) -> Callable[..., None]:
+def outer_tile(rows: int, vectors: int, lanes: int, *, is_short: bool) -> Callable[..., None]:
     """`w[r] += sum_p x[inputs[p], r] y[outputs[p]]` for `rows` rows of w.
 
     Takes one tuple: x, its width, list of inputs, y, its width, list of outputs, number of pairs,
-    w, its width.
+    w, its width. If it `is_short`, each number of x and of y is a pair of bfloat16, of two rows.
     """
 
     def build(_: Any, builder: ir.IRBuilder, __: Any, args: Any) -> None:
         numbers = cgutils.unpack_tuple(builder, args[0])
         x, x_width, inputs, y, y_width, outputs, num_pairs, w, w_width = numbers
-        sums = _Tile(builder, rows, vectors, lanes)
+        sums = _tile(is_short)(builder, rows, vectors, lanes)
         places = [ir.Constant(_I64, r) for r in range(rows)]
         with cgutils.for_range(builder, num_pairs, intp=_I64) as loop:
             seen = sums.floats(x, sums.index(inputs, loop.index), x_width)

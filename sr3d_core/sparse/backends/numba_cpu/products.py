@@ -2,7 +2,8 @@
 
 Pairs are listed by block of output rows, within a block by kernel offset, so that a block's sums
 stay in the cache while all offsets add to them. Matrices are float32 and without gaps; the last
-dimension of weights and of what they multiply into is a whole number of vectors.
+dimension of weights and of what they multiply into is a whole number of vectors. What is called
+`_of(is_short)` makes the same loops for pairs of bfloat16, see `short_products.py`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ ROWS = 6
 """Rows per tile; a list of input rows can be read for as many beyond its end."""
 
 
-def _products_of(vectors: int) -> Callable[..., None]:
+def _products_of(vectors: int, is_short: bool) -> Callable[..., None]:
     """A function that multiplies a list of pairs into `vectors` vectors of columns."""
-    one, two, three, four, five = (product_tile(rows, vectors, LANES) for rows in range(1, 6))
-    six = product_tile(ROWS, vectors, LANES, is_followed=True)
+    one, two, three, four, five = (
+        product_tile(rows, vectors, LANES, is_short=is_short) for rows in range(1, 6)
+    )
+    six = product_tile(ROWS, vectors, LANES, is_short=is_short, is_followed=True)
 
     @inner
     def products(args: Any, num_pairs: int) -> None:
@@ -60,9 +63,9 @@ def _products_of(vectors: int) -> Callable[..., None]:
     return products
 
 
-def _task_of(vectors: int) -> Callable[..., None]:
+def _task_of(vectors: int, is_short: bool) -> Callable[..., None]:
     """A function that convolves one block of rows into `vectors` vectors of columns."""
-    products, clear = _products_of(vectors), clear_rows(vectors, LANES)
+    products, clear = _products_of(vectors, is_short), clear_rows(vectors, LANES)
     finish, finish_sum = (finish_rows(vectors, LANES, is_sum) for is_sum in (False, True))
 
     @inner
@@ -93,9 +96,9 @@ def _task_of(vectors: int) -> Callable[..., None]:
     return task
 
 
-def _outer_of(vectors: int) -> Callable[..., None]:
+def _outer_of(vectors: int, is_short: bool) -> Callable[..., None]:
     """A function that sums the outer products of a list of pairs, for `vectors` of columns."""
-    six, three, one = (outer_tile(rows, vectors, LANES) for rows in (6, 3, 1))
+    six, three, one = (outer_tile(rows, vectors, LANES, is_short=is_short) for rows in (6, 3, 1))
 
     @inner
     def outer(args: Any) -> None:
@@ -115,14 +118,52 @@ def _outer_of(vectors: int) -> Callable[..., None]:
     return outer
 
 
-_task_1, _task_2, _task_3, _task_4 = (_task_of(vectors) for vectors in (1, 2, 3, 4))
-_outer_1, _outer_2, _outer_3, _outer_4 = (_outer_of(v) for v in (1, 2, 3, 4))
+def convolve_of(is_short: bool) -> Callable[..., None]:
+    """The loops of `convolve`."""
+    task_1, task_2, task_3, task_4 = (_task_of(vectors, is_short) for vectors in (1, 2, 3, 4))
+
+    @inner
+    def convolve(
+        counter: Any,
+        x: Any,
+        w: Any,
+        inputs: Any,
+        outputs: Any,
+        starts: Any,
+        block: int,
+        y: Any,
+        epilogue: Any,
+    ) -> None:
+        num_blocks, width = len(starts), w.shape[2]
+        num_tasks = num_blocks * -(-width // TILE)
+        while True:
+            number: int = take_ticket(counter.ctypes.data)
+            if number >= num_tasks:
+                break
+            t, column = number % num_blocks, number // num_blocks * TILE
+            place = (t * block, min(block, len(y) - t * block), column)
+            vectors = min(MAX_VECTORS, (width - column) // LANES)
+            if vectors == 1:
+                task_1(x, w, inputs, outputs, starts[t], y, epilogue, place)
+            elif vectors == 2:
+                task_2(x, w, inputs, outputs, starts[t], y, epilogue, place)
+            elif vectors == 3:
+                task_3(x, w, inputs, outputs, starts[t], y, epilogue, place)
+            else:
+                task_4(x, w, inputs, outputs, starts[t], y, epilogue, place)
+
+    return convolve
 
 
-@compiled(
+CONVOLVE = (
     "void(i8[::1], f4[:,::1], f4[:,:,::1], i4[::1], i4[::1], i4[:,::1], i8, f4[:,::1], f4[::1],"
     "f4[::1], f4[:,::1], f4[::1])"
 )
+"""The types of the arguments of `convolve`."""
+_convolve = convolve_of(is_short=False)
+
+
+@compiled(CONVOLVE)
 def convolve(
     counter: Any,
     x: Any,
@@ -143,42 +184,34 @@ def convolve(
     `starts` (blocks, K + 1) says where the pairs of each offset begin. A task is a block and a
     tile of columns; blocks come in turn for one tile, whose weights stay in the cache.
     """
-    num_blocks, width = len(starts), w.shape[2]
-    num_tasks = num_blocks * -(-width // TILE)
     epilogue = (scale, shift, shortcut, low)
-    while True:
-        number: int = take_ticket(counter.ctypes.data)
-        if number >= num_tasks:
-            break
-        t, column = number % num_blocks, number // num_blocks * TILE
-        place = (t * block, min(block, len(y) - t * block), column)
-        vectors = min(MAX_VECTORS, (width - column) // LANES)
-        if vectors == 1:
-            _task_1(x, w, inputs, outputs, starts[t], y, epilogue, place)
-        elif vectors == 2:
-            _task_2(x, w, inputs, outputs, starts[t], y, epilogue, place)
-        elif vectors == 3:
-            _task_3(x, w, inputs, outputs, starts[t], y, epilogue, place)
-        else:
-            _task_4(x, w, inputs, outputs, starts[t], y, epilogue, place)
+    _convolve(counter, x, w, inputs, outputs, starts, block, y, epilogue)
 
 
-@inner
-def _add_outer(x: Any, y: Any, seen: int, written: int, num_pairs: int, w: Any) -> None:
-    """`w += x[i]^T y[o]` for each of a list of pairs."""
-    num_channels, width = w.shape
-    for column in range(0, width, TILE):
-        pairs = (seen, y.ctypes.data + 4 * column, width, written, num_pairs)
-        args = (x.ctypes.data, num_channels, *pairs, w.ctypes.data + 4 * column, width)
-        vectors = min(MAX_VECTORS, (width - column) // LANES)
-        if vectors == 1:
-            _outer_1(args)
-        elif vectors == 2:
-            _outer_2(args)
-        elif vectors == 3:
-            _outer_3(args)
-        else:
-            _outer_4(args)
+def add_outer_of(is_short: bool) -> Callable[..., None]:
+    """A function that adds `x[i]^T y[o]` to w for each of a list of pairs."""
+    outer_1, outer_2, outer_3, outer_4 = (_outer_of(v, is_short) for v in (1, 2, 3, 4))
+
+    @inner
+    def add_outer(x: Any, y: Any, seen: int, written: int, num_pairs: int, w: Any) -> None:
+        num_channels, width = w.shape
+        for column in range(0, width, TILE):
+            pairs = (seen, y.ctypes.data + 4 * column, width, written, num_pairs)
+            args = (x.ctypes.data, num_channels, *pairs, w.ctypes.data + 4 * column, width)
+            vectors = min(MAX_VECTORS, (width - column) // LANES)
+            if vectors == 1:
+                outer_1(args)
+            elif vectors == 2:
+                outer_2(args)
+            elif vectors == 3:
+                outer_3(args)
+            else:
+                outer_4(args)
+
+    return add_outer
+
+
+_add_outer = add_outer_of(is_short=False)
 
 
 @compiled("void(i8[::1], f4[:,::1], f4[:,::1], i4[::1], i4[::1], i4[:,::1], i8, f4[:,:,::1])")
