@@ -11,6 +11,7 @@ from sr3d_core.supervision.center_topk import CenterTopK
 from sr3d_core.supervision.criterion import Criterion
 from sr3d_core.supervision.losses import BoxDiou, Focal
 from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
+from sr3d_core.supervision.qfl import Qfl
 from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
 
@@ -19,6 +20,7 @@ ALL_TERMS = [
     Criterion(),
     Criterion(assigner=CenterTopK(), classification=Focal()),
     Criterion(classification=Ras(reading="literal", blend="channel")),
+    Criterion(classification=Ras(reading="literal", blend="row")),
 ]
 
 
@@ -162,9 +164,9 @@ def test_a_configuration_describes_the_whole_criterion() -> None:
     )
 
 
-def test_an_empty_configuration_is_sr3d() -> None:
+def test_an_empty_configuration_is_what_measured_best() -> None:
     made = TypeAdapter(Criterion).validate_python({})
-    assert made == Criterion(assigner=Spota(), classification=Ras(), box=BoxDiou())
+    assert made == Criterion(assigner=Spota(), classification=Qfl(), box=BoxDiou())
 
 
 @pytest.mark.parametrize(

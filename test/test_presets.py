@@ -52,7 +52,9 @@ def test_the_papers_trainings_are_as_it_is_printed(
 ) -> None:
     config = load_config(preset_path(name))
     assert config.criterion.assigner == Spota(k=6, mu=1.0, candidates="all")
-    assert config.criterion.classification == Ras(reading="literal", tau=0.1, beta=1.0)
+    assert config.criterion.classification == Ras(
+        reading="literal", tau=0.1, beta=1.0, blend="row"
+    )
     assert config.criterion.box == BoxDiou()
     assert config.criterion.consistency == 0
     assert config.network.changes == {}

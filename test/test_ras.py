@@ -209,7 +209,7 @@ def test_the_term_matches_the_worked_numbers(blend: Literal["row", "channel"], k
 
 def test_the_gradient_matches_the_worked_numbers() -> None:
     logits, matched = full_example()
-    Ras(reading="literal")(logits, matched).backward()
+    Ras(reading="literal", blend="row")(logits, matched).backward()
     worked = tensor(FULL["expected"]["grad_logits_row_weighted_detached"])
     groups_and_background = torch.tensor([0, 1, 2, 4])
     assert logits.grad is not None

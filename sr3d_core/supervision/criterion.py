@@ -19,8 +19,8 @@ from sr3d_core.supervision.front import front_loss
 from sr3d_core.supervision.ignored import weight_of
 from sr3d_core.supervision.losses import BoxDiou, Matches
 from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS, part
+from sr3d_core.supervision.qfl import Qfl
 from sr3d_core.supervision.quality import quality_loss
-from sr3d_core.supervision.ras import Ras
 from sr3d_core.supervision.spota import Spota
 
 
@@ -52,13 +52,16 @@ def _named(places: dict[str, str]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """What the network is told; the defaults are SR3D's."""
+    """What the network is told; the defaults are what measured best (docs/study.md).
+
+    The preset `sr3d_paper` has what the paper prints.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     assigner: Annotated[Assigner, _named(ASSIGNERS)] = field(default_factory=Spota)
     """Which predictions are trained towards which box; works on one scene, without gradient."""
-    classification: Annotated[Classification, _named(CLASSIFICATIONS)] = field(default_factory=Ras)
+    classification: Annotated[Classification, _named(CLASSIFICATIONS)] = field(default_factory=Qfl)
     """The term over all predictions and classes."""
     box: BoxDiou = field(default_factory=BoxDiou)
     """The term over the positives' boxes."""
