@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -441,3 +441,18 @@ def test_it_learns_and_does_not_collapse(method: str) -> None:
         losses.append(learner.learn(each, step).total)
     assert sum(losses[-5:]) < 0.97 * sum(losses[5:10])
     assert learner.health()["effective_rank"] > 3
+
+
+@pytest.mark.parametrize("name", ["dos", "asymdsd"])
+def test_bfloat16_learns_nearly_what_float32_does(name: str) -> None:
+    """Losses of a step and the gradient's length within bfloat16's few digits; not the same."""
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    exact, short = (
+        Pretrainer(
+            replace(CASES[name], steps=replace(SETTINGS.steps, precision=precision)), 60, ALONE
+        ).learn([DrawViews(CASES[name])(room(k), seeded(k)) for k in range(2)], 0)
+        for precision in precisions
+    )
+    assert short.total == pytest.approx(exact.total, rel=0.02)
+    assert short.gradient_norm == pytest.approx(exact.gradient_norm, rel=0.1)
+    assert short.gradient_norm != exact.gradient_norm

@@ -44,6 +44,8 @@ class Encoder(nn.Module):
         self.network = SR3D(architecture)
         self.network.neck = nn.Identity()  # type: ignore[assignment]
         self.network.head = nn.Identity()  # type: ignore[assignment]
+        self.is_short = False
+        """Whether convolutions multiply bfloat16; features are float32 all the same."""
         self._stage = stage
         widths = architecture.widths[1:]
         self.width = sum(widths[stage:])
@@ -51,8 +53,9 @@ class Encoder(nn.Module):
 
     def forward(self, cloud: PointCloud, num_scenes: int) -> Cells:
         """What is known of all cells that hold points; scenes may be empty."""
-        levels = self.network.backbone(self.network.voxels(cloud))[self._stage :]
-        fine, *above = levels
+        with torch.autocast(cloud.xyz.device.type, torch.bfloat16, enabled=self.is_short):
+            levels = self.network.backbone(self.network.voxels(cloud))[self._stage :]
+        fine, *above = levels = [level.replaced(level.features.float()) for level in levels]
         features = [fine.features] + [
             level.features[rows_among(fine.coords, level.coords, level.stride)] for level in above
         ]

@@ -15,8 +15,8 @@ from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.state import read_sealed
 from sr3d_core.training.step_log import logged
 
-_MAY_CHANGE = {"log_steps", "checkpoint_minutes"}
-"""Settings of the steps that decide nothing about what is learnt."""
+_MAY_CHANGE = {"log_steps", "checkpoint_minutes", "precision"}
+"""Settings of the steps that decide nothing about what is learnt, or about its rounding alone."""
 _OF_CLOUDS = ("clouds", "sources")
 """Of what a state holds: see `notes_on_clouds`."""
 

@@ -104,6 +104,7 @@ class Pretrainer:
         self.model: Dos | AsymDsd = METHODS[settings.method](settings, self.num_prototypes)
         for side in (self.model.student, self.model.teacher):
             side.encoder.network.backend = settings.backend
+            side.encoder.is_short = settings.steps.precision == "bfloat16"
         self._sums, self._norms = Sums(), list[SharedNorms]()
         if processes.num > 1:
             self._norms = [SharedNorms(self.model.student), SharedNorms(self.model.teacher)]

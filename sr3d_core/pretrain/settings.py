@@ -200,6 +200,8 @@ class Steps:
     weight_decay: float = 0.05
     clip_norm: float = 3.0
     seed: int = 0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What convolutions multiply, as `schedule.precision` of a training has it."""
     log_steps: int = 50
     """After so many steps each time the figures that show a collapse are worked out."""
     checkpoint_minutes: float = 3.0
