@@ -25,7 +25,7 @@ CORE = {
     "geometry": {"choices", "structures"},
     "sparse": {"structures"},
     "model": {"sparse", "geometry", "structures"},
-    "supervision": {"geometry", "structures"},
+    "supervision": {"geometry", "sparse", "structures"},
     "data": {
         *{"choices", "geometry", "open3d_bridge", "plain_text", "structures", "records"},
         "plain_yaml",

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor, nn
 
 from sr3d_core.pretrain.diagnostics import entropy
-from sr3d_core.pretrain.encoder import Cells, Encoder, cell_stride, found_among, initialised
+from sr3d_core.pretrain.encoder import Cells, Encoder, cell_stride, initialised
 from sr3d_core.pretrain.masks import different_cells, hide_all_but_blocks
 from sr3d_core.pretrain.method import Drawn, Found, Sums, follow
 from sr3d_core.pretrain.predictor import Predictor, nearest_rows, some_rows
@@ -36,6 +36,7 @@ from sr3d_core.pretrain.prototypes import (
 from sr3d_core.pretrain.schedules import ramp
 from sr3d_core.pretrain.settings import TEMPERATURE_RAMP, Asymmetric, Pretraining
 from sr3d_core.pretrain.views import as_batch
+from sr3d_core.sparse.lattice import found_among
 from sr3d_core.structures import PointCloud
 
 STAGE = 1

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sr3d_core.model.network import SR3D, Architecture
-from sr3d_core.sparse.lattice import Lattice
+from sr3d_core.sparse.lattice import found_among
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import PointCloud
 
@@ -105,16 +105,3 @@ def rows_among(
     if bool((rows < 0).any()):
         raise ValueError(f"voxels outside of the {len(cells)} cells of stride {stride}")
     return rows
-
-
-def found_among(
-    coords: Int[Tensor, "V 4"], cells: Int[Tensor, "W 4"], stride: int
-) -> Int[Tensor, " V"]:
-    """As `rows_among`, and -1 for a voxel that is in none of them."""
-    if not len(coords) or not len(cells):
-        return torch.full((len(coords),), -1, dtype=torch.int64, device=coords.device)
-    lattice = Lattice.around(torch.cat([coords, cells]), stride)
-    known, order = lattice.number(cells).sort()
-    wanted = lattice.number(coords)
-    place = torch.searchsorted(known, wanted).clamp_max(len(known) - 1)
-    return torch.where(known[place] == wanted, order[place], -1)

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor, nn
 
 from sr3d_core.geometry.boxes import points_in_boxes, volume
-from sr3d_core.pretrain.encoder import found_among
+from sr3d_core.sparse.lattice import found_among
 from sr3d_core.structures import PointCloud, Targets
 
 SURFACES = ("floor", "wall", "other")

@@ -75,3 +75,16 @@ class Lattice:
         """How far the number of a neighbour lies from a voxel's own; offsets in cells."""
         _, _, ny, nz = self.shape
         return (offsets[:, 0] * ny + offsets[:, 1]) * nz + offsets[:, 2]
+
+
+def found_among(
+    coords: Int[Tensor, "V 4"], cells: Int[Tensor, "W 4"], stride: int
+) -> Int[Tensor, " V"]:
+    """For each voxel the row of the cell of this stride that holds it, -1 where none does."""
+    if not len(coords) or not len(cells):
+        return torch.full((len(coords),), -1, dtype=torch.int64, device=coords.device)
+    lattice = Lattice.around(torch.cat([coords, cells]), stride)
+    known, order = lattice.number(cells).sort()
+    wanted = lattice.number(coords)
+    place = torch.searchsorted(known, wanted).clamp_max(len(known) - 1)
+    return torch.where(known[place] == wanted, order[place], -1)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sr3d_core.geometry.boxes import points_in_boxes
+from sr3d_core.sparse.lattice import found_among
 from sr3d_core.structures import Boxes3D
 
 Reduction = Literal["cells", "objects"]
@@ -27,27 +28,9 @@ def shared_rows(
     teacher: Int[Tensor, "T 4"], student: Int[Tensor, "S 4"]
 ) -> tuple[Int[Tensor, " N"], Int[Tensor, " N"]]:
     """The rows of the voxels that both have, in the teacher's order; coordinates are distinct."""
-    both = torch.cat([teacher, student])
-    if not len(teacher) or not len(student):
-        none = both.new_zeros(0)
-        return none, none
-    _, place = torch.unique(_numbers(both), return_inverse=True)
-    row_of = place.new_full((int(place.max()) + 1,), -1)
-    row_of[place[len(teacher) :]] = torch.arange(len(student), device=place.device)
-    student_row = row_of[place[: len(teacher)]]
+    student_row = found_among(teacher, student, stride=1)
     teacher_row = (student_row >= 0).nonzero()[:, 0]
     return teacher_row, student_row[teacher_row]
-
-
-def _numbers(coords: Int[Tensor, "N 4"]) -> Int[Tensor, " N"]:
-    """One number for each row, the same where rows are: sorted far sooner than rows of four."""
-    low = coords.amin(dim=0)
-    number = coords.new_zeros(len(coords), dtype=torch.long)
-    for column, span in zip(
-        (coords - low).T, (coords.amax(dim=0) - low + 1).tolist(), strict=True
-    ):
-        number = number * span + column
-    return number
 
 
 def rows_inside(xyz: Float[Tensor, "N 3"], boxes: Boxes3D, margin_m: float) -> Bool[Tensor, "N K"]:
