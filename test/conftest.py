@@ -24,6 +24,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THREADS = 1  # small tensors; several test processes may run beside each other
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))  # for processes that tests start
 
 jaxtyping.install_import_hook([f"sr3d_core.{part}" for part in CHECKED], "type_checks.check")
 torch.set_num_threads(THREADS)

@@ -233,7 +233,7 @@ def scored(*shifts: float) -> Scores:
         [Targets(Boxes3D.from_array(truth), labels)],
         ("chair",),
     )
-    return Scores(report(side.detections, side.targets, side.classes).to_dict(), side)
+    return Scores(report(side.detections, side.targets, side.classes).to_dict(), lambda: side)
 
 
 def test_best_is_of_all_tests_and_the_mean_of_the_means_of_seeds(tmp_path: Path) -> None:
@@ -303,7 +303,8 @@ def test_a_variant_is_compared_with_those_that_it_names_beside_the_first(tmp_pat
 
     def scores(found: list[Detections]) -> dict[int, dict[str, tuple[Scores, ...]]]:
         figures = report(found, truth, ("chair",)).to_dict()
-        return {1: {"rooms": (Scores(figures, Side(found, truth, ("chair",))),)}}
+        side = Side(found, truth, ("chair",))
+        return {1: {"rooms": (Scores(figures, lambda: side),)}}
 
     found = {"plain": scores(all_found), "worse": scores(nothing), "third": scores(all_found)}
     figures = summary(Outcome(study, found, ()))

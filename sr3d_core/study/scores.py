@@ -11,8 +11,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class Scores:
     """What a training scored on one source of scenes."""
 
     report: dict[str, Any]  # as `sr3d eval --json` writes it
-    side: Side
+    read_side: Callable[[], Side]
+    """What was found, and what is there: tens of megabytes, which a study reads one by one."""
     is_of_known_files: bool = True
     """Whether it is known that files of scenes are those that were scored."""
 
@@ -124,10 +126,17 @@ def score(
         "classes": side.classes,
         "report": figures,
     }
-    write_whole(
-        {path.with_suffix(".npz"): packed(side), path: json.dumps(content, indent=1).encode()}
-    )
-    return Scores(figures, side)
+    write_whole({_found_at(path): packed(side), path: json.dumps(content, indent=1).encode()})
+    return Scores(figures, partial(_read_side, path, side.classes))
+
+
+def _found_at(path: Path) -> Path:
+    """Where what was found lies, beside its figures."""
+    return path.with_suffix(".npz")
+
+
+def _read_side(path: Path, classes: tuple[str, ...]) -> Side:
+    return unpacked(_found_at(path).read_bytes(), classes)
 
 
 def _measured(
@@ -181,8 +190,9 @@ def _kept(path: Path, rules: Rules, which: str) -> Scores | None:
         of_before = content.get("scenes", "").split()
         if which.split()[: len(of_before)] != of_before:
             return None
-        side = unpacked(path.with_suffix(".npz").read_bytes(), tuple(content["classes"]))
-        return Scores(content["report"], side, len(of_before) == len(which.split()))
+        read_side = partial(_read_side, path, tuple(content["classes"]))
+        read_side()  # whether it can be
+        return Scores(content["report"], read_side, len(of_before) == len(which.split()))
     except (FileNotFoundError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
         return None  # damaged or of an older version: measured again
 

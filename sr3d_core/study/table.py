@@ -123,7 +123,7 @@ class _Comparisons:
 
     def _drawn(self, scores: Scores) -> Draws:
         if scores not in self._draws:
-            self._draws[scores] = Draws.of(scores.side, np.random.default_rng(0))
+            self._draws[scores] = Draws.of(scores.read_side(), np.random.default_rng(0))
         return self._draws[scores]
 
 
