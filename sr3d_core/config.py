@@ -24,7 +24,7 @@ from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import YamlError, flat, read_yaml
-from sr3d_core.sparse.engine_list import Backend
+from sr3d_core.sparse.engine_list import Backend, Precision
 from sr3d_core.structures import Sample
 from sr3d_core.supervision.criterion import Criterion
 
@@ -104,10 +104,10 @@ class Schedule:
     """Shares of the training after which `step` divides the rate by ten."""
     clip_norm: float = 10.0
     """Largest L2 norm of the gradient."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """What convolutions multiply; they sum in float32, and weights are float32. bfloat16 makes a
     step 1.4 times as fast on a processor with AVX-512 BF16 (AMD from Zen 4 on, Intel's servers),
-    and pays on a GPU; elsewhere it is slower."""
+    and pays on a GPU; elsewhere it is slower. auto: bfloat16 where that was measured."""
     balance: Balance = "none"
     """Whether every scene is shown once an epoch, or those of rare classes, of pairs that are
     easily confused, or of both more often: by sqrt(t / f) where a class, or both of a pair, are in

@@ -84,8 +84,7 @@ def train(
     another training writes into, where a scene cannot be read, where the loss is no longer finite,
     or where the disk is full: then it says what is saved.
     """
-    is_short = config.schedule.precision == "bfloat16"
-    joined = join(config.schedule.batch_size, "bf16" if is_short else "no")
+    joined = join(config.schedule.batch_size)
     run = _Run(config, RunFolder(out_dir), joined, learner, on_scored, on_validated)
     with run.alone(run.folder.alone()):
         run.start(resume, accept_data)

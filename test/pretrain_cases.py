@@ -37,7 +37,7 @@ SETTINGS = Pretraining(
     views=Views(max_points=3000),
     mask=Mask(ratio=0.5, block_m=0.32),
     targets=Targets(hidden=16, bottleneck=8),
-    steps=Steps(num=4, batch_size=2, log_steps=1),
+    steps=Steps(num=4, batch_size=2, log_steps=1, precision="float32"),
 )
 
 

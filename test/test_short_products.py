@@ -89,7 +89,7 @@ def test_gradients_are_those_of_what_is_multiplied(
     if has_instruction and not machine_code.has_short_products():
         pytest.skip("a CPU without AVX-512 BF16")
     monkeypatch.setattr(
-        "sr3d_core.sparse.backends.numba_cpu.engine.has_short_products", lambda: has_instruction
+        "sr3d_core.sparse.backends.numba_cpu.engine.NumbaEngine.is_short_faster", has_instruction
     )
     x, weight, above, kernel_map = case(33, 20)
     short, exact = (

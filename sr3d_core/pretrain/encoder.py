@@ -13,6 +13,7 @@ from sr3d_core.model.network import SR3D, Architecture
 from sr3d_core.sparse.lattice import found_among
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import PointCloud
+from sr3d_core.training.arithmetic import arithmetic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
 
     def forward(self, cloud: PointCloud, num_scenes: int) -> Cells:
         """What is known of all cells that hold points; scenes may be empty."""
-        with torch.autocast(cloud.xyz.device.type, torch.bfloat16, enabled=self.is_short):
+        with arithmetic(cloud.xyz.device, self.is_short):
             levels = self.network.backbone(self.network.voxels(cloud))[self._stage :]
         fine, *above = levels = [level.replaced(level.features.float()) for level in levels]
         features = [fine.features] + [

@@ -21,6 +21,7 @@ from sr3d_core.pretrain.schedules import cosine, learning_rate
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.pretrain.views import near_origin, small_views, two_views
 from sr3d_core.structures import Sample
+from sr3d_core.training.arithmetic import multiplies_short
 from sr3d_core.training.errors import NotFiniteError
 from sr3d_core.training.processes import Processes, sum_over_all
 from sr3d_core.training.shared_norm import SharedNorms
@@ -100,11 +101,12 @@ class Pretrainer:
         """With `num_prototypes`, or as many as the `num_rows` cells of a step can feed."""
         self.settings, self._processes = settings, processes
         torch.manual_seed(settings.steps.seed)
+        is_short = multiplies_short(settings.steps.precision, settings.backend)
         self.num_prototypes = num_prototypes or settings.num_prototypes(num_rows)
         self.model: Dos | AsymDsd = METHODS[settings.method](settings, self.num_prototypes)
         for side in (self.model.student, self.model.teacher):
             side.encoder.network.backend = settings.backend
-            side.encoder.is_short = settings.steps.precision == "bfloat16"
+            side.encoder.is_short = is_short
         self._sums, self._norms = Sums(), list[SharedNorms]()
         if processes.num > 1:
             self._norms = [SharedNorms(self.model.student), SharedNorms(self.model.teacher)]

@@ -15,7 +15,7 @@ from sr3d_core.data.keyframes import KeyframeSettings
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.prototypes import most_prototypes
-from sr3d_core.sparse.engine_list import Backend
+from sr3d_core.sparse.engine_list import Backend, Precision
 
 TEMPERATURE_RAMP = 0.05
 """Share of the steps in which the teacher's temperature rises."""
@@ -200,7 +200,7 @@ class Steps:
     weight_decay: float = 0.05
     clip_norm: float = 3.0
     seed: int = 0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "auto"
     """What convolutions multiply, as `schedule.precision` of a training has it."""
     log_steps: int = 50
     """After so many steps each time the figures that show a collapse are worked out."""

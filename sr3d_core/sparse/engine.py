@@ -48,6 +48,8 @@ class Engine(Protocol):
     """Sparse convolution on one kind of device."""
 
     name: str
+    is_short_faster: bool
+    """Whether it multiplies bfloat16, summed in float32, faster than float32, as was measured."""
 
     def first_rows(self, coords: Int[Tensor, "N 4"]) -> Int[Tensor, " V"]:
         """The first row of every distinct coordinate, in row order; there is at least one."""

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+Precision = Literal["float32", "bfloat16", "auto"]
+"""What convolutions of a training multiply; auto: bfloat16 where an engine says it is faster."""
+
 
 @dataclass(frozen=True, slots=True)
 class EngineEntry:

@@ -20,6 +20,7 @@ from sr3d_core.geometry.turns import Turn, turns
 from sr3d_core.model.network import SR3D
 from sr3d_core.structures import Batch, Losses, Predictions
 from sr3d_core.supervision.consistency import with_turned_copy
+from sr3d_core.training.arithmetic import arithmetic, multiplies_short
 from sr3d_core.training.average import WeightAverage
 from sr3d_core.training.errors import NotFiniteError, TrainingError
 from sr3d_core.training.part import begin_training, freeze_all_but, names_of
@@ -39,6 +40,7 @@ class Learner:
         self, config: Config, classes: tuple[str, ...], accelerator: Accelerator, own: Processes
     ) -> None:
         self._config, self._accelerator, self._processes = config, accelerator, own
+        self._is_short = multiplies_short(config.schedule.precision, config.network.backend)
         torch.manual_seed(config.schedule.seed)
         self._architecture = config.architecture(len(classes))
         has_front = self._architecture.front
@@ -154,7 +156,13 @@ class Learner:
 
     def _losses(self, batch: Batch, turn: Turn | None, step: int) -> Losses:
         """The losses of this process's scenes in a step."""
-        return self._boxes_of(self._network(batch.cloud), batch, turn)
+        with self._arithmetic():
+            predictions = self._network(batch.cloud)
+        return self._boxes_of(predictions, batch, turn)
+
+    def _arithmetic(self) -> torch.autocast:
+        """Within, convolutions multiply what the schedule asks for."""
+        return arithmetic(self._processes.device, self._is_short)
 
     def _boxes_of(self, predictions: Predictions, batch: Batch, turn: Turn | None) -> Losses:
         """What the boxes and scores of a batch lack."""

@@ -42,7 +42,7 @@ class Joined:
     share: int  # scenes of a step that this process sees
 
 
-def join(batch_size: int, precision: str = "no") -> Joined:
+def join(batch_size: int) -> Joined:
     """Find the other processes that torchrun started; alone where there are none.
 
     Raises TrainingError where they cannot share the scenes of a step.
@@ -50,7 +50,6 @@ def join(batch_size: int, precision: str = "no") -> Joined:
     num = launched_processes(os.environ)
     share = scenes_per_process(batch_size, num)
     accelerator = Accelerator(
-        mixed_precision=precision,
         cpu=not torch.cuda.is_available(),
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
     )

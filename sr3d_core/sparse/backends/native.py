@@ -32,6 +32,7 @@ class TorchEngine:
     """The reference that every other engine is tested against; for its methods see `Engine`."""
 
     name = "torch"
+    is_short_faster = False
     index = staticmethod(VoxelIndex)
     same_map = staticmethod(kernel_map.same_map)
     occupied_cells = staticmethod(kernel_map.occupied_cells)

@@ -41,6 +41,7 @@ class NumbaEngine:
     """Sparse convolution on a CPU at the speed of dense matrix products."""
 
     name = "numba"
+    is_short_faster = has_short_products()
 
     def __init__(self) -> None:
         self._indices = WeakIdKeyDictionary()  # those of sorted coordinates it has made
@@ -125,7 +126,7 @@ class NumbaEngine:
         """
         if features.dtype == weight.dtype == torch.float32:
             return Convolution.apply(features, weight, kernel_map, products, weight_gradient)
-        if features.dtype == weight.dtype == torch.bfloat16 and has_short_products():
+        if features.dtype == weight.dtype == torch.bfloat16 and self.is_short_faster:
             kernels = short_products, short_weight_gradient
             return Convolution.apply(features, weight, kernel_map, *kernels)
         return native.convolve(features, weight, kernel_map)
