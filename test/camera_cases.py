@@ -54,9 +54,9 @@ def _rays(images: Images) -> Tensor:
     return torch.stack([ahead, -(columns - u) / focal, -(rows - v) / focal], dim=-1)
 
 
-def save_teacher(path: Path) -> Path:
+def save_teacher(path: Path, seed: int = 0) -> Path:
     """The weights of a network of clouds that has learnt nothing."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     save_checkpoint(path, SR3D(SMALL), Manifest(architecture=SMALL, classes=CLASSES))
     return path
 

@@ -59,6 +59,7 @@ class CameraLearner(Learner):
 
     def _built(self) -> nn.Module:
         config, device = self._config, self._processes.device
+        config.check_first_steps()
         self._teacher = TeacherNetwork(config.teacher, device, config.network.backend)
         architecture = self._architecture
         student = CameraSR3D(architecture, config.student.camera)

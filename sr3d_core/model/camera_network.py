@@ -63,6 +63,8 @@ class CameraArchitecture:
         """Refuse sizes that no image can have."""
         if min(self.size) < STRIDE or any(side % STRIDE for side in self.size):
             raise ValueError(f"size is {self.size}, expected two multiples of {STRIDE}")
+        if self.channels < 1:
+            raise ValueError(f"channels is {self.channels}, expected at least 1")
         if not 0.0 <= self.minimum_probability < 1.0:
             raise ValueError(
                 f"minimum_probability is {self.minimum_probability}, expected from 0 to below 1"
@@ -277,7 +279,12 @@ def cell_depth(images: Images) -> Float[Tensor, "B h w"]:
     if images.depth is None:
         raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
     half = STRIDE // 2
-    return images.depth[:, half::STRIDE, half::STRIDE].nan_to_num(0.0)
+    return _known(images.depth[:, half::STRIDE, half::STRIDE])
+
+
+def _known(depth: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Depth as it is, 0 where it is no finite number: infinity is no distance to learn."""
+    return depth.nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
 
 def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
@@ -287,7 +294,7 @@ def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
     """
     if images.depth is None:
         raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
-    depth = images.depth.nan_to_num(0.0)
+    depth = _known(images.depth)
     is_known = depth > 0
     rows, columns = (
         torch.arange(side, dtype=torch.float64, device=depth.device) for side in depth.shape[-2:]
