@@ -118,13 +118,23 @@ def _say_next(weights: Path, config: Config, seen: _Seen) -> None:
             f"ended at step {seen.step} of {seen.num_steps}: {validated.without_gain} validations "
             "brought no gain (schedule.patience)"
         )
+    if config.data.name == "recording":  # nobody has labelled it: a chance of being right in what?
+        return
     scenes = data_argument(config.data)
     say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
+
+
+_OF_TEACHER = ("features", "relations", "response")
 
 
 def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
     depth = "" if at.losses.depth is None else f" + depth {float(at.losses.depth.detach()):.3f}"
+    taught = [at.losses.terms.get(name) for name in _OF_TEACHER]
+    if any(each is not None for each in taught):
+        depth += (
+            f" + teacher {sum(float(each.detach()) for each in taught if each is not None):.3f}"
+        )
     memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
     return (
         f"loss {classification:.3f} + box {box:.3f}{depth}  rate {at.learning_rate:.2g}  "

@@ -21,7 +21,7 @@ from sr3d_core.data.augment import Augment
 from sr3d_core.data.sources import AnySource, Scenes
 from sr3d_core.distill.unlabelled import AndUnlabelled
 from sr3d_core.distill.views import ChangeImages
-from sr3d_core.model.camera_network import CameraArchitecture, fitted
+from sr3d_core.model.camera_network import CameraArchitecture, fitted, seen_size
 from sr3d_core.model.network import Architecture
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.structures import Sample
@@ -298,9 +298,11 @@ class CameraConfig(Config):
     def changes(self) -> Callable[[Sample, Generator], Sample]:
         """What happens to a scene before it is learnt from.
 
-        Its image becomes as large as the student sees it: those of one step must be of one size.
+        Its image becomes as large as the student sees it: those of one step must be of one size,
+        so images of several cameras become as large as the network, whatever their shape.
         """
-        return partial(_changed, self.view, self.student.camera.size)
+        is_one_camera = self.data.name == "recording" and self.unlabelled is None
+        return partial(_changed, self.view, self.student.camera, is_one_camera)
 
     @property
     def digests(self) -> dict[str, str]:
@@ -334,10 +336,15 @@ class CameraConfig(Config):
 
 
 def _changed(
-    change: ChangeImages, size: tuple[int, int], sample: Sample, generator: Generator
+    change: ChangeImages,
+    camera: CameraArchitecture,
+    is_one_camera: bool,
+    sample: Sample,
+    generator: Generator,
 ) -> Sample:
     changed = change(sample, generator)
     assert changed.images is not None  # else it was refused
+    size = seen_size(changed.images, camera) if is_one_camera else camera.size
     return replace(changed, images=fitted(changed.images, size))
 
 
