@@ -125,16 +125,15 @@ def _say_next(weights: Path, config: Config, seen: _Seen) -> None:
 
 
 _OF_TEACHER = ("features", "relations", "response")
+"""Terms that a camera student's teacher adds to what it learns."""
 
 
 def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
     depth = "" if at.losses.depth is None else f" + depth {float(at.losses.depth.detach()):.3f}"
-    taught = [at.losses.terms.get(name) for name in _OF_TEACHER]
-    if any(each is not None for each in taught):
-        depth += (
-            f" + teacher {sum(float(each.detach()) for each in taught if each is not None):.3f}"
-        )
+    terms = at.losses.terms
+    if taught := [float(terms[name].detach()) for name in _OF_TEACHER if name in terms]:
+        depth += f" + teacher {sum(taught):.3f}"
     memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
     return (
         f"loss {classification:.3f} + box {box:.3f}{depth}  rate {at.learning_rate:.2g}  "
