@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -219,6 +219,9 @@ class Config:
     """Everything a training needs."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    before: ClassVar[Mapping[str, Any]] = {}
+    """What was done before a setting was there, by its dotted key, where that is not what its
+    default does now."""
 
     network: Network = field(default_factory=Network)
     data: Annotated[AnySource, Field(discriminator="name")] = field(default_factory=RoomsSource)
@@ -253,6 +256,11 @@ class Config:
     def changes(self) -> Callable[[Sample, Generator], Sample]:
         """What happens to a scene before it is learnt from."""
         return self.augment
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of files that decide what is learnt in every step, by a dotted key."""
+        return {}
 
     @property
     def other_data(self) -> tuple[AnySource, ...]:

@@ -148,7 +148,7 @@ class SeenImage:
     """A color image as the network saw it, and how sure it was of its depth."""
 
     images: Images  # one, near zero, of the network's size
-    std_m: Float[Tensor, "h w"]  # of every cell of 8 x 8 pixels
+    std_m: Float[Tensor, "h w"]  # of the depth of every cell of 8 x 8 pixels
     depth_m: Float[Tensor, "h w"]  # the mean that it deviates from
 
 
@@ -309,6 +309,8 @@ class Detector:
 
     def _look_at(self, images: Images) -> Look:
         assert isinstance(self.network, CameraSR3D)
+        if len(images) != 1:
+            raise ValueError(f"{len(images)} images, expected one: look at them one by one")
         origin = images.world_from_camera[0, :3, 3].double().cpu()
         origin = torch.where(origin.abs() > FAR_M, origin.round(), 0.0)
         pose = images.world_from_camera.double().clone()
@@ -372,8 +374,8 @@ def seen_by(detector: Any, sample: Sample) -> PointCloud | Images:
 def std_of_boxes(boxes: Boxes3D, seen: SeenImage) -> Float[Tensor, " D"]:
     """How far off along the line of sight boxes may be: one standard deviation, metres.
 
-    Root mean square of the cells in the middle half of what a box covers of the image, NaN where
-    the image does not show it.
+    Root mean square of the cells in the middle half of what a box covers of the image, of the
+    nearest cell where that is smaller than one; NaN where the image does not show it.
     """
     images = seen.images.to("cpu")
     points = corners(boxes).double().cpu().reshape(1, -1, 3)
@@ -381,14 +383,17 @@ def std_of_boxes(boxes: Boxes3D, seen: SeenImage) -> Float[Tensor, " D"]:
     pixels, depth = project(points, intrinsics, pose)
     pixels, depth = pixels.reshape(-1, 8, 2), depth.reshape(-1, 8)
     low, high = pixels.amin(dim=1), pixels.amax(dim=1)
-    middle, reach = (low + high) / 2, (high - low) / 4
+    middle, reach = (low + high) / 2, ((high - low) / 4).clamp(min=STRIDE / 2)
     height, width = seen.std_m.shape
     cells = pixel_centers(height, width, STRIDE).double()
     is_of = ((cells[None] - middle[:, None]).abs() <= reach[:, None]).all(dim=-1)
     is_of &= (depth > 0).all(dim=1)[:, None]
     own = is_of.double()
     variance = seen.std_m.double().cpu().square().flatten()
-    return ((own @ variance) / own.sum(dim=1)).sqrt()
+    away = boxes.center.double().cpu() - pose[0, :3, 3]
+    # Off the optical axis a metre of depth is more than a metre along the line of sight.
+    stretch = away.norm(dim=1) / (away @ pose[0, :3, 2])
+    return ((own @ variance) / own.sum(dim=1)).sqrt() * stretch
 
 
 def with_fronts(

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 UNKNOWN_COLOR = float("nan")
+"""What a color channel holds where the sensor gave none."""
 DARKEST = 0.03
 """Mean of all pixels of an image, 0..1 as encoded, below which nothing can be told: a covered
 lens, a room at night."""
-"""What a color channel holds where the sensor gave none."""
 
 
 def _places(index: Tensor | slice, num: int) -> Tensor | slice:
@@ -91,18 +91,27 @@ class Images:
 
     @classmethod
     def cat(cls, parts: Sequence[Images]) -> Images:
-        """All images of `parts`, in order, of one size; depth and height where all have them.
+        """All images of `parts`, in order, of one size.
 
+        Depth and height are unknown for parts that have none, and None where no part has any.
         `parts` has at least one entry.
         """
-        depths = [part.depth for part in parts if part.depth is not None]
-        heights = [part.height for part in parts if part.height is not None]
+        depths = [
+            torch.zeros_like(part.pixels[:, 0]) if part.depth is None else part.depth
+            for part in parts
+        ]
+        heights = [
+            part.pixels.new_full((len(part),), torch.nan) if part.height is None else part.height
+            for part in parts
+        ]
+        has_depth = any(part.depth is not None for part in parts)
+        has_height = any(part.height is not None for part in parts)
         return cls(
             torch.cat([part.pixels for part in parts]),
             torch.cat([part.intrinsics for part in parts]),
             torch.cat([part.world_from_camera for part in parts]),
-            torch.cat(depths) if len(depths) == len(parts) else None,
-            torch.cat(heights) if len(heights) == len(parts) else None,
+            torch.cat(depths) if has_depth else None,
+            torch.cat(heights) if has_height else None,
         )
 
     def __len__(self) -> int:

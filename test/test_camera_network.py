@@ -18,6 +18,7 @@ from sr3d_core.model.camera_network import (
     cell_depth,
     cell_rays,
     fitted,
+    seen_size,
 )
 from sr3d_core.model.depth import DepthBins, mean_and_std
 from sr3d_core.model.image import STRIDE, ImageNetwork
@@ -259,3 +260,42 @@ def test_an_architecture_of_sizes_that_no_network_has_is_refused() -> None:
         CameraArchitecture(size=(321, 240))
     with pytest.raises(ValueError, match="minimum_probability"):
         CameraArchitecture(minimum_probability=1.0)
+
+
+@pytest.mark.parametrize(
+    ("size", "seen"),
+    [
+        ((640, 480), (320, 240)),
+        ((730, 530), (320, 240)),  # of a Kinect, cut: nearly 4 : 3
+        ((1280, 720), (320, 176)),
+        ((848, 480), (320, 184)),
+        ((480, 640), (176, 240)),  # a photo taken upright
+        ((64, 36), (320, 176)),
+        ((4000, 50), (320, 8)),
+    ],
+)
+def test_pixels_stay_square_whatever_the_shape_of_the_image(
+    size: tuple[int, int], seen: tuple[int, int]
+) -> None:
+    """A network that learnt from 4 : 3 would see one of 16 : 9 squeezed by a quarter otherwise."""
+    width, height = size
+    camera = CameraArchitecture()
+    matrix = torch.tensor([[[500.0, 0, width / 2], [0, 500.0, height / 2], [0, 0, 1]]])
+    images = Images(torch.zeros(1, 3, height, width), matrix, torch.eye(4)[None])
+    assert seen_size(images, camera) == seen
+    focal = fitted(images, seen).intrinsics[0].diagonal()[:2]
+    if height > 100:
+        assert float(focal[0] / focal[1]) == pytest.approx(1.0, abs=0.04)
+    of_timm = seen_size(images, replace(camera, image="timm:resnet18", size=(320, 256)))
+    assert all(side % 32 == 0 for side in of_timm)
+
+
+def test_a_wide_image_is_seen_whole_in_its_own_shape() -> None:
+    torch.manual_seed(0)
+    student = CameraSR3D(SMALL, CAMERA).eval()
+    matrix = torch.tensor([[[100.0, 0, 63.5], [0, 100.0, 35.5], [0, 0, 1]]])
+    images = Images(torch.rand(1, 3, 72, 128), matrix, torch.eye(4)[None])
+    output = student.of_cells(images)
+    assert output.depth_logits.shape[1:3] == (4, 8)  # of 64 x 36 pixels
+    across = output.rays[0, 0, 0, :2] + output.rays[0, -1, -1, :2]
+    assert across.tolist() == pytest.approx([0.0, 0.0], abs=1e-5)

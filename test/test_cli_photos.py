@@ -132,6 +132,9 @@ def test_a_photo_is_turned_as_its_exif_says(photo: Path, tmp_path: Path) -> None
     found = photo_of(path, LEVEL, None, 60.0)
     assert found.images.pixels.shape == (1, 3, 128, 96)
     assert "EXIF" in found.note
+    calibration = read_calibration(camera_file(tmp_path, {**PLAIN, "width": 128, "height": 96}))
+    with pytest.raises(PhotoError, match=r"96 x 128 pixels.*128 x 96, a quarter turned.*EXIF"):
+        photo_of(path, LEVEL, calibration, None)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,30 @@ def test_the_deviation_of_a_box_is_that_of_the_cells_in_its_middle() -> None:
     assert len(std_of_boxes(boxes[:0], SeenImage(seen, std_m, torch.full_like(std_m, 2.0)))) == 0
 
 
+def test_the_deviation_is_along_the_line_of_sight_and_not_along_the_optical_axis() -> None:
+    """Two metres to the left of what is two metres ahead: a step along the ray is 1.4 of depth."""
+    wide = [[60.0, 0.0, 63.5], [0.0, 60.0, 47.5], [0.0, 0.0, 1.0]]
+    seen = Images(torch.zeros(1, 3, 96, 128), torch.tensor([wide]), torch.tensor([FORWARD]))
+    box = Boxes3D.from_array(torch.tensor([[2.0, 2.0, 1.2, 0.4, 0.4, 0.4, 0.0]]))
+    std_m = torch.full((12, 16), 0.3)
+    found = std_of_boxes(box, SeenImage(seen, std_m, torch.full_like(std_m, 2.0)))
+    assert float(found) == pytest.approx(0.3 * math.sqrt(2))
+
+
+@pytest.mark.parametrize("y", [0.0, 0.1, 0.2, 0.5, 1.12])
+def test_a_box_smaller_than_a_cell_has_the_deviation_of_where_it_is(y: float) -> None:
+    seen = Images(torch.zeros(1, 3, 96, 128), torch.tensor([K]), torch.tensor([FORWARD]))
+    box = Boxes3D.from_array(torch.tensor([[2.0, y, 1.2, 0.02, 0.02, 0.02, 0.0]]))
+    found = std_of_boxes(box, SeenImage(seen, torch.full((12, 16), 0.3), torch.ones(12, 16)))
+    assert float(found) == pytest.approx(0.3 * math.hypot(1, y / 2))
+
+
+def test_several_images_at_once_are_refused(detector: Detector) -> None:
+    two = torch.zeros(2, 3, 96, 128), torch.tensor([K, K]), torch.tensor([FORWARD, FORWARD])
+    with pytest.raises(ValueError, match="2 images, expected one"):
+        detector.detect(Images(*two))
+
+
 def test_weights_of_images_and_of_clouds_are_told_apart(
     detector: Detector, weights: Path, pixels: Any
 ) -> None:

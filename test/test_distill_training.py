@@ -27,6 +27,7 @@ from sr3d_core.model.network import SR3D, decoded
 from sr3d_core.sparse.tensor import SparseTensor, voxelize
 from sr3d_core.structures import Batch, Boxes3D, PointCloud, Sample
 from sr3d_core.train import train
+from sr3d_core.training.errors import TrainingError
 from sr3d_core.training.state import read_state, state_content
 from sr3d_core.training.step_log import logged_figures
 
@@ -92,6 +93,40 @@ def test_colors_and_the_told_gravity_change_and_stay_in_range() -> None:
     assert 0 < angle < 0.1
     place = changed.images.world_from_camera[0, :3, 3]
     torch.testing.assert_close(place, sample.images.world_from_camera[0, :3, 3])
+
+
+def test_the_height_of_the_camera_is_not_always_told() -> None:
+    """Robots seldom know it; a student must have learnt what to do then."""
+    always, never, some = (
+        [change(scene(0), Generator().manual_seed(seed)).images for seed in range(60)]
+        for change in (
+            ChangeImages(forget_height=0.0),
+            ChangeImages(forget_height=1.0),
+            ChangeImages(),
+        )
+    )
+    assert all(each is not None and each.height is not None for each in always)
+    assert all(each is not None and each.height is None for each in never)
+    assert 5 <= sum(each is not None and each.height is None for each in some) <= 25
+
+
+def test_an_image_whose_height_or_depth_is_unknown_takes_nothing_from_the_others() -> None:
+    known, unknown = scene(0), scene(1)
+    assert known.images is not None
+    assert unknown.images is not None
+    blind = replace(unknown, images=replace(unknown.images, depth=None, height=None))
+    images = Batch.collate([blind, known]).images
+    assert images is not None
+    assert images.height is not None
+    assert images.depth is not None
+    assert images.height.isnan().tolist() == [True, False]
+    assert not images.depth[0].any()
+    assert known.images.depth is not None
+    torch.testing.assert_close(images.depth[1:], known.images.depth, rtol=0, atol=0)
+    alone = Batch.collate([blind]).images
+    assert alone is not None
+    assert alone.depth is None
+    assert alone.height is None
 
 
 def step(
@@ -223,8 +258,10 @@ def test_depth_is_learnt_from_known_pixels_and_more_on_objects() -> None:
     nearest = (output.centers_m[:, None, None] - depth[..., None]).abs().argmin(dim=-1)
     rough = error.gather(-1, nearest[..., None]).mean()
     assert float(alike.detach()) == pytest.approx(float(rough.detach()), rel=0.2)
-    unknown = replace(output, images=replace(output.images, depth=torch.zeros(1, 48, 64)))
-    assert float(depth_term(unknown, [sample.targets], settings).detach()) == 0.0
+    for nothing in (0.0, math.nan, math.inf, -math.inf):
+        depths = torch.full((1, 48, 64), nothing)
+        unknown = replace(output, images=replace(output.images, depth=depths))
+        assert float(depth_term(unknown, [sample.targets], settings).detach()) == 0.0
     assert cell_rays(output.images).shape == (1, 6, 8, 3)
 
 
@@ -282,6 +319,18 @@ def test_the_first_steps_may_teach_depth_alone(teacher: Path, tmp_path: Path) ->
     assert all(row["depth"] > 0 for row in rows)
 
 
+def test_first_steps_are_checked_once_the_steps_are_known(teacher: Path, tmp_path: Path) -> None:
+    """With epochs the number of scenes says how many there are: of six, two a step, three each."""
+    long = {"epochs": 2000, "num_steps": 4}
+    parse_camera_config({"schedule": long, "depth": {"first_steps": 5000}})
+    asked = config(teacher, Toys(), schedule={**long, "epochs": 1}, depth={"first_steps": 4})
+    with pytest.raises(ConfigError, match=r"first_steps is 4, expected from 0 to.* 3$"):
+        train(asked, tmp_path / "short", learner=CameraLearner)
+    enough = replace(asked, depth=replace(asked.depth, first_steps=3))
+    train(enough, tmp_path / "enough", learner=CameraLearner)
+    assert load_any(tmp_path / "enough")[1].camera == CAMERA
+
+
 def forget(path: Path, *keys: str) -> None:
     """As an earlier version wrote it, which did not know these settings."""
     state = read_state(path)
@@ -302,12 +351,29 @@ def test_a_resumed_training_is_the_one_that_was_not_interrupted(
 
     with pytest.raises(Enough):
         train(config(teacher, Toys()), tmp_path, learner=CameraLearner, on_step=stop)
-    forget(tmp_path / "state.pt", "unlabelled", "student.camera.lift", "depth.first_steps")
+    earlier = "unlabelled", "student.camera.lift", "depth.first_steps", "teacher.sha256"
+    forget(tmp_path / "state.pt", *earlier)
     train(config(teacher, Toys()), tmp_path, resume=True, learner=CameraLearner)
     for name, tensor in load_any(trained)[0].state_dict().items():
         torch.testing.assert_close(
             load_any(tmp_path)[0].state_dict()[name], tensor, rtol=0, atol=0
         )
+
+
+def test_a_run_goes_on_with_the_teacher_it_began_with(tmp_path: Path) -> None:
+    """And as it began: an earlier version never kept heights from a student."""
+    teacher = save_teacher(tmp_path / "teacher.safetensors")
+    train(config(teacher, Toys()), tmp_path / "run", learner=CameraLearner)
+    longer = config(teacher, Toys(), schedule={"num_steps": 5})
+    forget(tmp_path / "run" / "state.pt", "view.forget_height")
+    with pytest.raises(TrainingError, match=r"view.forget_height was 0.0, is 0.25"):
+        train(longer, tmp_path / "run", resume=True, learner=CameraLearner)
+    known = replace(longer, view=replace(longer.view, forget_height=0.0))
+    save_teacher(teacher, seed=1)
+    with pytest.raises(TrainingError, match=r"teacher.sha256 was \w{64}, is \w{64}"):
+        train(known, tmp_path / "run", resume=True, learner=CameraLearner)
+    save_teacher(teacher)
+    train(known, tmp_path / "run", resume=True, learner=CameraLearner)
 
 
 def test_scenes_without_images_and_foreign_teachers_are_refused(
@@ -329,7 +395,19 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
         ({"distill": {"relation": {"grid": 0}}}, "relation.grid is 0"),
         ({"network": {"weights": "default"}}, "network is set"),
         ({"depth": {"first_steps": 5000}}, "depth.first_steps is 5000, expected from 0 to.*4000"),
+        ({"depth": {"object_factor": -1}}, "depth.object_factor is -1"),
+        ({"distill": {"feature": {"levels": []}}}, "feature.levels is empty.*weight: 0"),
+        ({"distill": {"response": {"least_score": 7}}}, "least_score is 7.*expected 0..1"),
+        ({"network": {"preset": "scannet"}}, "network.preset set.*would do nothing"),
+        ({"augment": {"flip_x": 0.5}}, "augment set.*view changes"),
+        ({"criterion": {"consistency": 1}}, "criterion.consistency set"),
+        (
+            {"schedule": {"backbone_rate": 0.1, "precision": "bfloat16"}},
+            "schedule.backbone_rate, schedule.precision set",
+        ),
         ({"view": {"flip": 2}}, "view.flip is 2"),
+        ({"view": {"forget_height": 2}}, "view.forget_height is 2"),
+        ({"student": {"camera": {"channels": 0}}}, "channels is 0"),
         ({"student": {"camera": {"size": [100, 100]}}}, "multiples of 8"),
         ({"students": {}}, "students: unknown key; did you mean student"),
     ],

@@ -27,6 +27,7 @@ from sr3d_core.model.network import SR3D
 from sr3d_core.sparse.layers import VoxelNorm
 from sr3d_core.train import TrainingError, train
 from sr3d_core.training.processes import launched_processes, scenes_per_process
+from sr3d_core.training.shared_norm import SharedNorms
 from sr3d_core.training.state import read_state
 
 pytest.importorskip("accelerate")
@@ -297,3 +298,29 @@ def test_torchrun_starts_the_command_in_two_processes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("\nweights: ") == 1
     assert read_state(tmp_path / "run" / "state.pt").step == 1
+
+
+class _NormAndActivation(torch.nn.BatchNorm2d):
+    """As timm has them: dropout and activation are layers of the norm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop, self.act = torch.nn.Identity(), torch.nn.ReLU(inplace=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        found: Tensor = self.act(self.drop(super().forward(features)))
+        return found
+
+
+def test_a_norm_that_has_an_activation_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sr3d_core.training.shared_norm.sum_over_all", lambda own: own)
+    torch.manual_seed(0)
+    features = torch.randn(2, 3, 5, 4)
+    alone, shared = (torch.nn.Sequential(_NormAndActivation(3)) for _ in range(2))
+    norms = SharedNorms(shared)
+    for mode in (True, False):
+        norms.begin(features.device)
+        expected, found = alone.train(mode)(features), shared.train(mode)(features)
+        assert bool((expected == 0).any())
+        torch.testing.assert_close(found, expected)
+    assert shared.state_dict().keys() == alone.state_dict().keys()

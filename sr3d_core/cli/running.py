@@ -118,13 +118,22 @@ def _say_next(weights: Path, config: Config, seen: _Seen) -> None:
             f"ended at step {seen.step} of {seen.num_steps}: {validated.without_gain} validations "
             "brought no gain (schedule.patience)"
         )
+    if config.data.name == "recording":  # nobody has labelled it: a chance of being right in what?
+        return
     scenes = data_argument(config.data)
     say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
+
+
+_OF_TEACHER = ("features", "relations", "response")
+"""Terms that a camera student's teacher adds to what it learns."""
 
 
 def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
     depth = "" if at.losses.depth is None else f" + depth {float(at.losses.depth.detach()):.3f}"
+    terms = at.losses.terms
+    if taught := [float(terms[name].detach()) for name in _OF_TEACHER if name in terms]:
+        depth += f" + teacher {sum(taught):.3f}"
     memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
     return (
         f"loss {classification:.3f} + box {box:.3f}{depth}  rate {at.learning_rate:.2g}  "

@@ -240,6 +240,16 @@ def _fitting(calibration: Calibration, path: Path, width: int, height: int) -> L
     """The lens of a photo of this size; raises PhotoError where the file is of another size."""
     lens = calibration.lens
     camera = lens.camera
+    if calibration.has_size and (camera.width, camera.height) == (height, width) != (
+        width,
+        height,
+    ):
+        raise PhotoError(
+            f"{path}: {width} x {height} pixels, and {calibration.path} is of images of "
+            f"{camera.width} x {camera.height}, a quarter turned; expected the camera of the "
+            "photo as it is seen, upright where its EXIF turns it: calibrate with photos that "
+            "are turned so, or give the photo without that EXIF, and --camera-roll"
+        )
     if calibration.has_size and (camera.width, camera.height) != (width, height):
         raise PhotoError(
             f"{path}: {width} x {height} pixels, and {calibration.path} is of images of "

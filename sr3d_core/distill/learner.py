@@ -20,7 +20,7 @@ from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught_by_images
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
-from sr3d_core.model.camera_network import CameraOutput, CameraSR3D, fitted
+from sr3d_core.model.camera_network import CameraOutput, CameraSR3D
 from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch, Images, Losses
 from sr3d_core.supervision.distill.conflict import agreement
@@ -59,6 +59,7 @@ class CameraLearner(Learner):
 
     def _built(self) -> nn.Module:
         config, device = self._config, self._processes.device
+        config.check_first_steps()
         self._teacher = TeacherNetwork(config.teacher, device, config.network.backend)
         architecture = self._architecture
         student = CameraSR3D(architecture, config.student.camera)
@@ -202,8 +203,8 @@ class CameraLearner(Learner):
         """
         if batch.images is None:
             raise TrainingError(f"scenes {', '.join(batch.names)} have no color image")
-        lesson, size = self.network.eval(), self._config.student.camera.size
-        output = lesson.student.raw(fitted(batch.images, size))
+        lesson = self.network.eval()
+        output = lesson.student.raw(batch.images)
         own = decoded(output.levels, self._architecture, is_training=True)
         said = self._teacher(batch)
         objects, _ = self._objects(output, batch, said)

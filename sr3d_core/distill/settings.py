@@ -6,7 +6,7 @@ It is that of any training (`sr3d_core.config`) and what follows here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Generator
 
 from sr3d_core.checkpoint import read_manifest
-from sr3d_core.config import Config, ConfigError, Schedule, sentences
+from sr3d_core.config import Config, ConfigError, Network, Schedule, sentences
+from sr3d_core.data.augment import Augment
 from sr3d_core.data.sources import AnySource, Scenes
 from sr3d_core.distill.unlabelled import AndUnlabelled
 from sr3d_core.distill.views import ChangeImages
-from sr3d_core.model.camera_network import CameraArchitecture, fitted
+from sr3d_core.model.camera_network import CameraArchitecture, fitted, seen_size
 from sr3d_core.model.network import Architecture
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.structures import Sample
@@ -160,6 +161,15 @@ class Distill:
         """Refuse numbers out of range."""
         for name in ("feature", "relation", "response"):
             _positive(f"distill.{name}.weight", getattr(self, name).weight)
+        if not self.feature.levels:
+            raise ValueError(
+                "distill.feature.levels is empty, expected some of lift, fine, coarse; where no "
+                "feature is to be learnt, distill.feature.weight: 0"
+            )
+        if not 0 <= self.response.least_score <= 1:
+            raise ValueError(
+                f"distill.response.least_score is {self.response.least_score}, expected 0..1"
+            )
         if self.relation.grid < 1:
             raise ValueError(f"distill.relation.grid is {self.relation.grid}, expected at least 1")
         reference = self.reference_depth_std_m
@@ -204,6 +214,7 @@ class CameraConfig(Config):
     """Everything that the training of a camera student needs."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    before: ClassVar[Mapping[str, Any]] = {"view.forget_height": 0.0}
 
     student: Student = field(default_factory=Student)
     teacher: Teacher = field(default_factory=Teacher)
@@ -219,12 +230,10 @@ class CameraConfig(Config):
     def __post_init__(self) -> None:
         """Refuse what belongs to a training on clouds."""
         super().__post_init__()
-        _positive("depth.weight", self.depth.weight)
-        if not 0 <= self.depth.first_steps <= self.schedule.num_steps:
-            raise ValueError(
-                f"depth.first_steps is {self.depth.first_steps}, expected from 0 to "
-                f"schedule.num_steps, which is {self.schedule.num_steps}"
-            )
+        for name in ("weight", "object_factor", "first_steps"):
+            _positive(f"depth.{name}", getattr(self.depth, name))
+        if self.schedule.epochs is None:  # else the number of scenes says how many steps
+            self.check_first_steps()
         if self.network.weights is not None or self.network.changes:
             raise ValueError(
                 "network is set, but a student's later stages are built as its teacher's; "
@@ -235,7 +244,35 @@ class CameraConfig(Config):
                 f"unlabelled is set, and teacher.kind is {self.teacher.kind}; expected points: "
                 "what a teacher of clouds finds is taken as true"
             )
+        self._check_of_clouds()
         self._check_cells()
+
+    def check_first_steps(self) -> None:
+        """Refuse to teach depth alone for longer than the training lasts.
+
+        For a schedule whose number of steps is known. Raises ConfigError.
+        """
+        if self.depth.first_steps > self.schedule.num_steps:
+            raise ConfigError(
+                f"depth.first_steps is {self.depth.first_steps}, expected from 0 to "
+                f"schedule.num_steps, which is {self.schedule.num_steps}"
+            )
+
+    def _check_of_clouds(self) -> None:
+        """Refuse settings that change how a network of clouds learns, and nothing here."""
+        usual = Schedule()
+        idle = {
+            "network.preset": self.network.preset != Network().preset,
+            "augment": self.augment != Augment(),
+            "criterion.consistency": self.criterion.consistency != 0,
+            "schedule.backbone_rate": self.schedule.backbone_rate != usual.backbone_rate,
+            "schedule.precision": self.schedule.precision != usual.precision,
+        }
+        if changed := [name for name, is_changed in idle.items() if is_changed]:
+            raise ValueError(
+                f"{', '.join(changed)} set, which is of networks of clouds and would do nothing "
+                "here; leave it out: a student is built as its teacher, view changes its images"
+            )
 
     @property
     def compares_cells(self) -> bool:
@@ -261,9 +298,16 @@ class CameraConfig(Config):
     def changes(self) -> Callable[[Sample, Generator], Sample]:
         """What happens to a scene before it is learnt from.
 
-        Its image becomes as large as the student sees it: those of one step must be of one size.
+        Its image becomes as large as the student sees it: those of one step must be of one size,
+        so images of several cameras become as large as the network, whatever their shape.
         """
-        return partial(_changed, self.view, self.student.camera.size)
+        is_one_camera = self.data.name == "recording" and self.unlabelled is None
+        return partial(_changed, self.view, self.student.camera, is_one_camera)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the teacher: another one under the same name would be another training."""
+        return {"teacher.sha256": read_manifest(self.teacher.weights).sha256}
 
     @property
     def other_data(self) -> tuple[AnySource, ...]:
@@ -292,10 +336,15 @@ class CameraConfig(Config):
 
 
 def _changed(
-    change: ChangeImages, size: tuple[int, int], sample: Sample, generator: Generator
+    change: ChangeImages,
+    camera: CameraArchitecture,
+    is_one_camera: bool,
+    sample: Sample,
+    generator: Generator,
 ) -> Sample:
     changed = change(sample, generator)
     assert changed.images is not None  # else it was refused
+    size = seen_size(changed.images, camera) if is_one_camera else camera.size
     return replace(changed, images=fitted(changed.images, size))
 
 

@@ -35,6 +35,9 @@ class ChangeImages:
     """Standard deviation of how wrong gravity is told, about two axes."""
     colors: float = 0.2
     """How much brightness, contrast and each color change: 0.2 is from a factor 0.8 to 1.2."""
+    forget_height: float = 0.25
+    """Probability 0..1 that the camera's height is not told where it is known. A student that was
+    always told would not know what to do on a robot whose camera's height nobody has measured."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
@@ -44,6 +47,8 @@ class ChangeImages:
             raise ValueError(f"view.tilt_rad is {self.tilt_rad}, expected from 0 to below 0.5")
         if not 0 <= self.colors < 1:
             raise ValueError(f"view.colors is {self.colors}, expected from 0 to below 1")
+        if not 0 <= self.forget_height <= 1:
+            raise ValueError(f"view.forget_height is {self.forget_height}, expected 0..1")
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draw and apply. Raises ValueError for a sample without an image."""
@@ -62,6 +67,8 @@ class ChangeImages:
         images = mirrored(sample.images) if change.flip_y else sample.images
         images = turned(images, change.rotate_rad)
         images = told_tilted(images, *tilt.tolist())
+        if draw[7] < self.forget_height:
+            images = replace(images, height=None)
         cloud = PointCloud(
             change.points(sample.cloud.xyz), sample.cloud.features, sample.cloud.scene
         )

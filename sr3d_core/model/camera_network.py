@@ -22,7 +22,7 @@ from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproje
 from sr3d_core.model.backbone import stage
 from sr3d_core.model.depth import DepthBins
 from sr3d_core.model.head import Head
-from sr3d_core.model.image import STRIDE, ImageNetwork
+from sr3d_core.model.image import PYRAMID, STRIDE, TIMM, ImageNetwork
 from sr3d_core.model.lift import lift, picked
 from sr3d_core.model.neck import Neck
 from sr3d_core.model.network import Architecture, LevelOutput, decoded
@@ -32,6 +32,7 @@ from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import Boxes3D, Images, Predictions
 
 _SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
+_SAME_SHAPE = 0.95  # of a side: images of Kinects are near enough to 4 : 3, 16 : 9 is not
 _EMBEDDING = 5  # direction of the ray in the world (3), height of the camera, whether it is known
 _OF_POINTS = ("backbone.layer3.", "backbone.layer4.", "neck.", "head.")
 """What begins the names of the tensors that student and point-cloud network have in common."""
@@ -49,7 +50,8 @@ class CameraArchitecture:
     input: Literal["rgb", "depth"] = "rgb"
     """What its images show: colors, or the depth that belongs to them, to teach another one by."""
     size: tuple[int, int] = (320, 240)
-    """Width and height that images are brought to, in pixels; multiples of 8."""
+    """Width and height that images are brought to, in pixels; multiples of 8. One of another shape
+    becomes as large as fits into it."""
     channels: int = 64
     """Of the image features."""
     depth: DepthBins = field(default_factory=DepthBins)
@@ -63,6 +65,8 @@ class CameraArchitecture:
         """Refuse sizes that no image can have."""
         if min(self.size) < STRIDE or any(side % STRIDE for side in self.size):
             raise ValueError(f"size is {self.size}, expected two multiples of {STRIDE}")
+        if self.channels < 1:
+            raise ValueError(f"channels is {self.channels}, expected at least 1")
         if not 0.0 <= self.minimum_probability < 1.0:
             raise ValueError(
                 f"minimum_probability is {self.minimum_probability}, expected from 0 to below 1"
@@ -156,7 +160,7 @@ class CameraSR3D(nn.Module):
 
     def of_cells(self, images: Images) -> CellOutput:
         """What it says of the cells of images, whatever their size: without a voxel."""
-        images = fitted(images, self.camera.size)
+        images = fitted(images, seen_size(images, self.camera))
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
         pyramid = self.image.pyramid(pixels)
         features = self.image.joined(pyramid)
@@ -233,6 +237,22 @@ def branch(channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
+def seen_size(images: Images, camera: CameraArchitecture) -> tuple[int, int]:
+    """Width and height that a network sees images at: within its own, and nearly of their shape.
+
+    A network that learnt from square pixels would take what is squeezed for something else. Sides
+    are multiples of the stride, of the coarsest one for networks of timm.
+    """
+    height, width = images.pixels.shape[-2:]
+    scale = min(camera.size[0] / width, camera.size[1] / height)
+    own = width * scale, height * scale
+    if all(side >= _SAME_SHAPE * most for side, most in zip(own, camera.size, strict=True)):
+        return camera.size
+    step = PYRAMID[-1] if camera.image.startswith(TIMM) else STRIDE
+    wide, high = (max(step, step * round(side / step)) for side in own)
+    return min(wide, camera.size[0]), min(high, camera.size[1])
+
+
 def fitted(images: Images, size: tuple[int, int]) -> Images:
     """The same images, width x height pixels, with intrinsics that fit; depth is picked."""
     width, height = size
@@ -277,7 +297,12 @@ def cell_depth(images: Images) -> Float[Tensor, "B h w"]:
     if images.depth is None:
         raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
     half = STRIDE // 2
-    return images.depth[:, half::STRIDE, half::STRIDE].nan_to_num(0.0)
+    return _known(images.depth[:, half::STRIDE, half::STRIDE])
+
+
+def _known(depth: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Depth as it is, 0 where it is no finite number: infinity is no distance to learn."""
+    return depth.nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
 
 def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
@@ -287,7 +312,7 @@ def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
     """
     if images.depth is None:
         raise ValueError("images have no depth; expected that of every pixel, 0 where unknown")
-    depth = images.depth.nan_to_num(0.0)
+    depth = _known(images.depth)
     is_known = depth > 0
     rows, columns = (
         torch.arange(side, dtype=torch.float64, device=depth.device) for side in depth.shape[-2:]

@@ -61,7 +61,8 @@ class _Sum(Function):
 class _SharedNorm(VoxelNorm):
     """Takes the place of a layer's norm, with the same parameters under the same names.
 
-    Of rows (N, C), or of images (B, C, H, W), whose pixels are rows then.
+    Of rows (N, C), or of images (B, C, H, W), whose pixels are rows then. Some norms of timm have
+    layers of their own, dropout and an activation, which come after the norm in their order.
     """
 
     def __init__(self, own: VoxelNorm | nn.BatchNorm2d, norms: SharedNorms) -> None:
@@ -70,9 +71,17 @@ class _SharedNorm(VoxelNorm):
         self.running_mean, self.running_var = own.running_mean, own.running_var
         self.num_batches_tracked = own.num_batches_tracked
         self._norms = norms
+        for name, layer in own.named_children():
+            self.add_module(name, layer)
 
     def forward(self, features: Tensor) -> Tensor:
         """Normalise by mean and variance of all rows of all processes."""
+        normalised = self._by_all(features)
+        for layer in self.children():
+            normalised = layer(normalised)
+        return normalised
+
+    def _by_all(self, features: Tensor) -> Tensor:
         if not self.training:
             return self.by_running_statistics(features)
         with torch.autocast(features.device.type, enabled=False):

@@ -86,7 +86,8 @@ def settings_of(config: Config, scenes: Scenes) -> dict[str, Any]:
         f"network.{f.name}": _plain(getattr(architecture, f.name)) for f in fields(architecture)
     }
     classes = list(config.data.classes)
-    return {**flat, "classes": classes, **identity_of(scenes).to_dict()}
+    known = {**identity_of(scenes).to_dict(), **config.digests}
+    return {**flat, "classes": classes, **known}
 
 
 def _plain(value: Any) -> Any:
@@ -109,10 +110,10 @@ def differences(
 
 
 def default_settings(kind: type[Config]) -> Mapping[str, Any]:
-    """The defaults of all settings of such a configuration that have one whatever else is set."""
+    """What was done without a setting, for all that have a default whatever else is set."""
     own = [each for each in fields(Architecture) if each.default is not MISSING]
     architecture = {f"network.{each.name}": _plain(each.default) for each in own}
-    return {**flat_config(kind()), **architecture}
+    return {**flat_config(kind()), **architecture, **kind.before}
 
 
 def state_content(state: State) -> bytes:
@@ -186,7 +187,10 @@ def check_fits(
 
     Other scenes than before are harmless where the user accepts them.
     """
-    changed = differences(state.settings, settings, default_settings(kind))
+    # Earlier versions kept no digest: which file it was nobody knows.
+    digests = {key: value for key, value in settings.items() if key.endswith(".sha256")}
+    before = {**default_settings(kind), **digests}
+    changed = differences(state.settings, settings, before)
     notes = _about_scenes(path, state.settings, settings, accept_data)
     for key in (NUM, NAMES, FILES):
         changed.pop(key, None)

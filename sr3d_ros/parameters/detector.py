@@ -37,8 +37,9 @@ def load_detector(parameters: Parameters) -> Detector:
         if not of_images:
             raise
         raise ValueError(
-            f"{error}; set {name} to weights of color images, which `sr3d distill` makes, or "
-            "input.kind to cloud or depth"
+            f"{error}; set {name} to weights of color images, which `sr3d distill` makes "
+            "(commands: --weights, with --input auto --camera-weights), or input.kind to cloud or "
+            "depth"
         ) from error
     if detector.takes_images != of_images:
         kinds = ("clouds", "color images")

@@ -119,15 +119,21 @@ def detect(
             return
     (bag,) = bags
     bag_run = opened(bag, recording, more, one_class=True, num_views=merge_views, falls_back=True)
-    with one_line_errors(), bag_run as run, progress_of("clouds", run.num_clouds) as progress:
-        found, tally = detect_into(run, outputs, progress)
-    result_console().print(_table(found))
+    with one_line_errors(), bag_run as run:
+        what = _NAMES.get(run.parameters.kind, "clouds")
+        with progress_of(what, run.num_clouds) as progress:
+            found, tally = detect_into(run, outputs, progress)
+    result_console().print(_table(found, what))
     print_tally(tally)
 
 
-def _table(found: Found) -> Table:
-    table = Table(title=f"Detections in {found.num_frames} clouds")
-    for heading in ("class", "clouds", "boxes", "best score"):
+_NAMES = {"rgb": "images", "auto": "frames"}
+"""What was detected in, by `input.kind`, where it is not clouds: depth images become some."""
+
+
+def _table(found: Found, what: str) -> Table:
+    table = Table(title=f"Detections in {found.num_frames} {what}")
+    for heading in ("class", what, "boxes", "best score"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, best in sorted(found.best.items()):
         row = (str(found.frames[name]), str(found.boxes[name]), f"{best:.2f}")

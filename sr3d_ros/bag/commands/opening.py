@@ -139,7 +139,8 @@ def print_tally(tally: Tally) -> None:
     """Times, drops and notes of a replay."""
     console = result_console()
     times = "  ".join(f"{name} {value:.1f}" for name, value in tally.latency_ms.items())
-    console.print(f"latency, cloud to boxes (ms): {times}")
+    what = "image" if set(tally.inputs) == {"rgb"} else "cloud"
+    console.print(f"latency, {what} to boxes (ms): {times}")
     for reason, count in tally.drops_by_reason.items():
         first = next(drop for drop in tally.dropped if drop.reason == reason)
         console.print(f"dropped, {reason}: {count}; the first: {first.text}", markup=False)
