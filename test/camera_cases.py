@@ -112,14 +112,31 @@ class Blind(Toys):
     has_images = False
 
 
-def small_camera(weights: Path, **changes: Any) -> CameraConfig:
-    """A single step with all six scenes, by a teacher that is written there.
+TAUGHT = dict.fromkeys(("none", "plain", "monostl", "monostl_literal"), "points")
+TAUGHT["monostl_literal of cells"] = "depth_image"
+TAUGHT["monostl by centres"] = "points"
+"""Students: the preset each name begins with, and the kind of teacher."""
+
+
+def taught(folder: Path, name: str) -> CameraConfig:
+    """A single step of one of `TAUGHT`, by a teacher that is written into a folder.
 
     After a step of Adam, which moves weights whose gradient is nothing but rounding as far as all
-    others, two trainings see different voxels.
+    others, two trainings see different voxels. The true depth gives student and teacher voxels to
+    be compared on.
     """
-    sees_depth = changes.get("teacher", {}).get("kind") == "depth_image"
-    save = save_depth_teacher if sees_depth else save_teacher
+    kind, preset = TAUGHT[name], name.split()[0]
+    weights = folder / f"{kind}.safetensors"
+    save = save_depth_teacher if kind == "depth_image" else save_teacher
     save(weights.with_name(f"{os.getpid()}.safetensors")).replace(weights)  # two may do so
-    schedule = {"num_steps": 1, "batch_size": 6, "warmup_steps": 0}
-    return config(weights, Toys(), schedule=schedule, **changes)
+    return config(
+        weights,
+        Toys(),
+        schedule={"num_steps": 1, "batch_size": 6, "warmup_steps": 0},
+        distill={
+            "preset": preset,
+            "uncertainty": {"source": "centre" if "centres" in name else "pixels"},
+        },
+        teacher={"kind": kind},
+        student={"sees_depth": preset in ("plain", "monostl")},
+    )

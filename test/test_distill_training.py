@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
-from camera_cases import CAMERA, SMALL, Blind, Toys, config, save_teacher, scene
+from camera_cases import (
+    CAMERA,
+    SMALL,
+    TAUGHT,
+    Blind,
+    Toys,
+    config,
+    save_teacher,
+    scene,
+    taught,
+)
 from torch import Generator, Tensor
 
 from sr3d_core.checkpoint import load_any
@@ -402,8 +413,8 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
         ({"augment": {"flip_x": 0.5}}, "augment set.*view changes"),
         ({"criterion": {"consistency": 1}}, "criterion.consistency set"),
         (
-            {"schedule": {"backbone_rate": 0.1, "precision": "bfloat16"}},
-            "schedule.backbone_rate, schedule.precision set",
+            {"schedule": {"backbone_rate": 0.1}},
+            "schedule.backbone_rate set",
         ),
         ({"view": {"flip": 2}}, "view.flip is 2"),
         ({"view": {"forget_height": 2}}, "view.forget_height is 2"),
@@ -415,3 +426,21 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
 def test_a_configuration_that_cannot_be_is_refused(tree: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         parse_camera_config(tree)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TAUGHT)
+def test_bfloat16_tells_a_student_nearly_what_float32_does(name: str, tmp_path: Path) -> None:
+    """The terms of a step; those of relations ask most of the few digits."""
+    rows = []
+    precisions: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    for precision in precisions:
+        asked = taught(tmp_path, name)
+        asked = replace(asked, schedule=replace(asked.schedule, precision=precision))
+        train(asked, tmp_path / precision, learner=CameraLearner)
+        log = (tmp_path / precision / "log.csv").read_text().splitlines()
+        rows.append({key: float(value) for key, value in next(csv.DictReader(log)).items()})
+    exact, short = rows
+    assert short["loss"] != exact["loss"]
+    for term in set(exact) - {"scenes_per_s"}:
+        assert short[term] == pytest.approx(exact[term], rel=0.05, abs=2e-3), term

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import torch
 import two_processes
+from camera_cases import TAUGHT
 from torch import Tensor
 from training_cases import config, room, stand_in, tensors
-from two_processes import CASES, MOMENTS, TAUGHT, teach_case, train_case
+from two_processes import CASES, MOMENTS, teach_case, train_case
 
 from sr3d_core.checkpoint import read_manifest
 from sr3d_core.config import Config

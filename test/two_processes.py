@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from camera_cases import small_camera
+from camera_cases import TAUGHT, taught
 from training_cases import config, room, use_scenes, without_boxes, without_points
 
 from sr3d_core.data.folder import DatasetError
@@ -68,29 +68,13 @@ def train_case(name: str, folder: Path) -> None:
     train(replace(wanted, criterion=Criterion(consistency=consistency)), folder / name)
 
 
-TAUGHT = dict.fromkeys(("none", "plain", "monostl", "monostl_literal"), "points")
-TAUGHT["monostl_literal of cells"] = "depth_image"
-TAUGHT["monostl by centres"] = "points"
-"""Students that are taught by two processes: the preset each name begins with, and the teacher."""
-
-
 def teach_case(folder: Path) -> None:
     """Camera students: of boxes and depth, and of all that a teacher says.
 
     A step is of six scenes, of which the last one has no object: processes have unequal shares.
-    The true depth gives student and teacher voxels to be compared on.
     """
-    for name, kind in TAUGHT.items():
-        asked = small_camera(
-            folder / f"{kind}.safetensors",
-            distill={
-                "preset": name.split()[0],
-                "uncertainty": {"source": "centre" if "centres" in name else "pixels"},
-            },
-            teacher={"kind": kind},
-            student={"sees_depth": name.split()[0] in ("plain", "monostl")},
-        )
-        train(asked, folder / f"images {name}", learner=CameraLearner)
+    for name in TAUGHT:
+        train(taught(folder, name), folder / f"images {name}", learner=CameraLearner)
 
 
 def refuse_cases(folder: Path, rank: int) -> None:

@@ -66,14 +66,16 @@ class CellTerms(nn.Module):
 
         `weights` are those of the features of objects.
         """
-        levels = student.pyramid if self.adapter is None else self.adapter(student.pyramid)
+        levels = [each.float() for each in student.pyramid]
+        if self.adapter is not None:
+            levels = self.adapter(levels)
         std_m = depth_std_of(teacher, objects.boxes, objects.scene)
         shown = shown_of(student.images, objects.boxes, objects.scene)
         taken = (shown.has_centre & ~std_m.isnan()).nonzero()[:, 0]
         scene, extent = objects.scene[taken], shown.extent[taken]
         features = relations = weights.new_zeros(())
         for stride, own, other in zip(PYRAMID, levels, teacher.pyramid, strict=True):
-            mine, theirs = own.float(), other.float()
+            mine, theirs = own, other.float()
             cells = cells_in(extent, stride, (mine.shape[-1], mine.shape[-2]))
             features = features + literal_feature_loss(
                 mine, theirs, scene, cells, weights[taken], self._processes.total

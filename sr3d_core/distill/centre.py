@@ -41,7 +41,7 @@ class CentreDepth(nn.Module):
         taken = shown.has_centre.nonzero()[:, 0]
         scene = objects.scene[taken]
         column, row = ((shown.centre[taken] + 0.5) / STRIDE).floor().long().T
-        said = self.branch(output.cells).float()[scene, :, row, column]
+        said = self.branch(output.cells.float())[scene, :, row, column]
         # As bins are, so that what is learnt with one camera holds for another
         scale = output.images.intrinsics[scene, 0, 0].float() / self._bins.canonical_focal_px
         usual_m = math.sqrt(self._bins.near_m * self._bins.far_m)

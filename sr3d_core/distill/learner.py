@@ -144,10 +144,11 @@ class CameraLearner(Learner):
         config = self._config
         if step < config.depth.first_steps:
             return self._depth_alone(batch, batch.images)
-        output = self.student.raw(batch.images)
-        own = decoded(output.levels, self._architecture, is_training=True)
         is_taught = config.distill.is_asked or config.unlabelled is not None
-        said = self._teacher(batch) if is_taught else None
+        with self._arithmetic():
+            output = self.student.raw(batch.images)
+            said = self._teacher(batch) if is_taught else None
+        own = decoded(output.levels, self._architecture, is_training=True)
         batch = self._labelled(batch, said)
         losses = self._boxes_of(own, batch, turn)
         depth = depth_term(output, batch.targets, config.depth, self._processes)
@@ -162,7 +163,8 @@ class CameraLearner(Learner):
 
     def _depth_alone(self, batch: Batch, images: Images) -> Losses:
         """What the student's depths lack; nothing is said of boxes."""
-        output = self.student.of_cells(images)
+        with self._arithmetic():
+            output = self.student.of_cells(images)
         depth = depth_term(output, batch.targets, self._config.depth, self._processes)
         none = depth.new_zeros(())
         return Losses(none, none, 0, depth=depth)

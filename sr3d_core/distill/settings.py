@@ -266,7 +266,6 @@ class CameraConfig(Config):
             "augment": self.augment != Augment(),
             "criterion.consistency": self.criterion.consistency != 0,
             "schedule.backbone_rate": self.schedule.backbone_rate != usual.backbone_rate,
-            "schedule.precision": self.schedule.precision != usual.precision,
         }
         if changed := [name for name, is_changed in idle.items() if is_changed]:
             raise ValueError(

@@ -106,6 +106,7 @@ def taught_by_images(output: CameraOutput) -> Taught:
 def _taught(
     lifted: SparseTensor, levels: Any, outputs: Any, seen: CameraOutput | None = None
 ) -> Taught:
-    """The parts by their names."""
-    fine, coarse = levels
-    return Taught({"lift": lifted, "fine": fine, "coarse": coarse}, outputs, seen)
+    """The parts by their names, in full precision."""
+    names = ("lift", "fine", "coarse")
+    full = (each.replaced(each.features.float()) for each in (lifted, *levels))
+    return Taught(dict(zip(names, full, strict=True)), outputs, seen)
