@@ -206,7 +206,7 @@ class Distill:
 
 def _schedule() -> Schedule:
     """Shorter than that of a network of clouds: most of the student starts as its teacher."""
-    return Schedule(num_steps=4000, warmup_steps=100, ema_decay=0.999)
+    return Schedule(num_steps=4000, warmup_steps=100, ema_decay=0.999, precision="auto")
 
 
 @dataclass(frozen=True, kw_only=True)
