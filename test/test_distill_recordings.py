@@ -26,6 +26,7 @@ from sr3d_core.data.recorded import RecordingSource
 from sr3d_core.data.sources import data_argument, source_of
 from sr3d_core.distill import recordings
 from sr3d_core.distill.recordings import taught_source
+from sr3d_core.distill.settings import CameraConfig
 from sr3d_core.distill.taught_boxes import FoundInFrame, steady
 from sr3d_core.geometry.camera import project
 from sr3d_core.structures import Boxes3D, Detections, Images, PointCloud
@@ -390,3 +391,20 @@ def test_options_that_do_not_go_together_are_refused(
     done = sr3d("distill", *nothing, "--out", tmp_path / "another")
     assert done.exit_code == 1
     assert "finds no box with a score of at least 0.3" in done.stderr.splitlines()[-1]
+
+
+def test_steps_of_the_command_win_over_epochs_of_the_file(
+    weights: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[CameraConfig] = []
+    monkeypatch.setattr(
+        "sr3d_core.cli.distill.run_and_tell", lambda config, *_, **__: asked.append(config)
+    )
+    tree = {"teacher": {"weights": str(weights[0])}, "schedule": {"epochs": 40}}
+    path = tmp_path / "student.yaml"
+    path.write_text(json.dumps(tree))
+    for arguments in ((), ("--steps", "7")):
+        done = sr3d("distill", path, "--data", "rooms:", "--out", tmp_path / "run", *arguments)
+        assert done.exit_code == 0, done.output
+    assert [each.schedule.epochs for each in asked] == [40, None]
+    assert asked[1].schedule.for_scenes(1000).num_steps == 7

@@ -130,7 +130,7 @@ def distill(
             )
             asked = on_recording(asked, bag, frames, is_short=config is None)
         if steps is not None:
-            asked = replace(asked, schedule=replace(asked.schedule, num_steps=steps))
+            asked = replace(asked, schedule=replace(asked.schedule, num_steps=steps, epochs=None))
     how = {"resume": resume, "accept_data": accept_data}
     if bag is None:
         run_and_tell(asked, out, CameraLearner, **how)
