@@ -348,6 +348,22 @@ def test_another_configuration_does_not_pass_for_the_one_that_was_trained(
         check_same(folder, study.sharing({"schedule.num_steps": 7}).tree("plain", 1))
 
 
+def test_a_default_that_has_changed_since_makes_another_training(tmp_path: Path) -> None:
+    """What a study writes names a part of the settings, what the training writes all of them."""
+    study, folder = Study.read(written(tmp_path)), tmp_path / "plain-1"
+    folder.mkdir()
+    (folder / "trained.txt").touch()
+    settings_path(folder).write_text(yaml.safe_dump(study.tree("plain", 1)))
+    for quality, is_same in ((1.0, True), (2.0, False)):
+        used = study.sharing({"criterion.quality": quality}).tree("plain", 1)
+        (folder / "config.yaml").write_text(yaml.safe_dump(used))
+        if is_same:
+            check_same(folder, study.tree("plain", 1))
+        else:
+            with pytest.raises(StudyError, match=r"criterion\.quality.*2\.0.*1\.0"):
+                check_same(folder, study.tree("plain", 1))
+
+
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three scenes of a floor with a box on it."""

@@ -19,7 +19,7 @@ from sr3d_core.data.identity import ACCEPT_DATA, changed_scenes, identity_of
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.study.kinds import KINDS, Trains, digest
 from sr3d_core.study.processes import Start, StudyError, run_apart
-from sr3d_core.training.folder import STATE, WEIGHTS
+from sr3d_core.training.folder import CONFIG, STATE, WEIGHTS
 from sr3d_core.training.state import data_named
 from sr3d_core.whole_files import write_whole
 
@@ -84,14 +84,16 @@ def check_same(folder: Path, tree: dict[str, Any], trains: Trains = "train") -> 
             f"{folder}: was trained from other weights than {kind.starts_in_words(tree)} are now; "
             "expected the same: choose another --out, or remove this folder to train it again"
         )
-    before, now = (
-        flat_config(kind.parse(each, str(path)))
-        for each in (read_yaml(path, "a configuration in YAML"), tree)
-    )
+    whole = folder / CONFIG  # with all that was default then; what the study wrote names a part
+    used = read_yaml(whole if whole.is_file() else path, "a configuration in YAML")
+    before, now = (flat_config(kind.parse(each, str(path))) for each in (used, tree))
+    idle = _NOT_LEARNT_FROM
+    if now.get("schedule.epochs") is not None:  # which say the number of steps
+        idle = (*idle, "schedule.num_steps")
     keys = [
         key
         for key in {**before, **now}
-        if before.get(key) != now.get(key) and not key.startswith(_NOT_LEARNT_FROM)
+        if before.get(key) != now.get(key) and not key.startswith(idle)
     ]
     if keys:
         key = keys[0]
