@@ -87,7 +87,7 @@ def check_same(folder: Path, tree: dict[str, Any], trains: Trains = "train") -> 
     whole = folder / CONFIG  # with all that was default then; what the study wrote names a part
     used = read_yaml(whole if whole.is_file() else path, "a configuration in YAML")
     before, now = (flat_config(kind.parse(each, str(path))) for each in (used, tree))
-    idle = _NOT_LEARNT_FROM
+    idle: tuple[str, ...] = _NOT_LEARNT_FROM
     if now.get("schedule.epochs") is not None:  # which say the number of steps
         idle = (*idle, "schedule.num_steps")
     keys = [
