@@ -85,6 +85,24 @@ def test_levelled_cloud_tells_angle_and_confidence(
     assert float(told[2]) > 0.3
 
 
+def test_where_nothing_scores_enough_the_strongest_is_told(
+    weights: str, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("detect", room, "--weights", weights, "--json", tmp_path / "boxes.json")
+    assert "nothing scores" not in sr3d(*asked, "--score", "0.9").stderr  # nothing but noise
+    found = sr3d(*asked, "--score", "0.005")
+    assert "nothing scores" not in found.stderr
+    boxes = json.loads((tmp_path / "boxes.json").read_text())["detections"]
+    best = max(boxes, key=lambda box: float(box["score"]))
+    monkeypatch.setattr("sr3d_core.cli.detect._FAINTEST", 0.005)
+    none = sr3d(*asked, "--score", "0.9")
+    assert none.exit_code == 0
+    assert "0 objects" in none.stdout
+    assert f"nothing scores 0.9; the strongest box is a {best['class']} of " in none.stderr
+    assert f" {best['score']:.2f} " in none.stderr
+    assert json.loads((tmp_path / "boxes.json").read_text())["detections"] == []
+
+
 def test_one_point_is_a_cloud(weights: str, tmp_path: Path) -> None:
     path = tmp_path / "point.txt"
     path.write_text("1 2 3\n")

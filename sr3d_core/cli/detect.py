@@ -53,9 +53,10 @@ if TYPE_CHECKING:
     from sr3d_core.data.cloud_file import CloudFile
     from sr3d_core.detector import Detector
     from sr3d_core.evaluate import FindsObjects
-    from sr3d_core.structures import Detections
+    from sr3d_core.structures import Detections, Images, PointCloud
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+_FAINTEST = 0.05  # a score below which nobody wants to hear of a box
 
 
 def detect(
@@ -171,10 +172,15 @@ def detect(
                     if read_photo is None:
                         opened = open_cloud(file, axis)
                         tell_what_was_done(file, opened, detector.max_points)
-                        write(_detect_one(finder, file, opened, weights, target))
+                        seen: PointCloud | Images = opened.cloud
+                        result = _detect_one(finder, file, opened, weights, target)
                     else:
                         photo = read_photo(file)
-                        write(detect_in_photo(detector, file, photo, weights, target))
+                        seen = photo.images
+                        result = detect_in_photo(detector, file, photo, weights, target)
+                    write(result)
+                    if not result["detections"]:
+                        _tell_the_strongest(detector, seen, file)
                     num_done += 1
                 except (ValueError, OSError) as error:
                     say(f"error: {explain(error)}")
@@ -252,6 +258,25 @@ def _detect_one(
         draw_detections(opened.cloud, local, detector.classes, picture, title=file.name)
         say(f"{file}: drawn in {picture}")
     return describe(file, opened, found, weights, detector.classes)
+
+
+def _tell_the_strongest(detector: Detector, seen: PointCloud | Images, file: Path) -> None:
+    """Where nothing scored enough, what came nearest to it, on stderr."""
+    from dataclasses import replace
+
+    asked = detector.postprocess
+    detector.postprocess = replace(asked, score_threshold=min(_FAINTEST, asked.score_threshold))
+    try:
+        found = detector.detect(seen)
+    finally:
+        detector.postprocess = asked
+    if len(found):
+        best = int(found.scores.argmax())
+        say(
+            f"{file}: nothing scores {asked.score_threshold:g}; the strongest box is a "
+            f"{detector.classes[int(found.labels[best])]} of {float(found.scores[best]):.2f} "
+            "(--score shows such; sr3d model calibrate makes scores of a training chances)"
+        )
 
 
 def tell_what_was_done(file: Path, opened: CloudFile, max_points: int) -> None:
