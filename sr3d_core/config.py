@@ -106,8 +106,9 @@ class Schedule:
     """Largest L2 norm of the gradient."""
     precision: Precision = "float32"
     """What convolutions multiply; they sum in float32, and weights are float32. bfloat16 makes a
-    step 1.4 times as fast on a processor with AVX-512 BF16 (AMD from Zen 4 on, Intel's servers),
-    and pays on a GPU; elsewhere it is slower. auto: bfloat16 where that was measured."""
+    step 1.4 times as fast on a processor with AVX-512 BF16 (AMD from Zen 4 on, Intel's servers);
+    on others it is slower, on a GPU it was not measured. auto: bfloat16 where it is known to be
+    faster."""
     balance: Balance = "none"
     """Whether every scene is shown once an epoch, or those of rare classes, of pairs that are
     easily confused, or of both more often: by sqrt(t / f) where a class, or both of a pair, are in

@@ -179,7 +179,7 @@ def detect(
                         seen = photo.images
                         result = detect_in_photo(detector, file, photo, weights, target)
                     write(result)
-                    if not result["detections"]:
+                    if not result["detections"] and merge_views == 1:  # else scores are means
                         _tell_the_strongest(detector, seen, file)
                     num_done += 1
                 except (ValueError, OSError) as error:

@@ -12,7 +12,6 @@ from sr3d_core.structures import Sample
 MOST_BYTES = 2 << 30
 """What all scenes of a study may take together."""
 
-
 OpenScenes = Callable[[str, str, int, tuple[str, ...]], Scenes]
 """Opens the scenes of `--data`, a split, at most so many, labelled in the given classes."""
 

@@ -333,7 +333,7 @@ class _Measure:
                     continue  # of a variant that was not asked for, or has failed
                 try:
                     found[name][seed] = self._scores(
-                        *(weights, out / f"{name}-{seed}", evaluation, reference.true_depth)
+                        *(weights, _folder(out, (name, seed)), evaluation, reference.true_depth)
                     )
                 except (ValueError, OSError, RuntimeError) as error:
                     failures.append(_named(f"{name}-{seed}", str(error)))
@@ -341,7 +341,7 @@ class _Measure:
 
     def _weights_of(self, reference: Reference, seed: int, out: Path) -> Path | None:
         if reference.of in self.study.variants:
-            return out / f"{reference.of}-{seed}" / WEIGHTS
+            return _folder(out, (reference.of, seed)) / WEIGHTS
         if reference.of is not None:
             return self.study.weights_of(reference.of, seed, out)
         return None if reference.weights is None else weights_file(reference.weights)

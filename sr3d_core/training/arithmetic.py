@@ -1,7 +1,7 @@
 """What the convolutions of a training multiply: float32, or bfloat16 where that is faster.
 
-Weights, sums of products, norms, heads and losses are float32 either way. Accelerate's own mixed
-precision is not used: it is settled once for all trainings of a process.
+Weights, norms, heads and losses are float32 either way. Accelerate's own mixed precision is not
+used: it is settled once for all trainings of a process.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ MAY_CHANGE = {
     "evaluation.max_points",
     "schedule.num_workers",
     "schedule.checkpoint_minutes",
+    "schedule.precision",
     "schedule.validate_steps",
     "schedule.validate_scenes",
     "schedule.best_by",
@@ -54,10 +55,16 @@ MAY_CHANGE = {
     "network.weights",
     "network.fresh_head",
 }
-"""Settings that a resumed run may have otherwise: length, speed, where files lie, and what changes
-no weights, such as how they are scored."""
-ALIKE_IN_ALL_PROCESSES = {"schedule.num_steps", "schedule.validate_steps", "schedule.patience"}
-"""Those of them that several processes must agree on: when they stop and wait for each other."""
+"""Settings that a resumed run may have otherwise: length, speed, where files lie, what is rounding
+alone, and what changes no weights, such as how they are scored."""
+ALIKE_IN_ALL_PROCESSES = {
+    "schedule.num_steps",
+    "schedule.precision",
+    "schedule.validate_steps",
+    "schedule.patience",
+}
+"""Those of them that several processes must agree on: when they stop and wait for each other, and
+what their shares of one gradient are rounded to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
