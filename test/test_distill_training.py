@@ -27,12 +27,14 @@ from torch import Generator, Tensor
 from sr3d_core.checkpoint import load_any
 from sr3d_core.config import ConfigError
 from sr3d_core.detector import Detector
+from sr3d_core.distill.crop import cropped
 from sr3d_core.distill.learner import CameraLearner
 from sr3d_core.distill.objects import Objects, objects_of
 from sr3d_core.distill.settings import Preset, parse_camera_config
 from sr3d_core.distill.teachers import TeacherNetwork, taught_by_images
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.distill.views import ChangeImages
+from sr3d_core.geometry.camera import project
 from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cell_rays, fitted
 from sr3d_core.model.network import SR3D, decoded
 from sr3d_core.sparse.tensor import SparseTensor, voxelize
@@ -69,7 +71,7 @@ def corners_in_pixels(sample: Sample) -> Tensor:
 def test_changes_keep_image_and_scene_together() -> None:
     sample = scene(1)
     before = corners_in_pixels(sample)
-    plain = {"tilt_rad": 0.0, "colors": 0.0}
+    plain = {"tilt_rad": 0.0, "colors": 0.0, "zoom": 1.0}
     kept = ChangeImages(flip=0.0, **plain)(sample, Generator().manual_seed(0))
     torch.testing.assert_close(corners_in_pixels(kept), before, rtol=0, atol=1e-3)
     assert kept.images is not None
@@ -88,6 +90,39 @@ def test_changes_keep_image_and_scene_together() -> None:
     turned_back = mirrored.images.depth.flip(-1)
     torch.testing.assert_close(turned_back, sample.images.depth, rtol=0, atol=0)
     assert torch.linalg.det(mirrored.images.world_from_camera[0, :3, :3]) > 0
+
+
+def test_a_part_of_an_image_shows_the_same_world_through_a_longer_lens() -> None:
+    sample = scene(1)
+    part = cropped(sample, 1.5, (1.0, 0.5))  # columns 21 to 63, rows 8 to 39
+    images = part.images
+    assert images is not None
+    assert images.depth is not None
+    assert images.pixels.shape == (1, 3, 48, 64)
+    pose, xyz = images.world_from_camera.double(), part.cloud.xyz.double()
+    pixels, depth = project(xyz[None], images.intrinsics.double(), pose)
+    assert len(part.cloud) == 43 * 32
+    at = pixels[0].round().long()
+    torch.testing.assert_close(images.depth[0, at[:, 1], at[:, 0]], depth[0].float())
+    # Of the left box a third is left, of the right one all, which is as green as before
+    assert part.targets.labels.tolist() == [1]
+    assert part.targets.ignored is not None
+    assert part.targets.ignored.labels.tolist() == [0]
+    middle, _ = project(
+        sample.targets.boxes.center[None, 1:], images.intrinsics, images.world_from_camera
+    )
+    u, v = middle[0, 0].round().long().tolist()
+    torch.testing.assert_close(images.pixels[0, 1, v, u], torch.tensor(0.9))
+
+
+def test_a_part_that_is_all_is_the_image_itself() -> None:
+    sample = scene(0, num_boxes=0)
+    assert cropped(sample, 1.0, (0.3, 0.7)) is sample
+    part = cropped(sample, 4.0, (0.0, 0.0))
+    assert len(part.targets) == 0
+    assert part.targets.ignored is None
+    nothing = replace(sample, cloud=sample.cloud[:0], targets=scene(0).targets)
+    assert cropped(nothing, 1.5, (1.0, 0.5)).targets.labels.tolist() == [1]
 
 
 def test_colors_and_the_told_gravity_change_and_stay_in_range() -> None:
@@ -175,7 +210,7 @@ def test_images_of_all_sizes_become_as_large_as_the_student_sees_them(teacher: P
     samples = [scene(1), scene(2)]
     assert samples[1].images is not None
     wide = replace(samples[1], images=fitted(samples[1].images, (96, 80)))
-    change = config(teacher, Toys()).changes
+    change = config(teacher, Toys(), view={"zoom": 1.0}).changes
     changed = [change(each, Generator().manual_seed(0)) for each in (samples[0], wide)]
     images = Batch.collate(changed).images
     assert images is not None
@@ -418,6 +453,7 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
         ),
         ({"view": {"flip": 2}}, "view.flip is 2"),
         ({"view": {"forget_height": 2}}, "view.forget_height is 2"),
+        ({"view": {"zoom": 0.5}}, "view.zoom is 0.5"),
         ({"student": {"camera": {"channels": 0}}}, "channels is 0"),
         ({"student": {"camera": {"size": [100, 100]}}}, "multiples of 8"),
         ({"students": {}}, "students: unknown key; did you mean student"),

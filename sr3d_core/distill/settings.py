@@ -214,7 +214,7 @@ class CameraConfig(Config):
     """Everything that the training of a camera student needs."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    before: ClassVar[Mapping[str, Any]] = {"view.forget_height": 0.0}
+    before: ClassVar[Mapping[str, Any]] = {"view.forget_height": 0.0, "view.zoom": 1.0}
 
     student: Student = field(default_factory=Student)
     teacher: Teacher = field(default_factory=Teacher)

@@ -1,8 +1,9 @@
 """Random changes of a color image together with its scene, so that both still say the same.
 
-The world is turned about z, which changes no pixel; image and world are mirrored; colors change;
-the camera's pose is told a little wrong, as gravity is on a robot. There is no scaling and no
-lifting: an image of a larger world looks the same, and would teach a wrong scale.
+The world is turned about z, which changes no pixel; image and world are mirrored; a part of the
+image is looked at through a longer lens; colors change; the camera's pose is told a little wrong,
+as gravity is on a robot. There is no scaling and no lifting: an image of a larger world looks the
+same, and would teach a wrong scale.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydantic import ConfigDict
 from torch import Generator, Tensor
 
 from sr3d_core.data.augment import SceneTransform
+from sr3d_core.distill.crop import cropped
 from sr3d_core.geometry.camera import flipped_intrinsics
 from sr3d_core.structures import Images, PointCloud, Sample
 
@@ -39,6 +41,10 @@ class ChangeImages:
     """Probability 0..1 that the camera's height is not told where it is known. A student that was
     always told would not know what to do on a robot whose camera's height nobody has measured."""
 
+    zoom: float = 1.25
+    """Part of the image that is taken in place of the whole: at least 1 / zoom of its width and
+    height, anywhere in it. 1 takes all. Lenses differ, and few look exactly from the middle."""
+
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
         if not 0 <= self.flip <= 1:
@@ -49,6 +55,8 @@ class ChangeImages:
             raise ValueError(f"view.colors is {self.colors}, expected from 0 to below 1")
         if not 0 <= self.forget_height <= 1:
             raise ValueError(f"view.forget_height is {self.forget_height}, expected 0..1")
+        if not 1 <= self.zoom <= 4:
+            raise ValueError(f"view.zoom is {self.zoom}, expected 1..4")
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Draw and apply. Raises ValueError for a sample without an image."""
@@ -64,6 +72,10 @@ class ChangeImages:
             scale=1.0,
             translate_m=torch.zeros(3),
         )
+        nearer, across, down = torch.rand(3, generator=generator).tolist()
+        zoom = 1 + (self.zoom - 1) * nearer
+        sample = cropped(sample, zoom, (across, down))
+        assert sample.images is not None
         images = mirrored(sample.images) if change.flip_y else sample.images
         images = turned(images, change.rotate_rad)
         images = told_tilted(images, *tilt.tolist())
