@@ -18,9 +18,13 @@ RoomSplit = Literal["train", "val", "sample"]
 RoomSensor = Literal["frame", "scan"]
 """How a procedural room is seen: one RGB-D frame, or many fused."""
 
+RoomNoise = Literal["usual", "strong"]
+"""How wrong the clouds of a room are: as most sensors' are, or as those of bad ones."""
+
 UP_AXES: tuple[UpAxis, ...] = get_args(UpAxis)
 ROOM_SPLITS: tuple[RoomSplit, ...] = get_args(RoomSplit)
 ROOM_SENSORS: tuple[RoomSensor, ...] = get_args(RoomSensor)
+ROOM_NOISES: tuple[RoomNoise, ...] = get_args(RoomNoise)
 
 FURNITURE_SOURCES = ("infinigen", "folder")
 """Who makes furniture for a library."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from sr3d_core.data.rooms import (
     LABELS,
@@ -290,6 +291,27 @@ def test_ignored_boxes_are_kept_in_files_and_renumbered(tmp_path: Path) -> None:
     assert mine.targets.ignored.labels.tolist() == [1]
     assert others.targets.ignored is not None
     assert len(others.targets.ignored) == 0
+
+
+def thickness_m(sample: Sample) -> float:
+    """How thick surfaces are: the median deviation of points from planes of 15 cm around them."""
+    xyz = sample.cloud.xyz.numpy().astype(np.float64)
+    tree = cKDTree(xyz)
+    places = np.random.default_rng(0).choice(len(xyz), 200, replace=False)
+    around = [xyz[tree.query_ball_point(xyz[place], 0.15)] for place in places]
+    return float(np.median([np.linalg.eigvalsh(np.cov(each.T))[0] ** 0.5 for each in around]))
+
+
+def test_a_bad_sensor_sees_thicker_walls_in_the_same_rooms(tmp_path: Path) -> None:
+    prerender(tmp_path, "val", 1, num_frames=1, noise="strong")
+    strong = PrerenderedRooms(tmp_path)
+    for number, sensor in enumerate(("frame", "scan")):
+        usual = room_sample(seed_of("val", 0), sensor)
+        assert thickness_m(strong[number]) > max(0.015, 1.5 * thickness_m(usual))
+    with pytest.raises(RoomsError, match="choose another folder"):
+        prerender(tmp_path, "val", 1, num_frames=1)
+    with pytest.raises(RoomsError, match="of frames and scans"):
+        prerender(tmp_path / "new", "val", 1, num_frames=0, scan=False, images=1, noise="strong")
 
 
 def test_prerendering_skips_what_is_there_and_reports_progress(tmp_path: Path) -> None:

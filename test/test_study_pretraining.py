@@ -16,7 +16,7 @@ from cli_harness import sr3d
 
 from sr3d_core.data.rooms.prerender import prerender
 from sr3d_core.data.rooms.source import RoomsSource
-from sr3d_core.study.before import Probing, best_of, pretrained_weights, probe_apart
+from sr3d_core.study.before import Pretrainings, Probing, best_of, pretrained_weights, probe_apart
 from sr3d_core.study.processes import StudyError
 from sr3d_core.study.settings import Study
 from sr3d_core.study.table import interval, markdown
@@ -89,13 +89,23 @@ def test_methods_of_one_size_and_seed_see_the_same_labels_and_start_from_their_o
         assert len({*weights.values()} - {None}) == len(arms) - 2
 
 
-def test_the_networks_of_pre_training_and_training_are_the_same() -> None:
-    study = Study.read(SHIPPED)
+@pytest.mark.parametrize("name", ["pretraining", "pretraining_sensor"])
+def test_the_networks_of_pre_training_and_training_are_the_same(name: str) -> None:
+    study = Study.read(SHIPPED.with_stem(name))
     for method in study.pretrainings.methods:
         changes = study.pretrainings.settings(method, 1)["changes"]
         assert changes == study.tree("dos_10", 1)["network"]["changes"]
     seeds = [study.pretrainings.settings("dos", seed)["steps"]["seed"] for seed in (1, 2)]
     assert seeds == [1, 2]
+
+
+def test_a_method_may_learn_from_clouds_of_its_own() -> None:
+    two = Pretrainings(
+        sources=("rooms",), methods={"dos": {}, "there": {"sources": ["a", "b"], "method": "dos"}}
+    )
+    assert two.sources_of("dos") == ("rooms",)
+    assert two.sources_of("there") == ("a", "b")
+    assert two.settings("there", 1) == {"method": "dos", "steps": {"seed": 1}}
 
 
 def test_a_method_is_compared_with_scratch_of_its_own_size() -> None:
@@ -121,6 +131,7 @@ def written(folder: Path, **changes: Any) -> Path:
             {"pretrainings": {"sources": ["rooms"], "methods": {"dos": {"mask.rato": 1}}}},
             ("rato",),
         ),
+        ({"pretrainings": {"methods": {"dos": {"sources": "rooms"}}}}, ("dos", "a list")),
         ({"variants": {"a": {"searched_as": "a"}}}, ("searched_as",)),
         ({"variants": {"a": {}}, "sizes": {"5": 3}}, ("sizes",)),
         ({"variants": {"a": {}}, "search": {"tries": []}}, ("tries",)),

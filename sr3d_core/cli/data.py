@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from sr3d_core.choices import FURNITURE_SHARE, ROOM_SENSORS, ROOM_SPLITS, VAL_SHARE
+from sr3d_core.choices import FURNITURE_SHARE, ROOM_NOISES, ROOM_SENSORS, ROOM_SPLITS, VAL_SHARE
 from sr3d_core.cli.furniture import furniture
 from sr3d_core.console import (
     SCENES,
@@ -102,6 +102,13 @@ def rooms(
         float,
         typer.Option("--furniture-share", min=0, max=1, help="Share of furniture from there."),
     ] = FURNITURE_SHARE,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="Of frames and scans: usual, or strong, as a bad sensor's: points off by 2 to 3 "
+            "cm, walls that bend, missing pieces."
+        ),
+    ] = "usual",
 ) -> None:
     """Render procedural rooms into a folder that trainings read; can be stopped and resumed.
 
@@ -128,6 +135,7 @@ def rooms(
                 first_room=first,
                 furniture=library,
                 furniture_share=share,
+                noise=chosen("--noise", noise, ROOM_NOISES),
                 progress=lambda done, _: tell(done),
             )
     say(f"{out}: {num_new} rooms rendered, {num - num_new} were there")

@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 NEVER_BEFORE_THE_END = 10**9
 """Steps between validations, where only the last weights are to be scored."""
 _PROBES = "probes"
+_SOURCES = "sources"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +55,11 @@ class Pretrainings:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     sources: tuple[str, ...] = ()
-    """Clouds of all of them, as `sr3d pretrain` takes them."""
+    """Clouds of those that name none, as `sr3d pretrain` takes them."""
     shared: dict[str, Any] = field(default_factory=dict)
     """Settings of all of them, by dotted key."""
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What each changes."""
+    """What each changes; `sources` are the clouds that it learns from in the place of those."""
     labelled: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Those that know labels: what each changes of the training that the variants begin from."""
     probe: Probing | None = None
@@ -67,15 +68,25 @@ class Pretrainings:
         both = [name for name in self.methods if name in self.labelled]
         if both:
             raise ValueError(f"pretrainings: {both[0]} is in methods and in labelled")
-        if self.methods and not self.sources:
-            raise ValueError("pretrainings.sources: none, expected clouds to learn from")
         for name in self.methods:
+            if not self.sources_of(name):
+                raise ValueError("pretrainings.sources: none, expected clouds to learn from")
             self.settings(name, 1)
+
+    def sources_of(self, name: str) -> tuple[str, ...]:
+        """The clouds that one learns from; raises ValueError where they are no list of texts."""
+        found = self.methods[name].get(_SOURCES, self.sources)
+        if not isinstance(found, list | tuple) or not all(isinstance(each, str) for each in found):
+            raise ValueError(
+                f"pretrainings: {name}: sources is {found!r}, expected a list, such as [rooms]"
+            )
+        return tuple(found)
 
     def settings(self, name: str, seed: int) -> dict[str, Any]:
         """The settings of one, as `sr3d pretrain --settings` reads them; raises ValueError."""
         tree: dict[str, Any] = {}
-        changes = {**self.shared, **self.methods[name], "steps.seed": seed}
+        own = {key: value for key, value in self.methods[name].items() if key != _SOURCES}
+        changes = {**self.shared, **own, "steps.seed": seed}
         for key, value in changes.items():
             put(tree, key, value, f"pretrainings: {name}")
         try:
@@ -120,7 +131,7 @@ def pretrain_apart(
     """
     weights = pretrained_weights(out, name, seed)
     settings, mark = weights.with_suffix(".yaml"), weights.with_suffix(".txt")
-    tree, sources = all_of_them.settings(name, seed), all_of_them.sources
+    tree, sources = all_of_them.settings(name, seed), all_of_them.sources_of(name)
     is_begun = mark.exists() or weights.with_suffix(".state").exists()
     if is_begun and settings.exists() and read_yaml(settings, "settings in YAML") != tree:
         raise StudyError(

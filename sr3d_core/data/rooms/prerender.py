@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sr3d_core.choices import FURNITURE_SHARE, RoomSplit
+from sr3d_core.choices import FURNITURE_SHARE, RoomNoise, RoomSplit
 from sr3d_core.data.rooms.dataset import FORMAT, MANIFEST, RoomsError, packed, seed_of
 from sr3d_core.data.rooms.furniture.classes import LABELS
 from sr3d_core.data.rooms.furniture.library.supply import furniture_of
@@ -36,18 +36,24 @@ def prerender(
     first_room: int = 0,
     furniture: Path | None = None,
     furniture_share: float = FURNITURE_SHARE,
+    noise: RoomNoise = "usual",
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """Render rooms `first_room` ... of a split into `out_dir`; returns how many were new.
 
     Each room has `num_frames` RGB-D frames, a scan if asked for, and as many color `images` for
     networks without a depth sensor. `workers` is the number of extra processes; 0 renders in this
-    one. `furniture` is a library
-    that a share of the pieces is from. `progress` is called with the number of finished rooms and
-    that of all. Raises `RoomsError` if the folder holds rooms that were rendered with other
-    settings, `LibraryError` for a library that cannot be used.
+    one. `furniture` is a library that a share of the pieces is from; `noise` is that of frames and
+    scans. `progress` is called with the number of finished rooms and that of all. Raises
+    `RoomsError` if the folder holds rooms that were rendered with other settings, or `noise` is
+    asked for without frames and scans; `LibraryError` for a library that cannot be used.
     """
     furniture_of(furniture, furniture_share)
+    if noise != "usual" and not (num_frames or scan):
+        raise RoomsError(
+            f"noise {noise!r} is of frames and scans, of which there are none; expected some, or "
+            "the usual noise: color images have it always"
+        )
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
     wanted: dict[str, object] = {
@@ -62,11 +68,13 @@ def prerender(
     if furniture is not None:
         digest = hashlib.sha256(furniture.read_bytes()).hexdigest()[:16]
         wanted["furniture"] = {"digest": digest, "share": furniture_share}
+    if noise != "usual":
+        wanted["noise"] = noise
     _claim(folder, wanted)
     rooms = range(first_room, first_room + num_rooms)
     waiting = [room for room in rooms if not _path(folder, room).exists()]
     kinds = (num_frames, scan, images)
-    task = partial(_render, str(folder), split, kinds, furniture, furniture_share)
+    task = partial(_render, str(folder), split, kinds, furniture, furniture_share, noise)
     done = num_rooms - len(waiting)
     for _ in _run(task, waiting, workers):
         done += 1
@@ -106,13 +114,14 @@ def _render(
     kinds: tuple[int, bool, int],
     furniture: Path | None,
     furniture_share: float,
+    noise: RoomNoise,
     room: int,
 ) -> int:
     """Render one room; its file is moved into place when it is complete."""
     supply = furniture_of(furniture, furniture_share)  # read once in each process
     seed = seed_of(split, room)
     num_frames, scan, images = kinds
-    samples = room_samples(seed, num_frames=num_frames, scan=scan, supply=supply)
+    samples = room_samples(seed, num_frames=num_frames, scan=scan, supply=supply, noise=noise)
     arrays: dict[str, np.ndarray] = {}
     for key, sample in enumerate(samples):
         arrays.update(packed(sample, key))

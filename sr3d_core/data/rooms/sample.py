@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from sr3d_core.choices import RoomSensor
+from sr3d_core.choices import RoomNoise, RoomSensor
 from sr3d_core.data.rooms.camera.habits import SensorHabits
 from sr3d_core.data.rooms.camera.kinds import frame_habits, scan_habits
 from sr3d_core.data.rooms.camera.models import random_camera
@@ -47,16 +47,17 @@ def room_samples(
     num_frames: int = 4,
     scan: bool = True,
     supply: FurnitureSupply = OWN_FURNITURE,
+    noise: RoomNoise = "usual",
 ) -> list[Sample]:
     """Frames of one room, then its scan if asked for; frame k does not depend on the others."""
     room = build_room(np.random.default_rng(seed), supply)
-    samples = [
-        frame_of(room, np.random.default_rng((seed, k)), f"room {seed} frame {k}")
-        for k in range(num_frames)
-    ]
+    samples = []
+    for k in range(num_frames):
+        rng = np.random.default_rng((seed, k))
+        samples.append(frame_of(room, rng, f"room {seed} frame {k}", frame_habits(rng, noise)))
     if scan:
         rng = np.random.default_rng((seed, _SCAN_STREAM))
-        samples.append(scan_of(room, rng, f"room {seed} scan"))
+        samples.append(scan_of(room, rng, f"room {seed} scan", scan_habits(rng, noise)))
     return samples
 
 

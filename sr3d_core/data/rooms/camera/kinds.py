@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sr3d_core.choices import RoomNoise
 from sr3d_core.data.rooms.camera.habits import USUAL, Range, SensorHabits
 
 Rng = np.random.Generator
@@ -60,9 +61,10 @@ IMAGES: tuple[tuple[SensorHabits, float], ...] = (
 """How color images are taken that have a depth image beside them."""
 
 
-def frame_habits(rng: Rng) -> SensorHabits:
+def frame_habits(rng: Rng, noise: RoomNoise = "usual") -> SensorHabits:
     """Of a single frame."""
-    return _with_faults(_one_of(FRAMES, rng), rng, most_patches=3)
+    habits = _with_faults(_one_of(FRAMES, rng), rng, most_patches=3)
+    return _strongly_wrong(habits, num_patches=(1, 4)) if noise == "strong" else habits
 
 
 def image_habits(rng: Rng) -> SensorHabits:
@@ -70,11 +72,11 @@ def image_habits(rng: Rng) -> SensorHabits:
     return _one_of(IMAGES, rng)
 
 
-def scan_habits(rng: Rng) -> SensorHabits:
+def scan_habits(rng: Rng, noise: RoomNoise = "usual") -> SensorHabits:
     """Of a fused scan: along a path or not, more or less warped, points or vertices."""
     habits = _with_faults(_one_of(SCANS, rng), rng, most_patches=8)
     walks = bool(rng.random() < 0.6)
-    return replace(
+    habits = replace(
         habits,
         num_views=(8, 40),
         walks=walks,
@@ -84,10 +86,18 @@ def scan_habits(rng: Rng) -> SensorHabits:
         warp_length_m=(2.5, 8.0),
         sampling="vertices" if rng.random() < 0.25 else "points",
     )
+    return _strongly_wrong(habits, num_patches=(4, 10)) if noise == "strong" else habits
 
 
 def _one_of(kinds: tuple[tuple[SensorHabits, float], ...], rng: Rng) -> SensorHabits:
     return kinds[rng.choice(len(kinds), p=[share for _, share in kinds])][0]
+
+
+def _strongly_wrong(habits: SensorHabits, num_patches: tuple[int, int]) -> SensorHabits:
+    """The same, of a sensor that is twice as noisy as the worst that networks learn from."""
+    return replace(
+        habits, noise_m=(0.02, 0.03), warp_m=(0.015, 0.03), patches=num_patches, color="any"
+    )
 
 
 def _with_faults(habits: SensorHabits, rng: Rng, most_patches: int) -> SensorHabits:
