@@ -24,9 +24,9 @@ from camera_cases import (
 )
 from torch import Generator, Tensor
 
-from sr3d_core.checkpoint import load_any
+from sr3d_core.checkpoint import load_any, rewrite_manifest
 from sr3d_core.config import ConfigError
-from sr3d_core.detector import Detector
+from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.distill.crop import cropped
 from sr3d_core.distill.learner import CameraLearner
 from sr3d_core.distill.objects import Objects, objects_of
@@ -36,6 +36,7 @@ from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.distill.views import ChangeImages
 from sr3d_core.geometry.camera import project
 from sr3d_core.model.camera_network import CameraSR3D, cell_depth, cell_rays, fitted
+from sr3d_core.model.chances import ClassCalibration
 from sr3d_core.model.network import SR3D, decoded
 from sr3d_core.sparse.tensor import SparseTensor, voxelize
 from sr3d_core.structures import Batch, Boxes3D, PointCloud, Sample
@@ -204,6 +205,24 @@ def step(
     )
     depth = depth_term(output, batch.targets, settings.depth)
     return student, taught_by, distillation, {**terms, "depth": depth}, objects
+
+
+def test_a_teacher_scores_its_boxes_as_its_detector_does(tmp_path: Path) -> None:
+    """In chances, where it is calibrated: that is what `trust: score` believes."""
+    path = save_teacher(tmp_path / "weights.safetensors")
+    surer = ClassCalibration(scale=0.5, offset=2.0, num_boxes=9, num_right=1)
+    rewrite_manifest(path, calibration={"chair": surer})
+    settings = parse_camera_config({"teacher": {"weights": str(path)}}).teacher
+    teacher, samples = TeacherNetwork(settings, torch.device("cpu"), "auto"), [scene(1), scene(2)]
+    own = teacher.detections(teacher(Batch.collate(samples)), 2)
+    rules = Postprocess(score_threshold=0.05)
+    detector = Detector.from_checkpoint(path, device="cpu", postprocess=rules)
+    for found, sample in zip(own, samples, strict=True):
+        expected = detector(sample.cloud.xyz, None)
+        assert len(expected) > 0
+        assert torch.equal(found.labels, expected.labels)
+        torch.testing.assert_close(found.scores, expected.scores)
+        torch.testing.assert_close(found.boxes.array, expected.boxes.array, atol=1e-4, rtol=0)
 
 
 def test_images_of_all_sizes_become_as_large_as_the_student_sees_them(teacher: Path) -> None:

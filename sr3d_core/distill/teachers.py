@@ -76,8 +76,8 @@ class TeacherNetwork:
 
     @torch.no_grad()
     def detections(self, said: Taught, num_scenes: int) -> list[Detections]:
-        """Its boxes, scene by scene."""
-        predictions = self.predictions(said)
+        """Its boxes, scene by scene, with the scores of its detector."""
+        predictions = self._scored(said)
         return [self._postprocess(predictions.of_scene(scene)) for scene in range(num_scenes)]
 
     @torch.no_grad()
@@ -87,15 +87,18 @@ class TeacherNetwork:
         Boxes that it scores `LEAST_SCORE` or more, by the scores of its detector; one for each
         object.
         """
-        predictions = calibrated(
-            self.predictions(said), self.manifest.classes, self.manifest.calibration
-        )
+        predictions = self._scored(said)
         found = [self._sure(predictions.of_scene(scene)) for scene in scenes]
         return [Targets(each.boxes, each.labels) for each in found]
 
     def predictions(self, said: Taught) -> Predictions:
-        """Its boxes and scores at all anchor points."""
+        """Its boxes and the network's own scores at all anchor points, which students learn."""
         return decoded(said.outputs, self.manifest.architecture, is_training=False)
+
+    def _scored(self, said: Taught) -> Predictions:
+        """The same with the scores that its detector gives: chances, where it is calibrated."""
+        own = self.predictions(said)
+        return calibrated(own, self.manifest.classes, self.manifest.calibration)
 
 
 def taught_by_images(output: CameraOutput) -> Taught:
