@@ -249,7 +249,7 @@ def test_the_shares_of_several_processes_are_the_step_of_one() -> None:
     for each in threads:
         each.join(120)
     for own, all_parts in zip(whole, zip(*parts, strict=True), strict=True):
-        torch.testing.assert_close(sum(all_parts), own, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(sum(all_parts), own, rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture(scope="module")

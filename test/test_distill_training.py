@@ -315,8 +315,8 @@ def test_depth_is_learnt_from_known_pixels_and_more_on_objects() -> None:
     assert sample.images is not None
     output = student.raw(sample.images)
     settings = parse_camera_config({}).depth
-    alike = depth_term(output, [sample.targets], replace(settings, object_factor=1.0))
-    more = depth_term(output, [sample.targets], settings)
+    alike = depth_term(output, [sample.targets], settings)
+    more = depth_term(output, [sample.targets], replace(settings, object_factor=3.0))
     assert float(alike.detach()) != float(more.detach())
     depth = cell_depth(output.images)
     error = -output.depth_logits.log_softmax(dim=-1)

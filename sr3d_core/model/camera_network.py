@@ -33,6 +33,9 @@ from sr3d_core.structures import Boxes3D, Images, Predictions
 
 _SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
 _SAME_SHAPE = 0.95  # of a side: images of Kinects are near enough to 4 : 3, 16 : 9 is not
+_USUAL_HEIGHT_M = 1.2
+_LEAST_DROP = 1e-3  # metres that a ray falls over a metre of depth; less never meets the floor
+_BEYOND = 0.2  # how far outside of the bins the floor's depth is told
 _EMBEDDING = 5  # direction of the ray in the world (3), height of the camera, whether it is known
 _OF_POINTS = ("backbone.layer3.", "backbone.layer4.", "neck.", "head.")
 """What begins the names of the tensors that student and point-cloud network have in common."""
@@ -162,7 +165,8 @@ class CameraSR3D(nn.Module):
         """What it says of the cells of images, whatever their size: without a voxel."""
         images = fitted(images, seen_size(images, self.camera))
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
-        pyramid = self.image.pyramid(pixels)
+        maps = camera_maps(images, self.camera.depth) if self.image.sees_camera else None
+        pyramid = self.image.pyramid(pixels, maps)
         features = self.image.joined(pyramid)
         rays = cell_rays(images)
         features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
@@ -268,6 +272,33 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
     scales = width / before[1], height / before[0]
     intrinsics = resized_intrinsics(images.intrinsics, *scales)
     return Images(pixels, intrinsics, images.world_from_camera, depth, images.height)
+
+
+def camera_maps(images: Images, bins: DepthBins) -> Float[Tensor, "B 3 H W"]:
+    """What is known of the camera at every pixel.
+
+    How far up a metre of depth leads there; at which depth its ray meets the floor, from 0 at the
+    nearest bin to 1 at the farthest one and beyond; and whether the camera's height is known, for
+    which `_USUAL_HEIGHT_M` stands where it is not.
+    """
+    pixels, intrinsics = images.pixels, images.intrinsics.to(images.pixels.dtype)
+    height, width = pixels.shape[-2:]
+    right, down, ahead = (
+        images.world_from_camera[:, 2, axis].to(pixels.dtype)[:, None, None] for axis in range(3)
+    )
+    focal_x, focal_y, middle_x, middle_y = (
+        intrinsics[:, row, column, None, None] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))
+    )
+    u = torch.arange(width, dtype=pixels.dtype, device=pixels.device)
+    v = torch.arange(height, dtype=pixels.dtype, device=pixels.device)[:, None]
+    climb = right * ((u - middle_x) / focal_x) + down * ((v - middle_y) / focal_y) + ahead
+    told = images.height
+    unknown = pixels.new_full((len(images),), torch.nan) if told is None else told.to(pixels.dtype)
+    above = unknown.nan_to_num(_USUAL_HEIGHT_M)[:, None, None]
+    floor_m = above / (-climb).clamp(min=_LEAST_DROP)
+    floor = bins.place(floor_m, intrinsics[:, 0, 0, None, None]).clamp(-_BEYOND, 1 + _BEYOND)
+    is_known = (~unknown.isnan()).to(pixels.dtype)[:, None, None].expand_as(climb)
+    return torch.stack([climb, floor, is_known], dim=1)
 
 
 def cell_rays(images: Images) -> Float[Tensor, "B h w 3"]:

@@ -52,6 +52,13 @@ class DepthBins:
         canonical = (edges[:-1] * edges[1:]).sqrt()
         return focal_px[:, None] / self.canonical_focal_px * canonical
 
+    def place(
+        self, depth_m: Float[Tensor, "*shape"], focal_px: Float[Tensor, "*#shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """Where a depth is among the bins of such a camera: 0 at the near end, 1 at the far."""
+        canonical = depth_m * (self.canonical_focal_px / focal_px)
+        return (canonical / self.near_m).log() / math.log(self.far_m / self.near_m)
+
 
 def mean_and_std(
     probability: Float[Tensor, "*shape D"], centers_m: Float[Tensor, "*#shape D"]
