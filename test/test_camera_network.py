@@ -18,14 +18,14 @@ from sr3d_core.geometry.camera import pixel_centers, unproject
 from sr3d_core.model.camera_network import (
     CameraArchitecture,
     CameraSR3D,
-    camera_maps,
     cell_depth,
     cell_rays,
     fitted,
     seen_size,
 )
+from sr3d_core.model.camera_told import OF_PIXELS, told_of_pixels
 from sr3d_core.model.depth import DepthBins, mean_and_std
-from sr3d_core.model.image import CAMERA_MAPS, STRIDE, ImageNetwork
+from sr3d_core.model.image import STRIDE, ImageNetwork
 from sr3d_core.model.lift import Lifted, lift
 from sr3d_core.model.network import LITE, SR3D
 from sr3d_core.sparse.backends.native import TorchEngine
@@ -255,7 +255,7 @@ def test_pixels_are_told_where_their_rays_meet_the_floor() -> None:
     assert sample.images is not None
     images = told_tilted(sample.images, 0.1, -0.2)
     bins = DepthBins(near_m=0.4, far_m=8.0, canonical_focal_px=70.0)
-    climb, floor, is_known = camera_maps(images, bins)[0]
+    climb, floor, is_known = told_of_pixels(images, bins)[0]
     assert bool((is_known == 1).all())
     assert images.height is not None
     # Walk along the rays to that depth: what is there lies on the floor, as far below the camera
@@ -268,17 +268,17 @@ def test_pixels_are_told_where_their_rays_meet_the_floor() -> None:
     below = images.world_from_camera[0, 2, 3] - there[0, is_met, 2]
     torch.testing.assert_close(below, images.height.expand_as(below), rtol=1e-4, atol=1e-4)
     assert bool((floor[climb >= 0] == 1.2).all())  # never
-    unknown = camera_maps(replace(images, height=None), bins)[0]
+    unknown = told_of_pixels(replace(images, height=None), bins)[0]
     assert not unknown[2].any()
     assert torch.equal(unknown[0], climb)
     torch.testing.assert_close(
-        unknown, camera_maps(replace(images, height=torch.tensor([torch.nan])), bins)[0]
+        unknown, told_of_pixels(replace(images, height=torch.tensor([torch.nan])), bins)[0]
     )
 
 
 def test_features_of_images_are_a_cell_for_every_eight_pixels() -> None:
     network = ImageNetwork("res_lite", 16)
-    pixels, maps = torch.rand(2, 3, 40, 72), torch.rand(2, CAMERA_MAPS, 40, 72)
+    pixels, maps = torch.rand(2, 3, 40, 72), torch.rand(2, OF_PIXELS, 40, 72)
     assert network(pixels, maps).shape == (2, 16, 40 // STRIDE, 72 // STRIDE)
     with pytest.raises(ValueError, match="image network 'vgg' is unknown"):
         ImageNetwork("vgg", 16)

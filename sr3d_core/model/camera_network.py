@@ -20,6 +20,7 @@ from torch.nn import functional
 from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproject
 from sr3d_core.model.backbone import stage
+from sr3d_core.model.camera_told import OF_CELLS, told_of_cells, told_of_pixels
 from sr3d_core.model.depth import DepthBins
 from sr3d_core.model.head import Head
 from sr3d_core.model.image import PYRAMID, STRIDE, TIMM, ImageNetwork
@@ -33,10 +34,6 @@ from sr3d_core.structures import Boxes3D, Images, Predictions
 
 _SURFACE_M = 0.05  # what is seen of an object lies on the faces of its box, and depth is noisy
 _SAME_SHAPE = 0.95  # of a side: images of Kinects are near enough to 4 : 3, 16 : 9 is not
-_USUAL_HEIGHT_M = 1.2
-_LEAST_DROP = 1e-3  # metres that a ray falls over a metre of depth; less never meets the floor
-_BEYOND = 0.2  # how far outside of the bins the floor's depth is told
-_EMBEDDING = 5  # direction of the ray in the world (3), height of the camera, whether it is known
 _OF_POINTS = ("backbone.layer3.", "backbone.layer4.", "neck.", "head.")
 """What begins the names of the tensors that student and point-cloud network have in common."""
 
@@ -111,7 +108,7 @@ class CameraSR3D(nn.Module):
         self.architecture, self.camera = architecture, camera
         points, channels = architecture, camera.channels
         self.image = ImageNetwork(camera.image, channels, camera.size)
-        self.mix = nn.Sequential(nn.Conv2d(channels + _EMBEDDING, channels, 1), nn.ReLU())
+        self.mix = nn.Sequential(nn.Conv2d(channels + OF_CELLS, channels, 1), nn.ReLU())
         self.depth = branch(channels, camera.depth.bins)
         self.context = nn.Sequential(*branch(channels, points.widths[1]), nn.ReLU())
         sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
@@ -165,11 +162,11 @@ class CameraSR3D(nn.Module):
         """What it says of the cells of images, whatever their size: without a voxel."""
         images = fitted(images, seen_size(images, self.camera))
         pixels = images.pixels if self.camera.input == "rgb" else depth_pixels(images)
-        maps = camera_maps(images, self.camera.depth) if self.image.sees_camera else None
+        maps = told_of_pixels(images, self.camera.depth) if self.image.sees_camera else None
         pyramid = self.image.pyramid(pixels, maps)
         features = self.image.joined(pyramid)
         rays = cell_rays(images)
-        features = self.mix(torch.cat([features, _embedding(images, rays)], dim=1))
+        features = self.mix(torch.cat([features, told_of_cells(images, rays)], dim=1))
         depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         centers_m = self.camera.depth.centers_m(images.intrinsics[:, 0, 0].float())
         return CellOutput(images, rays, tuple(pyramid), features, depth_logits, centers_m)
@@ -274,33 +271,6 @@ def fitted(images: Images, size: tuple[int, int]) -> Images:
     return Images(pixels, intrinsics, images.world_from_camera, depth, images.height)
 
 
-def camera_maps(images: Images, bins: DepthBins) -> Float[Tensor, "B 3 H W"]:
-    """What is known of the camera at every pixel.
-
-    How far up a metre of depth leads there; at which depth its ray meets the floor, from 0 at the
-    nearest bin to 1 at the farthest one and beyond; and whether the camera's height is known, for
-    which `_USUAL_HEIGHT_M` stands where it is not.
-    """
-    pixels, intrinsics = images.pixels, images.intrinsics.to(images.pixels.dtype)
-    height, width = pixels.shape[-2:]
-    right, down, ahead = (
-        images.world_from_camera[:, 2, axis].to(pixels.dtype)[:, None, None] for axis in range(3)
-    )
-    focal_x, focal_y, middle_x, middle_y = (
-        intrinsics[:, row, column, None, None] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))
-    )
-    u = torch.arange(width, dtype=pixels.dtype, device=pixels.device)
-    v = torch.arange(height, dtype=pixels.dtype, device=pixels.device)[:, None]
-    climb = right * ((u - middle_x) / focal_x) + down * ((v - middle_y) / focal_y) + ahead
-    told = images.height
-    unknown = pixels.new_full((len(images),), torch.nan) if told is None else told.to(pixels.dtype)
-    above = unknown.nan_to_num(_USUAL_HEIGHT_M)[:, None, None]
-    floor_m = above / (-climb).clamp(min=_LEAST_DROP)
-    floor = bins.place(floor_m, intrinsics[:, 0, 0, None, None]).clamp(-_BEYOND, 1 + _BEYOND)
-    is_known = (~unknown.isnan()).to(pixels.dtype)[:, None, None].expand_as(climb)
-    return torch.stack([climb, floor, is_known], dim=1)
-
-
 def cell_rays(images: Images) -> Float[Tensor, "B h w 3"]:
     """What one metre of depth adds to the camera's place, for the centre of every cell."""
     height, width = (side // STRIDE for side in images.pixels.shape[-2:])
@@ -356,13 +326,3 @@ def depth_pixels(images: Images) -> Float[Tensor, "B 3 H W"]:
     inverse = 1 / depth.clamp(min=1e-3)
     parts = [torch.where(is_known, part, 0.0) for part in (inverse, height.to(depth.dtype))]
     return torch.stack([parts[0], is_known.to(depth.dtype), parts[1]], dim=1)
-
-
-def _embedding(images: Images, rays: Float[Tensor, "B h w 3"]) -> Float[Tensor, "B 5 h w"]:
-    """What the network is told of the camera: where each cell looks, and from how high."""
-    direction = functional.normalize(rays, dim=-1).permute(0, 3, 1, 2)
-    unknown = rays.new_full((len(images),), float("nan"))
-    height = unknown if images.height is None else images.height.to(rays.dtype)
-    known = torch.stack([height.nan_to_num(0.0), (~height.isnan()).to(rays.dtype)], dim=1)
-    known = known[:, :, None, None].expand(-1, -1, *direction.shape[-2:])
-    return torch.cat([direction, known], dim=1).to(images.pixels.dtype)

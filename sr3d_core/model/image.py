@@ -19,14 +19,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sr3d_core.model.camera_told import OF_PIXELS
+
 STRIDE = 8
 """Pixels between neighbouring cells of the features."""
 PYRAMID = (8, 16, 32)
 """Pixels between neighbouring cells of what they are made of, level by level."""
 PLAIN = {"res_small": 16, "res_lite": 32, "resnet18": 64}
 """The residual networks by name, and the channels that they begin with."""
-CAMERA_MAPS = 3
-"""What is known of the camera at a pixel: `camera_network.camera_maps`."""
 TIMM = "timm:"
 """What the name of a network of timm begins with, such as timm:resnet18."""
 _BLOCKS = 2  # of each of the four stages
@@ -43,7 +43,7 @@ class ImageNetwork(nn.Module):
         """
         super().__init__()
         self.sees_camera = not name.startswith(TIMM)
-        """Whether it wants `CAMERA_MAPS` of every pixel beside the colors."""
+        """Whether it wants `camera_told.told_of_pixels` beside the colors."""
         self.stages = _Residual(name) if self.sees_camera else _OfTimm(name, size)
         self.widths: list[int] = self.stages.widths
         """Channels of the levels of its pyramid."""
@@ -61,7 +61,7 @@ class ImageNetwork(nn.Module):
     ) -> list[Float[Tensor, "B _ _ _"]]:
         """What the residual network makes of images, finest level first; strides PYRAMID.
 
-        `of_camera` has the `CAMERA_MAPS` where the network sees the camera.
+        `of_camera` is `camera_told.told_of_pixels`, where the network sees the camera.
         """
         colors = (self.stages.mean, self.stages.std)
         mean, std = (pixels.new_tensor(each)[:, None, None] for each in colors)
@@ -100,7 +100,7 @@ class _Residual(nn.Module):
         first = PLAIN[name]
         self.widths = [2 * first, 4 * first, 8 * first]
         self.stem = nn.Sequential(
-            nn.Conv2d(3 + CAMERA_MAPS, first, 7, stride=2, padding=3, bias=False),
+            nn.Conv2d(3 + OF_PIXELS, first, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(first),
             nn.ReLU(),
             nn.MaxPool2d(3, stride=2, padding=1),
