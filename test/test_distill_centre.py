@@ -90,7 +90,7 @@ def test_it_learns_where_objects_are_and_how_sure_it_can_be() -> None:
     optimizer = torch.optim.Adam(own.parameters(), lr=0.02)
     first, term = own(output, objects)
     before = float(term.detach())
-    for _ in range(150):
+    for _ in range(300):
         optimizer.zero_grad()
         own(output, objects)[1].backward()
         optimizer.step()
