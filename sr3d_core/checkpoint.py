@@ -153,7 +153,8 @@ def load_any(path: str | Path = "default") -> tuple[AnyNetwork, Manifest]:
         first = " ".join(str(error).splitlines()[1:2]).strip()
         raise CheckpointError(
             f"{path}: its tensors do not fit its manifest ({first}); "
-            "expected the network that the manifest describes: get the file again"
+            "expected the network that the manifest describes: get the file again, or train it "
+            "again where it is of an earlier version"
         ) from error
 
 
