@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from camera_cases import scene
@@ -25,6 +26,7 @@ from sr3d_core.model.camera_network import (
 )
 from sr3d_core.model.camera_told import OF_PIXELS, told_of_pixels
 from sr3d_core.model.depth import DepthBins, mean_and_std
+from sr3d_core.model.heights import NUM_HEIGHTS, at_heights, heights_of_bins
 from sr3d_core.model.image import STRIDE, ImageNetwork
 from sr3d_core.model.lift import Lifted, lift
 from sr3d_core.model.network import LITE, SR3D
@@ -274,6 +276,61 @@ def test_pixels_are_told_where_their_rays_meet_the_floor() -> None:
     torch.testing.assert_close(
         unknown, told_of_pixels(replace(images, height=torch.tensor([torch.nan])), bins)[0]
     )
+
+
+def test_logits_of_heights_are_read_off_linearly() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(3, NUM_HEIGHTS, dtype=torch.float64, requires_grad=True)
+    asked = torch.tensor([-5.0, -0.1, 0.0, 0.013, 0.424, 1.0, 3.05, 40.0]).double().expand(3, 8)
+    found = at_heights(logits, asked)
+    known_at = np.linspace(-0.1, 3.05, NUM_HEIGHTS)
+    expected = [np.interp(asked[0], known_at, row) for row in logits.detach().numpy()]
+    torch.testing.assert_close(found, torch.tensor(np.array(expected)))
+    assert torch.autograd.gradcheck(lambda x: at_heights(x, asked), logits)
+    unknown = at_heights(logits, torch.full((3, 2), torch.nan, dtype=torch.float64))
+    assert not unknown.any()
+    unknown.sum().backward()
+    assert logits.grad is not None  # so that all processes have one
+    assert not logits.grad.any()
+
+
+def test_bins_are_as_high_as_points_at_their_depth() -> None:
+    sample = scene(1)
+    assert sample.images is not None
+    seen = told_tilted(sample.images, 0.1, -0.2)
+    assert seen.height is not None
+    rays, centers_m = cell_rays(seen), DepthBins().centers_m(seen.intrinsics[:, 0, 0])
+    heights_m = heights_of_bins(seen.height, rays, centers_m)
+    pixels = pixel_centers(*rays.shape[1:3], STRIDE)[None]
+    for number in (0, 30, 63):
+        depth_m = centers_m[:, number].expand(1, pixels.shape[1])
+        there = unproject(pixels, depth_m, seen.intrinsics, seen.world_from_camera)
+        above = there[0, :, 2] - seen.world_from_camera[0, 2, 3] + seen.height
+        torch.testing.assert_close(
+            heights_m[0, ..., number].flatten(), above, rtol=1e-4, atol=1e-4
+        )
+
+
+def test_depth_follows_the_height_of_the_camera_where_it_is_known() -> None:
+    torch.manual_seed(0)
+    bins = DepthBins(canonical_focal_px=0.86 * 64)
+    network = CameraSR3D(SMALL, replace(CAMERA, depth=bins)).eval()
+    assert network.height is not None
+    torch.nn.init.zeros_(network.depth[-1].weight)
+    torch.nn.init.zeros_(network.height[-1].weight)
+    torch.nn.init.zeros_(network.depth[-1].bias)
+    with torch.no_grad():  # what it sees lies on the floor, wherever it is
+        network.height[-1].bias.copy_(-40 * (torch.arange(NUM_HEIGHTS) - 2.0).abs())
+        for height_m in (0.6, 1.2):
+            seen = replace(images(), height=torch.tensor([height_m]))
+            output = network.of_cells(seen)
+            floor_m = height_m / -output.rays[0, ..., 2]
+            likeliest = output.centers_m[0][output.depth_logits[0].argmax(dim=-1)].double()
+            is_inside = (floor_m > 0.5) & (floor_m < 2.0)
+            assert int(is_inside.sum()) >= 8
+            ratio = (likeliest / floor_m)[is_inside]
+            assert bool(((ratio > 0.95) & (ratio < 1.05)).all())
+        assert not network.of_cells(images()).depth_logits.any()
 
 
 def test_features_of_images_are_a_cell_for_every_eight_pixels() -> None:

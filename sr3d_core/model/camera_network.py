@@ -20,9 +20,10 @@ from torch.nn import functional
 from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproject
 from sr3d_core.model.backbone import stage
-from sr3d_core.model.camera_told import OF_CELLS, told_of_cells, told_of_pixels
+from sr3d_core.model.camera_told import OF_CELLS, heights_m, told_of_cells, told_of_pixels
 from sr3d_core.model.depth import DepthBins
 from sr3d_core.model.head import Head
+from sr3d_core.model.heights import NUM_HEIGHTS, at_heights, heights_of_bins
 from sr3d_core.model.image import PYRAMID, STRIDE, TIMM, ImageNetwork
 from sr3d_core.model.lift import lift, picked
 from sr3d_core.model.neck import Neck
@@ -55,6 +56,8 @@ class CameraArchitecture:
     channels: int = 64
     """Of the image features."""
     depth: DepthBins = field(default_factory=DepthBins)
+    by_height: bool = True
+    """Whether depth is also told by height above the floor, where the camera's is known."""
     lift: Literal["distribution", "point", "smear"] = "distribution"
     """distribution: into every bin of depth that is likely enough. point: into the likeliest one.
     smear: into all, each alike, as ImVoxelNet does (arXiv 2106.01178)."""
@@ -110,6 +113,7 @@ class CameraSR3D(nn.Module):
         self.image = ImageNetwork(camera.image, channels, camera.size)
         self.mix = nn.Sequential(nn.Conv2d(channels + OF_CELLS, channels, 1), nn.ReLU())
         self.depth = branch(channels, camera.depth.bins)
+        self.height = branch(channels, NUM_HEIGHTS) if camera.by_height else None
         self.context = nn.Sequential(*branch(channels, points.widths[1]), nn.ReLU())
         sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
         third, fourth = (stage(*each) for each in sizes)
@@ -167,8 +171,8 @@ class CameraSR3D(nn.Module):
         features = self.image.joined(pyramid)
         rays = cell_rays(images)
         features = self.mix(torch.cat([features, told_of_cells(images, rays)], dim=1))
-        depth_logits = self.depth(features).permute(0, 2, 3, 1).float()
         centers_m = self.camera.depth.centers_m(images.intrinsics[:, 0, 0].float())
+        depth_logits = self._depth_logits(features, images, rays, centers_m)
         return CellOutput(images, rays, tuple(pyramid), features, depth_logits, centers_m)
 
     def raw(self, images: Images) -> CameraOutput:
@@ -196,6 +200,20 @@ class CameraSR3D(nn.Module):
             (fine, coarse),
             levels,
         )
+
+    def _depth_logits(
+        self,
+        features: Float[Tensor, "B C h w"],
+        images: Images,
+        rays: Float[Tensor, "B h w 3"],
+        centers_m: Float[Tensor, "B D"],
+    ) -> Float[Tensor, "B h w D"]:
+        by_depth: Tensor = self.depth(features).permute(0, 2, 3, 1).float()
+        if self.height is None:
+            return by_depth
+        by_height = self.height(features).permute(0, 2, 3, 1).float()
+        of_bins = heights_of_bins(heights_m(images), rays, centers_m)
+        return by_depth + at_heights(by_height, of_bins)
 
     def _chance(self, depth_logits: Float[Tensor, "B h w D"]) -> Float[Tensor, "B h w D"]:
         """How likely each cell is in each bin, 0 where it is not to be lifted."""

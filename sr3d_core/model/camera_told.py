@@ -42,7 +42,7 @@ def told_of_pixels(images: Images, bins: DepthBins) -> Float[Tensor, "B 3 H W"]:
     u = torch.arange(width, dtype=pixels.dtype, device=pixels.device)
     v = torch.arange(height, dtype=pixels.dtype, device=pixels.device)[:, None]
     climb = right * ((u - middle_x) / focal_x) + down * ((v - middle_y) / focal_y) + ahead
-    height_m = _height_m(images)[:, None, None]
+    height_m = heights_m(images)[:, None, None]
     floor_m = height_m.nan_to_num(_USUAL_HEIGHT_M) / (-climb).clamp(min=_LEAST_DROP)
     floor = bins.place(floor_m, focal_x).clamp(-_BEYOND, 1 + _BEYOND)
     is_known = (~height_m.isnan()).to(pixels.dtype).expand_as(climb)
@@ -55,13 +55,13 @@ def told_of_cells(images: Images, rays: Float[Tensor, "B h w 3"]) -> Float[Tenso
     `rays` are what a metre of depth adds to the camera's place.
     """
     direction = functional.normalize(rays, dim=-1).permute(0, 3, 1, 2).to(images.pixels.dtype)
-    height_m = _height_m(images)
+    height_m = heights_m(images)
     known = torch.stack([height_m.nan_to_num(0.0), (~height_m.isnan()).to(height_m)], dim=1)
     known = known[:, :, None, None].expand(-1, -1, *direction.shape[-2:])
     return torch.cat([direction, known], dim=1)
 
 
-def _height_m(images: Images) -> Float[Tensor, " B"]:
+def heights_m(images: Images) -> Float[Tensor, " B"]:
     """Of each camera above the floor, NaN where it is not known."""
     if images.height is None:
         return images.pixels.new_full((len(images),), torch.nan)
