@@ -292,8 +292,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
                 f"runs/camera{own}"
             )
         raise CheckpointError(
-            f"{path}: no such weights file; expected a .safetensors file written by `sr3d train`, "
-            'a folder of `sr3d export`, or "default" for the weights that ship'
+            f"{path}: no such weights file; expected a .safetensors file written by `sr3d train` "
+            "(or, to start a training from, by `sr3d pretrain`), a folder of `sr3d export`, or "
+            '"default" for the weights that ship'
         )
     try:
         with safe_open(path, framework="pt") as file:
@@ -302,7 +303,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({error}); expected weights written by "
-            "`sr3d train`: the file may be damaged or cut short, get it again"
+            "`sr3d train`: it is something else, or damaged or cut short: get it again"
         ) from error
     manifest = _parse(path, header)
     _check_exported(path, manifest)
@@ -318,7 +319,8 @@ def _parse(path: Path, header: str | None) -> Manifest:
     if header is None:
         raise CheckpointError(
             f"{path}: safetensors without an SR3D manifest; expected weights written by "
-            "`sr3d train`: convert those of TR3D with `sr3d convert`"
+            "`sr3d train`, or a backbone of `sr3d pretrain`; TR3D's can be converted with "
+            "`sr3d convert`"
         )
     try:
         fields = json.loads(header)

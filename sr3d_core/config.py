@@ -6,10 +6,9 @@ puts them into one tree. Unknown keys and values out of range are refused.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -22,6 +21,7 @@ from sr3d_core.data.augment_presets import spelled_out
 from sr3d_core.data.balance import Balance
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.data.sources import AnySource, Scenes
+from sr3d_core.mistakes import sentences
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import YamlError, flat, read_yaml
 from sr3d_core.sparse.engine_list import Backend, Precision
@@ -57,7 +57,7 @@ class Network:
         try:
             return TypeAdapter(Architecture).validate_python(fields)
         except ValidationError as error:
-            raise ConfigError(f"network.changes: {sentences(error)}") from error
+            raise ConfigError(f"network.changes: {sentences(error, Architecture)}") from error
 
 
 TrainablePart = Literal["front"]
@@ -295,7 +295,7 @@ def parse_config(tree: Any, where: str = "config") -> Config:
     try:
         return _ADAPTER.validate_python(tree)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {sentences(error)}") from error
+        raise ConfigError(f"{where}: {sentences(error, Config)}") from error
 
 
 def dump_config(config: Config) -> str:
@@ -307,27 +307,3 @@ def dump_config(config: Config) -> str:
 def flat_config(config: Config) -> dict[str, Any]:
     """Every setting as a plain value under its dotted key."""
     return dict(flat(TypeAdapter(type(config)).dump_python(config, mode="json")))
-
-
-def sentences(error: ValidationError, kind: type[Config] = Config) -> str:
-    """Every mistake of a tree of values for a configuration, with the key it was found at."""
-    return "; ".join(_sentence(each, kind) for each in error.errors())
-
-
-def _sentence(mistake: Any, kind: type[Config]) -> str:
-    if "error" in mistake.get("ctx", {}):  # raised by the part itself, which names its key
-        return str(mistake["ctx"]["error"])
-    where = ".".join(map(str, mistake["loc"])) or "top level"
-    if mistake["type"] == "unexpected_keyword_argument":
-        known = _known_keys(kind)
-        alike = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=2, cutoff=0.4)
-        return f"{where}: unknown key; did you mean {' or '.join(alike) or 'another file'}?"
-    return f"{where}: {mistake['msg']}, found {mistake['input']!r}"
-
-
-def _known_keys(kind: type[Config]) -> list[str]:
-    """Every key that a configuration may have, at any depth."""
-    parts = TypeAdapter(kind).json_schema()["$defs"].values()
-    keys = {key for part in parts for key in part.get("properties", {})}
-    keys |= {entry.name for entry in fields(kind)} | {entry.name for entry in fields(Architecture)}
-    return sorted(keys)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
@@ -84,7 +86,9 @@ _ADVICE_BY_NUMBER = {
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }
 _PLAIN_LINES = 20
-"""How many progress lines a long command writes where no terminal watches."""
+"""How many progress lines a long command writes where no terminal watches, at least."""
+_PLAIN_SECONDS = 60.0
+"""No longer than this it is silent there."""
 
 
 class Tell(Protocol):
@@ -179,15 +183,25 @@ def require_writable(path: Path | None) -> None:
     # A file is replaced by a whole one, which takes a folder that may be written in.
     places = [path] if is_stream(path) else [path.parent, *([path] if path.exists() else [])]
     for place in places:
-        if not os.access(place, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        _require_access(place)
 
 
 def require_folder(path: Path) -> None:
     """Make a folder that files are to be written into; OSError where that cannot work."""
     path.mkdir(parents=True, exist_ok=True)
+    _require_access(path)
+
+
+def _require_access(path: Path) -> None:
+    """Raise OSError where a file cannot be written, or none into a folder."""
     if not os.access(path, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    if path.is_dir():  # a superuser may do all, but for what the file system itself refuses
+        try:
+            with TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -233,15 +247,17 @@ def progress_in_turn() -> Iterator[TellInTurn]:
 
 def _plain_progress(what: str, total: int) -> Tell:
     step = max(1, total // _PLAIN_LINES)
-    said = -1
+    said, said_at = -1, math.inf
     began: tuple[float, int] | None = None  # when, and how many were done by then
 
     def tell(done: int, note: str = "") -> None:
-        nonlocal said, began
+        nonlocal said, said_at, began
         now = time.monotonic()
         began = (now, done) if began is None else began
-        if done != said and (done % step == 0 or done == total):  # a note alone is no progress
-            said = done
+        said_at = min(said_at, now)
+        is_due = done % step == 0 or done == total or now - said_at > _PLAIN_SECONDS
+        if done != said and is_due:  # a note alone is no progress
+            said, said_at = done, now
             left = _time_left(now - began[0], done - began[1], total - done)
             say(f"{what} {done}/{total} {note}{left}".rstrip())
 

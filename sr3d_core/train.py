@@ -139,9 +139,9 @@ class _Run(SharedRun):
             average = self._take_up(accept_data)
         else:
             self.folder.require_fit(to_resume=False)
-            afresh = self.learner.start()
-            if self.processes.is_main and afresh:
-                _log.warning("%s", afresh)
+            taken = self.learner.start()
+            if self.processes.is_main and taken:
+                _log.warning("%s", taken)
         self._check_alike()
         self.learner.begin(average)
 

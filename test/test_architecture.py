@@ -31,8 +31,9 @@ CORE = {
         "plain_yaml",
         "whole_files",
     },
+    "mistakes": {"model"},
     "config": {
-        *{"model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
+        *{"mistakes", "model", "supervision", "sparse", "data", "geometry", "plain_yaml"},
         "structures",
     },
     "checkpoint": {"config", "model", "plain_text", "refinement", "whole_files"},
@@ -69,8 +70,8 @@ CORE = {
     "timing": {"checkpoint", "detector", "model", "structures"},
     "map_picture": {"colors", "geometry", "memory", "structures", "whole_files"},
     "pretrain": {
-        *{"checkpoint", "choices", "data", "geometry", "model", "plain_yaml", "plots", "sparse"},
-        *{"structures", "training", "whole_files"},
+        *{"checkpoint", "choices", "data", "geometry", "mistakes", "model", "plain_yaml"},
+        *{"plots", "sparse", "structures", "training", "whole_files"},
     },
     "train": {
         *{"config", "model", "supervision", "data", "evaluate", "checkpoint", "structures"},
@@ -78,13 +79,13 @@ CORE = {
     },
     "distill": {
         *{"checkpoint", "config", "data", "detector", "evaluate", "evaluate_images", "geometry"},
-        *{"model", "plain_yaml", "records", "sparse", "structures", "supervision", "training"},
-        "whole_files",
+        *{"mistakes", "model", "plain_yaml", "records", "sparse", "structures", "supervision"},
+        *{"training", "whole_files"},
     },
     "study": {
         *{"checkpoint", "choices", "config", "data", "detector", "distill", "evaluate"},
-        *{"evaluate_images", "evaluate_tests", "paired", "plain_yaml", "presets", "pretrain"},
-        *{"structures", "training", "whole_files"},
+        *{"evaluate_images", "evaluate_tests", "mistakes", "paired", "plain_yaml", "presets"},
+        *{"pretrain", "structures", "training", "whole_files"},
     },
     "training": {
         *{"config", "model", "supervision", "data", "checkpoint", "choices", "structures"},

@@ -267,6 +267,18 @@ def test_train_says_what_validations_find_and_where_the_best_weights_are(folder:
     assert f"calibrate {folder / 'run' / 'best.safetensors'}" in again.stderr
 
 
+def test_plain_progress_is_never_silent_for_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seconds = iter([0.0, 59.0, 61.0, 62.0, 125.0])
+    monkeypatch.setattr("sr3d_core.console.time.monotonic", lambda: next(seconds))
+    with progress_of("steps", 10_000) as tell:
+        for done in (1, 2, 3, 4, 5):
+            tell(done)
+    words = [line.split()[1] for line in capsys.readouterr().err.splitlines()]
+    assert words == ["3/10000", "5/10000"]
+
+
 def test_plain_progress_says_how_long_the_rest_takes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,7 +150,8 @@ def test_what_cannot_be_meant_is_one_clear_line(
     [
         ("mask: {ratio: 2}", "mask.ratio"),
         ("targets: {teacher_temperature: [0.2, 0.2]}", "targets.teacher_temperature"),
-        ("stepz: {num: 3}", "stepz"),
+        ("stepz: {num: 3}", "did you mean steps"),
+        ("mask: {ratoi: 0.5}", "mask.ratoi: unknown key; did you mean ratio"),
         ("changes: {widths: [1, 2]}", "widths"),
         ("- a", "settings"),
     ],

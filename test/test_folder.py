@@ -105,6 +105,11 @@ def test_missing_parts_are_told(tmp_path: Path) -> None:
     (root / "clouds" / "kitchen.txt").unlink()
     with pytest.raises(DatasetError, match="no cloud of scene 'kitchen'"):
         FolderDataset(root, "train")
+    rendered = tmp_path / "rendered"
+    rendered.mkdir()
+    (rendered / "room_0000000.npz").touch()
+    with pytest.raises(DatasetError, match=f"say rooms:,prerendered={rendered}"):
+        FolderDataset(rendered, "train")
 
 
 def test_damaged_files_are_told(tmp_path: Path) -> None:

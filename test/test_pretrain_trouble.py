@@ -21,12 +21,14 @@ from sr3d_core.checkpoint import CheckpointError, backbone_content, stored_tenso
 from sr3d_core.model.network import SR3D
 from sr3d_core.pretrain.clouds import CloudFiles
 from sr3d_core.pretrain.learner import DrawViews, Pretrainer
+from sr3d_core.pretrain.loop import Progress, pretrain
 from sr3d_core.pretrain.masks import different_cells
 from sr3d_core.pretrain.settings import Asymmetric, Pretraining, Steps
 from sr3d_core.structures import PointCloud, Sample
 from sr3d_core.training.errors import NotFiniteError, TrainingError
 from sr3d_core.training.processes import Processes
 from sr3d_core.training.state import read_sealed
+from sr3d_core.training.step_log import logged_figures
 from sr3d_core.training.warm_start import take_weights
 
 TEST = Path(__file__).resolve().parent
@@ -62,6 +64,35 @@ def test_nothing_is_saved_of_a_run_that_could_not_begin(tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="no step was done"):
             pretrained(path, SETTINGS, unreadable_after(num_good))
     pretrained(path, replace(SETTINGS, steps=replace(SETTINGS.steps, num=1)))
+
+
+def test_clouds_are_known_by_what_is_in_them_and_by_their_order(tmp_path: Path) -> None:
+    path, few = tmp_path / "a.safetensors", replace(SETTINGS, steps=replace(SETTINGS.steps, num=1))
+    pretrain(few, CLOUDS, path, sources={"drive": "1", "flat": "2"})
+    for others in ({"flat": "2", "drive": "1"}, {"drive": "1", "flat": "3"}):
+        with pytest.raises(TrainingError, match=r"other clouds: .*flat"):
+            pretrain(few, CLOUDS, path, sources=others, resume=True)
+    pretrain(few, CLOUDS, path, sources={"moved/drive": "1", "flat": "2"}, resume=True)
+
+
+def test_one_cloud_alone_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    few = replace(SETTINGS, steps=replace(SETTINGS.steps, num=1))
+    pretrained(tmp_path / "a.safetensors", few, Clouds(CLOUDS[:1]))
+    assert "one cloud to learn from" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, ASYMMETRIC], ids=["dos", "asymdsd"])
+def test_the_log_has_all_losses_and_the_number_of_cells(
+    tmp_path: Path, settings: Pretraining
+) -> None:
+    path = tmp_path / "a.safetensors"
+    seen = list[Progress]()
+    pretrained(path, replace(settings, steps=replace(settings.steps, num=1)), on_step=seen.append)
+    (row,) = logged_figures(path.with_suffix(".csv"))
+    losses = seen[0].losses
+    for name, value in losses.terms.items():
+        assert row[name] == pytest.approx(value, rel=1e-4)
+    assert row["num_cells"] == losses.num_cells
 
 
 def test_all_processes_stop_where_one_cannot_read(tmp_path: Path) -> None:

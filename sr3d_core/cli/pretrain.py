@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from sr3d_core.choices import UpAxis
-from sr3d_core.cli.running import STOPPED_BY_USER
+from sr3d_core.cli.running import STOPPED_BY_USER, told_if_stopped_early
 from sr3d_core.console import (
     AcceptDataOption,
     TellInTurn,
@@ -87,9 +87,9 @@ def pretrain(
     """Learn from clouds that nobody has labelled, to start a training from.
 
     What comes out is a backbone that has seen your rooms and your sensor: `sr3d train --init`
-    starts from it, and needs fewer labels for as good boxes where it pays (docs/pretraining.md
-    has the figures). Nothing leaves this machine; but weights that have seen a home can tell of
-    it, so treat them as you treat the recordings.
+    starts from it. Where it pays fewer labels make as good boxes; as far as two cores could
+    measure it, it did not (docs/pretraining.md has the figures). Nothing leaves this machine; but
+    weights that have seen a home can tell of it, so treat them as you treat the recordings.
 
     Ctrl-C saves and stops. What would be a collapse is said while it happens.
 
@@ -123,8 +123,10 @@ def pretrain(
         bags = Recordings(
             folder=out.with_suffix(".clouds"), settings=asked.data, topic=topic, color=color
         )
-        with progress_in_turn() if is_main else nullcontext() as tell:
-            seen = _Seen(tell)
+        with (
+            progress_in_turn() if is_main else nullcontext() as tell,
+            told_if_stopped_early(seen := _Seen(tell)),
+        ):
             clouds, digests, notes = open_sources(sources, up, bags, seen.on_read)
             for note in notes if is_main else ():
                 say(note)

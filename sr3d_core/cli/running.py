@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
@@ -38,8 +39,11 @@ def run_and_tell(
     with one_line_errors(TrainingError):
         require_resume(resume, accept_data)
         is_main = is_main_process(os.environ)
-    with one_line_errors(TrainingError), progress_in_turn() if is_main else nullcontext() as tell:
-        seen = _Seen(tell)
+    with (
+        one_line_errors(TrainingError),
+        progress_in_turn() if is_main else nullcontext() as tell,
+        told_if_stopped_early(seen := _Seen(tell)),
+    ):
         weights = run(
             config,
             folder,
@@ -63,6 +67,23 @@ def run_and_tell(
         raise typer.Exit(STOPPED_BY_USER)
     if is_main:
         _say_next(weights, config, seen)
+
+
+class Steps(Protocol):
+    """What counts the steps of a training."""
+
+    step: int
+
+
+@contextmanager
+def told_if_stopped_early(seen: Steps) -> Iterator[None]:
+    """Within, Ctrl-C before the first step says that there is nothing to go on from."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if seen.step == 0:
+            say("no step was done yet, so nothing new was saved: start it again as before")
+        raise
 
 
 class _Seen:

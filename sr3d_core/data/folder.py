@@ -131,6 +131,11 @@ def read_classes(root: Path) -> tuple[str, ...]:
         raise DatasetError(
             f"{root}: no such folder{place}, expected labelled scenes; check the path"
         )
+    if not (root / "classes.txt").exists() and any(root.glob("room_*.npz")):
+        raise DatasetError(
+            f"{root}: holds rooms of `sr3d data rooms`, expected labelled scenes of your own; for "
+            f"these rooms say rooms:,prerendered={root}"
+        )
     return tuple(_lines(root / "classes.txt", "one class name a line"))
 
 

@@ -16,11 +16,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Generator
 
 from sr3d_core.checkpoint import read_manifest
-from sr3d_core.config import Config, ConfigError, Network, Schedule, sentences
+from sr3d_core.config import Config, ConfigError, Network, Schedule
 from sr3d_core.data.augment import Augment
 from sr3d_core.data.sources import AnySource, Scenes
 from sr3d_core.distill.unlabelled import AndUnlabelled
 from sr3d_core.distill.views import ChangeImages
+from sr3d_core.mistakes import sentences
 from sr3d_core.model.camera_network import CameraArchitecture, fitted, seen_size
 from sr3d_core.model.network import Architecture
 from sr3d_core.plain_yaml import YamlError, read_yaml

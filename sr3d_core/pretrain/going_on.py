@@ -95,6 +95,10 @@ def notes_on_clouds(
     """
     earlier, present = (json.loads(each["sources"]) for each in (before, now))
     notes, changed = list[str](), list[str]()
+    if list(earlier.values()) == list(present.values()):  # under other names, perhaps
+        earlier = present
+    elif earlier == present:
+        changed.append(f"the order of {', '.join(earlier)}, which was another one")
     for source in {**earlier, **present}:
         old, new = (each.get(source, "not there") for each in (earlier, present))
         if new.partition(BEFORE_FILES)[0] == old:

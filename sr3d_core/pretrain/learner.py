@@ -65,7 +65,7 @@ class Losses:
     def row(self) -> dict[str, float]:
         """The same as columns of a log."""
         rest = (self.gradient_norm, self.num_cells, self.learning_rate)
-        names = ("gradient_norm", "cells", "rate")
+        names = ("gradient_norm", "num_cells", "rate")
         return {"loss": self.total, **self.terms, **dict(zip(names, rest, strict=True))}
 
 

@@ -116,6 +116,11 @@ class _Run(SharedRun):
             raise TrainingError("there are no clouds to learn from; expected at least one")
         self.settings, self.clouds, self.place, self.sources = settings, clouds, out, sources
         self.processes, self.share = joined.processes, joined.share
+        if len(clouds) == 1 and self.processes.is_main:
+            _log.warning(
+                "there is one cloud to learn from, so features will know what stands there and "
+                "nothing else; expected clouds of many places: name more recordings or folders"
+            )
         self.probe: RegularProbe | None = None  # of the main process, where there is one
         self.seconds_of_steps = 0.0  # since the last probe
         self.has_told_cost = False

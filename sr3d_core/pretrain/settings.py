@@ -12,6 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sr3d_core.data.augment import Augment
 from sr3d_core.data.keyframes import KeyframeSettings
+from sr3d_core.mistakes import sentences
 from sr3d_core.model.network import PRESETS, Architecture
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.prototypes import most_prototypes
@@ -295,9 +296,7 @@ def load_settings(path: Path) -> Pretraining:
     try:
         return TypeAdapter(Pretraining).validate_python(tree or {})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"{path}: {key}: {first['msg']}, found {first['input']!r}") from error
+        raise ValueError(f"{path}: {sentences(error, Pretraining)}") from error
 
 
 def _expect(name: str, value: object, is_right: bool, expected: str) -> None:

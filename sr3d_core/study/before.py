@@ -22,6 +22,7 @@ from sr3d_core.data.cloud_formats import SUFFIXES
 from sr3d_core.data.identity import ACCEPT_DATA, digest_of_files, identity_of, unknown_scenes
 from sr3d_core.data.recordings import is_part
 from sr3d_core.data.sources import READERS, source_of
+from sr3d_core.mistakes import sentences
 from sr3d_core.plain_yaml import read_yaml
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.study.processes import Start, StudyError, run_apart
@@ -92,9 +93,7 @@ class Pretrainings:
         try:
             TypeAdapter(Pretraining).validate_python(tree)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            raise ValueError(f"pretrainings: {name}: {key}: {first['msg']}") from error
+            raise ValueError(f"pretrainings: {name}: {sentences(error, Pretraining)}") from error
         return tree
 
 

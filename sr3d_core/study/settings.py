@@ -19,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from sr3d_core.choices import one_of
 from sr3d_core.config import Config
+from sr3d_core.mistakes import sentences
 from sr3d_core.plain_yaml import YamlError, read_yaml
 from sr3d_core.study.before import (
     Pretrainings,
@@ -157,8 +158,7 @@ class Study:
         except YamlError as error:
             raise StudyError(str(error)) from error
         except ValidationError as error:
-            mistakes = "; ".join(map(_sentence, error.errors()))
-            raise StudyError(f"{path}: {mistakes}") from error
+            raise StudyError(f"{path}: {sentences(error, cls)}") from error
 
     @property
     def first(self) -> str:
@@ -256,10 +256,3 @@ class Study:
 def labelled_folder(out: Path, pretraining: str, seed: int) -> Path:
     """The folder of a pre-training that knows labels."""
     return out / f"pretrained-{pretraining}-{seed}"
-
-
-def _sentence(mistake: Any) -> str:
-    if "error" in mistake.get("ctx", {}):
-        return str(mistake["ctx"]["error"])
-    where = ".".join(map(str, mistake["loc"])) or "top level"
-    return f"{where}: {mistake['msg']}"

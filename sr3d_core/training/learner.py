@@ -69,9 +69,9 @@ class Learner:
         return self._accelerator.unwrap_model(self._network)
 
     def start(self) -> str:
-        """Take the weights that the configuration names; in words what starts afresh.
+        """Take the weights that the configuration names; in words what was taken of them.
 
-        "" where all was taken, or nothing was to be. Raises TrainingError.
+        "" where nothing was to be taken. Raises TrainingError.
         """
         weights = self._config.network.weights
         if weights is None:
@@ -86,7 +86,9 @@ class Learner:
                 "classes and architecture"
             )
         taken, fresh = "; ".join(start.taken), "; ".join(start.fresh_in_short)
-        return f"taken from {weights}: {taken}. Starting afresh: {fresh}" if fresh else ""
+        if not fresh:
+            return f"taken from {weights}: all that it learns with"
+        return f"taken from {weights}: {taken}. Starting afresh: {fresh}"
 
     def begin(self, average: dict[str, Any] | None) -> None:
         """Call when the weights to start from are in: all get those of the main process.

@@ -66,8 +66,9 @@ def remarks(run: BagRun, written: Written) -> list[str]:
     """What there is to say about a recording whose clouds were written."""
     tally, name = written.tally, run.bag.path
     said = [
-        f"{name}: {written.num_keyframes} keyframes of {len(tally.time_ms)} clouds of "
-        f"{run.topic}, {written.num_points / 1e6:.2f} million points"
+        f"{name}: {_so_many(written.num_keyframes, 'keyframe')} of "
+        f"{_so_many(len(tally.time_ms), 'cloud')} of {run.topic}, "
+        f"{written.num_points / 1e6:.2f} million points"
     ]
     if run.transform_errors:
         first = run.transform_errors[0]
@@ -78,3 +79,7 @@ def remarks(run: BagRun, written: Written) -> list[str]:
     notes = [*tally.notes[:_MAX_NOTES], *run.bag.notes]
     said += [each for each in (*run.remarks, *notes) if each not in said]
     return [said[0], *(f"{name}: {each}" for each in said[1:])]
+
+
+def _so_many(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

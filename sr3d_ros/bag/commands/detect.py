@@ -14,6 +14,7 @@ from sr3d_core.console import (
     one_line_errors,
     progress_of,
     result_console,
+    say,
 )
 from sr3d_ros.bag.commands.many import Several, detect_in_all
 from sr3d_ros.bag.commands.opening import opened, print_tally
@@ -124,6 +125,11 @@ def detect(
         with progress_of(what, run.num_clouds) as progress:
             found, tally = detect_into(run, outputs, progress)
     result_console().print(_table(found, what))
+    if found.num_frames and not found.best:
+        say(
+            "nothing scores enough: --score shows weaker boxes; a short training may know none "
+            "yet, and sr3d model calibrate makes scores of a training chances"
+        )
     print_tally(tally)
 
 
