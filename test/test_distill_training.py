@@ -25,6 +25,7 @@ from camera_cases import (
 from torch import Generator, Tensor
 
 from sr3d_core.checkpoint import load_any, rewrite_manifest
+from sr3d_core.cli.distill import for_a_new_student
 from sr3d_core.config import ConfigError
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.distill.crop import cropped
@@ -499,3 +500,11 @@ def test_bfloat16_tells_a_student_nearly_what_float32_does(name: str, tmp_path: 
     assert short["loss"] != exact["loss"]
     for term in set(exact) - {"scenes_per_s"}:
         assert short[term] == pytest.approx(exact[term], rel=0.05, abs=2e-3), term
+
+
+@pytest.mark.parametrize("steps", [1, 2, 2000])
+def test_a_new_student_learns_depth_first_in_however_many_steps(steps: int) -> None:
+    asked = for_a_new_student(parse_camera_config({}), steps)
+    assert asked.schedule.num_steps == steps
+    assert asked.depth.first_steps == 3 * steps // 4
+    assert asked.schedule.ema_decay > 0  # and all else stays

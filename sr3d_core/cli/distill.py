@@ -15,6 +15,7 @@ from sr3d_core.console import SCENES, AcceptDataOption, chosen, one_line_errors
 if TYPE_CHECKING:
     from sr3d_core.distill.settings import CameraConfig, Preset
 
+STEPS_OF_A_NEW_STUDENT = 16_000
 PRESETS = ("none", "plain", "monostl", "monostl_literal", "both")
 
 
@@ -75,7 +76,8 @@ def distill(
 
     The student learns from labelled scenes with color images and clouds of the same moment: true
     boxes, true depth, and what the teacher makes of the cloud (MonoSTL, arXiv 2603.07464). Its
-    weights are used as any others, on images in place of clouds. Ctrl-C saves and stops, --resume
+    weights are used as any others, on images in place of clouds. A new student learns depth alone
+    in three quarters of its steps. Ctrl-C saves and stops, --resume
     goes on exactly there; several GPUs: start it with torchrun.
 
     With --bag it learns one place, without labels: boxes that the teacher scores 0.3 or more and
@@ -129,7 +131,9 @@ def distill(
                 camera_info=camera_info,
             )
             asked = on_recording(asked, bag, frames, is_short=config is None)
-        if steps is not None:
+        if config is None and bag is None and student is None:
+            asked = for_a_new_student(asked, steps or STEPS_OF_A_NEW_STUDENT)
+        elif steps is not None:
             asked = replace(asked, schedule=replace(asked.schedule, num_steps=steps, epochs=None))
     how = {"resume": resume, "accept_data": accept_data}
     if bag is None:
@@ -140,6 +144,19 @@ def distill(
     run_and_tell(asked, out, CameraLearner, **how)
     with one_line_errors(ConfigError):
         agreement.tell()
+
+
+def for_a_new_student(asked: CameraConfig, steps: int) -> CameraConfig:
+    """The same with the schedule that made the student that ships, in so many steps.
+
+    Most of them teach depth alone: the image network begins from nothing, and where depth is
+    unknown there is nothing to learn boxes from.
+    """
+    first = replace(asked.depth, first_steps=3 * steps // 4)
+    schedule = replace(
+        asked.schedule, num_steps=steps, batch_size=4, learning_rate=0.002, warmup_steps=200
+    )
+    return replace(asked, depth=first, schedule=schedule)
 
 
 def _asked(
