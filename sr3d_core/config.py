@@ -268,6 +268,10 @@ class Config:
         """What else than `data` is learnt from."""
         return ()
 
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step, 0 being the first."""
+        return self.schedule.rate_at(step)
+
     def scenes(self) -> Scenes:
         """The scenes that are learnt from; raises ValueError."""
         return self.data.open("train")

@@ -196,7 +196,7 @@ class _Run(SharedRun):
             if self.step >= schedule.num_steps or self.validation.has_no_gain:
                 break
             losses = self._learn(self._next(seen))
-            rate = schedule.rate_at(self.step)
+            rate = self.config.rate_at(self.step)
             self.step += 1
             now = time.monotonic()
             speed = schedule.batch_size / (now - started)
@@ -297,7 +297,9 @@ class _Run(SharedRun):
         """Say where the learning rate goes on, where another number of steps changes it."""
         schedule = self.config.schedule
         earlier = replace(schedule, num_steps=before["schedule.num_steps"])
-        rates = [each.rate_at(self.step) for each in (earlier, schedule)]
+        rates = [
+            replace(self.config, schedule=each).rate_at(self.step) for each in (earlier, schedule)
+        ]
         if self.processes.is_main and rates[0] != rates[1]:
             _log.warning(
                 "learning rate of step %d: %.3g, as in %d steps from the start; %.3g of %d steps",

@@ -26,7 +26,7 @@ from torch import Generator, Tensor
 
 from sr3d_core.checkpoint import load_any, rewrite_manifest
 from sr3d_core.cli.distill import for_a_new_student
-from sr3d_core.config import ConfigError
+from sr3d_core.config import ConfigError, Schedule
 from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.distill.crop import cropped
 from sr3d_core.distill.learner import CameraLearner
@@ -508,3 +508,18 @@ def test_a_new_student_learns_depth_first_in_however_many_steps(steps: int) -> N
     assert asked.schedule.num_steps == steps
     assert asked.depth.first_steps == 3 * steps // 4
     assert asked.schedule.ema_decay > 0  # and all else stays
+
+
+def test_the_learning_rate_begins_anew_with_boxes() -> None:
+    schedule = {"num_steps": 16, "learning_rate": 0.5, "warmup_steps": 1}
+    config = parse_camera_config({"depth": {"first_steps": 12}, "schedule": schedule})
+    rates = [config.rate_at(step) for step in range(16)]
+    of_depth = Schedule(**{**schedule, "num_steps": 12})
+    of_boxes = Schedule(**{**schedule, "num_steps": 4})
+    assert rates[:12] == [of_depth.rate_at(step) for step in range(12)]
+    assert rates[12:] == [of_boxes.rate_at(step) for step in range(4)]
+    assert rates[13] > 10 * rates[11]
+    alone = parse_camera_config({"depth": {"first_steps": 16}, "schedule": schedule})
+    assert [alone.rate_at(step) for step in range(16)] == [
+        Schedule(**schedule).rate_at(step) for step in range(16)
+    ]

@@ -138,7 +138,7 @@ class DepthTerm:
     first_steps: int = 0
     """So many steps, the first ones, teach nothing but depth: no voxel is made of an image yet and
     no teacher asked, so that such a step takes a fraction of the time. Boxes cannot be learnt
-    where their images' depth is not known yet."""
+    where their images' depth is not known yet. The learning rate begins anew after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +259,18 @@ class CameraConfig(Config):
                 f"depth.first_steps is {self.depth.first_steps}, expected from 0 to "
                 f"schedule.num_steps, which is {self.schedule.num_steps}"
             )
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step: that of the schedule, which begins anew after
+        `depth.first_steps`; both parts go from warm-up to the end of its decay.
+
+        What learns boxes has seen nothing until then, and would learn little at a rate that has
+        fallen already.
+        """
+        first, num = self.depth.first_steps, self.schedule.num_steps
+        if step < first:
+            return replace(self.schedule, num_steps=first).rate_at(step)
+        return replace(self.schedule, num_steps=max(1, num - first)).rate_at(step - first)
 
     def _check_of_clouds(self) -> None:
         """Refuse settings that change how a network of clouds learns, and nothing here."""

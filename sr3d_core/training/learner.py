@@ -113,7 +113,6 @@ class Learner:
         Raises NotFiniteError where loss or gradient are not, and is then as it was before. The
         gradient is shared by all processes, so they all raise at the same step.
         """
-        schedule = self._config.schedule
         statistics = [buffer.clone() for buffer in self._network.buffers()]
         try:
             losses, norm = self._gradient(batch, step)
@@ -127,8 +126,9 @@ class Learner:
                 f"scenes {', '.join(batch.names)}; expected finite numbers: look at these scenes' "
                 "boxes, or lower schedule.learning_rate"
             )
+        rate = self._config.rate_at(step)
         for group in self._optimizer.param_groups:
-            group["lr"] = schedule.rate_at(step) * group.get(_FACTOR, 1.0)  # none in old states
+            group["lr"] = rate * group.get(_FACTOR, 1.0)  # none in old states
         self.is_between_steps = False
         self._optimizer.step()
         if self._average is not None:
