@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sr3d_core.distill.settings import CameraConfig, Preset
 
 STEPS_OF_A_NEW_STUDENT = 16_000
+"""Where no configuration and no --steps say how many."""
 PRESETS = ("none", "plain", "monostl", "monostl_literal", "both")
 
 
@@ -77,8 +78,8 @@ def distill(
     The student learns from labelled scenes with color images and clouds of the same moment: true
     boxes, true depth, and what the teacher makes of the cloud (MonoSTL, arXiv 2603.07464). Its
     weights are used as any others, on images in place of clouds. A new student learns depth alone
-    in three quarters of its steps. Ctrl-C saves and stops, --resume
-    goes on exactly there; several GPUs: start it with torchrun.
+    in three quarters of its steps. Ctrl-C saves and stops, --resume goes on exactly there; several
+    GPUs: start it with torchrun.
 
     With --bag it learns one place, without labels: boxes that the teacher scores 0.3 or more and
     finds in the same place in three frames in a row are taken as true. The last fifth of the
@@ -147,7 +148,7 @@ def distill(
 
 
 def for_a_new_student(asked: CameraConfig, steps: int) -> CameraConfig:
-    """The same with the schedule that made the student that ships, in so many steps.
+    """The same with the schedule of a student that begins from nothing, in so many steps.
 
     Most of them teach depth alone: the image network begins from nothing, and where depth is
     unknown there is nothing to learn boxes from.

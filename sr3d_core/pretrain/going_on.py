@@ -97,7 +97,7 @@ def notes_on_clouds(
     notes, changed = list[str](), list[str]()
     if list(earlier.values()) == list(present.values()):  # under other names, perhaps
         earlier = present
-    elif earlier == present:
+    elif set(earlier) == set(present) and list(earlier) != list(present):
         changed.append(f"the order of {', '.join(earlier)}, which was another one")
     for source in {**earlier, **present}:
         old, new = (each.get(source, "not there") for each in (earlier, present))
