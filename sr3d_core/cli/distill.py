@@ -11,6 +11,7 @@ import typer
 from sr3d_core.cli.recorded import Agreement, going_on_from, on_recording
 from sr3d_core.cli.running import run_and_tell
 from sr3d_core.console import SCENES, AcceptDataOption, chosen, one_line_errors
+from sr3d_core.training.allocator import give_back_large
 
 if TYPE_CHECKING:
     from sr3d_core.distill.settings import CameraConfig, Preset
@@ -96,6 +97,7 @@ def distill(
 
       sr3d distill --bag my_flat.mcap --student camera --out runs/my_flat
     """
+    give_back_large()
     out = out if out is not None else Path("runs") / _name(config, bag)
     given = {
         "--topic": topic,

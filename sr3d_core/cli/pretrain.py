@@ -23,6 +23,7 @@ from sr3d_core.console import (
     require_writable,
     say,
 )
+from sr3d_core.training.allocator import give_back_large
 
 if TYPE_CHECKING:
     from sr3d_core.pretrain.loop import Progress
@@ -101,6 +102,7 @@ def pretrain(
 
       sr3d train --preset rooms --init runs/pre.safetensors
     """
+    give_back_large()
     with one_line_errors():
         if method is not None:
             chosen("--method", method, METHODS)

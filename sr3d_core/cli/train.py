@@ -12,6 +12,7 @@ from sr3d_core.cli.running import run_and_tell
 from sr3d_core.console import SCENES, AcceptDataOption, one_line_errors, say
 from sr3d_core.presets import preset_names, preset_path
 from sr3d_core.supervision.parts import ASSIGNERS, CLASSIFICATIONS
+from sr3d_core.training.allocator import give_back_large
 
 if TYPE_CHECKING:
     from sr3d_core.config import Config
@@ -67,6 +68,7 @@ def train(
 
       torchrun --nproc_per_node 2 -m sr3d_core.cli.main train my_rooms/my_rooms.yaml
     """
+    give_back_large()
     if data is not None and config is None and preset is None:
         preset = "own_data"
     if (config is None) == (preset is None):
