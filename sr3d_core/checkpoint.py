@@ -350,11 +350,17 @@ def _parse(path: Path, header: str | None) -> Manifest:
 
 
 def _with_todays_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """A manifest as it is written today; files of the first release spell color otherwise."""
+    """A manifest as it is written today.
+
+    Files of the first release spell color otherwise; networks of images told less of cells once.
+    """
     architecture = dict(fields["architecture"])
     if "colour" in architecture:
         architecture["color"] = architecture.pop("colour")
-    return {**fields, "architecture": architecture}
+    today = {**fields, "architecture": architecture}
+    if isinstance(fields.get("camera"), dict):
+        today["camera"] = {"by_height": False, "cell_objects": False, **fields["camera"]}
+    return today
 
 
 def tr3d_weights(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -334,6 +334,7 @@ class Losses:
     consistency: Float[Tensor, ""] | None = None
     front: Float[Tensor, ""] | None = None
     depth: Float[Tensor, ""] | None = None  # this and those that follow: of a camera student
+    cell_objects: Float[Tensor, ""] | None = None
     features: Float[Tensor, ""] | None = None
     relations: Float[Tensor, ""] | None = None
     response: Float[Tensor, ""] | None = None
@@ -349,6 +350,7 @@ class Losses:
             "consistency": self.consistency,
             "front": self.front,
             "depth": self.depth,
+            "cell_objects": self.cell_objects,
             "features": self.features,
             "relations": self.relations,
             "response": self.response,

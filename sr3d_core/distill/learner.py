@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from sr3d_core.checkpoint import CheckpointError, Manifest, load_any
 from sr3d_core.detector import Detector
+from sr3d_core.distill.cell_objects import cell_objects_term
 from sr3d_core.distill.cells import CellTerms
 from sr3d_core.distill.centre import CentreDepth
 from sr3d_core.distill.objects import Objects, objects_of
@@ -20,7 +22,7 @@ from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught_by_images
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
-from sr3d_core.model.camera_network import CameraOutput, CameraSR3D
+from sr3d_core.model.camera_network import CameraOutput, CameraSR3D, CellOutput
 from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch, Images, Losses
 from sr3d_core.supervision.distill.conflict import agreement
@@ -143,16 +145,14 @@ class CameraLearner(Learner):
             )
         config = self._config
         if step < config.depth.first_steps:
-            return self._depth_alone(batch, batch.images)
+            return self._cells_alone(batch, batch.images)
         is_taught = config.distill.is_asked or config.unlabelled is not None
         with self._arithmetic():
             output = self.student.raw(batch.images)
             said = self._teacher(batch) if is_taught else None
         own = decoded(output.levels, self._architecture, is_training=True)
         batch = self._labelled(batch, said)
-        losses = self._boxes_of(own, batch, turn)
-        depth = depth_term(output, batch.targets, config.depth, self._processes)
-        losses = replace(losses, depth=depth)
+        losses = self._and_of_cells(self._boxes_of(own, batch, turn), output, batch)
         if said is None or not config.distill.is_asked:
             return losses
         objects, centre = self._objects(output, batch, said)
@@ -161,13 +161,23 @@ class CameraLearner(Learner):
         )
         return replace(losses, **terms, centre=centre)
 
-    def _depth_alone(self, batch: Batch, images: Images) -> Losses:
-        """What the student's depths lack; nothing is said of boxes."""
+    def _cells_alone(self, batch: Batch, images: Images) -> Losses:
+        """What the student lacks of cells; nothing is said of boxes."""
         with self._arithmetic():
             output = self.student.of_cells(images)
-        depth = depth_term(output, batch.targets, self._config.depth, self._processes)
-        none = depth.new_zeros(())
-        return Losses(none, none, 0, depth=depth)
+        none = output.depth_logits.new_zeros(())
+        return self._and_of_cells(Losses(none, none, 0), output, batch, batch.unlabelled)
+
+    def _and_of_cells(
+        self, losses: Losses, output: CellOutput, batch: Batch, unlabelled: Sequence[int] = ()
+    ) -> Losses:
+        """With the terms of depth, and of what cells show where the student tells that."""
+        config, targets = self._config, batch.targets
+        depth = depth_term(output, targets, config.depth, self._processes)
+        if output.objects is None:
+            return replace(losses, depth=depth)
+        shown = cell_objects_term(output, targets, unlabelled, self._processes)
+        return replace(losses, depth=depth, cell_objects=config.cell_objects.weight * shown)
 
     def _objects(
         self, output: CameraOutput, batch: Batch, said: Taught

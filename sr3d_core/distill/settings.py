@@ -136,9 +136,19 @@ class DepthTerm:
     """How much more a cell on an object counts: with 3 a network learns more slowly, objects'
     depth as well."""
     first_steps: int = 0
-    """So many steps, the first ones, teach nothing but depth: no voxel is made of an image yet and
-    no teacher asked, so that such a step takes a fraction of the time. Boxes cannot be learnt
-    where their images' depth is not known yet. The learning rate begins anew after them."""
+    """So many steps, the first ones, teach cells alone, their depth and what they show: no voxel
+    is made of an image yet and no teacher asked, so that such a step takes a fraction of the time.
+    Boxes cannot be learnt where their images' depth is not known yet. The learning rate begins
+    anew after them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellObjectsTerm:
+    """What cells show, where the student tells it (`student.camera.cell_objects`)."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,12 +226,18 @@ class CameraConfig(Config):
     """Everything that the training of a camera student needs."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
-    before: ClassVar[Mapping[str, Any]] = {"view.forget_height": 0.0, "view.zoom": 1.0}
+    before: ClassVar[Mapping[str, Any]] = {
+        "view.forget_height": 0.0,
+        "view.zoom": 1.0,
+        "student.camera.by_height": False,
+        "student.camera.cell_objects": False,
+    }
 
     student: Student = field(default_factory=Student)
     teacher: Teacher = field(default_factory=Teacher)
     distill: Distill = field(default_factory=Distill)
     depth: DepthTerm = field(default_factory=DepthTerm)
+    cell_objects: CellObjectsTerm = field(default_factory=CellObjectsTerm)
     schedule: Schedule = field(default_factory=_schedule)
     view: ChangeImages = field(default_factory=ChangeImages)
     """Random changes of images with their scenes, in the place of `augment`."""
@@ -234,6 +250,7 @@ class CameraConfig(Config):
         super().__post_init__()
         for name in ("weight", "object_factor", "first_steps"):
             _positive(f"depth.{name}", getattr(self.depth, name))
+        _positive("cell_objects.weight", self.cell_objects.weight)
         if self.schedule.epochs is None:  # else the number of scenes says how many steps
             self.check_first_steps()
         if self.network.weights is not None or self.network.changes:

@@ -21,6 +21,7 @@ from sr3d_core.geometry.boxes import points_in_boxes
 from sr3d_core.geometry.camera import pixel_centers, resized_intrinsics, unproject
 from sr3d_core.model.backbone import stage
 from sr3d_core.model.camera_told import OF_CELLS, heights_m, told_of_cells, told_of_pixels
+from sr3d_core.model.cell_objects import CellObjects, num_told
 from sr3d_core.model.depth import DepthBins
 from sr3d_core.model.head import Head
 from sr3d_core.model.heights import NUM_HEIGHTS, at_heights, heights_of_bins
@@ -58,6 +59,8 @@ class CameraArchitecture:
     depth: DepthBins = field(default_factory=DepthBins)
     by_height: bool = True
     """Whether depth is also told by height above the floor, where the camera's is known."""
+    cell_objects: bool = True
+    """Whether cells also tell what they show: its class, where its middle is, how large it is."""
     lift: Literal["distribution", "point", "smear"] = "distribution"
     """distribution: into every bin of depth that is likely enough. point: into the likeliest one.
     smear: into all, each alike, as ImVoxelNet does (arXiv 2106.01178)."""
@@ -86,6 +89,7 @@ class CellOutput:
     cells: Float[Tensor, "B C h w"]  # what all that is said of a cell is made of
     depth_logits: Float[Tensor, "B h w D"]
     centers_m: Float[Tensor, "B D"]  # depth of the bins' centres
+    objects: CellObjects | None  # where the network tells them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +118,9 @@ class CameraSR3D(nn.Module):
         self.mix = nn.Sequential(nn.Conv2d(channels + OF_CELLS, channels, 1), nn.ReLU())
         self.depth = branch(channels, camera.depth.bins)
         self.height = branch(channels, NUM_HEIGHTS) if camera.by_height else None
-        self.context = nn.Sequential(*branch(channels, points.widths[1]), nn.ReLU())
+        told = num_told(points.num_classes) if camera.cell_objects else 0
+        self.objects = branch(channels, told) if camera.cell_objects else None
+        self.context = nn.Sequential(*branch(channels, points.widths[1], told), nn.ReLU())
         sizes = zip(points.widths[1:3], points.widths[2:], points.depths[2:], strict=True)
         third, fourth = (stage(*each) for each in sizes)
         self.backbone = nn.ModuleDict({"layer3": third, "layer4": fourth})
@@ -173,12 +179,13 @@ class CameraSR3D(nn.Module):
         features = self.mix(torch.cat([features, told_of_cells(images, rays)], dim=1))
         centers_m = self.camera.depth.centers_m(images.intrinsics[:, 0, 0].float())
         depth_logits = self._depth_logits(features, images, rays, centers_m)
-        return CellOutput(images, rays, tuple(pyramid), features, depth_logits, centers_m)
+        objects = None if self.objects is None else CellObjects.of(self.objects(features))
+        return CellOutput(images, rays, tuple(pyramid), features, depth_logits, centers_m, objects)
 
     def raw(self, images: Images) -> CameraOutput:
         """All that the student says of images, whatever their size."""
         seen = self.of_cells(images)
-        context = self.context(seen.cells).permute(0, 2, 3, 1).float()
+        context = self.context(_with_objects(seen)).permute(0, 2, 3, 1).float()
         if self.sees_depth:
             depths_m = cell_depth(seen.images)[..., None]
             chance = (depths_m > 0).to(context.dtype)
@@ -196,6 +203,7 @@ class CameraSR3D(nn.Module):
             seen.cells,
             seen.depth_logits,
             seen.centers_m,
+            seen.objects,
             lifted,
             (fine, coarse),
             levels,
@@ -246,14 +254,24 @@ class CameraSR3D(nn.Module):
         )
 
 
-def branch(channels: int, out_channels: int) -> nn.Sequential:
-    """What is said of every cell, of the student's features of cells; any number."""
+def branch(channels: int, out_channels: int, beside: int = 0) -> nn.Sequential:
+    """What is said of every cell, of the student's features of cells; any number.
+
+    `beside` is how many channels more it sees.
+    """
     return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+        nn.Conv2d(channels + beside, channels, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels),
         nn.ReLU(),
         nn.Conv2d(channels, out_channels, 1),
     )
+
+
+def _with_objects(seen: CellOutput) -> Float[Tensor, "B C h w"]:
+    """Features of cells, and what is told of their objects beside them."""
+    if seen.objects is None:
+        return seen.cells
+    return torch.cat([seen.cells, seen.objects.told(seen.images).to(seen.cells.dtype)], dim=1)
 
 
 def seen_size(images: Images, camera: CameraArchitecture) -> tuple[int, int]:
@@ -304,11 +322,16 @@ def cells_on(images: Images, boxes: Boxes3D) -> Bool[Tensor, "N K"]:
     if images.depth is None:
         num_cells = (images.pixels.shape[-2] // STRIDE) * (images.pixels.shape[-1] // STRIDE)
         return torch.zeros(num_cells, len(boxes), dtype=torch.bool, device=boxes.center.device)
-    depth = cell_depth(images)[0].flatten()[:, None]
-    place = images.world_from_camera[0, :3, 3].double()
-    xyz = place + cell_rays(images)[0].reshape(-1, 3) * depth.double()
+    is_known = cell_depth(images)[0].flatten() > 0
+    xyz = cell_points(images)[0].reshape(-1, 3)
     grown = Boxes3D(boxes.center, boxes.size + 2 * _SURFACE_M, boxes.yaw)
-    return points_in_boxes(xyz.to(boxes.center.dtype), grown) & (depth > 0)
+    return points_in_boxes(xyz.to(boxes.center.dtype), grown) & is_known[:, None]
+
+
+def cell_points(images: Images) -> Float[Tensor, "B h w 3"]:
+    """Where what every cell shows is, by the images' depth; at the camera where it is unknown."""
+    place = images.world_from_camera[:, None, None, :3, 3].double()
+    return place + cell_rays(images) * cell_depth(images)[..., None].double()
 
 
 def cell_depth(images: Images) -> Float[Tensor, "B h w"]:
