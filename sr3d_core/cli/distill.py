@@ -78,9 +78,9 @@ def distill(
 
     The student learns from labelled scenes with color images and clouds of the same moment: true
     boxes, true depth, and what the teacher makes of the cloud (MonoSTL, arXiv 2603.07464). Its
-    weights are used as any others, on images in place of clouds. A new student learns depth alone
-    in three quarters of its steps. Ctrl-C saves and stops, --resume goes on exactly there; several
-    GPUs: start it with torchrun.
+    weights are used as any others, on images in place of clouds. In three quarters of its steps a
+    new student learns of cells alone how far away they are and what they show. Ctrl-C saves and
+    stops, --resume goes on exactly there; several GPUs: start it with torchrun.
 
     With --bag it learns one place, without labels: boxes that the teacher scores 0.3 or more and
     finds in the same place in three frames in a row are taken as true. The last fifth of the
@@ -152,7 +152,7 @@ def distill(
 def for_a_new_student(asked: CameraConfig, steps: int) -> CameraConfig:
     """The same with the schedule of a student that begins from nothing, in so many steps.
 
-    Most of them teach depth alone: the image network begins from nothing, and where depth is
+    Most of them teach cells alone: the image network begins from nothing, and where depth is
     unknown there is nothing to learn boxes from.
     """
     first = replace(asked.depth, first_steps=3 * steps // 4)

@@ -145,19 +145,23 @@ def _say_next(weights: Path, config: Config, seen: _Seen) -> None:
     say(f"make its scores chances: sr3d model calibrate {weights} --data {scenes}")
 
 
-_OF_TEACHER = ("features", "relations", "response")
-"""Terms that a camera student's teacher adds to what it learns."""
+_MORE_TERMS = {
+    "depth": ("depth",),
+    "objects": ("cell_objects",),
+    "teacher": ("features", "relations", "response"),
+}
+"""What a camera student learns beside scores and boxes, by the word for it."""
 
 
 def _note(at: Progress) -> str:
     classification, box = (float(t.detach()) for t in (at.losses.classification, at.losses.box))
-    depth = "" if at.losses.depth is None else f" + depth {float(at.losses.depth.detach()):.3f}"
-    terms = at.losses.terms
-    if taught := [float(terms[name].detach()) for name in _OF_TEACHER if name in terms]:
-        depth += f" + teacher {sum(taught):.3f}"
+    terms, more = at.losses.terms, ""
+    for name, parts in _MORE_TERMS.items():
+        if found := [float(terms[part].detach()) for part in parts if part in terms]:
+            more += f" + {name} {sum(found):.3f}"
     memory = "" if math.isnan(at.memory_gb) else f"  {at.memory_gb:.1f} GB"
     return (
-        f"loss {classification:.3f} + box {box:.3f}{depth}  rate {at.learning_rate:.2g}  "
+        f"loss {classification:.3f} + box {box:.3f}{more}  rate {at.learning_rate:.2g}  "
         f"{at.scenes_per_s:.1f} scenes/s{memory}"
     )
 

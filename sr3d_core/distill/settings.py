@@ -267,7 +267,7 @@ class CameraConfig(Config):
         self._check_cells()
 
     def check_first_steps(self) -> None:
-        """Refuse to teach depth alone for longer than the training lasts.
+        """Refuse to teach cells alone for longer than the training lasts.
 
         For a schedule whose number of steps is known. Raises ConfigError.
         """
