@@ -135,7 +135,7 @@ class CameraLearner(Learner):
                 "taught it, or start a new student of this teacher"
             )
         self.student.load_state_dict(network.state_dict())
-        return ""
+        return f"taken from {weights}: all that it learns with"
 
     def _losses(self, batch: Batch, turn: Turn | None, step: int) -> Losses:
         if batch.images is None:
