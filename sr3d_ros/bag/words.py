@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
 _MAX_NAMES = 15
 
+NOTHING_SCORES = (
+    "nothing scores enough: --score shows weaker boxes; a short training may know none yet, and "
+    "sr3d model calibrate makes scores of a training chances"
+)
+"""Where clouds were looked at and no box was found."""
+
 
 def steady_lines(result: BagReport) -> Iterator[str]:
     """What is right, wrong and missed, and how steadily."""

@@ -20,6 +20,7 @@ from sr3d_ros.bag.commands.many import Several, detect_in_all
 from sr3d_ros.bag.commands.opening import opened, print_tally
 from sr3d_ros.bag.commands.options import BagPaths, Json, Memory, Recording, Score, with_groups
 from sr3d_ros.bag.result import Found
+from sr3d_ros.bag.words import NOTHING_SCORES
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.outputs import Outputs
@@ -126,10 +127,7 @@ def detect(
             found, tally = detect_into(run, outputs, progress)
     result_console().print(_table(found, what))
     if found.num_frames and not found.best:
-        say(
-            "nothing scores enough: --score shows weaker boxes; a short training may know none "
-            "yet, and sr3d model calibrate makes scores of a training chances"
-        )
+        say(NOTHING_SCORES)
     print_tally(tally)
 
 

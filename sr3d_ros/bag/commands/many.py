@@ -14,6 +14,7 @@ from rich.table import Table
 from sr3d_core.console import progress_of, result_console, say
 from sr3d_ros.bag.commands.opening import values_asked
 from sr3d_ros.bag.commands.options import Recording
+from sr3d_ros.bag.words import NOTHING_SCORES
 
 if TYPE_CHECKING:
     from sr3d_ros.bag.many.run import Summary
@@ -108,6 +109,8 @@ def detect_in_all(
 
         summary = detect_many(folder, like, workers, told)
     result_console().print(_table(summary))
+    if _none_scores(summary):
+        say(NOTHING_SCORES)
     say(f"what was chosen and what is odd, for each recording: {several.out_dir / SUMMARY}")
     for entry in summary["recordings"]:
         if "error" in entry:
@@ -184,6 +187,13 @@ def _weights_names(values: Mapping[str, Any]) -> tuple[str, ...]:
     of_clouds, of_images = "model.weights", "model.camera_weights"
     kinds = {"rgb": (of_images,), "auto": (of_clouds, of_images)}
     return kinds.get(str(values.get("input.kind")), (of_clouds,))
+
+
+def _none_scores(summary: Summary) -> bool:
+    """Whether frames were looked at and no recording has a box."""
+    read = [entry for entry in summary["recordings"] if "error" not in entry]
+    num_boxes = sum(each["boxes"] for entry in read for each in entry["found"].values())
+    return any(entry["num_frames"] for entry in read) and not num_boxes
 
 
 def _table(summary: Summary) -> Table:
