@@ -31,7 +31,7 @@ from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.distill.crop import cropped
 from sr3d_core.distill.learner import CameraLearner
 from sr3d_core.distill.objects import Objects, objects_of
-from sr3d_core.distill.settings import Preset, parse_camera_config
+from sr3d_core.distill.settings import CameraConfig, Preset, parse_camera_config
 from sr3d_core.distill.teachers import TeacherNetwork, taught_by_images
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.distill.views import ChangeImages
@@ -440,6 +440,27 @@ def test_a_run_goes_on_with_the_teacher_it_began_with(tmp_path: Path) -> None:
         train(known, tmp_path / "run", resume=True, learner=CameraLearner)
     save_teacher(teacher)
     train(known, tmp_path / "run", resume=True, learner=CameraLearner)
+
+
+def test_a_student_may_go_on_with_another_lift_and_with_nothing_else_changed(
+    teacher: Path, trained: Path, tmp_path: Path
+) -> None:
+    weights, no_step = str(trained / "weights.safetensors"), {"learning_rate": 1e-12}
+
+    def going_on(**camera: Any) -> CameraConfig:
+        shape = {"size": [64, 48], "channels": 8, **camera}
+        changes = {"weights": weights, "camera": shape}
+        return config(teacher, Toys(), student=changes, schedule={"num_steps": 1, **no_step})
+
+    train(going_on(lift="smear"), tmp_path / "run", learner=CameraLearner)
+    network, manifest = load_any(tmp_path / "run" / "weights.safetensors")
+    assert manifest.camera == replace(CAMERA, lift="smear")
+    before = load_any(weights)[0].state_dict()
+    for name, tensor in network.state_dict().items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(tensor, before[name], rtol=0, atol=1e-6)
+    with pytest.raises(TrainingError, match="but for lift and minimum_probability"):
+        train(going_on(by_height=False), tmp_path / "other", learner=CameraLearner)
 
 
 def test_scenes_without_images_and_foreign_teachers_are_refused(

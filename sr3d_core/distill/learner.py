@@ -22,7 +22,12 @@ from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught_by_images
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn
-from sr3d_core.model.camera_network import CameraOutput, CameraSR3D, CellOutput
+from sr3d_core.model.camera_network import (
+    CameraArchitecture,
+    CameraOutput,
+    CameraSR3D,
+    CellOutput,
+)
 from sr3d_core.model.network import decoded
 from sr3d_core.structures import Batch, Images, Losses
 from sr3d_core.supervision.distill.conflict import agreement
@@ -122,11 +127,17 @@ class CameraLearner(Learner):
 
     def _start_from(self, weights: str) -> str:
         network, manifest = load_any(weights)
-        wrong = manifest.camera != self._config.student.camera
-        if not isinstance(network, CameraSR3D) or wrong or manifest.classes != self._classes:
+        own, found = self._config.student.camera, manifest.camera
+        is_alike = found is not None and lifted_as(own, found) == own
+        if (
+            not isinstance(network, CameraSR3D)
+            or not is_alike
+            or manifest.classes != self._classes
+        ):
             raise TrainingError(
                 f"{weights}: no student of these classes and this student.camera; expected one "
-                "that was trained alike: leave student.camera as it was"
+                "that was trained alike: leave student.camera as it was, but for lift and "
+                "minimum_probability"
             )
         if manifest.architecture != self._architecture:
             raise TrainingError(
@@ -253,6 +264,11 @@ class CameraLearner(Learner):
 
     def _manifest(self, step: int) -> Manifest:
         return replace(super()._manifest(step), camera=self._config.student.camera)
+
+
+def lifted_as(like: CameraArchitecture, camera: CameraArchitecture) -> CameraArchitecture:
+    """The same network, which lifts its cells as another one does: no weight is of that."""
+    return replace(camera, lift=like.lift, minimum_probability=like.minimum_probability)
 
 
 def _gradient(term: Tensor, features: Tensor) -> Tensor:
