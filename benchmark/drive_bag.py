@@ -63,8 +63,8 @@ def main() -> None:
                 write("/tf", _tf(parent, child, frame.stamp_ns, pose), frame.stamp_ns)
             write("/points", _cloud(frame), frame.stamp_ns + 1000)
             if options.color:
-                write("/color/image_raw", _image(frame), frame.stamp_ns + 1000)
                 write("/color/camera_info", _camera_info(frame), frame.stamp_ns + 1000)
+                write("/color/image_raw", _image(frame), frame.stamp_ns + 1000)
             truth.append({"stamp_ns": frame.stamp_ns, "boxes": _boxes(frame, classes)})
     path = options.folder / "truth.json"
     path.write_text(json.dumps({"frame": "map", "frames": truth}))

@@ -63,7 +63,7 @@ def as_images(
     if not is_rigid or not float(torch.linalg.det(turn)) > 0:
         raise ValueError("world_from_camera is no rotation and shift; expected a pose, metres")
     if height_m is not None and (doubt := height_doubt(height_m)):
-        raise ValueError(f"height_m: {doubt}: None")
+        raise ValueError(f"height_m: {doubt}")
     height = None if height_m is None else torch.tensor([height_m])
     return Images(pixels, matrix[None], pose[None], height=height)
 

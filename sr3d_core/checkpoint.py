@@ -191,19 +191,34 @@ class _Uninitialised(TorchFunctionMode):
 def rewrite_manifest(path: str | Path, **changes: Any) -> Manifest:
     """Change fields of a weights file's manifest and nothing else; returns the new manifest.
 
-    The tensors stay as they are stored. The file is whole at any moment. Raises CheckpointError
-    for an exported folder: its other files would say what is no longer true.
+    The tensors stay as they are stored. The file is whole at any moment. Raises CheckpointError as
+    `require_own`.
     """
+    require_own(path)
     path = weights_file(path)
     state, manifest = _read(path)
-    if _exported_manifest(path) is not None:
-        raise CheckpointError(
-            f"{path.parent}: an exported folder, which stays as it is; expected the weights that "
-            "it was made of: change those and export them again"
-        )
     written = replace(manifest, **changes)
     write_whole({path: _content(state, written)})
     return written
+
+
+def require_own(path: str | Path) -> None:
+    """Raise CheckpointError for weights whose manifest is not to be rewritten.
+
+    Those that ship, by their name, and those of an exported folder: its other files would say what
+    is no longer true. For who has long work to do before `rewrite_manifest` asks the same.
+    """
+    if str(path) in SHIPPED:
+        raise CheckpointError(
+            f"{path}: the weights that ship, which stay as they are; expected a file of your own: "
+            f"sr3d model shrink {path} my.safetensors"
+        )
+    file = weights_file(path)
+    if _exported_manifest(file) is not None:
+        raise CheckpointError(
+            f"{file.parent}: an exported folder, which stays as it is; expected the weights that "
+            "it was made of: change those and export them again"
+        )
 
 
 def read_manifest(path: str | Path = "default") -> Manifest:
@@ -293,8 +308,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Manifest]:
             )
         raise CheckpointError(
             f"{path}: no such weights file; expected a .safetensors file written by `sr3d train` "
-            "(or, to start a training from, by `sr3d pretrain`), a folder of `sr3d export`, or "
-            '"default" for the weights that ship'
+            "or `sr3d distill` (or, to start a training from, by `sr3d pretrain`), the folder of "
+            'such a run or of `sr3d export`, or "default" for the weights that ship'
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -40,6 +40,7 @@ BackendOption = Annotated[
     str, typer.Option(help=f"Engine of the convolutions: {', '.join(BACKENDS)}.")
 ]
 """`--backend`, the same for every command that runs a network."""
+_PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 
 
 def some_views(value: int) -> int:
@@ -184,6 +185,16 @@ def require_writable(path: Path | None) -> None:
     places = [path] if is_stream(path) else [path.parent, *([path] if path.exists() else [])]
     for place in places:
         _require_access(place)
+
+
+def require_picture(path: Path, name: str) -> None:
+    """Raise ValueError for a picture whose ending matplotlib does not write, as `name` calls it.
+
+    And as `require_writable`.
+    """
+    if path.suffix.lower() not in _PICTURES:
+        raise ValueError(f"{name}: ending {path.suffix!r}, expected one of {' '.join(_PICTURES)}")
+    require_writable(path)
 
 
 def require_folder(path: Path) -> None:

@@ -121,7 +121,10 @@ def lift_to_true_depth(detector: Detector) -> None:
     weights of clouds.
     """
     if not isinstance(detector.network, CameraSR3D):
-        raise ValueError("these weights take clouds, expected those of color images: true depth")
+        raise ValueError(
+            "these weights take clouds; expected those of color images, whose cells can be lifted "
+            "to the true depth: name them with --weights, or leave --true-depth out"
+        )
     detector.network.sees_depth = True
 
 

@@ -18,6 +18,7 @@ from sr3d_core.checkpoint import (
     read_manifest,
     rewrite_manifest,
     save_checkpoint,
+    weights_file,
 )
 from sr3d_core.detector import Detector
 from sr3d_core.model.network import SR3D
@@ -123,13 +124,33 @@ def test_rewriting_the_manifest_leaves_the_tensors_as_they_are_stored(weights: P
     assert weights.stat().st_size < size + 1000
 
 
-def test_the_command_stores_what_it_measured(tmp_path: Path) -> None:
+def test_the_command_stores_what_it_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, report = save_untrained(tmp_path), tmp_path / "spread.json"
-    rewrite_manifest(path, spread=SPREAD)
+    monkeypatch.setattr("sr3d_core.spread.measure_spread", lambda *_: SPREAD)
     done = sr3d("model", "measure-spread", path, "--rooms", "1", "--json", report)
     assert done.exit_code == 0, done.output
-    assert json.loads(report.read_text()) == {}  # one room is too few for any class
-    assert read_manifest(path).spread == {}
+    assert set(json.loads(report.read_text())) == set(SPREAD)
+    assert read_manifest(path).spread == SPREAD
+
+
+def test_where_nothing_was_measured_what_is_stored_stays(tmp_path: Path) -> None:
+    path = save_untrained(tmp_path)
+    rewrite_manifest(path, spread=SPREAD)
+    done = sr3d("model", "measure-spread", path, "--rooms", "1")  # too few for any class
+    assert done.exit_code == 1
+    assert "nothing was stored" in done.stderr
+    assert read_manifest(path).spread == SPREAD
+
+
+@pytest.mark.parametrize("command", ["measure-spread", "calibrate", "set-refinement"])
+def test_the_weights_that_ship_stay_as_they_are(command: str) -> None:
+    before = weights_file("default").read_bytes()
+    done = sr3d("model", command, "default")
+    assert done.exit_code == 1
+    assert "the weights that ship, which stay" in done.stderr
+    assert weights_file("default").read_bytes() == before
 
 
 def test_errors_are_the_same_whichever_side_is_written_first() -> None:

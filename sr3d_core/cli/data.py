@@ -18,6 +18,7 @@ from sr3d_core.console import (
     one_line_errors,
     progress_in_turn,
     progress_of,
+    require_picture,
     require_writable,
     result_console,
     say,
@@ -468,6 +469,7 @@ def sheet(
         from sr3d_core.data.rooms.sheet import contact_sheet, image_sheet
         from sr3d_core.data.sources import source_of, with_images
 
+        require_picture(out, str(out))
         source = source_of(data)
         if images:
             source = with_images(source)

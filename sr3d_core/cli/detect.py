@@ -41,6 +41,7 @@ from sr3d_core.console import (
     chosen,
     explain,
     one_line_errors,
+    require_picture,
     require_writable,
     result_console,
     say,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from sr3d_core.evaluate import FindsObjects
     from sr3d_core.structures import Detections, Images, PointCloud
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 _FAINTEST = 0.05  # a score below which nobody wants to hear of a box
 
 
@@ -221,12 +221,7 @@ def _check_outputs(
         return [None] * len(files)
     import sr3d_core.picture  # noqa: F401  says now that matplotlib is missing
 
-    if picture.suffix.lower() not in _PICTURES:
-        raise ValueError(
-            f"--picture {picture}: ending {picture.suffix!r}, expected one of "
-            f"{' '.join(_PICTURES)}"
-        )
-    require_writable(picture)
+    require_picture(picture, f"--picture {picture}")
     return [picture] if len(files) == 1 else _apart(picture, files)
 
 

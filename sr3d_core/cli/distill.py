@@ -122,6 +122,8 @@ def distill(
         asked = _asked(config, data, teacher, student, preset)
         if bag is None:
             asked = replace(asked, data=with_images(asked.data))
+            if asked.unlabelled is not None:
+                asked = replace(asked, unlabelled=with_images(asked.unlabelled))
         else:
             RunFolder(out).require_fit(to_resume=resume)  # before minutes of work
             frames = RecordedFrames(

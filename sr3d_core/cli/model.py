@@ -286,6 +286,8 @@ def shrink(
 
         from sr3d_core.checkpoint import load_any, save_checkpoint
 
+        if out.suffix != ".safetensors":
+            raise ValueError(f"{out}: ending {out.suffix!r}, expected .safetensors")
         network, manifest = load_any(weights)
         if description is not None:
             manifest = replace(manifest, description=description)
@@ -313,16 +315,22 @@ def measure_spread(
     Example: sr3d model measure-spread runs/my/weights.safetensors
     """
     with one_line_errors():
-        from sr3d_core.checkpoint import rewrite_manifest
+        from sr3d_core.checkpoint import require_own, rewrite_manifest
         from sr3d_core.data.rooms.source import RoomsSource
         from sr3d_core.spread import measure_spread as measure
 
+        require_own(weights)
         require_writable(json_out)
         detector = open_detector(weights, score, device)
         source = RoomsSource(sensors=("frame",), images=detector.takes_images)
         samples = source.open("val", detector.classes, rooms)
         with progress_of("rooms", rooms) as tell:
             spread = measure(detector, (samples[index] for index in range(rooms)), tell)
+        if not spread:
+            raise ValueError(
+                f"{weights}: no class has enough boxes that score {score:g} and are right, in "
+                f"{rooms} rooms; nothing was stored: more --rooms, or a lower --score"
+            )
         rewrite_manifest(weights, spread=spread)
         table = Table(title=f"spread over {rooms} rooms, stored in {weights}")
         for heading in ("class", "boxes", "short cm", "long cm", "up cm", "yaw deg"):
@@ -360,9 +368,10 @@ def calibrate(
     """
     with one_line_errors():
         from sr3d_core.calibration import measure_calibration
-        from sr3d_core.checkpoint import rewrite_manifest
+        from sr3d_core.checkpoint import require_own, rewrite_manifest
         from sr3d_core.detector import Detector, Postprocess
 
+        require_own(weights)
         require_writable(json_out)
         as_on_a_robot = Postprocess(score_threshold=WEAKEST, one_class=True)
         detector = Detector.from_checkpoint(weights, device=device, postprocess=as_on_a_robot)

@@ -45,8 +45,15 @@ def on_recording(
 
     With `is_short` its schedule is that of one place. Raises ValueError where it cannot.
     """
+    from sr3d_core.checkpoint import read_manifest
     from sr3d_core.distill.recordings import taught_source
 
+    weights = asked.teacher.weights
+    if asked.teacher.kind == "points" and read_manifest(weights).camera is not None:
+        raise ValueError(
+            f"--teacher {weights}: weights of color images, expected those of clouds, whose boxes "
+            "are taken as true; a student to go on from is named with --student"
+        )
     if asked.teacher.kind != "points":
         raise ValueError(
             f"teacher.kind is {asked.teacher.kind}, and --bag takes what a teacher of clouds "

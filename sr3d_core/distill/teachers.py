@@ -20,6 +20,7 @@ from sr3d_core.sparse.engine_list import Backend
 from sr3d_core.sparse.tensor import SparseTensor
 from sr3d_core.structures import Batch, Detections, Predictions, Targets
 
+_KINDS = ("clouds", "images")
 _LOOKED_AT = 0.05  # boxes with a lower score cannot tell whether the teacher is right
 
 
@@ -50,14 +51,16 @@ class TeacherNetwork:
         takes_images = isinstance(network, CameraSR3D)
         if takes_images == (settings.kind == "points"):
             raise CheckpointError(
-                f"{settings.weights}: takes {'images' if takes_images else 'clouds'}, expected a "
-                f"teacher of kind {settings.kind}: see teacher.kind"
+                f"teacher.weights {settings.weights}: of {_KINDS[takes_images]}; expected weights "
+                f"of {_KINDS[not takes_images]} (--teacher), as teacher.kind is {settings.kind}, "
+                "or another kind"
             )
         camera = self.manifest.camera
         if camera is not None and (camera.input == "depth") != (settings.kind == "depth_image"):
             raise CheckpointError(
-                f"{settings.weights}: looks at {camera.input}, expected a teacher of kind "
-                f"{settings.kind}: see teacher.kind"
+                f"teacher.weights {settings.weights}: looks at {camera.input}, expected a teacher "
+                f"of kind {settings.kind}: a student that was trained so (student.camera.input), "
+                "or another teacher.kind"
             )
 
     @torch.no_grad()

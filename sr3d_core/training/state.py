@@ -225,8 +225,8 @@ def _about_scenes(
     if change and not accept_data:
         raise TrainingError(
             f"{path}: the scenes of {where} {change}; expected those that the run has begun with: "
-            f"put them back, start in another folder, or say {ACCEPT_DATA} to go on with what is "
-            "there now"
+            "name them as then (--data), put them back, start in another folder, or say "
+            f"{ACCEPT_DATA} to go on with what is there now"
         )
     if change:
         return [f"goes on with other scenes of {where}, which {change}"]

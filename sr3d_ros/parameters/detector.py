@@ -46,7 +46,8 @@ def load_detector(parameters: Parameters) -> Detector:
         raise ValueError(
             f"{name} {weights}: weights of {kinds[detector.takes_images]}, expected those of "
             f"{kinds[of_images]}; set model.weights to weights of clouds, model.camera_weights to "
-            "those of color images, and input.kind to what there is"
+            "those of color images, and input.kind to what there is (commands: --weights, with "
+            "--input auto --camera-weights, and --input)"
         )
     detector.postprocess = postprocess_for(parameters, detector.classes, of_images=of_images)
     return detector

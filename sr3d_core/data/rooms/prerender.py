@@ -45,14 +45,18 @@ def prerender(
     networks without a depth sensor. `workers` is the number of extra processes; 0 renders in this
     one. `furniture` is a library that a share of the pieces is from; `noise` is that of frames and
     scans. `progress` is called with the number of finished rooms and that of all. Raises
-    `RoomsError` if the folder holds rooms that were rendered with other settings, or `noise` is
-    asked for without frames and scans; `LibraryError` for a library that cannot be used.
+    `RoomsError` if the folder holds rooms that were rendered with other settings, nothing is asked
+    for, or `noise` is without frames and scans; `LibraryError` for a library that cannot be used.
     """
     furniture_of(furniture, furniture_share)
     if noise != "usual" and not (num_frames or scan):
         raise RoomsError(
             f"noise {noise!r} is of frames and scans, of which there are none; expected some, or "
             "the usual noise: color images have it always"
+        )
+    if not (num_frames or scan or images):
+        raise RoomsError(
+            "neither frames nor a scan nor images of each room; expected at least one of them"
         )
     folder = Path(out_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,8 +103,11 @@ def _claim(folder: Path, wanted: dict[str, object]) -> None:
         return
     found = json.loads(path.read_text(encoding="utf-8"))
     if found != wanted:
+        keys = [key for key in {**wanted, **found} if wanted.get(key) != found.get(key)]
+        differ = ", ".join(f"{key} {found.get(key)}, not {wanted.get(key)}" for key in keys)
         raise RoomsError(
-            f"{path}: holds {found}, expected {wanted}; choose another folder or remove this one"
+            f"{path}: these rooms were rendered otherwise: {differ}; expected the same; choose "
+            "another folder or remove this one"
         )
 
 
