@@ -2,12 +2,12 @@
 
     python benchmark/bench_camera.py --frames 5 --rounds 9
 
-Frames are of rooms with looks, 320 x 240. The student is new, of the size that `sr3d distill`
-makes: what it costs depends on its weights by the number of voxels that its depth reaches. So
-depth is not its own: it is a normal distribution around the true one, as wide as a trained student
-may tell (--depth-error, a share). In each round a cloud and an image are detected in, in turns;
-times are the processor's, of all threads, in milliseconds: other programs change them less than
-wall time, which is told too. Prints one JSON object.
+Frames are of rooms with looks that no training has seen, 320 x 240. What an image costs depends
+on how sure its network is of depth: on the number of voxels that it lifts cells to, which is told,
+too.
+In each round a cloud and an image are detected in, in turns; times are the processor's, of all
+threads, in milliseconds: other programs change them less than wall time, which is told too. Prints
+one JSON object.
 """
 
 from __future__ import annotations
@@ -20,50 +20,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from measure import aim, machine, ratio, summary
-from torch import Tensor, nn
+from torch import nn
 
-from sr3d_core.checkpoint import Manifest, read_manifest
 from sr3d_core.data.rooms.source import RoomsSource
 from sr3d_core.detector import Detector, Postprocess
-from sr3d_core.model.camera_network import CameraArchitecture, CameraSR3D, cell_depth
-from sr3d_core.structures import Images
 
 ON_A_ROBOT = Postprocess(score_threshold=0.3, one_class=True)
-
-
-class ToldDepth(nn.Module):
-    """In the place of the depth head: beside its work, what it would say if it had learnt."""
-
-    def __init__(self, head: nn.Module, student: CameraSR3D, error: float) -> None:
-        super().__init__()
-        self.head, self.bins, self.error = head, student.camera.depth, error
-        self.images: Images | None = None
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Logits of all bins, of every cell."""
-        said: Tensor = self.head(features)
-        if self.images is None:
-            return said
-        centers = self.bins.centers_m(self.images.intrinsics[:, 0, 0].float())
-        depth = cell_depth(self.images)[:, None].clamp(min=self.bins.near_m)
-        off = (centers[:, :, None, None] - depth) / (self.error * depth)
-        return said * 0 - off.square() / 2
-
-
-def student_of(error: float) -> tuple[Detector, ToldDepth]:
-    """One that has the later stages of the weights that ship, as every student begins."""
-    of_clouds = Detector.from_checkpoint("default", device="cpu")
-    manifest = read_manifest("default")
-    torch.manual_seed(0)
-    camera = CameraArchitecture()
-    network = CameraSR3D(manifest.architecture, camera)
-    network.start_from(of_clouds.network)
-    told = ToldDepth(network.depth, network, error)
-    network.depth = told
-    made = Manifest(architecture=manifest.architecture, classes=manifest.classes, camera=camera)
-    return Detector.of_network(network, made, device="cpu", postprocess=ON_A_ROBOT), told
 
 
 class Watch:
@@ -104,21 +67,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=5, help="images with their clouds")
     parser.add_argument("--rounds", type=int, default=9, help="measured of each, after one more")
-    parser.add_argument("--depth-error", type=float, default=0.1)
+    parser.add_argument("--weights", default="camera", help="of color images")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     about = machine(options.threads)
-    of_images, told = student_of(options.depth_error)
+    of_images = Detector.from_checkpoint(options.weights, device="cpu", postprocess=ON_A_ROBOT)
     of_clouds = Detector.from_checkpoint("default", device="cpu", postprocess=ON_A_ROBOT)
     network: Any = of_images.network
-    parts = {"image": network.image.stages, "mix": network.mix, "depth": network.depth}
-    parts |= {"context": network.context, **dict(network.backbone), "neck": network.neck}
-    watch = Watch({**parts, "head": network.head})
+    names = ("mix", "depth", "height", "objects", "context", "neck", "head")
+    parts = {"image": network.image.stages, **{name: getattr(network, name) for name in names}}
+    parts |= dict(network.backbone)
+    watch = Watch({name: part for name, part in parts.items() if part is not None})
     images, clouds, stages, cells = list[Any](), list[Any](), list[Any](), list[int]()
     scenes = RoomsSource(images=True).open("val", num=options.frames)
     for sample in (scenes[index] for index in range(len(scenes))):
         assert sample.images is not None
-        told.images = sample.images
         cells.append(len(network.raw(sample.images).lifted.coords))
         for number in range(options.rounds + 1):
             watch.taken()

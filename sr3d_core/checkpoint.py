@@ -102,7 +102,8 @@ AnyNetwork = SR3D | CameraSR3D
 def save_checkpoint(
     path: str | Path, network: AnyNetwork, manifest: Manifest, half: bool = False
 ) -> Manifest:
-    """Write the network's state with its manifest; `half` stores 16-bit floats.
+    """Write the network's state with its manifest; `half` stores 16-bit floats,
+    but for tensors with a number that these cannot hold.
 
     Returns the manifest as written. The file appears whole or not at all.
     """
@@ -117,7 +118,7 @@ def checkpoint_content(
     state: dict[str, Tensor], manifest: Manifest, half: bool = False
 ) -> tuple[bytes, Manifest]:
     """What `save_checkpoint` writes for a network of this state, and the manifest in it."""
-    stored = {name: _stored(name, tensor, half) for name, tensor in state.items()}
+    stored = {name: _stored(tensor, half) for name, tensor in state.items()}
     written = replace(manifest, sha256=_digest(stored))
     return _content(stored, written), written
 
@@ -233,7 +234,7 @@ def backbone_content(
 
     `pretraining` says, for people and programs, how it came to be.
     """
-    stored = {f"backbone.{name}": _stored(name, each, False) for name, each in backbone.items()}
+    stored = {f"backbone.{name}": _stored(each, False) for name, each in backbone.items()}
     architecture = replace(architecture, num_classes=1)
     manifest = Manifest(architecture=architecture, classes=("none",), pretraining=pretraining)
     return _content(stored, replace(manifest, sha256=_digest(stored)))
@@ -434,17 +435,13 @@ def _translated(name: str, tensor: Tensor) -> tuple[str, Tensor]:
     )
 
 
-def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
+def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     if not (half and tensor.is_floating_point()):
         return tensor
     small = tensor.half()
-    if (small.isinf() & tensor.isfinite()).any():
-        raise CheckpointError(
-            f"{name} reaches {float(tensor.abs().max()):.3g}, and 16 bits end at 65504; "
-            "expected smaller numbers: store them with 32 bits"
-        )
-    return small
+    is_beyond = bool((small.isinf() & tensor.isfinite()).any())  # 16 bits end at 65504
+    return tensor if is_beyond else small
 
 
 def _loaded(tensor: Tensor) -> Tensor:

@@ -310,10 +310,8 @@ def test_an_image_that_cannot_be_used_is_counted_under_its_reason_and_the_node_g
     assert (robot.latest_status().input, robot.latest_status().fallback_count) == ("rgb", 0)
 
 
-def test_without_weights_of_color_images_the_configuration_is_refused(
+def test_weights_of_other_classes_beside_those_of_clouds_are_refused(
     nodes: dict[str, NodeProcess],
 ) -> None:
-    if (Path(__file__).parents[2] / "sr3d_core/weights/camera.safetensors").exists():
-        nodes["bare"].wait_for_line("expected the same classes")
-    else:
-        nodes["bare"].wait_for_line("cannot configure: .*set model.camera_weights to")
+    """Those that ship know more of them than the tests' own."""
+    nodes["bare"].wait_for_line("expected the same classes")
