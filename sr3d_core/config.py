@@ -240,10 +240,11 @@ class Config:
                 "network.fresh_head is true, but network.weights is none; expected weights to "
                 "start from: without, the whole network starts afresh"
             )
-        if self.schedule.freeze_norms and self.network.weights is None:
+        key, weights = self.starts_from
+        if self.schedule.freeze_norms and weights is None:
             raise ValueError(
-                "schedule.freeze_norms is true, but network.weights is none; expected weights to "
-                "start from: statistics of batch norm come from there"
+                f"schedule.freeze_norms is true, but {key} is none; expected weights to start "
+                "from: statistics of batch norm come from there"
             )
         for part in self.schedule.train_only:
             if self.network.weights is None or not self.network.changes.get(part):
@@ -252,6 +253,11 @@ class Config:
                     f"and network.changes.{part} is {self.network.changes.get(part, False)}; "
                     f"expected weights to start from, and network.changes.{part}: true"
                 )
+
+    @property
+    def starts_from(self) -> tuple[str, str | None]:
+        """The key of the weights that a training starts from, and which these are."""
+        return "network.weights", self.network.weights
 
     @property
     def changes(self) -> Callable[[Sample, Generator], Sample]:

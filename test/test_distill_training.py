@@ -463,6 +463,20 @@ def test_a_student_may_go_on_with_another_lift_and_with_nothing_else_changed(
         train(going_on(by_height=False), tmp_path / "other", learner=CameraLearner)
 
 
+def test_a_student_may_go_on_with_the_statistics_it_has(
+    teacher: Path, trained: Path, tmp_path: Path
+) -> None:
+    weights = trained / "weights.safetensors"
+    shape = {"weights": str(weights), "camera": {"size": [64, 48], "channels": 8}}
+    frozen = {"freeze_norms": True, "num_steps": 2}
+    train(config(teacher, Toys(), student=shape, schedule=frozen), tmp_path, learner=CameraLearner)
+    before, after = (load_any(path)[0].state_dict() for path in (weights, tmp_path))
+    statistics = [name for name in before if "running" in name]
+    assert statistics
+    assert all(torch.equal(before[name], after[name]) for name in statistics)
+    assert not torch.equal(before["depth.0.weight"], after["depth.0.weight"])
+
+
 def test_scenes_without_images_and_foreign_teachers_are_refused(
     teacher: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -491,6 +505,10 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
         (
             {"schedule": {"backbone_rate": 0.1}},
             "schedule.backbone_rate set",
+        ),
+        (
+            {"schedule": {"freeze_norms": True}},
+            "freeze_norms is true, but student.weights is none",
         ),
         ({"view": {"flip": 2}}, "view.flip is 2"),
         ({"view": {"forget_height": 2}}, "view.forget_height is 2"),

@@ -305,6 +305,11 @@ class CameraConfig(Config):
             )
 
     @property
+    def starts_from(self) -> tuple[str, str | None]:
+        """The student to go on from."""
+        return "student.weights", self.student.weights
+
+    @property
     def compares_cells(self) -> bool:
         """Whether features and relations are those of cells of images, as published."""
         return self.distill.is_literal and self.teacher.kind == "depth_image"
