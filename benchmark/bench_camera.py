@@ -3,8 +3,7 @@
     python benchmark/bench_camera.py --frames 5 --rounds 9
 
 Frames are of rooms with looks that no training has seen, 320 x 240. What an image costs depends
-on how sure its network is of depth: on the number of voxels that it lifts cells to, which is told,
-too.
+on how sure its network is of depth: on the number of voxels that it lifts cells to, which is told.
 In each round a cloud and an image are detected in, in turns; times are the processor's, of all
 threads, in milliseconds: other programs change them less than wall time, which is told too. Prints
 one JSON object.

@@ -146,7 +146,13 @@ class CameraLearner(Learner):
                 "taught it, or start a new student of this teacher"
             )
         self.student.load_state_dict(network.state_dict())
-        return f"taken from {weights}: all that it learns with"
+        taken = f"taken from {weights}: all that it learns with"
+        if own == found:
+            return taken
+        return (
+            f"{taken}; it lifts otherwise than there: student.camera.lift {own.lift}, "
+            f"minimum_probability {own.minimum_probability:g}"
+        )
 
     def _losses(self, batch: Batch, turn: Turn | None, step: int) -> Losses:
         if batch.images is None:
