@@ -283,7 +283,8 @@ def _time_left(seconds: float, num_done: int, num_left: int) -> str:
 
 
 def write_json(path: Path | None, content: Any) -> None:
-    """Write a result where the user asked for one, whole or not at all."""
+    """Write a result where the user asked for one, whole or not at all, and say so."""
     if path is not None:
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         write_whole({path: text.encode("utf-8")})
+        say(f"written: {path}")

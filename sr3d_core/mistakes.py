@@ -26,6 +26,11 @@ def _sentence(mistake: Any, kind: type[Any]) -> str:
         known = _known_keys(kind)
         alike = difflib.get_close_matches(str(mistake["loc"][-1]), known, n=2, cutoff=0.4)
         return f"{where}: unknown key; did you mean {' or '.join(alike) or 'another file'}?"
+    if mistake["type"] == "union_tag_not_found":
+        return f"{where}: has no {mistake['ctx']['discriminator']}, expected the one of its kind"
+    if mistake["type"] == "union_tag_invalid":
+        key, found = (mistake["ctx"][name].strip("'") for name in ("discriminator", "tag"))
+        return f"{where}.{key} is {found}, expected one of {mistake['ctx']['expected_tags']}"
     return f"{where}: {mistake['msg']}, found {_in_short(mistake['input'])}"
 
 

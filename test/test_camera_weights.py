@@ -67,7 +67,7 @@ def test_times_of_clouds_and_of_images_are_of_the_same_moments(
     found = json.loads(out.read_text())["weights"]
     assert all(found[str(each)]["total_ms"]["median"] > 0 for each in (weights, of_clouds))
     refused = sr3d("model", "times", weights, "--data", "votenet:.")
-    assert_one_line_error(refused, "votenet: has no color images", "rooms")
+    assert_one_line_error(refused, "votenet", "no color images", "rooms")
 
 
 def test_the_doctor_shows_a_student_an_image(weights: Path) -> None:

@@ -134,6 +134,7 @@ def test_weights_of_images_and_of_clouds_are_told_apart(
         ({"image": np.zeros((0, 4, 3))}, r"image has shape \(0, 4, 3\)"),
         ({"image": np.full((4, 4, 3), 300.0)}, "image spans 300"),
         ({"image": np.full((4, 4, 3), np.nan)}, "not finite"),
+        ({"image": np.zeros((96, 128, 3), dtype=np.uint8)}, "brightness of 0.000"),
         ({"intrinsics": np.eye(4)}, r"K has shape \(4, 4\)"),
         ({"intrinsics": np.zeros((3, 3))}, r"is \[\[0.0, 0.0"),
         ({"intrinsics": np.diag([0.0, 0.0, 1.0])}, "focal lengths above 0"),
@@ -153,7 +154,7 @@ def test_weights_of_images_and_of_clouds_are_told_apart(
     ],
 )
 def test_what_is_no_image_or_no_camera_is_refused(change: dict[str, Any], text: str) -> None:
-    fine = {"image": np.zeros((96, 128, 3)), "intrinsics": K, "world_from_camera": FORWARD}
+    fine = {"image": np.full((96, 128, 3), 0.5), "intrinsics": K, "world_from_camera": FORWARD}
     assert len(as_images(**fine)) == 1
     with pytest.raises(ValueError, match=text):
         as_images(**{**fine, **change})

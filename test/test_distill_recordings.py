@@ -362,7 +362,7 @@ def test_data_without_images_is_refused_before_the_work_and_rooms_get_theirs(
 ) -> None:
     out = ("--out", tmp_path / "run", "--teacher", weights[0])
     done = sr3d("distill", "--data", "votenet:.,dataset=sunrgbd", *out)
-    assert_one_line_error(done, "votenet: has no color images, expected", "rooms")
+    assert_one_line_error(done, "votenet", "no color images", "rooms")
     done = sr3d("distill", "--data", "rooms:", *out)
     assert_one_line_error(done, "a teacher of 3 classes, and data of 20")
 

@@ -259,3 +259,9 @@ def test_cameras_that_see_nothing_of_each_other_are_refused() -> None:
         rectification(lens("plumb_bob"), beside)
     with pytest.raises(DistortionError, match=r"centre \(9000"):
         whole_view(lens("plumb_bob", raw=Pinhole(640, 480, 300.0, 300.0, 9000.0, 235.0)))
+
+
+@pytest.mark.parametrize("coefficients", [(50.0, 0.0, 0.0, 0.0), (-40.0, 0.0, 0.0, 0.0)])
+def test_coefficients_that_leave_a_keyhole_are_refused(coefficients: tuple[float, ...]) -> None:
+    with pytest.raises(DistortionError, match="calibrate"):
+        whole_view(lens("plumb_bob", coefficients))

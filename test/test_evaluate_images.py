@@ -171,7 +171,7 @@ def test_eval_scores_images_of_rooms(weights: Path, tmp_path: Path) -> None:
         (("--tests", "2"), ("--tests",)),
         (("--report", "page.html"), ("--report", "clouds")),
         (("--merge-views", "2"), ("--merge-views 2",)),
-        (("--data", "votenet:."), ("votenet: has no color images", "rooms")),
+        (("--data", "votenet:."), ("votenet", "no color images", "rooms")),
     ],
 )
 def test_what_is_of_clouds_alone_is_refused(

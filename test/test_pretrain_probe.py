@@ -290,5 +290,6 @@ def test_the_command_has_a_row_for_each_file_and_two_beside(tmp_path: Path) -> N
     before = found.read_text()
     assert sr3d(*arguments).exit_code == 0
     assert found.read_text() == before
-    nowhere = sr3d("model", "probe", tmp_path / "no.safetensors", "--data", data)
+    there = ("--data", data, "--split", "train")
+    nowhere = sr3d("model", "probe", tmp_path / "no.safetensors", *there)
     assert_one_line_error(nowhere, "no.safetensors")

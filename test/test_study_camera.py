@@ -37,20 +37,20 @@ def parsed(study: Study, name: str) -> CameraConfig:
     return found
 
 
-def test_all_arms_of_a_seed_begin_from_one_student_and_learn_equally_long() -> None:
+def test_all_arms_begin_from_one_student_and_learn_equally_long() -> None:
     study = Study.read(SHIPPED)
     arms = [name for name in study.variants if name != "dense"]
     for seed in (1, 2, 3):
         trees = [study.tree(name, seed, Path("out")) for name in arms]
-        assert {tree["student"]["weights"] for tree in trees} == {
-            f"out/pretrained-student-{seed}/weights.safetensors"
-        }
+        assert {tree["student"]["weights"] for tree in trees} == {"runs/cells/weights.safetensors"}
         assert {tree["schedule"]["seed"] for tree in trees} == {seed}
         assert len({json.dumps(tree["schedule"]) for tree in trees}) == 1
         assert len({json.dumps(tree["data"]) for tree in trees}) == 1
-    first = study.labelled_tree("student", 2)
-    assert first["distill"] == {"preset": "none"}
-    assert first["schedule"]["seed"] == 2
+    first = load_camera_config(SHIPPED.with_name("monostl_cells.yaml"))
+    assert first.depth.first_steps == first.schedule.num_steps  # of cells alone
+    assert not first.distill.is_asked
+    assert first.student.camera.image == parsed(study, "none").student.camera.image
+    assert study.labelled_tree("dense_student", 2)["schedule"]["seed"] == 2
 
 
 def test_the_arms_are_those_of_the_comparison() -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from sr3d_core.choices import FURNITURE_SHARE, ROOM_NOISES, ROOM_SENSORS, ROOM_SPLITS, VAL_SHARE
 from sr3d_core.cli.furniture import furniture
+from sr3d_core.cli.scenes import opened
 from sr3d_core.console import (
     SCENES,
     chosen,
@@ -342,9 +343,7 @@ def stats(
 
         require_writable(json_out)
         source = source_of(data)
-        scenes = source.open(split, source.classes, num)
-        for note in getattr(scenes, "notes", ()):
-            say(f"read as: {note}")
+        scenes = opened(source, split, num=num)
         with progress_of("scenes", len(scenes)) as tell:
             figures = scene_figures(scenes, tell)
         console = result_console()
@@ -473,7 +472,7 @@ def sheet(
         source = source_of(data)
         if images:
             source = with_images(source)
-        scenes = source.open(split, source.classes, num)
+        scenes = opened(source, split, num=num)
         num = min(num, len(scenes))
         draw = image_sheet if images else contact_sheet
         draw([scenes[index] for index in range(num)], out, scenes.classes)

@@ -22,7 +22,7 @@ from sr3d_core.cli.accuracy import (
     require_no_points,
 )
 from sr3d_core.cli.detect import open_detector
-from sr3d_core.cli.scenes import labelled_scenes, named_config
+from sr3d_core.cli.scenes import labelled_scenes, named_config, opened
 from sr3d_core.console import (
     SCENES,
     BackendOption,
@@ -105,7 +105,7 @@ def probe(
         from sr3d_core.pretrain.probing import as_json, probe_weights
 
         require_writable(json_out)
-        scenes = source_of(data).open(split, num=num)
+        scenes = opened(source_of(data), split, num=num)
         with progress_of("features", len(weights) + 2) as tell:
             rows = probe_weights(weights, scenes, seed, lambda done, _: tell(done))
         table = Table(title=f"probes on {len(scenes)} scenes of {data}, seed {seed}")
@@ -235,7 +235,7 @@ def times(
         source = source_of(data)
         if any(detector.takes_images for detector in detectors.values()):
             source = with_images(source)
-        scenes = source.open(split, num=num)
+        scenes = opened(source, split, num=num)
         with progress_of("scenes", len(scenes)) as tell:
             found = measure_times(detectors, (scenes[index] for index in range(len(scenes))), tell)
         machine = surroundings(next(iter(detectors.values())))

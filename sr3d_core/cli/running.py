@@ -57,6 +57,8 @@ def run_and_tell(
             on_stopped=seen.on_stopped,
         )
     if is_main:
+        if resume and seen.num_steps == 0:
+            say("the run was at its end already; nothing was learnt now")
         say(f"weights: {weights}")
         weights = _best(weights, config, seen)
     if seen.is_stopped:

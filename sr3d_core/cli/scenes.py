@@ -9,8 +9,10 @@ from sr3d_core.console import say
 from sr3d_core.presets import preset_names, preset_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sr3d_core.config import Config
-    from sr3d_core.data.sources import Scenes
+    from sr3d_core.data.sources import AnySource, Scenes
 
 
 def labelled_scenes(
@@ -38,7 +40,14 @@ def labelled_scenes(
     ):
         if names:
             say(f"not scored, {text}: {', '.join(_with_alike(name, others) for name in names)}")
-    scenes = source.open(split, known, num)
+    return opened(source, split, known, num)
+
+
+def opened(
+    source: AnySource, split: str, classes: Sequence[str] | None = None, num: int | None = None
+) -> Scenes:
+    """Scenes of a source, labelled in `classes`, None = its own; says what they are read as."""
+    scenes = source.open(split, source.classes if classes is None else classes, num)
     for note in getattr(scenes, "notes", ()):
         say(f"read as: {note}")
     return scenes

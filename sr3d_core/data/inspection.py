@@ -101,7 +101,7 @@ def inspect_scenes(
         suspicions.add(sample, scene.num_inside, place)
         on_scene(index + 1, scene)
     told = [*warnings, *_about_guesses(guesses), *_about_unused(left_out)]
-    notes = scenes.notes if isinstance(scenes, FileScenes) else ()
+    notes: tuple[str, ...] = getattr(scenes, "notes", ())
     notes += (about_other_classes(others),) if others else ()
     return Inspection(faults, [*told, *suspicions.warnings()], num_unread, notes)
 

@@ -83,7 +83,7 @@ def write_scenes(
         others.update(written.others)
         on_scene(index + 1, len(scenes))
     write_whole({out / f"{split}.txt": "".join(f"{name}\n" for name in names).encode()})
-    notes = scenes.notes if isinstance(scenes, FileScenes) else ()
+    notes: tuple[str, ...] = getattr(scenes, "notes", ())
     notes += (about_other_classes(others),) if others else ()
     return Prepared(len(names) - num_there, num_there, notes, left_out)
 

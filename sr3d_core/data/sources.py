@@ -114,7 +114,11 @@ def with_images(source: AnySource) -> AnySource:
     """The same source, its scenes with color images; ValueError where it has none."""
     if not hasattr(source, "images"):
         known = sorted(name for name, reader in READERS.items() if hasattr(reader, "images"))
-        raise ValueError(f"{source.name}: has no color images, expected {' or '.join(known)}")
+        raise ValueError(
+            f"{data_argument(source)}: the reader {source.name} has no color images beside its "
+            f"clouds, expected one of {', '.join(known)}; photos alone teach no depth, but "
+            "`sr3d detect` looks at them"
+        )
     having: Any = source
     changed: AnySource = replace(having, images=True)
     return changed

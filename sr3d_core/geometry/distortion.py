@@ -35,7 +35,7 @@ MODELS = {
 """The models that are known, and how many coefficients each has."""
 
 _WIDEST = 2.0  # slope of 63 degrees off the axis; farther out a rectified image is all stretch
-_STEEPEST_ZOOM = 64.0
+_STEEPEST_ZOOM = 4.0  # seeing less than a quarter of the width, the numbers are of no lens
 _NUM_HALVINGS = 40
 _NUM_RADII = 4096  # at which it is looked whether a lens turns back
 _NUM_ALONG = 32  # places along each side at which it is looked whether all is seen
@@ -165,9 +165,9 @@ def whole_view(lens: Lens, rectified_from_raw: Float[Tensor, "3 3"] | None = Non
     low, high = max(reach / _WIDEST, 1e-3), _STEEPEST_ZOOM
     if not _all_seen(lens, high, rectified_from_raw):
         raise DistortionError(
-            f"{lens.model} with {list(lens.coefficients)} shows no part of the image of "
-            f"{raw.width} x {raw.height} pixels whole, centre ({raw.cx:g}, {raw.cy:g}); "
-            "calibrate the camera"
+            f"{lens.model} with {list(lens.coefficients)} shows nothing of the image of "
+            f"{raw.width} x {raw.height} pixels whole, centre ({raw.cx:g}, {raw.cy:g}), or a "
+            f"{_STEEPEST_ZOOM:g}th of its width; calibrate the camera"
         )
     if _all_seen(lens, low, rectified_from_raw):
         return _zoomed(raw, low)

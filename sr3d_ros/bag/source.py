@@ -110,8 +110,12 @@ def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
     info = info or (beside if beside in infos or len(infos) != 1 else infos[0])
     if info not in infos:
         raise ReplayError(
-            f"{bag.path}: no CameraInfo of {color} on {info}; expected one of "
-            f"{', '.join(infos) or 'none'}; name it with --camera-info"
+            f"{bag.path}: no CameraInfo of {color} on {info}; expected "
+            + (
+                f"one of {', '.join(infos)}; name it with --camera-info"
+                if infos
+                else "its intrinsics: there is no CameraInfo in it; record that topic as well"
+            )
         )
     return ColorTopics(color, info)
 

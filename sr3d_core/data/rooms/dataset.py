@@ -98,6 +98,7 @@ class Rooms(Dataset[Sample]):
         self._num = num
         self._sensors = tuple(sensors)
         self._supply = supply
+        self.notes: tuple[str, ...] = ()
         self.classes = known_labels(label_space)
 
     def __len__(self) -> int:

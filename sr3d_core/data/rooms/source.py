@@ -94,9 +94,17 @@ class RoomsSource:
             stored = PrerenderedImages if self.images else PrerenderedRooms
             return stored(self.prerendered, classes, self.num_rooms, self.draw, num)
         chosen, num, supply = self._made(split, num)
+        made: Rooms | RoomImages
         if self.images:
-            return RoomImages(chosen, num, classes, supply)
-        return Rooms(chosen, num, self.sensors, classes, supply)
+            made = RoomImages(chosen, num, classes, supply)
+        else:
+            made = Rooms(chosen, num, self.sensors, classes, supply)
+        if self.prerendered is not None:
+            made.notes = (
+                f"other rooms than those in {self.prerendered}, rendered as they are asked for: a "
+                f"folder of rooms is the split train, and {split} is asked for",
+            )
+        return made
 
     def _made(self, split: str, num: int | None) -> tuple[RoomSplit, int, FurnitureSupply]:
         """Split, number and furniture of rooms that are made as they are asked for."""

@@ -42,6 +42,7 @@ class RoomImages(Dataset[Sample]):
         self._split: RoomSplit = split
         self._num = num
         self._supply = supply
+        self.notes: tuple[str, ...] = ()
         self.classes = known_labels(label_space)
 
     def __len__(self) -> int:
