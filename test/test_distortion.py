@@ -265,3 +265,5 @@ def test_cameras_that_see_nothing_of_each_other_are_refused() -> None:
 def test_coefficients_that_leave_a_keyhole_are_refused(coefficients: tuple[float, ...]) -> None:
     with pytest.raises(DistortionError, match="calibrate"):
         whole_view(lens("plumb_bob", coefficients))
+    with pytest.raises(DistortionError, match="P and K of one camera"):
+        rectification(lens("plumb_bob", coefficients), RAW)

@@ -36,6 +36,7 @@ MODELS = {
 
 _WIDEST = 2.0  # slope of 63 degrees off the axis; farther out a rectified image is all stretch
 _STEEPEST_ZOOM = 4.0  # seeing less than a quarter of the width, the numbers are of no lens
+_LEAST_SEEN = 0.1  # of a rectified image, where less is left nobody meant it
 _NUM_HALVINGS = 40
 _NUM_RADII = 4096  # at which it is looked whether a lens turns back
 _NUM_ALONG = 32  # places along each side at which it is looked whether all is seen
@@ -142,10 +143,11 @@ def rectification(
     size = torch.tensor([lens.camera.width, lens.camera.height], dtype=torch.float64)
     grid = (2 * source + 1) / size - 1
     grid = torch.where(is_seen[:, None], grid, 0.0).float()
-    if not is_seen.any():
+    if (share := float(is_seen.double().mean())) < _LEAST_SEEN:
         raise DistortionError(
-            f"no pixel of the rectified image (fx {target.fx:g}, cx {target.cx:g}) lies in the "
-            f"raw one (fx {lens.camera.fx:g}, cx {lens.camera.cx:g}); are P and K of one camera?"
+            f"{100 * share:.0f} % of a rectified image (fx {target.fx:g}, cx {target.cx:g}) lie "
+            f"in the raw one (fx {lens.camera.fx:g}, cx {lens.camera.cx:g}, {lens.model} "
+            f"{list(lens.coefficients)}); are P and K of one camera, and is D its own?"
         )
     shape = target.height, target.width
     return Rectification(target, grid.reshape(1, *shape, 2), is_seen.reshape(shape))
