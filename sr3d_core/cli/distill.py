@@ -85,7 +85,7 @@ def distill(
     With --bag it learns one place, without labels: boxes that the teacher scores 0.3 or more and
     finds in the same place in three frames in a row are taken as true. The last fifth of the
     recording is held out; said is how far the student agrees with the teacher there, before and
-    after. Frames are kept in a folder beside the run.
+    after, and scores are made chances there. Frames are kept in a folder beside the run.
 
     Examples:
 

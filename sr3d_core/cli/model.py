@@ -21,6 +21,7 @@ from sr3d_core.cli.accuracy import (
     refinement_of,
     require_no_points,
 )
+from sr3d_core.cli.calibrating import calibrate_on, uncalibrated
 from sr3d_core.cli.detect import open_detector
 from sr3d_core.cli.scenes import labelled_scenes, named_config, opened
 from sr3d_core.console import (
@@ -30,7 +31,6 @@ from sr3d_core.console import (
     progress_of,
     require_writable,
     result_console,
-    say,
     write_json,
 )
 
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
     from sr3d_core.calibration import Measured
 
 app = typer.Typer(help="Look at weights files.", no_args_is_help=True)
-
-WEAKEST = 0.1
-"""Boxes that score less are nearly never right and too many to count."""
 
 Weights = Annotated[str, typer.Argument(help='Weights file, or "default".')]
 
@@ -367,25 +364,16 @@ def calibrate(
       sr3d model calibrate runs/rooms/weights.safetensors          on procedural rooms
     """
     with one_line_errors():
-        from sr3d_core.calibration import measure_calibration
-        from sr3d_core.checkpoint import require_own, rewrite_manifest
-        from sr3d_core.detector import Detector, Postprocess
+        from sr3d_core.checkpoint import require_own
 
         require_own(weights)
         require_writable(json_out)
-        as_on_a_robot = Postprocess(score_threshold=WEAKEST, one_class=True)
-        detector = Detector.from_checkpoint(weights, device=device, postprocess=as_on_a_robot)
-        detector.calibration = {}
+        detector = uncalibrated(weights, device)
         scenes = labelled_scenes(
             data, split, num, detector.classes, has_images=detector.takes_images
         )
-        with progress_of("scenes", len(scenes)) as tell:
-            samples = (scenes[index] for index in range(len(scenes)))
-            found = measure_calibration(detector, samples, tell)
-        rewrite_manifest(weights, calibration=found.calibration)
+        found = calibrate_on(scenes, detector, weights)
         result_console().print(_ways_table(found, len(scenes)))
-        if not found.calibration:
-            say(f"{weights}: scores stay the network's own, which are the better chances")
         title = f"calibration over {len(scenes)} scenes, stored in {weights}"
         table = Table(title=title)
         for heading in ("class", "boxes", "right", "scale", "offset"):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sr3d_core.cli.calibrating import calibrate_on, uncalibrated
 from sr3d_core.console import progress_in_turn, progress_of, say, write_json
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sr3d_core.distill.settings import CameraConfig
     from sr3d_core.evaluate import EvaluationReport
 
-_STEPS, _RATE, _WARMUP = 2000, 2e-4, 100
+_STEPS, _RATE, _WARMUP = 600, 2e-4, 100
 """Of a student that learns one place: it begins from one that knows many."""
 AGREEMENT = "agreement.json"
 """In the folder of the run: how far student and teacher agree on what was held out."""
@@ -102,6 +103,27 @@ class Agreement:
             )
         before = None if self._before is None else self._before.to_dict()
         write_json(self._out / AGREEMENT, {"before": before, "after": after.to_dict()})
+        self._calibrate()
+
+    def _calibrate(self) -> None:
+        """Make scores chances that the teacher would find a box, too, on what was held out.
+
+        Without it the thresholds of the node and of commands mean nothing to a new student.
+        """
+        from sr3d_core.checkpoint import weights_file
+
+        weights = weights_file(self._out)
+        detector = uncalibrated(weights, backend=self._asked.network.backend)
+        try:
+            found = calibrate_on(self._asked.data.open("val"), detector, weights)
+        except ValueError as error:
+            say(f"{weights}: scores stay the network's own: {error}")
+            return
+        if found.calibration:
+            say(
+                f"{weights}: scores are now chances that the teacher would find the box, too, by "
+                "the frames held out"
+            )
 
     def _of(self, weights: str) -> EvaluationReport | None:
         """None where nothing is held out."""
