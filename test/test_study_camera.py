@@ -46,7 +46,7 @@ def test_all_arms_begin_from_one_student_and_learn_equally_long() -> None:
         assert {tree["schedule"]["seed"] for tree in trees} == {seed}
         assert len({json.dumps(tree["schedule"]) for tree in trees}) == 1
         assert len({json.dumps(tree["data"]) for tree in trees}) == 1
-    first = load_camera_config(SHIPPED.with_name("monostl_cells.yaml"))
+    first = load_camera_config(SHIPPED.parent.parent / "camera_cells.yaml")
     assert first.depth.first_steps == first.schedule.num_steps  # of cells alone
     assert not first.distill.is_asked
     assert first.student.camera.image == parsed(study, "none").student.camera.image

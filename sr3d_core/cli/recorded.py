@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr3d_core.cli.calibrating import calibrate_on, uncalibrated
+from sr3d_core.cli.stored import calibrate_on, uncalibrated
 from sr3d_core.console import progress_in_turn, progress_of, say, write_json
 
 if TYPE_CHECKING:
