@@ -8,8 +8,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.geometry.camera import Pinhole, camera_doubt, height_doubt
-from sr3d_core.structures import DARKEST, UNKNOWN_COLOR, Images, PointCloud
+from sr3d_core.geometry.camera import Pinhole, brightness_doubt, camera_doubt, height_doubt
+from sr3d_core.structures import UNKNOWN_COLOR, Images, PointCloud
 
 _COLOR_SLACK = 1e-3  # resampled colors may overshoot a little
 _SKEW = 1e-3  # of the focal length: axes are at right angles
@@ -42,7 +42,7 @@ def as_images(
 
     Pixels are 0..255 where the type is uint8, else 0..1; the camera looks along its z, x to the
     right and y down, and the world has z up. Raises ValueError where a shape is wrong, a number is
-    not finite, the image is all but black (`structures.DARKEST`), K is of no camera of such an
+    not finite, the image is all but black, K is of no camera of such an
     image, the pose is no rotation and shift, or the height (metres above the floor, None where
     unknown) that of no camera in a room.
     """
@@ -53,11 +53,8 @@ def as_images(
     colors = _as_colors(rows if pixels.dtype == torch.uint8 else rows.float(), "image")
     if not bool(colors.isfinite().all()):
         raise ValueError("image has pixels that are not finite, expected 0..1")
-    if (brightness := float(colors.mean())) < DARKEST:
-        raise ValueError(
-            f"image has a mean brightness of {brightness:.3f}, expected {DARKEST:g} or more of 1: "
-            "nothing can be told in the dark; or was it divided by 255 twice?"
-        )
+    if doubt := brightness_doubt(float(colors.mean())):
+        raise ValueError(f"image {doubt} Or was it divided by 255 twice?")
     pixels = colors.reshape(pixels.shape).permute(2, 0, 1)[None].contiguous()
     matrix, pose = (
         _as_matrix("K", intrinsics, 3),

@@ -16,9 +16,6 @@ from torch import Tensor
 
 UNKNOWN_COLOR = float("nan")
 """What a color channel holds where the sensor gave none."""
-DARKEST = 0.03
-"""Mean of all pixels of an image, 0..1 as encoded, below which nothing can be told: a covered
-lens, a room at night."""
 
 
 def _places(index: Tensor | slice, num: int) -> Tensor | slice:

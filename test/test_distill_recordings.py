@@ -331,8 +331,12 @@ def test_a_student_learns_from_a_recording_and_goes_on(
     assert "trust: score" in config
     done = sr3d(*asked, "--steps", "3", "--resume")
     assert done.exit_code == 0, done.output
-    assert "already" in done.stderr
+    assert "its frames are in" in done.stderr
     assert len((out / "log.csv").read_text().splitlines()) == 1 + 3
+    assert "at its end already" not in done.stderr
+    done = sr3d(*asked, "--steps", "3", "--resume")
+    assert done.exit_code == 0, done.output
+    assert "at its end already" in done.stderr
 
 
 def test_too_few_frames_are_said_to_be_what_is_wrong(

@@ -25,13 +25,14 @@ from sr3d_core.geometry.camera import (
     NARROWEST_DEG,
     WIDEST_DEG,
     Pinhole,
+    brightness_doubt,
     camera_doubt,
     height_doubt,
     pinhole_matrix,
 )
 from sr3d_core.geometry.distortion import DistortionError, Lens, rectification
 from sr3d_core.plain_yaml import YamlError, read_yaml
-from sr3d_core.structures import DARKEST, Images
+from sr3d_core.structures import Images
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MODES = ("L", "LA", "P", "PA", "RGB", "RGBA")
@@ -340,12 +341,8 @@ def _require_something_seen(path: Path, pixels: UInt8[NDArray, "H W 3"]) -> None
             f"{path}: {width} x {height} pixels, expected at least {_SMALLEST} on each side; take "
             "the photo as it comes from the camera"
         )
-    brightness = float(pixels.mean()) / 255
-    if brightness < DARKEST:
-        raise PhotoError(
-            f"{path}: has a mean brightness of {brightness:.3f}, expected {DARKEST:g} or more of "
-            "1; was the lens covered, the room dark, the exposure too short?"
-        )
+    if doubt := brightness_doubt(float(pixels.mean()) / 255):
+        raise PhotoError(f"{path}: {doubt}")
 
 
 def _first_line(error: Any) -> str:

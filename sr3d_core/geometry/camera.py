@@ -34,6 +34,9 @@ class Pinhole:
 
 WIDEST_DEG, NARROWEST_DEG = 160.0, 1.0
 """Angles of view from side to side that cameras without distortion have."""
+DARKEST = 0.03
+"""Mean of all pixels of an image, 0..1 as encoded, below which nothing can be told: a covered
+lens, a room at night."""
 _MOST_OBLONG = 2.0  # of a pixel's two sides
 _NEAREST_M = 0.05  # edges of boxes are cut off nearer than this
 _EDGES = [(a, (a + 1) % 4) for a in range(4)]
@@ -78,6 +81,16 @@ def height_doubt(height_m: float) -> str:
     return (
         f"the camera's height is {height_m:g} m, expected above 0, up to "
         f"{HIGHEST_CAMERA_M:g}; leave it out where it is not known"
+    )
+
+
+def brightness_doubt(brightness: float, darkest: float = DARKEST) -> str:
+    """Why an image with this mean of all pixels, 0..1, shows nothing; "" where it may."""
+    if brightness >= darkest:
+        return ""
+    return (
+        f"has a mean brightness of {brightness:.3f}, expected {darkest:g} or more of 1: is the "
+        "lens covered, the room dark, the exposure too short?"
     )
 
 

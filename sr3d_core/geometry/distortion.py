@@ -168,8 +168,8 @@ def whole_view(lens: Lens, rectified_from_raw: Float[Tensor, "3 3"] | None = Non
     if not _all_seen(lens, high, rectified_from_raw):
         raise DistortionError(
             f"{lens.model} with {list(lens.coefficients)} shows nothing of the image of "
-            f"{raw.width} x {raw.height} pixels whole, centre ({raw.cx:g}, {raw.cy:g}), or a "
-            f"{_STEEPEST_ZOOM:g}th of its width; calibrate the camera"
+            f"{raw.width} x {raw.height} pixels whole, centre ({raw.cx:g}, {raw.cy:g}), or less "
+            "than a quarter of its width; calibrate the camera"
         )
     if _all_seen(lens, low, rectified_from_raw):
         return _zoomed(raw, low)

@@ -281,6 +281,8 @@ def _check(study: Study, names: Sequence[str]) -> dict[str, str]:
         scenes = source.open(study.split, num=study.num)
         if len(scenes) == 0:
             raise StudyError(f"data {text}: the split {study.split} has no scenes to score on")
+        for note in getattr(scenes, "notes", ()):
+            _log.warning("data %s: read as: %s", text, note)
         for data in opened:
             if not {*data.classes} & {*source.classes}:
                 raise StudyError(

@@ -15,14 +15,20 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr3d_core.geometry.camera import Pinhole, camera_doubt, pinhole_matrix
+from sr3d_core.geometry.camera import (
+    DARKEST,
+    Pinhole,
+    brightness_doubt,
+    camera_doubt,
+    pinhole_matrix,
+)
 from sr3d_core.geometry.distortion import (
     DistortionError,
     Lens,
     Rectification,
     rectification,
 )
-from sr3d_core.structures import DARKEST, Images
+from sr3d_core.structures import Images
 from sr3d_ros.errors import MessageError, TransformError
 from sr3d_ros.sensors.camera_info import (
     has_projection,
@@ -94,13 +100,8 @@ class ImageReader:
         return Images(pixels, pinhole_matrix(camera).float()[None], place)
 
     def _require_light(self, rgb: NDArray[np.uint8]) -> None:
-        brightness = float(rgb.mean()) / 255
-        if brightness < self._darkest:
-            raise MessageError(
-                "dark_image",
-                f"{_WHAT} has a mean brightness of {brightness:.3f}, expected {self._darkest:g} "
-                "or more of 1; is the lens covered, the room dark, the exposure too short?",
-            )
+        if doubt := brightness_doubt(float(rgb.mean()) / 255, self._darkest):
+            raise MessageError("dark_image", f"{_WHAT} {doubt}")
 
     def _rectified(
         self, rgb: NDArray[np.uint8], info: Any, image: Any
