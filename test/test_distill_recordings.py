@@ -414,3 +414,47 @@ def test_steps_of_the_command_win_over_epochs_of_the_file(
         assert done.exit_code == 0, done.output
     assert [each.schedule.epochs for each in asked] == [40, None]
     assert asked[1].schedule.for_scenes(1000).num_steps == 7
+
+
+def organized(stamp_ns: int) -> Any:
+    """A cloud with a colored point for each pixel of K: floor, and the object before a wall."""
+    height, width, (fx, fy, cx, cy) = 48, 64, K
+    v, u = np.mgrid[:height, :width]
+    right, down = (u - cx) / fx, (v - cy) / fy
+    depth = np.minimum(4.0, 1.2 / np.maximum(down, 1e-3))
+    is_object = (abs(right * 2.7) < 0.4) & (down * 2.7 > 0.4) & (down * 2.7 < 1.2)
+    depth = np.where(is_object, 2.7, depth)
+    rows = np.zeros((height, width), [("xyz", "<f4", 3), ("rgb", "<u4")])
+    rows["xyz"] = np.stack([right * depth, down * depth, depth], axis=-1)
+    rows["rgb"] = 0xFF402010 + 64 * is_object.astype(np.uint32)
+    fields = [
+        T["sensor_msgs/msg/PointField"](name, 4 * at, 7, 1)
+        for at, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    data = np.frombuffer(rows.tobytes(), np.uint8)
+    return T["sensor_msgs/msg/PointCloud2"](
+        header(stamp_ns, "depth"), height, width, fields, False, 16, 16 * width, data, True
+    )
+
+
+def test_colors_of_organized_clouds_are_images_where_there_are_no_others(tmp_path: Path) -> None:
+    def without_images(write: Write) -> None:
+        write("/tf_static", tf("base_link", "depth", 0, (0, 0, 1.2), CAMERA_TURN), S)
+        for tick in range(3):
+            stamp_ns = S + tick * S // 5
+            write("/tf", tf("odom", "base_link", stamp_ns, (0, 0, 0), STILL), stamp_ns)
+            write("/points", organized(stamp_ns), stamp_ns + 1000)
+
+    bag = write_bag(tmp_path / "bag", "mcap", without_images)
+    frames_of(bag, tmp_path / "chosen")
+    frames_of(bag, tmp_path / "named", color="/points")
+    with pytest.raises(ValueError, match="--camera-info /x with --color /points"):
+        frames_of(bag, tmp_path / "both", color="/points", camera_info="/x")
+    for folder in (tmp_path / "chosen", tmp_path / "named"):
+        listed = frames_in(folder)
+        assert len(listed.frames) == 3
+        images, _ = read_frame(folder / listed.frames[0].file)
+        np.testing.assert_allclose(images.intrinsics[0, :2].flatten()[[0, 4, 2, 5]], K, atol=1e-3)
+        assert images.pixels[0].unique().mul(255).round().int().tolist() == [16, 32, 64, 80]
+        assert images.depth is not None
+        assert float(images.depth[0, 36, 32]) == pytest.approx(2.7, abs=0.01)

@@ -43,7 +43,10 @@ def distill(
     ] = None,
     color: Annotated[
         str | None,
-        typer.Option(help="Of --bag: color images, raw or compressed; default: the only ones."),
+        typer.Option(
+            help="Of --bag: color images, raw or compressed, or organized clouds with colors; "
+            "default: the only images, else what the clouds hold."
+        ),
     ] = None,
     camera_info: Annotated[
         str | None,

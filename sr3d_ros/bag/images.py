@@ -28,11 +28,12 @@ from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.keyframes import FindsNothing
 from sr3d_ros.bag.replay import Bag, DroppedFrame, detected
 from sr3d_ros.bag.run import BagRun, open_run
-from sr3d_ros.bag.source import ColorTopics, Topics, color_topics
+from sr3d_ros.bag.source import ColorTopics, Topics, color_topics_beside
 from sr3d_ros.errors import MessageError, Refused
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
 from sr3d_ros.sensors.camera_image import ImageReader
+from sr3d_ros.sensors.organized_color import image_of
 from sr3d_ros.tf.fixed import FIXED_FRAMES, in_fixed_frame, moved_between
 from sr3d_ros.tf.headers import frame_name, frame_of, stamp_of
 from sr3d_ros.tf.rigid import Matrix, rigid_inverse
@@ -69,7 +70,7 @@ def write_image_frames(
         ) as run,
         Bag(recording) as beside,  # read along, at its own pace
     ):
-        topics = color_topics(run.bag, color, camera_info)
+        topics = color_topics_beside(run.bag, run.topic, color, camera_info)
         making = _Making(run, ColorStream(beside, topics), topics, settings)
         frames = making.frames(lambda done: on_read(done, run.num_clouds))
         num = write_frames(folder, recording.name, frames, making.refused)
@@ -89,7 +90,10 @@ class ColorStream:
         self.num_bad = 0
 
     def nearest(self, stamp_ns: int) -> tuple[Any, Any] | None:
-        """Image and CameraInfo nearest to a stamp; None where none is near."""
+        """Image and CameraInfo nearest to a stamp; None where none is near.
+
+        Raises `MessageError` for a cloud that holds no image.
+        """
         while self._newest_ns < stamp_ns + _TOLERANCE_NS and self._pull():
             pass
         while self._near and self._near[0][0] < stamp_ns - _TOLERANCE_NS:
@@ -97,7 +101,7 @@ class ColorStream:
         found = min(self._near, key=lambda each: abs(each[0] - stamp_ns), default=None)
         if found is None or abs(found[0] - stamp_ns) > _TOLERANCE_NS:
             return None
-        return found[1], found[2]
+        return image_of(found[1]) if self._topics.of_clouds else (found[1], found[2])
 
     def _pull(self) -> bool:
         """Take the next message; False at the end."""
@@ -116,7 +120,7 @@ class ColorStream:
                 self.num_bad += 1
                 continue
             self._newest_ns = max(self._newest_ns, stamp)
-            if self._info is None:
+            if self._info is None and not self._topics.of_clouds:
                 self._waiting = [*self._waiting[-30:], (stamp, message)]
             else:
                 self._near.append((stamp, message, self._info))
@@ -214,6 +218,8 @@ class _Making:
                 f"{'; '.join(why) or 'there is none: record longer'}"
             )
         how = "rectified already" if topics.is_rectified else "undistorted by its CameraInfo"
+        if topics.of_clouds:
+            how = "the colors of the clouds themselves, black where there is none"
         said = [
             f"{num} frames used of {run.num_clouds} clouds of {run.topic}, at least "
             f"{self._settings.period_s:g} s apart, with images of {topics.image} ({how})",

@@ -14,12 +14,13 @@ from sr3d_ros.assembler import (
     FrameAssembler,
     type_of,
 )
-from sr3d_ros.bag.alternatives import advice_on_sources
+from sr3d_ros.bag.alternatives import advice_on_sources, first_message
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.replay import Bag, Source
 from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.compressed_depth import TRANSPORT
+from sr3d_ros.sensors.organized_color import holds_image
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
     COMPRESSED_IMAGE_TYPE,
@@ -78,10 +79,14 @@ class ColorTopics:
 
     image: str
     info: str
+    of_clouds: bool = False
+    """Whether they are those of organized clouds, of which `image` is then the topic."""
 
     @property
     def is_rectified(self) -> bool:
         """Whether images are undistorted already: image_proc calls their topics image_rect..."""
+        if self.of_clouds:
+            return True
         parts = self.image.split("/")
         return any(part.startswith("image_rect") for part in parts)
 
@@ -92,7 +97,7 @@ def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
     infos = _names(bag, INFO_TYPE)
     if color is None:
         # Of a raw topic and its compressed one, the raw one is meant.
-        plain = [name for name in images if "depth" not in name.lower()]
+        plain = _colored(images)
         candidates = [name for name in plain if name.removesuffix("/compressed") == name] or plain
         if len(candidates) != 1:
             raise ReplayError(
@@ -118,6 +123,28 @@ def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
             )
         )
     return ColorTopics(color, info)
+
+
+def color_topics_beside(bag: Bag, clouds: str, color: str | None, info: str | None) -> ColorTopics:
+    """As `color_topics`; where there is no image at all, those that the clouds themselves hold.
+
+    `color` may be the topic of the clouds.
+    """
+    has_images = _colored([*_names(bag, IMAGE_TYPE), *_names(bag, COMPRESSED_IMAGE_TYPE)])
+    is_asked = color == clouds and clouds in _names(bag, CLOUD_TYPE)
+    is_all = color is None and not has_images and holds_image(first_message(bag, clouds))
+    if is_asked and info is not None:
+        raise ReplayError(
+            f"{bag.path}: --camera-info {info} with --color {clouds}, which are clouds: their "
+            "camera is found by their points; leave it out"
+        )
+    if is_asked or (is_all and info is None):
+        return ColorTopics(clouds, "", of_clouds=True)
+    return color_topics(bag, color, info)
+
+
+def _colored(images: Sequence[str]) -> list[str]:
+    return [name for name in images if "depth" not in name.lower()]
 
 
 def _of_images(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:

@@ -136,6 +136,20 @@ def all_coordinates(message: Any, max_points: int | None = None) -> NDArray[np.f
     return np.ascontiguousarray(_coordinates(grid, _fields_of(message)).T)
 
 
+def all_colors(message: Any) -> NDArray[np.float32] | None:
+    """Red, green, blue (height, width, 3) in 0..1 of every point of a PointCloud2, also of those
+    without a return; None where it has no color.
+
+    Raises `MessageError`, as `cloud_from_message`.
+    """
+    height, width = number_of(message, "height"), number_of(message, "width")
+    if height * width == 0:
+        return None
+    grid = _grid_of(message, bytes_of(message), height, width)
+    rgb = _colors(grid, _fields_of(message), slice(None))
+    return None if rgb is None else rgb.reshape(height, width, 3)
+
+
 def _thinned(grid: _Grid, max_points: int) -> _Grid:
     """Every so many rows and columns, about `max_points` of them."""
     step = math.ceil(grid.height * grid.width / max_points)
