@@ -458,3 +458,13 @@ def test_colors_of_organized_clouds_are_images_where_there_are_no_others(tmp_pat
         assert images.pixels[0].unique().mul(255).round().int().tolist() == [16, 32, 64, 80]
         assert images.depth is not None
         assert float(images.depth[0, 36, 32]) == pytest.approx(2.7, abs=0.01)
+    student = save_student(tmp_path / "student.safetensors", CLASSES)
+    done = sr3d(
+        *("bag", "detect", bag, "--input", "rgb", "--weights", student),
+        *("--json", tmp_path / "found.json"),
+    )
+    assert done.exit_code == 0, done.output
+    tree = json.loads((tmp_path / "found.json").read_text())
+    assert [each["input"] for each in tree["frames"]] == ["rgb"] * 3
+    done = sr3d("bag", "detect", bag, "--input", "auto")
+    assert_one_line_error(done, "0 topics of color images")

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sr3d_ros.assembler import Frame, FrameAssembler
+from sr3d_ros.assembler import CAMERA_INFO, COLOR, Frame, FrameAssembler
 from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.storage.channel import Channel, Item, decoded
 from sr3d_ros.bag.storage.file import END_NS, total
@@ -24,6 +24,7 @@ from sr3d_ros.bag.tf_topics import OPTION as TF_OPTION
 from sr3d_ros.bag.tf_topics import TfTopics, choose_tf_topics
 from sr3d_ros.errors import MessageError, Refused, TransformError
 from sr3d_ros.pipeline import FramePipeline, FrameResult
+from sr3d_ros.sensors.organized_color import image_of
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
     COMPRESSED_IMAGE_TYPE,
@@ -58,6 +59,7 @@ class Source:
     inputs: Mapping[str, str]
     """Topics by the names of `FrameAssembler`'s inputs; the first one decides about frames."""
     imu: str = ""  # Imu; "" = none
+    has_cloud_images: bool = False  # its color images are what organized clouds hold
 
     @property
     def topic(self) -> str:
@@ -254,6 +256,8 @@ def arrivals(
         elif topic == source.imu:
             if imu is not None:
                 imu.add(message)
+        elif source.has_cloud_images:
+            yield from _of_cloud(message, assembler, time_ns)
         else:
             yield from _arrived(assembler.add(names[topic], message, time_ns), time_ns)
     yield from _arrived(assembler.finish(), 0)
@@ -265,6 +269,19 @@ def detected(pipeline: FramePipeline, arrival: Arrival) -> FrameResult | Dropped
         return pipeline.process(*arrival.frame)
     except Refused as error:
         return DroppedFrame(arrival.stamp_ns, error.reason, str(error))
+
+
+def _of_cloud(
+    cloud: Any, assembler: FrameAssembler, time_ns: int
+) -> Iterator[Arrival | DroppedFrame]:
+    """What becomes of the color image that a cloud holds."""
+    try:
+        image, info = image_of(cloud)
+    except MessageError as error:
+        yield DroppedFrame(_stamp_or(cloud, time_ns), error.reason, str(error))
+        return
+    for name, message in ((CAMERA_INFO, info), (COLOR, image)):
+        yield from _arrived(assembler.add(name, message, time_ns), time_ns)
 
 
 def _arrived(

@@ -146,6 +146,8 @@ def _ready(
         remarks.append(found.reason)
     if topics.imu is not None and not source.imu:
         remarks.append(f"--imu {topics.imu} is not used; say --up imu as well")
+    if source.has_cloud_images:
+        remarks.append(f"{source.topic}: its clouds are organized; their colors are the images")
     imu = GravityFromImu()
     pipeline = _pipeline(detector, camera, transforms, parameters, imu, one_class)
     said = tuple(filter(None, remarks))

@@ -143,6 +143,20 @@ def color_topics_beside(bag: Bag, clouds: str, color: str | None, info: str | No
     return color_topics(bag, color, info)
 
 
+def _alone(bag: Bag, wanted: Topics) -> ColorTopics:
+    """The color images that are detected in without depth: where there are none, of clouds."""
+    clouds = _names(bag, CLOUD_TYPE)
+    if wanted.color in clouds or len(clouds) == 1:
+        topic = wanted.color if wanted.color in clouds else clouds[0]
+        return color_topics_beside(bag, str(topic), wanted.color, wanted.info)
+    return color_topics(bag, wanted.color, wanted.info)
+
+
+def _beside_depth(bag: Bag, wanted: Topics) -> ColorTopics:
+    """The color images that step in for depth: not those of clouds, which die with them."""
+    return color_topics(bag, wanted.color, wanted.info)
+
+
 def _colored(images: Sequence[str]) -> list[str]:
     return [name for name in images if "depth" not in name.lower()]
 
@@ -154,8 +168,8 @@ def _of_images(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:
             f"{bag.path}: --topic {wanted.topic} is of clouds or depth images, and color images "
             "are detected in (input.kind rgb); name theirs with --color, or say --input cloud"
         )
-    topics = color_topics(bag, wanted.color, wanted.info)
-    is_plain = topics.image in _names(bag, IMAGE_TYPE)
+    topics = _alone(bag, wanted) if parameters.kind == "rgb" else _beside_depth(bag, wanted)
+    is_plain = topics.of_clouds or topics.image in _names(bag, IMAGE_TYPE)
     values = {"input.color_transport": "raw" if is_plain else "compressed"}
     rectified = {"input.rectified": True} if topics.is_rectified else {}
     return parameters.with_values({**values, **rectified})
@@ -176,7 +190,9 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     """
     imu = _topic(bag, IMU_TYPE, wanted.imu, "--imu") if parameters.up == "imu" else ""
     if parameters.kind == "rgb":
-        topics = color_topics(bag, wanted.color, wanted.info)
+        topics = _alone(bag, wanted)
+        if topics.of_clouds:
+            return Source({COLOR: topics.image}, imu, has_cloud_images=True)
         return Source({COLOR: topics.image, CAMERA_INFO: topics.info}, imu)
     if parameters.kind == "auto":
         return _with_camera(bag, wanted, parameters)
@@ -200,7 +216,7 @@ def choose_source(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
 def _with_camera(bag: Bag, wanted: Topics, parameters: Parameters) -> Source:
     """What `input.preferred` says, and color images to step in; both with one CameraInfo."""
     is_depth = parameters.preferred == "depth"
-    color = color_topics(bag, wanted.color, wanted.info)
+    color = _beside_depth(bag, wanted)
     kept = wanted if is_depth else replace(wanted, info=None, color=None)
     main = choose_source(bag, kept, replace(parameters, kind=parameters.preferred))
     # As on the node, whose ~/input/camera_info is of depth images where there are some.
