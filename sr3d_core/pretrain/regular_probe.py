@@ -9,6 +9,7 @@ own, so a pre-training learns the same with it and without, to the last bit.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from sr3d_core.pretrain.probing import (
 from sr3d_core.pretrain.settings import Pretraining
 from sr3d_core.structures import Sample
 
+_log = logging.getLogger(__name__)
 OWN = "probe"
 COLUMNS = {
     f"{kind}_{measure}": (name, field)
@@ -91,6 +93,8 @@ class RegularProbe:
         scenes = source_of(self._data).open(self._asked.split, num=self._asked.num)
         if len(scenes) == 0:
             raise ValueError(f"the split {self._asked.split} has no scenes")
+        for note in getattr(scenes, "notes", ()):
+            _log.warning("probe on %s: read as: %s", self._data, note)
         samples = []
         for index in range(len(scenes)):
             sample = scenes[index]
