@@ -235,6 +235,25 @@ def test_the_student_takes_over_the_later_stages_of_its_teacher() -> None:
         network.start_from(SR3D(replace(SMALL, neck_channels=16)))
 
 
+def test_what_cells_say_is_taken_over_without_the_later_stages() -> None:
+    torch.manual_seed(2)
+    other = CameraSR3D(replace(SMALL, num_classes=5), CAMERA).eval()
+    network = CameraSR3D(SMALL, CAMERA).eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert set(network.take_cells_from(other)) == {"objects", "context"}
+    theirs, after = other.state_dict(), network.state_dict()
+    for name, tensor in after.items():
+        of_cells = name.startswith(("image.", "mix.", "depth.", "height."))
+        assert torch.equal(tensor, theirs[name] if of_cells else before[name]), name
+    with torch.no_grad():
+        seen = images(1)
+        own, given = network.raw(seen), other.raw(seen)
+    torch.testing.assert_close(own.depth_logits, given.depth_logits)
+    alike = CameraSR3D(SMALL, CAMERA)
+    assert alike.take_cells_from(network) == ()
+    assert torch.equal(alike.state_dict()["context.0.weight"], after["context.0.weight"])
+
+
 def test_resized_images_have_intrinsics_that_fit() -> None:
     case = EXAMPLES["flip_and_resize"]
     before = Images(

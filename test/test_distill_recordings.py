@@ -339,6 +339,21 @@ def test_a_student_learns_from_a_recording_and_goes_on(
     assert "at its end already" in done.stderr
 
 
+def test_a_student_of_other_classes_than_the_teachers_gives_what_it_sees(
+    bag: Path, weights: tuple[Path, Path], finds: None, tmp_path: Path
+) -> None:
+    teacher, _ = weights
+    other = save_student(tmp_path / "other.safetensors", ("rug", "robot"))
+    asked = ("distill", "--bag", bag, "--teacher", teacher, "--student", other, "--period", "0")
+    done = sr3d(*asked, "--steps", "1", "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert "of other classes than the teacher" in done.stderr
+    assert read_manifest(tmp_path / "run").classes == CLASSES
+    tree = json.loads((tmp_path / "run" / "agreement.json").read_text())
+    assert tree["before"] is None
+    assert tree["after"]["num_scenes"] == 3
+
+
 def test_too_few_frames_are_said_to_be_what_is_wrong(
     bag: Path, weights: tuple[Path, Path], finds: None, tmp_path: Path
 ) -> None:

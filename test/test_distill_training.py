@@ -22,6 +22,7 @@ from camera_cases import (
     scene,
     taught,
 )
+from camera_weights import save_student
 from torch import Generator, Tensor
 
 from sr3d_core.checkpoint import load_any, rewrite_manifest
@@ -463,6 +464,28 @@ def test_a_student_may_go_on_with_another_lift_and_with_nothing_else_changed(
         train(going_on(by_height=False), tmp_path / "other", learner=CameraLearner)
 
 
+def test_a_student_of_other_classes_gives_its_image_network(teacher: Path, tmp_path: Path) -> None:
+    of_others = save_student(tmp_path / "others.safetensors", ("chair", "robot", "rug"))
+    shape = {"weights": str(of_others), "camera": {"size": [64, 48], "channels": 8}}
+    no_step = {"num_steps": 1, "learning_rate": 1e-12}
+
+    def begun(**student: Any) -> CameraConfig:
+        return config(teacher, Toys(), student={**shape, **student}, schedule=no_step)
+
+    with pytest.raises(TrainingError, match=r"classes chair, robot, rug.*student.taken: image"):
+        train(begun(), tmp_path / "refused", learner=CameraLearner)
+    train(begun(taken="image"), tmp_path / "run", learner=CameraLearner)
+    own, _ = load_any(tmp_path / "run")
+    given = (load_any(of_others)[0].state_dict(), load_any(teacher)[0].state_dict())
+    for name, tensor in own.state_dict().items():
+        if name.endswith((".weight", ".bias")):
+            for source, parts in zip(
+                given, (("image.", "depth."), ("neck.", "head.")), strict=True
+            ):
+                if name.startswith(parts):
+                    torch.testing.assert_close(tensor, source[name], rtol=0, atol=1e-6)
+
+
 def test_a_student_may_go_on_with_the_statistics_it_has(
     teacher: Path, trained: Path, tmp_path: Path
 ) -> None:
@@ -510,6 +533,7 @@ def test_scenes_without_images_and_foreign_teachers_are_refused(
             {"schedule": {"freeze_norms": True}},
             "freeze_norms is true, but student.weights is none",
         ),
+        ({"student": {"taken": "image"}}, "student.taken is image, but student.weights is none"),
         ({"view": {"flip": 2}}, "view.flip is 2"),
         ({"view": {"forget_height": 2}}, "view.forget_height is 2"),
         ({"view": {"zoom": 0.5}}, "view.zoom is 0.5"),

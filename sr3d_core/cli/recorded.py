@@ -24,11 +24,13 @@ AGREEMENT = "agreement.json"
 def going_on_from(asked: CameraConfig, student: str, *, is_shape_free: bool) -> CameraConfig:
     """A configuration whose student begins from weights, in their shape where none is asked for.
 
+    Of a student of other classes than the teacher's the image network is taken, which is said.
     Raises ValueError for weights of clouds.
     """
     from sr3d_core.checkpoint import read_manifest
 
-    camera = read_manifest(student).camera
+    manifest = read_manifest(student)
+    camera = manifest.camera
     if camera is None:
         raise ValueError(
             f"--student {student}: weights of clouds, expected those of color images, as "
@@ -36,7 +38,15 @@ def going_on_from(asked: CameraConfig, student: str, *, is_shape_free: bool) -> 
         )
     if not is_shape_free:
         camera = asked.student.camera
-    return replace(asked, student=replace(asked.student, weights=student, camera=camera))
+    taken = asked.student.taken
+    if taken == "all" and manifest.classes != read_manifest(asked.teacher.weights).classes:
+        say(
+            f"--student {student}: of other classes than the teacher {asked.teacher.weights}: its "
+            "image network is taken, its later stages begin as the teacher's"
+        )
+        taken = "image"
+    begun = replace(asked.student, weights=student, camera=camera, taken=taken)
+    return replace(asked, student=begun)
 
 
 def on_recording(
@@ -83,7 +93,8 @@ class Agreement:
         from sr3d_core.training.processes import is_main_process
 
         self._asked, self._out = asked, out
-        begun_from = asked.student.weights
+        # One of other classes cannot be asked for these before it has learnt.
+        begun_from = asked.student.weights if asked.student.taken == "all" else None
         self._is_main = is_main_process(os.environ)
         is_asked = self._is_main and begun_from is not None
         self._before = self._of(str(begun_from)) if is_asked else None

@@ -104,9 +104,11 @@ class CameraLearner(Learner):
         """Begin from a student, or from the teacher's later stages and an image network's file."""
         settings = self._config.student
         self._check_classes()
-        if settings.weights is not None:
+        if settings.weights is not None and settings.taken == "all":
             return self._start_from(settings.weights)
         remarks = []
+        if settings.weights is not None:
+            remarks.append(self._take_cells_from(settings.weights))
         if settings.from_teacher:
             self.student.start_from(self._teacher.network)
         else:
@@ -125,25 +127,26 @@ class CameraLearner(Learner):
                 f"the data {', '.join(self._classes)}; expected the same in both"
             )
 
+    def _take_cells_from(self, weights: str) -> str:
+        network, _ = self._alike(weights)
+        afresh = self.student.take_cells_from(network)
+        but = f", but for {' and '.join(afresh)}, which are built otherwise" if afresh else ""
+        return f"taken from {weights}: the image network and what it says of cells{but}"
+
     def _start_from(self, weights: str) -> str:
-        network, manifest = load_any(weights)
+        network, manifest = self._alike(weights)
         own, found = self._config.student.camera, manifest.camera
-        is_alike = found is not None and lifted_as(own, found) == own
-        if (
-            not isinstance(network, CameraSR3D)
-            or not is_alike
-            or manifest.classes != self._classes
-        ):
+        if manifest.classes != self._classes:
             raise TrainingError(
-                f"{weights}: no student of these classes and this student.camera; expected one "
-                "that was trained alike: leave student.camera as it was, but for lift and "
-                "minimum_probability"
+                f"{weights}: a student of the classes {', '.join(manifest.classes)}, and the data "
+                f"has {', '.join(self._classes)}; expected the same, or student.taken: image, "
+                "which leaves its later stages"
             )
         if manifest.architecture != self._architecture:
             raise TrainingError(
                 f"{weights}: its later stages are built otherwise than those of the teacher "
                 f"{self._config.teacher.weights}; expected the same: let the one teach that "
-                "taught it, or start a new student of this teacher"
+                "taught it, or take its image network alone, student.taken: image"
             )
         self.student.load_state_dict(network.state_dict())
         taken = f"taken from {weights}: all that it learns with"
@@ -153,6 +156,18 @@ class CameraLearner(Learner):
             f"{taken}; it lifts otherwise than there: student.camera.lift {own.lift}, "
             f"minimum_probability {own.minimum_probability:g}"
         )
+
+    def _alike(self, weights: str) -> tuple[CameraSR3D, Manifest]:
+        """A student that makes voxels of images as this one does."""
+        network, manifest = load_any(weights)
+        own, found = self._config.student.camera, manifest.camera
+        is_alike = found is not None and lifted_as(own, found) == own
+        if not isinstance(network, CameraSR3D) or not is_alike:
+            raise TrainingError(
+                f"{weights}: no student of this student.camera; expected one that was trained "
+                "alike: leave student.camera as it was, but for lift and minimum_probability"
+            )
+        return network, manifest
 
     def _losses(self, batch: Batch, turn: Turn | None, step: int) -> Losses:
         if batch.images is None:

@@ -54,6 +54,9 @@ class Student:
     """How it makes voxels of images; its later stages are built as the teacher's."""
     weights: str | None = None
     """A student to go on from, such as "camera", that which ships; None: a new one."""
+    taken: Literal["all", "image"] = "all"
+    """Of `weights`. image: its image network and what that says of cells, which may have learnt of
+    other classes and from another teacher; the later stages begin as those of a new one."""
     sees_depth: bool = False
     """Whether its cells are lifted to their true depth while it learns: no student for a robot,
     but a teacher of kind oracle_lift, and a bound of what a better depth would bring."""
@@ -258,6 +261,8 @@ class CameraConfig(Config):
                 "network is set, but a student's later stages are built as its teacher's; "
                 "expected teacher.weights, student.weights"
             )
+        if self.student.taken == "image" and self.student.weights is None:
+            raise ValueError("student.taken is image, but student.weights is none to take it from")
         if self.unlabelled is not None and self.teacher.kind != "points":
             raise ValueError(
                 f"unlabelled is set, and teacher.kind is {self.teacher.kind}; expected points: "

@@ -158,6 +158,22 @@ class CameraSR3D(nn.Module):
             )
         self.load_state_dict(given, strict=False)
 
+    def take_cells_from(self, other: CameraSR3D) -> tuple[str, ...]:
+        """Take what comes before the later stages of another one whose `camera` is the same.
+
+        Returns what stays as it is here: branches that are built by other classes or widths.
+        """
+        afresh, later = [], {part.partition(".")[0] for part in _OF_POINTS}
+        for name, own in self.named_children():
+            if name in later:
+                continue
+            given, wanted = other.get_submodule(name).state_dict(), own.state_dict()
+            if {n: t.shape for n, t in given.items()} == {n: t.shape for n, t in wanted.items()}:
+                own.load_state_dict(given)
+            else:
+                afresh.append(name)
+        return tuple(afresh)
+
     def forward(self, images: Images) -> Predictions:
         """Boxes in metres and logits at every anchor point; what `SR3D` says of a cloud."""
         return self.look(images)[0]
