@@ -92,7 +92,8 @@ _LIST = (
     ),
     DropReason(
         "no_color",
-        "a cloud of a recording without a color image of its time (sr3d distill --bag)",
+        "a cloud of a recording without a color image of its time (sr3d distill --bag), or that "
+        "holds none itself: organized, with colors, in its camera's optical frame",
         "record color images with their CameraInfo, as often as clouds; or name the topics",
     ),
     DropReason(

@@ -459,12 +459,17 @@ def test_colors_of_organized_clouds_are_images_where_there_are_no_others(tmp_pat
             stamp_ns = S + tick * S // 5
             write("/tf", tf("odom", "base_link", stamp_ns, (0, 0, 0), STILL), stamp_ns)
             write("/points", organized(stamp_ns), stamp_ns + 1000)
+            write("/lidar", cloud(stamp_ns, "depth", points(0.0)), stamp_ns + 2000)
 
     bag = write_bag(tmp_path / "bag", "mcap", without_images)
-    frames_of(bag, tmp_path / "chosen")
-    frames_of(bag, tmp_path / "named", color="/points")
-    with pytest.raises(ValueError, match="--camera-info /x with --color /points"):
-        frames_of(bag, tmp_path / "both", color="/points", camera_info="/x")
+    frames_of(bag, tmp_path / "chosen", topic="/points")
+    frames_of(bag, tmp_path / "named", topic="/points", color="/points")
+    for asked, text in (
+        ({"topic": "/points", "camera_info": "/x"}, "--camera-info /x with --color /points"),
+        ({"topic": "/lidar"}, "--color /points are clouds, and frames are those of /lidar"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            frames_of(bag, tmp_path / "refused", color="/points", **asked)
     for folder in (tmp_path / "chosen", tmp_path / "named"):
         listed = frames_in(folder)
         assert len(listed.frames) == 3
@@ -481,5 +486,29 @@ def test_colors_of_organized_clouds_are_images_where_there_are_no_others(tmp_pat
     assert done.exit_code == 0, done.output
     tree = json.loads((tmp_path / "found.json").read_text())
     assert [each["input"] for each in tree["frames"]] == ["rgb"] * 3
-    done = sr3d("bag", "detect", bag, "--input", "auto")
-    assert_one_line_error(done, "0 topics of color images")
+    done = sr3d(
+        "bag", "detect", bag, "--input", "auto", "--topic", "/points", "--color", "/points"
+    )
+    assert_one_line_error(done, "gone once depth has died", "--input rgb")
+    truth = {"frame": "odom", "static": [{"class": CLASSES[0], "center": CENTER, "size": SIZE}]}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    scored = ("bag", "eval", bag, "--input", "rgb", "--weights", student)
+    scored = (*scored, "--gt", tmp_path / "truth.json")
+    done = sr3d(*scored)
+    assert done.exit_code == 1
+    assert re.search("static boxes .* --min-points 0", done.stderr.splitlines()[-1])
+    assert sr3d(*scored, "--min-points", "0").exit_code == 0
+
+
+def test_images_are_taken_from_a_camera_that_is_called_one_of_depth(tmp_path: Path) -> None:
+    def of_one_camera(write: Write) -> None:
+        write("/tf_static", tf("base_link", "color_optical", 0, (0, 0.1, 1.2), CAMERA_TURN), S)
+        write("/tf_static", tf("base_link", "depth", 0, (0, 0, 1.2), CAMERA_TURN), S)
+        write("/depth_camera/camera_info", camera_info(S), S)
+        write("/tf", tf("odom", "base_link", S, (0, 0, 0), STILL), S)
+        write("/depth_camera/points", organized(S), S + 1000)
+        write("/depth_camera/image_raw", image(S), S + 2000)
+
+    bag = write_bag(tmp_path / "bag", "mcap", of_one_camera)
+    notes = frames_of(bag, tmp_path / "frames")
+    assert "images of /depth_camera/image_raw" in notes[0]

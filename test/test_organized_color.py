@@ -14,6 +14,7 @@ from sr3d_ros.sensors.organized_color import holds_image, image_of
 
 FX, FY, CX, CY = 61.0, 63.0, 33.25, 21.5
 HEIGHT, WIDTH = 48, 64
+ROWS = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
 
 
 def pixels() -> np.ndarray:
@@ -21,7 +22,12 @@ def pixels() -> np.ndarray:
 
 
 def organized(
-    rgb: np.ndarray, *, turned: bool = False, flat: bool = False, holes: float = 0.2
+    rgb: np.ndarray,
+    *,
+    turned: bool = False,
+    flat: bool = False,
+    holes: float = 0.2,
+    without: np.ndarray | None = None,
 ) -> Any:
     """A point for each pixel of a camera; a share of them has no depth, but its color."""
     draw = np.random.default_rng(1)
@@ -31,7 +37,9 @@ def organized(
     if turned:  # as seen from a robot's base: x ahead
         xyz = np.stack([xyz[..., 2], -xyz[..., 0], -xyz[..., 1]], axis=-1)
     xyz[draw.random((HEIGHT, WIDTH)) < holes] = np.nan
-    rows = np.zeros((HEIGHT, WIDTH), [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4")])
+    if without is not None:
+        xyz[without] = np.nan
+    rows = np.zeros((HEIGHT, WIDTH), ROWS)
     for axis, name in enumerate("xyz"):
         rows[name] = xyz[..., axis]
     red, green, blue = (rgb[..., k].astype(np.uint32) for k in range(3))
@@ -60,13 +68,37 @@ def test_pixels_are_the_points_colors_and_the_camera_is_the_one_that_saw_them() 
     assert image.header.frame_id == "optical"
 
 
+def test_stray_points_crops_and_colors_that_are_nan_change_nothing() -> None:
+    cloud = organized(pixels())
+    rows = np.frombuffer(cloud.data.tobytes(), ROWS).reshape(HEIGHT, WIDTH).copy()
+    rows["x"][3, 5], rows["y"][3, 5], rows["z"][3, 5] = 1.0, 1.0, 1e-5
+    rows["x"][4, 9], rows["y"][4, 9], rows["z"][4, 9] = 1e9, 0.0, 1.0
+    is_empty = np.isnan(rows["z"])
+    rows["rgb"][is_empty] = 0x7FC00000  # a driver that fills whole points with NaN
+    half = rows[:, WIDTH // 2 :]
+    for part, offset in ((rows, 0), (half, WIDTH // 2)):
+        cloud.width, cloud.row_step = part.shape[1], 16 * part.shape[1]
+        cloud.data = np.frombuffer(part.tobytes(), np.uint8)
+        seen = ImageReader(is_rectified=True)(*image_of(cloud), np.eye(4))
+        found = seen.intrinsics[0].numpy()
+        np.testing.assert_allclose(
+            found, [[FX, 0, CX - offset], [0, FY, CY], [0, 0, 1]], atol=1e-2
+        )
+        shown = seen.pixels[0].permute(1, 2, 0).numpy()
+        assert not shown[np.isnan(part["z"])].any()
+        assert shown[~np.isnan(part["z"])].any(axis=-1).all()
+
+
 def test_what_is_no_image_is_refused() -> None:
+    line = np.full((HEIGHT, WIDTH), True)
+    line[:, 30:33] = False
     black = pixels()
     black[: HEIGHT * 3 // 4] = 0
     for cloud in (
         organized(pixels(), flat=True),
         organized(pixels(), turned=True),
         organized(pixels(), holes=1.0),
+        organized(pixels(), without=line),
         organized(black),
     ):
         with pytest.raises(MessageError) as refused:

@@ -28,7 +28,7 @@ from sr3d_ros.bag.errors import ReplayError
 from sr3d_ros.bag.keyframes import FindsNothing
 from sr3d_ros.bag.replay import Bag, DroppedFrame, detected
 from sr3d_ros.bag.run import BagRun, open_run
-from sr3d_ros.bag.source import ColorTopics, Topics, color_topics_beside
+from sr3d_ros.bag.source import ColorTopics, Topics, color_topics_of
 from sr3d_ros.errors import MessageError, Refused
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.pipeline import FrameResult
@@ -70,7 +70,7 @@ def write_image_frames(
         ) as run,
         Bag(recording) as beside,  # read along, at its own pace
     ):
-        topics = color_topics_beside(run.bag, run.topic, color, camera_info)
+        topics = color_topics_of(run.bag, run.topic, color, camera_info)
         making = _Making(run, ColorStream(beside, topics), topics, settings)
         frames = making.frames(lambda done: on_read(done, run.num_clouds))
         num = write_frames(folder, recording.name, frames, making.refused)
@@ -90,10 +90,7 @@ class ColorStream:
         self.num_bad = 0
 
     def nearest(self, stamp_ns: int) -> tuple[Any, Any] | None:
-        """Image and CameraInfo nearest to a stamp; None where none is near.
-
-        Raises `MessageError` for a cloud that holds no image.
-        """
+        """Image and CameraInfo nearest to a stamp; None where none is near."""
         while self._newest_ns < stamp_ns + _TOLERANCE_NS and self._pull():
             pass
         while self._near and self._near[0][0] < stamp_ns - _TOLERANCE_NS:
@@ -101,7 +98,7 @@ class ColorStream:
         found = min(self._near, key=lambda each: abs(each[0] - stamp_ns), default=None)
         if found is None or abs(found[0] - stamp_ns) > _TOLERANCE_NS:
             return None
-        return image_of(found[1]) if self._topics.of_clouds else (found[1], found[2])
+        return found[1], found[2]
 
     def _pull(self) -> bool:
         """Take the next message; False at the end."""
@@ -120,7 +117,7 @@ class ColorStream:
                 self.num_bad += 1
                 continue
             self._newest_ns = max(self._newest_ns, stamp)
-            if self._info is None and not self._topics.of_clouds:
+            if self._info is None:
                 self._waiting = [*self._waiting[-30:], (stamp, message)]
             else:
                 self._near.append((stamp, message, self._info))
@@ -154,15 +151,17 @@ class _Making:
                 self._refuse(frame.reason, frame.text)
                 continue
             try:
-                made = self._made(frame)
+                made = self._made(frame, *self._seen_with(frame, arrival.frame[0]))
             except Refused as error:
                 self._refuse(error.reason, str(error))
                 continue
             due_ns = frame.stamp_ns + round(1e9 * self._settings.period_s)
             yield made
 
-    def _made(self, frame: FrameResult) -> ImageFrame:
-        """One frame; raises `Refused`."""
+    def _seen_with(self, frame: FrameResult, message: Any) -> tuple[Any, Any]:
+        """Color image and CameraInfo of a frame that was made of a message; raises `Refused`."""
+        if self._topics.of_clouds:
+            return image_of(message)
         found = self._colors.nearest(frame.stamp_ns)
         if found is None:
             raise Refused(
@@ -170,7 +169,10 @@ class _Making:
                 f"no image of {self._topics.image} with a CameraInfo is within "
                 f"{_TOLERANCE_NS / 1e9:g} s of the cloud; are both stamped by one clock?",
             )
-        image, info = found
+        return found
+
+    def _made(self, frame: FrameResult, image: Any, info: Any) -> ImageFrame:
+        """One frame; raises `Refused`."""
         level_from_cloud = frame.gravity_from_cloud.copy()
         level_from_cloud[:3, 3] -= frame.sensor_offset.numpy()
         cloud_from_color = moved_between(

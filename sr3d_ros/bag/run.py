@@ -225,10 +225,14 @@ class Tally:
         if not self.dropped:
             raise ReplayError(f"{run.bag.path}: no cloud on {run.topic}; record longer")
         first = self.dropped[0]
+        is_image = run.parameters.kind == "rgb"  # which shows no floor
+        advice = (
+            "; where the cloud itself is z up, use --up none, where it shows the floor, --up floor"
+        )
         raise ReplayError(
-            f"{run.bag.path}: all {len(self.dropped)} clouds of {run.topic} were dropped; "
-            f"the first ({first.reason}): {first.text}; where the cloud itself is z up, use "
-            "--up none, where it shows the floor, --up floor"
+            f"{run.bag.path}: all {len(self.dropped)} {'images' if is_image else 'clouds'} of "
+            f"{run.topic} were dropped; the first ({first.reason}): {first.text}"
+            f"{'' if is_image else advice}"
         )
 
     def to_dict(self) -> dict[str, object]:

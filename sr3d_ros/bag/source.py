@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sr3d_ros.assembler import (
     CAMERA_INFO,
@@ -20,6 +21,7 @@ from sr3d_ros.bag.replay import Bag, Source
 from sr3d_ros.parameters.file import NODE
 from sr3d_ros.parameters.record import Parameters
 from sr3d_ros.sensors.compressed_depth import TRANSPORT
+from sr3d_ros.sensors.depth_image import has_depth
 from sr3d_ros.sensors.organized_color import holds_image
 from sr3d_ros.sensors.ros_names import (
     CLOUD_TYPE,
@@ -29,6 +31,9 @@ from sr3d_ros.sensors.ros_names import (
     INFO_TYPE,
     full_name,
 )
+
+_NUM_LOOKED_AT = 10
+"""Clouds that are asked whether they hold an image: the first ones may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class Topics:
     info: str | None = None
     """CameraInfo of the depth images, or of color images alone; chosen: the one beside them."""
     color: str | None = None
-    """Color images for the depth images, chosen: none; or alone, chosen: the only ones."""
+    """Color images for the depth images, chosen: none; or alone, chosen: the only ones, else the
+    colors of organized clouds, whose topic may be named too."""
     imu: str | None = None
     """IMU, where it says which way is up; chosen where the bag has one."""
     tf_namespace: str | None = None
@@ -97,7 +103,7 @@ def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
     infos = _names(bag, INFO_TYPE)
     if color is None:
         # Of a raw topic and its compressed one, the raw one is meant.
-        plain = _colored(images)
+        plain = _color_images(bag)
         candidates = [name for name in plain if name.removesuffix("/compressed") == name] or plain
         if len(candidates) != 1:
             raise ReplayError(
@@ -125,40 +131,68 @@ def color_topics(bag: Bag, color: str | None, info: str | None) -> ColorTopics:
     return ColorTopics(color, info)
 
 
-def color_topics_beside(bag: Bag, clouds: str, color: str | None, info: str | None) -> ColorTopics:
-    """As `color_topics`; where there is no image at all, those that the clouds themselves hold.
+def color_topics_of(bag: Bag, clouds: str, color: str | None, info: str | None) -> ColorTopics:
+    """As `color_topics`; where nothing is asked for and no image is there, those of clouds.
 
-    `color` may be the topic of the clouds.
+    `color` may be the topic of the clouds. Raises ReplayError.
     """
-    has_images = _colored([*_names(bag, IMAGE_TYPE), *_names(bag, COMPRESSED_IMAGE_TYPE)])
-    is_asked = color == clouds and clouds in _names(bag, CLOUD_TYPE)
-    is_all = color is None and not has_images and holds_image(first_message(bag, clouds))
-    if is_asked and info is not None:
-        raise ReplayError(
-            f"{bag.path}: --camera-info {info} with --color {clouds}, which are clouds: their "
-            "camera is found by their points; leave it out"
-        )
-    if is_asked or (is_all and info is None):
+    if color is not None and color in _names(bag, CLOUD_TYPE):
+        if color != clouds:
+            raise ReplayError(
+                f"{bag.path}: --color {color} are clouds, and frames are those of {clouds}; "
+                f"expected the same: --topic {color}, or --color with a topic of images"
+            )
+        if info is not None:
+            raise ReplayError(
+                f"{bag.path}: --camera-info {info} with --color {color}, which are clouds: their "
+                "camera is found by their points; leave it out"
+            )
+        return ColorTopics(clouds, "", of_clouds=True)
+    is_chosen = color is None and info is None and not _color_images(bag)
+    if is_chosen and clouds in _clouds_with_images(bag):
         return ColorTopics(clouds, "", of_clouds=True)
     return color_topics(bag, color, info)
 
 
 def _alone(bag: Bag, wanted: Topics) -> ColorTopics:
     """The color images that are detected in without depth: where there are none, of clouds."""
-    clouds = _names(bag, CLOUD_TYPE)
-    if wanted.color in clouds or len(clouds) == 1:
-        topic = wanted.color if wanted.color in clouds else clouds[0]
-        return color_topics_beside(bag, str(topic), wanted.color, wanted.info)
-    return color_topics(bag, wanted.color, wanted.info)
+    if wanted.color in _names(bag, CLOUD_TYPE):
+        return color_topics_of(bag, str(wanted.color), wanted.color, wanted.info)
+    held = _clouds_with_images(bag) if wanted.color is None and not _color_images(bag) else []
+    if len(held) > 1:
+        raise ReplayError(
+            f"{bag.path}: no topic of color images, and {len(held)} of organized clouds with "
+            f"colors, expected one: {', '.join(held)}; name it with --color"
+        )
+    return color_topics_of(bag, held[0] if held else "", wanted.color, wanted.info)
 
 
 def _beside_depth(bag: Bag, wanted: Topics) -> ColorTopics:
-    """The color images that step in for depth: not those of clouds, which die with them."""
+    """The color images that step in for depth."""
+    if wanted.color in _names(bag, CLOUD_TYPE):
+        raise ReplayError(
+            f"{bag.path}: --color {wanted.color} are clouds, whose colors are gone once depth has "
+            "died; expected a topic of images, or --input rgb"
+        )
     return color_topics(bag, wanted.color, wanted.info)
 
 
-def _colored(images: Sequence[str]) -> list[str]:
-    return [name for name in images if "depth" not in name.lower()]
+def _color_images(bag: Bag) -> list[str]:
+    """The topics of images, raw or compressed, that are not of depth."""
+    return [
+        name
+        for name in (*_names(bag, IMAGE_TYPE), *_names(bag, COMPRESSED_IMAGE_TYPE))
+        if "depth" not in name.lower() or not has_depth(first_message(bag, name))
+    ]
+
+
+def _clouds_with_images(bag: Bag) -> list[str]:
+    """The topics of clouds of which one of the first is organized and has colors."""
+    return [
+        name
+        for name in _names(bag, CLOUD_TYPE)
+        if any(holds_image(cloud) for _, _, cloud in islice(bag.messages(name), _NUM_LOOKED_AT))
+    ]
 
 
 def _of_images(bag: Bag, wanted: Topics, parameters: Parameters) -> Parameters:

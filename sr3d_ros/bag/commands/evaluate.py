@@ -221,7 +221,10 @@ def _truths(
     if path is not None:
         known = dict.fromkeys((*run.classes, *(() if other is None else other.finder.classes)))
         boxes = read_truth(path, tuple(known))
+        if boxes.static is not None:
+            _require_points(run, min_points, f"static boxes of {path} count")
         return lambda classes: BagTruth(boxes, classes, min_points)
+    _require_points(run, min_points, f"boxes of {topic} count")
     said = set[str]()
 
     def of_topic(classes: Sequence[str]) -> TopicTruth:
@@ -233,6 +236,18 @@ def _truths(
         return in_bag
 
     return of_topic
+
+
+def _require_points(run: BagRun, min_points: int, what: str) -> None:
+    """Refuse images where boxes count by the points they hold: none would ever count."""
+    from sr3d_ros.bag.errors import ReplayError
+
+    if run.parameters.kind == "rgb" and min_points > 0:
+        raise ReplayError(
+            f"{what} where they hold {min_points} points of the frame, and color images have "
+            "none; expected a file with the boxes of each stamp, or --min-points 0: then all "
+            "count in every image, also those out of sight"
+        )
 
 
 def _print(found: Evaluation, truth: str, min_points: int) -> None:

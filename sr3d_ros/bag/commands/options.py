@@ -49,7 +49,7 @@ Color = Annotated[
     str | None,
     typer.Option(
         help="Color image topic for a depth topic; with --input rgb, auto the one to detect in, "
-        "default: the only one."
+        "default: the only one; with rgb, where there is none, organized clouds with colors."
     ),
 ]
 InputKind = Annotated[
