@@ -181,12 +181,14 @@ class Cameras:
 
     def require_exact_counts(self) -> None:
         """Every frame was processed or dropped, and all that was processed was heard of."""
-        before = len(self.robot.statuses)
-        self.robot.wait(lambda: len(self.robot.statuses) > before + 1, "no status")  # at rest
-        assert self.robot.adds_up()
-        status = self.robot.latest_status()
+
+        def at_rest() -> bool:
+            processed = self.robot.latest_status().processed
+            return self.robot.adds_up() and processed == len(self.robot.detections)
+
+        self.robot.wait(at_rest, "frames unaccounted for")
         stamps = [*map(stamp_ns_of, self.robot.detections)]
-        assert status.processed == len(stamps) == len(set(stamps))
+        assert len(stamps) == len(set(stamps))
         assert set(stamps) <= self.depth_stamps | self.image_stamps
 
 
@@ -304,9 +306,7 @@ def test_an_image_that_cannot_be_used_is_counted_under_its_reason_and_the_node_g
     for covariance in covariances:
         np.testing.assert_allclose(covariance, covariance.T, atol=1e-9)
         assert np.linalg.eigvalsh(covariance).min() > -1e-9
-    before = len(robot.statuses)
-    robot.wait(lambda: len(robot.statuses) > before + 1, "no status")
-    assert robot.adds_up()
+    robot.wait(robot.adds_up, "frames unaccounted for")
     assert (robot.latest_status().input, robot.latest_status().fallback_count) == ("rgb", 0)
 
 
