@@ -32,8 +32,9 @@ from sr3d_core.detector import Detector, Postprocess
 from sr3d_core.distill.crop import cropped
 from sr3d_core.distill.learner import CameraLearner
 from sr3d_core.distill.objects import Objects, objects_of
-from sr3d_core.distill.settings import CameraConfig, Preset, parse_camera_config
+from sr3d_core.distill.settings import CameraConfig, parse_camera_config
 from sr3d_core.distill.teachers import TeacherNetwork, taught_by_images
+from sr3d_core.distill.term_settings import Preset
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.distill.views import ChangeImages
 from sr3d_core.geometry.camera import project

@@ -14,7 +14,8 @@ from sr3d_core.console import SCENES, AcceptDataOption, chosen, one_line_errors
 from sr3d_core.training.allocator import give_back_large
 
 if TYPE_CHECKING:
-    from sr3d_core.distill.settings import CameraConfig, Preset
+    from sr3d_core.distill.settings import CameraConfig
+    from sr3d_core.distill.term_settings import Preset
 
 STEPS_OF_A_NEW_STUDENT = 16_000
 """Where no configuration and no --steps say how many."""
@@ -115,7 +116,6 @@ def distill(
         _check_data(data, bag, [name for name, value in given.items() if value is not None])
         from sr3d_core.config import ConfigError
         from sr3d_core.data.image_frames import FrameSettings
-        from sr3d_core.data.sources import with_images
         from sr3d_core.distill.learner import CameraLearner
         from sr3d_core.distill.recordings import RecordedFrames
         from sr3d_core.training.errors import TrainingError
@@ -124,9 +124,7 @@ def distill(
     with one_line_errors(ConfigError, TrainingError):
         asked = _asked(config, data, teacher, student, preset)
         if bag is None:
-            asked = replace(asked, data=with_images(asked.data))
-            if asked.unlabelled is not None:
-                asked = replace(asked, unlabelled=with_images(asked.unlabelled))
+            asked = _seen_in_color(asked)
         else:
             RunFolder(out).require_fit(to_resume=resume)  # before minutes of work
             frames = RecordedFrames(
@@ -139,10 +137,7 @@ def distill(
                 camera_info=camera_info,
             )
             asked = on_recording(asked, bag, frames, is_short=config is None)
-        if config is None and bag is None and student is None:
-            asked = for_a_new_student(asked, steps or STEPS_OF_A_NEW_STUDENT)
-        elif steps is not None:
-            asked = replace(asked, schedule=replace(asked.schedule, num_steps=steps, epochs=None))
+        asked = _in_steps(asked, steps, is_new=config is None and bag is None and student is None)
     how = {"resume": resume, "accept_data": accept_data}
     if bag is None:
         run_and_tell(asked, out, CameraLearner, **how)
@@ -190,6 +185,23 @@ def _asked(
     if preset is not None:
         asked = replace(asked, distill=replace(asked.distill, preset=cast("Preset", preset)))
     return asked
+
+
+def _seen_in_color(asked: CameraConfig) -> CameraConfig:
+    """The same with images of the scenes it learns from."""
+    from sr3d_core.data.sources import with_images
+
+    unlabelled = None if asked.unlabelled is None else with_images(asked.unlabelled)
+    return replace(asked, data=with_images(asked.data), unlabelled=unlabelled)
+
+
+def _in_steps(asked: CameraConfig, steps: int | None, *, is_new: bool) -> CameraConfig:
+    """The same in so many steps, where they are given; a new student has its own schedule."""
+    if is_new:
+        return for_a_new_student(asked, steps or STEPS_OF_A_NEW_STUDENT)
+    if steps is None:
+        return asked
+    return replace(asked, schedule=replace(asked.schedule, num_steps=steps, epochs=None))
 
 
 def _name(config: Path | None, bag: Path | None) -> str:

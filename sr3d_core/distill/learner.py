@@ -17,8 +17,9 @@ from sr3d_core.distill.cell_objects import cell_objects_term
 from sr3d_core.distill.cells import CellTerms
 from sr3d_core.distill.centre import CentreDepth
 from sr3d_core.distill.objects import Objects, objects_of
-from sr3d_core.distill.settings import CameraConfig, Level
+from sr3d_core.distill.settings import CameraConfig
 from sr3d_core.distill.teachers import Taught, TeacherNetwork, taught_by_images
+from sr3d_core.distill.term_settings import Level
 from sr3d_core.distill.terms import Distillation, depth_term, rows_of
 from sr3d_core.evaluate_images import lift_to_true_depth
 from sr3d_core.geometry.turns import Turn

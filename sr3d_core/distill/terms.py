@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from sr3d_core.distill.cells import CellTerms
 from sr3d_core.distill.objects import Objects
-from sr3d_core.distill.settings import DepthTerm, Distill, Level
 from sr3d_core.distill.teachers import Taught
+from sr3d_core.distill.term_settings import DepthTerm, Distill, Level
 from sr3d_core.geometry.iou import aligned_diou
 from sr3d_core.model.camera_network import CellOutput, cell_depth, cells_on
 from sr3d_core.sparse.layers import VoxelNorm
