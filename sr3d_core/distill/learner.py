@@ -78,7 +78,14 @@ class CameraLearner(Learner):
         widths = {name: (own[name], own[name]) for name in levels}
         cells = self._cell_terms(student) if config.compares_cells else None
         voxel_size_m = architecture.voxel_size_m
-        terms = Distillation(config.distill, widths, voxel_size_m, self._processes, cells)
+        terms = Distillation(
+            config.distill,
+            widths,
+            voxel_size_m,
+            self._processes,
+            cells,
+            has_adapter=config.has_adapter,
+        )
         has_centre = config.distill.is_asked and config.distill.uncertainty.source == "centre"
         centre = CentreDepth(student.camera, self._processes) if has_centre else None
         return Lesson(student, terms, centre)
@@ -93,7 +100,7 @@ class CameraLearner(Learner):
                 f"student of {student.camera.size}; expected the same: their cells are compared"
             )
         widths = student.image.widths, network.image.widths
-        return CellTerms(*widths, config.distill.feature.adapter, self._processes)
+        return CellTerms(*widths, config.has_adapter, self._processes)
 
     @property
     def student(self) -> CameraSR3D:

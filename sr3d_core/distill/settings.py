@@ -171,6 +171,16 @@ class CameraConfig(Config):
         """Whether features and relations are those of cells of images, as published."""
         return self.distill.is_literal and self.teacher.kind == "depth_image"
 
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the student's features are compared through a map that is learnt for this alone.
+
+        Where its later stages begin as the teacher's, what these expect is what the teacher has:
+        a map that begins at random asks for other features, and breaks them (docs/camera.md).
+        """
+        asked = self.distill.feature.adapter
+        return self.compares_cells or not self.student.from_teacher if asked is None else asked
+
     def _check_cells(self) -> None:
         """Refuse what says how voxels are compared where none are."""
         feature, usual = self.distill.feature, FeatureTerm()

@@ -60,8 +60,12 @@ class Distillation(nn.Module):
         voxel_size_m: float,
         processes: Processes = ALONE,
         cells: CellTerms | None = None,
+        *,
+        has_adapter: bool = False,
     ) -> None:
         """`widths` are the student's and the teacher's channels of each level.
+
+        With `has_adapter` the student's features are compared as a linear map of them shows them.
 
         With `cells` features and relations are those of cells, not of voxels.
         Where several processes share a step, the sum of their terms is that of one with all of
@@ -71,7 +75,7 @@ class Distillation(nn.Module):
         self._processes, self.cells = processes, cells
         self.settings, self.voxel_size_m = settings, voxel_size_m
         self.adapters = nn.ModuleDict(
-            {name: _adapter(*pair, settings.feature.adapter) for name, pair in widths.items()}
+            {name: _adapter(*pair, has_adapter) for name, pair in widths.items()}
         )
         for name, (_, width) in widths.items():
             self.register_buffer(f"mean_{name}", torch.zeros(width))
