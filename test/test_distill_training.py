@@ -180,7 +180,7 @@ def test_an_image_whose_height_or_depth_is_unknown_takes_nothing_from_the_others
 
 
 def step(
-    teacher: Path, samples: Sequence[Sample], preset: Preset = "monostl"
+    teacher: Path, samples: Sequence[Sample], preset: Preset = "monostl", has_adapter: bool = False
 ) -> tuple[CameraSR3D, TeacherNetwork, Distillation, dict[str, Tensor], Objects]:
     """The terms of one batch, on a student with the teacher's later stages."""
     settings = parse_camera_config(
@@ -192,7 +192,9 @@ def step(
     assert isinstance(taught_by.network, SR3D)
     student.start_from(taught_by.network)
     widths: Any = {"lift": (8, 8), "fine": (8, 8), "coarse": (8, 8)}
-    distillation = Distillation(settings.distill, widths, SMALL.voxel_size_m)
+    distillation = Distillation(
+        settings.distill, widths, SMALL.voxel_size_m, has_adapter=has_adapter
+    )
     batch = Batch.collate(samples)
     assert batch.images is not None
     predictions, output = student.train().look(batch.images)
@@ -240,10 +242,15 @@ def test_images_of_all_sizes_become_as_large_as_the_student_sees_them(teacher: P
     torch.testing.assert_close(images.intrinsics[0], images.intrinsics[1], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("has_adapter", [False, True])
 @pytest.mark.parametrize("preset", ["plain", "monostl", "monostl_literal", "both"])
-def test_the_terms_of_a_step_teach_the_student_alone(teacher: Path, preset: Preset) -> None:
+def test_the_terms_of_a_step_teach_the_student_alone(
+    teacher: Path, preset: Preset, has_adapter: bool
+) -> None:
     before = load_any(teacher)[0].state_dict()
-    student, taught_by, _, terms, objects = step(teacher, [scene(0), scene(5, 0)], preset)
+    student, taught_by, _, terms, objects = step(
+        teacher, [scene(0), scene(5, 0)], preset, has_adapter
+    )
     assert len(objects.labels) == 2
     assert bool((objects.std_m > 0.1).all())
     assert all(bool(term.isfinite()) for term in terms.values())
@@ -255,6 +262,38 @@ def test_the_terms_of_a_step_teach_the_student_alone(teacher: Path, preset: Pres
     for name, tensor in before.items():
         torch.testing.assert_close(after[name], tensor, rtol=0, atol=0)
     assert not any(p.requires_grad for p in taught_by.network.parameters())
+
+
+@pytest.mark.parametrize("has_adapter", [False, True])
+def test_features_like_the_teachers_are_perfect_unless_a_map_shows_them(
+    teacher: Path, has_adapter: bool
+) -> None:
+    samples = [scene(0), scene(1)]
+    _, _, distillation, _, objects = step(teacher, samples, "plain", has_adapter)
+    _, said, predictions, _ = taught_of(teacher, samples)
+    terms = distillation(said, said, predictions, predictions, objects)
+    for name in ("features", "relations"):
+        if has_adapter:
+            assert float(terms[name].detach()) > 1e-3
+        else:
+            assert float(terms[name].detach()) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tree", "has_adapter"),
+    [
+        ({}, False),
+        ({"student": {"from_teacher": False}}, True),
+        ({"student": {"from_teacher": False}, "distill": {"feature": {"adapter": False}}}, False),
+        ({"distill": {"feature": {"adapter": True}}}, True),
+        ({"distill": {"preset": "monostl_literal"}}, False),
+        ({"distill": {"preset": "monostl_literal"}, "teacher": {"kind": "depth_image"}}, True),
+    ],
+)
+def test_features_pass_a_map_where_the_networks_do_not_begin_alike(
+    tree: dict[str, Any], has_adapter: bool
+) -> None:
+    assert parse_camera_config(tree).has_adapter is has_adapter
 
 
 @pytest.mark.parametrize("num_boxes", [0, 1])

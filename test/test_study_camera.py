@@ -69,6 +69,9 @@ def test_the_arms_are_those_of_the_comparison() -> None:
     assert terms["response"] == ("monostl", False, False, True)
     for name in ("monostl_literal", "published"):
         assert terms[name] == ("monostl_literal", True, True, True)
+    assert terms["monostl_adapter"] == terms["monostl"]
+    adapted = [name for name in study.variants if parsed(study, name).has_adapter]
+    assert adapted == ["monostl_adapter", "published"]
     cells = [name for name in study.variants if parsed(study, name).compares_cells]
     assert cells == ["published"]
     assert parsed(study, "published").distill.relation.weight == 1.0
